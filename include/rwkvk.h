@@ -1,0 +1,316 @@
+/* rwkvk - RWKV language models on any Vulkan device.
+ *
+ * Two nouns.  A *model* is a set of weights on one device: immutable once open, shared by any number of sessions.
+ * A *session* is one text in progress: a recurrent state of fixed size inside a pool the model owns, and the logits
+ * of the last token.  Feed tokens with rwkvk_session_eval(), or let rwkvk_session_generate() feed and pick them.
+ *
+ *     rwkvk_model *model = NULL;
+ *     rwkvk_session *session = NULL;
+ *     if (rwkvk_model_open(&(rwkvk_model_options){.path = "model.gguf"}, &model) != RWKVK_OK ||
+ *         rwkvk_session_create(model, &session) != RWKVK_OK)
+ *             fprintf(stderr, "%s\n", rwkvk_last_error());
+ *     ...
+ *     rwkvk_session_destroy(session);
+ *     rwkvk_model_close(model);
+ *
+ * Options are structs whose zero value is a documented default, so `(rwkvk_model_options){.path = p}` is complete.
+ *
+ * Errors.  Every call that can fail returns a status and leaves a sentence for the calling thread in
+ * rwkvk_last_error().  Wrong use of the interface (a NULL that may not be one, a token id past the vocabulary) asserts
+ * in debug builds and returns RWKVK_ERROR_ARGUMENT in release builds.  The library never exits, aborts or prints.
+ *
+ * Threads.  A model may be used from several threads; its device work is done one call at a time under a lock.
+ * A session belongs to one thread at a time, except rwkvk_session_cancel(), which may be called from anywhere.
+ */
+#ifndef RWKVK_H
+#define RWKVK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(RWKVK_SHARED) && defined(_WIN32)
+#ifdef RWKVK_BUILDING
+#define RWKVK_API __declspec(dllexport)
+#else
+#define RWKVK_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define RWKVK_API __attribute__((visibility("default")))
+#else
+#define RWKVK_API
+#endif
+
+#define RWKVK_VERSION_MAJOR 0
+#define RWKVK_VERSION_MINOR 1
+#define RWKVK_VERSION_PATCH 0
+
+/* ---------------------------------------------------------------------------------------------------- status */
+
+typedef enum rwkvk_status {
+	RWKVK_OK = 0,
+	RWKVK_CANCELLED,         /* rwkvk_session_cancel(), or a callback that returned false; the session stays valid */
+	RWKVK_ERROR_ARGUMENT,    /* the interface was used wrongly */
+	RWKVK_ERROR_FILE,        /* a file that cannot be read or written, or does not hold what it should */
+	RWKVK_ERROR_UNSUPPORTED, /* a well-formed file of a kind this version does not run */
+	RWKVK_ERROR_DEVICE,      /* no Vulkan loader, no device, no device of that name, or one below the minimum limits */
+	RWKVK_ERROR_MEMORY,      /* host or device memory does not suffice */
+	RWKVK_ERROR_DRIVER,      /* a Vulkan call failed; the text names the call, the result and the source line */
+} rwkvk_status;
+
+/* The text of the last failure in this thread; "" before the first.  Valid until the thread's next failing call. */
+RWKVK_API const char *rwkvk_last_error(void);
+
+/* A short constant name such as "file" or "driver". */
+RWKVK_API const char *rwkvk_status_name(rwkvk_status status);
+
+/* "MAJOR.MINOR.PATCH" of the library that is running. */
+RWKVK_API const char *rwkvk_version(void);
+
+/* ---------------------------------------------------------------------------------------------------- devices */
+
+typedef enum rwkvk_device_type {
+	RWKVK_DEVICE_OTHER,
+	RWKVK_DEVICE_INTEGRATED,
+	RWKVK_DEVICE_DISCRETE,
+	RWKVK_DEVICE_VIRTUAL,
+	RWKVK_DEVICE_CPU,
+} rwkvk_device_type;
+
+typedef struct rwkvk_device_info {
+	uint32_t index; /* what rwkvk_model_options.device accepts as a number */
+	rwkvk_device_type type;
+	char name[256];
+	char driver[512];       /* driver name and version text, "" where the driver does not tell */
+	uint32_t api_version[3]; /* Vulkan major, minor, patch */
+	uint32_t vendor_id, device_id;
+	uint32_t subgroup_size;
+	bool subgroup_operations; /* arithmetic and shuffle in compute: without them the shared-memory shaders run */
+	bool unified_memory;      /* weights are written in place rather than through a staging buffer */
+	uint32_t max_workgroup_invocations;
+	uint32_t max_shared_memory;  /* bytes */
+	uint64_t max_storage_range;  /* bytes that one binding may cover; larger matrices are cut */
+	uint64_t device_memory;      /* bytes in the heaps weights may use */
+	bool is_default;             /* what a NULL device selects */
+	bool usable;                 /* false: below the minimum limits; reason says which */
+	char reason[256];
+} rwkvk_device_info;
+
+/* Lists the Vulkan devices, in the driver's order.  Writes at most `capacity` entries; *count is how many there are.
+ * `infos` may be NULL when capacity is 0.  RWKVK_ERROR_DEVICE when there is no Vulkan loader. */
+RWKVK_API rwkvk_status rwkvk_devices(rwkvk_device_info *infos, size_t capacity, size_t *count);
+
+/* ---------------------------------------------------------------------------------------------------- sampling */
+
+/* How the next token is picked (the order is RWKV's own: penalties, softmax, top-p on the untempered probabilities,
+ * top-k, p^(1/T), draw).  Zeros mean: the most probable token, lowest id on ties, no penalties.
+ * rwkvk_model_sampling() gives what the model's author recommends. */
+typedef struct rwkvk_sampling {
+	float temperature; /* 0: the most probable token */
+	float top_p;       /* keep the most probable tokens until they sum to this; 0 keeps one, >= 1 keeps all */
+	uint32_t top_k;    /* keep at most this many; 0: no limit */
+	float presence;    /* subtracted from the logit of every token generated so far */
+	float frequency;   /* times a token's decayed count, subtracted too */
+	float decay;       /* the counts are multiplied by this at each step; used only with frequency */
+	uint64_t seed;     /* same seed, model, device and text: same tokens */
+} rwkvk_sampling;
+
+/* ---------------------------------------------------------------------------------------------------- tokenizer */
+
+typedef struct rwkvk_tokenizer rwkvk_tokenizer;
+
+/* Reads a vocabulary in the World text format: a line `ID LITERAL BYTES` a token. */
+RWKVK_API rwkvk_status rwkvk_tokenizer_open(const char *path, rwkvk_tokenizer **out);
+/* NULL is allowed.  Not for the tokenizer of a model. */
+RWKVK_API void rwkvk_tokenizer_close(rwkvk_tokenizer *tokenizer);
+
+/* Greedy longest match over bytes.  Writes at most `capacity` ids and sets *count to the number the text has, so a call
+ * with capacity 0 (ids may be NULL) measures.  Never more ids than bytes.  Thread-safe. */
+RWKVK_API rwkvk_status rwkvk_tokenizer_encode(const rwkvk_tokenizer *tokenizer, const void *text, size_t bytes, uint32_t *ids,
+                                              size_t capacity, size_t *count);
+
+/* The bytes of one token (they need not be whole UTF-8 characters); NULL with *bytes = 0 for an id without text, such as
+ * the end-of-text token.  Owned by the tokenizer. */
+RWKVK_API const void *rwkvk_tokenizer_token(const rwkvk_tokenizer *tokenizer, uint32_t id, size_t *bytes);
+
+/* ---------------------------------------------------------------------------------------------------- model */
+
+typedef struct rwkvk_model rwkvk_model;
+
+typedef enum rwkvk_quant {
+	RWKVK_QUANT_NONE, /* keep the file's types */
+	RWKVK_QUANT_Q8,   /* large matrices to 8-bit blocks of 32, each with a 16-bit scale; small tensors stay */
+} rwkvk_quant;
+
+/* Called while a model loads; `done` and `total` are bytes of the file.  Return false to give up (RWKVK_CANCELLED). */
+typedef bool rwkvk_progress_fn(void *user, uint64_t done, uint64_t total);
+
+typedef struct rwkvk_model_options {
+	const char *path;      /* GGUF or safetensors, told apart by content */
+	const void *data;      /* instead of path: the file's bytes, which must outlive the model */
+	size_t data_bytes;
+	const char *device;    /* an index, or part of a device's name in any case; NULL: the best device */
+	const char *vocab;     /* World text vocabulary; NULL: the model's own, if it has one */
+	rwkvk_quant quant;
+	uint32_t max_sessions; /* states in the pool; 0: 4 */
+	bool profile;          /* time every stage, see rwkvk_model_profile() */
+	rwkvk_progress_fn *progress; /* NULL: none */
+	void *progress_user;
+} rwkvk_model_options;
+
+/* Opens a model on a device: reads the file (memory-mapped; it must stay unchanged while the model is open), checks that
+ * it fits, uploads the weights, compiles the shaders.  On failure *out is NULL. */
+RWKVK_API rwkvk_status rwkvk_model_open(const rwkvk_model_options *options, rwkvk_model **out);
+
+/* Sessions must be destroyed first.  NULL is allowed. */
+RWKVK_API void rwkvk_model_close(rwkvk_model *model);
+
+typedef struct rwkvk_model_info {
+	const char *name;     /* general.name of the file, else "" */
+	const char *format;   /* "GGUF v3", "safetensors" */
+	const char *version;  /* "7" */
+	uint32_t layers;      /* L */
+	uint32_t width;       /* C, n_embd */
+	uint32_t ffn_width;   /* F */
+	uint32_t vocab;       /* V: logits per token */
+	uint32_t heads, head_size; /* heads * head_size = width */
+	uint32_t rank_decay, rank_iclr, rank_value, rank_gate; /* LoRA ranks of RWKV-7 */
+	uint64_t parameters;
+	uint64_t bytes_per_token;  /* what one decoded token must read from device memory: weights as stored, state twice */
+	uint64_t device_bytes;     /* device memory the model holds; 0 when no device is involved */
+	uint64_t state_floats;     /* size of one state */
+	bool add_bos;              /* the text should begin with token 0 */
+	bool has_tokenizer;
+	const char *device;        /* name of the device, "" when none is involved */
+} rwkvk_model_info;
+
+/* Strings belong to the model. */
+RWKVK_API void rwkvk_model_get_info(const rwkvk_model *model, rwkvk_model_info *info);
+
+/* The model's own sampling metadata (general.sampling.*), else temperature 1.0, top-p 0.3, no top-k, presence 0.5,
+ * frequency 0.5, decay 0.996, seed 0. */
+RWKVK_API rwkvk_sampling rwkvk_model_sampling(const rwkvk_model *model);
+
+/* The model's tokenizer, owned by the model; NULL when neither the file nor the options brought one. */
+RWKVK_API const rwkvk_tokenizer *rwkvk_model_tokenizer(const rwkvk_model *model);
+
+/* ---------------------------------------------------------------------------------------------------- inspect */
+
+typedef struct rwkvk_file rwkvk_file; /* a model file without a device */
+
+typedef struct rwkvk_tensor_info {
+	const char *name;  /* as in the file */
+	const char *type;  /* "F32", "F16", "BF16", "Q8_0" */
+	uint32_t rank;
+	uint64_t shape[4]; /* outermost first */
+	uint64_t bytes;
+} rwkvk_tensor_info;
+
+/* Opens and checks a model file (path, data, data_bytes, vocab and quant of the options are used). */
+RWKVK_API rwkvk_status rwkvk_file_open(const rwkvk_model_options *options, rwkvk_file **out);
+RWKVK_API void rwkvk_file_close(rwkvk_file *file);
+RWKVK_API void rwkvk_file_get_info(const rwkvk_file *file, rwkvk_model_info *info);
+RWKVK_API const rwkvk_tokenizer *rwkvk_file_tokenizer(const rwkvk_file *file);
+/* false when `index` is past the last tensor. */
+RWKVK_API bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *info);
+
+/* ---------------------------------------------------------------------------------------------------- session */
+
+typedef struct rwkvk_session rwkvk_session;
+
+/* Takes a free state of the model's pool (RWKVK_ERROR_MEMORY when all are taken), empty: no token seen. */
+RWKVK_API rwkvk_status rwkvk_session_create(rwkvk_model *model, rwkvk_session **out);
+RWKVK_API void rwkvk_session_destroy(rwkvk_session *session); /* NULL is allowed */
+
+/* Forgets everything: state, position, generated-token counts, logits. */
+RWKVK_API rwkvk_status rwkvk_session_reset(rwkvk_session *session);
+
+/* Feeds `count` tokens.  `logits`, unless NULL, receives V floats: the logits after the last token.  A failure in the
+ * middle leaves the state after the tokens that were done (see rwkvk_session_position()). */
+RWKVK_API rwkvk_status rwkvk_session_eval(rwkvk_session *session, const uint32_t *tokens, size_t count, float *logits);
+
+/* Tokens fed since the session was empty; a state file carries it on. */
+RWKVK_API uint64_t rwkvk_session_position(const rwkvk_session *session);
+
+/* Picks a token from the logits of the last eval and counts it for the penalties; does not feed it.
+ * RWKVK_ERROR_ARGUMENT when nothing has been fed.  Same seed, same position, same logits: same token. */
+RWKVK_API rwkvk_status rwkvk_session_sample(rwkvk_session *session, const rwkvk_sampling *sampling, uint32_t *token);
+
+/* Called with each token as it is picked, and its bytes (possibly part of a character, possibly none).  Return false to
+ * stop: generate then returns RWKVK_CANCELLED. */
+typedef bool rwkvk_token_fn(void *user, uint32_t token, const void *bytes, size_t count);
+
+typedef struct rwkvk_generate_options {
+	rwkvk_sampling sampling;
+	uint64_t max_tokens;       /* 0: 1024 */
+	const uint32_t *stop_tokens; /* a picked token of this list ends the text and is neither reported nor fed */
+	size_t stop_token_count;   /* 0 with stop_tokens NULL: token 0 stops; to stop at no token, set ignore_end */
+	bool ignore_end;
+	rwkvk_token_fn *on_token;  /* NULL: none */
+	void *user;
+} rwkvk_generate_options;
+
+typedef struct rwkvk_generate_result {
+	uint64_t tokens;  /* how many were picked and reported */
+	bool stopped;     /* a stop token ended it, rather than max_tokens */
+} rwkvk_generate_result;
+
+/* Picks and feeds tokens until a stop token, max_tokens, cancellation or a failure.  Something must have been fed
+ * before.  All reported tokens are in the state afterwards, so a further eval or generate continues the text.
+ * `result` may be NULL. */
+RWKVK_API rwkvk_status rwkvk_session_generate(rwkvk_session *session, const rwkvk_generate_options *options,
+                                              rwkvk_generate_result *result);
+
+/* Makes a running or the next eval or generate of this session return RWKVK_CANCELLED soon.  From any thread, and from
+ * a signal handler. */
+RWKVK_API void rwkvk_session_cancel(rwkvk_session *session);
+
+/* ---------------------------------------------------------------------------------------------------- states */
+
+/* A new session of the same model that continues from here, bit for bit. */
+RWKVK_API rwkvk_status rwkvk_session_clone(rwkvk_session *session, rwkvk_session **out);
+
+/* Copies the state out or in: state_floats floats in the canonical order (docs/formats.md).  Restore leaves no logits:
+ * feed a token before sampling.  The generated-token counts are not part of it. */
+RWKVK_API rwkvk_status rwkvk_session_snapshot(rwkvk_session *session, float *state);
+RWKVK_API rwkvk_status rwkvk_session_restore(rwkvk_session *session, const float *state, uint64_t position);
+
+/* The same through a state file (docs/formats.md).  Loading refuses a state of another version or shape. */
+RWKVK_API rwkvk_status rwkvk_session_save(rwkvk_session *session, const char *path);
+RWKVK_API rwkvk_status rwkvk_session_load(rwkvk_session *session, const char *path);
+
+/* ---------------------------------------------------------------------------------------------------- counters */
+
+/* What the host asked of Vulkan since the model was opened.  Differences between two calls are exact. */
+typedef struct rwkvk_counters {
+	uint64_t tokens;              /* fed */
+	uint64_t dispatches;          /* executed, a recorded one counts at each submission */
+	uint64_t barriers;            /* likewise */
+	uint64_t submits;
+	uint64_t descriptor_updates;  /* vkUpdateDescriptorSets calls */
+	uint64_t allocations;         /* vkAllocateMemory calls */
+	uint64_t buffers;             /* vkCreateBuffer calls */
+	uint64_t recordings;          /* command buffers recorded */
+} rwkvk_counters;
+
+RWKVK_API void rwkvk_model_counters(const rwkvk_model *model, rwkvk_counters *counters);
+
+/* One row of the stage profile, summed over layers and tokens since the model was opened. */
+typedef struct rwkvk_profile_row {
+	const char *stage;
+	uint64_t runs;      /* dispatches timed */
+	double seconds;     /* device time, from timestamps */
+	uint64_t bytes;     /* what those dispatches must at least read and write */
+} rwkvk_profile_row;
+
+/* false when index is past the last row, the model was opened without profile, or the device has no timestamps. */
+RWKVK_API bool rwkvk_model_profile(const rwkvk_model *model, size_t index, rwkvk_profile_row *row);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,116 @@
+// Where things lie in the buffers that C and the shaders share.  Included by both: macros only.
+//
+// D = C of the equations (width), F the FFN width, V the vocabulary, N the head size, R* the LoRA ranks.
+#ifndef RWKVK_LAYOUT_H
+#define RWKVK_LAYOUT_H
+
+#define PAD(n, unit) (((n) + (unit) - 1) / (unit) * (unit))
+
+// Specialisation constants, the same ids in every shader.  Constant 0 is local_size_x.
+#define SPEC_WORKGROUP       1  // threads of a workgroup, again, as an ordinary constant
+#define SPEC_LANES           2  // threads that share a row of a matrix; a power of two, at most the subgroup size
+#define SPEC_ROWS            3  // rows a thread works on at once: 1, 2, 4 or 8
+#define SPEC_CHUNK           4  // floats of the input staged in shared memory at once; a multiple of 128
+#define SPEC_PASSES          5  // times a workgroup goes over its threads' rows
+#define SPEC_WEIGHT_TYPE     6  // TYPE_* of the stage's matrices
+#define SPEC_LORA_TYPE       7  // TYPE_* of its LoRA factors
+#define SPEC_WIDTH           8
+#define SPEC_FFN             9
+#define SPEC_VOCAB          10
+#define SPEC_HEAD           11
+#define SPEC_RANK_DECAY     12
+#define SPEC_RANK_ICLR      13
+#define SPEC_RANK_GATE      14
+#define SPEC_RANK_VALUE     15  // 0 in layer 0, which has no value residual
+#define SPEC_STATE_LANES    16  // threads that share a row of the state matrix; a power of two, N a multiple of 4 of them
+#define SPEC_FLAGS          17
+#define SPEC_COUNT          18
+
+#define FLAG_FIRST_LAYER     1  // wkv: keep v for the other layers
+#define FLAG_EMBEDDING_NORM  2  // select: apply ln0
+#define FLAG_HEAD_BIAS       4
+
+#define TYPE_F32             0
+#define TYPE_F16             1
+#define TYPE_BF16            2
+#define TYPE_Q8              3
+
+// The activations: one buffer of floats, written by one stage and read by the next.  Every vector is padded with zeros to
+// a multiple of 128 that no shader ever writes, so that a matrix row padded to a whole k-block multiplies zeros.
+#define ACT_CONTROL          0                       // 128 words, see CONTROL_*
+#define ACT_X                128                     // [D] the residual stream
+#define ACT_N1(D)            (ACT_X + PAD(D, 128))   // [D] LN1 of x: the next token's shift state of time-mix
+#define ACT_N2(D)            (ACT_N1(D) + PAD(D, 128)) // [D] LN2 of x: the same of channel-mix
+#define ACT_R(D)             (ACT_N2(D) + PAD(D, 128)) // [D] receptance
+#define ACT_K(D)             (ACT_R(D) + PAD(D, 128)) // [D] key, raw
+#define ACT_V(D)             (ACT_K(D) + PAD(D, 128)) // [D] value, before the residual
+#define ACT_VFIRST(D)        (ACT_V(D) + PAD(D, 128)) // [D] layer 0's value
+#define ACT_Y(D)             (ACT_VFIRST(D) + PAD(D, 128)) // [D] what goes into att.output
+#define ACT_H(D)             (ACT_Y(D) + PAD(D, 128)) // hidden LoRA vectors: decay, iclr, gate, value, each padded to 8
+#define HIDDEN(RW, RA, RG, RV) (PAD(RW, 8) + PAD(RA, 8) + PAD(RG, 8) + PAD(RV, 8))
+#define ACT_F(D, hidden)     (ACT_H(D) + PAD(hidden, 128)) // [F] relu(key x)^2
+#define ACT_PART(D, hidden, F) (ACT_F(D, hidden) + PAD(F, 128)) // [MAX_PARTS] (largest logit, its id) of each head workgroup
+#define MAX_PARTS            1024
+#define ACT_FLOATS(D, hidden, F) (ACT_PART(D, hidden, F) + 2 * MAX_PARTS)
+
+// Words at ACT_CONTROL that `select` sets for the stages after it.
+#define CONTROL_SLOT         0 // which state of the pool
+#define CONTROL_DONE         1 // 1: the picked token ends the text, nothing is fed and every stage returns at once
+
+// The host's words, read and written by `select` alone.
+#define IO_MODE              0 // MODE_*
+#define IO_TOKEN             1 // the token to feed (MODE_FEED)
+#define IO_SLOT              2
+#define IO_PARTS             3 // entries at ACT_PART (MODE_ARGMAX)
+#define IO_STOP_COUNT        4 // MODE_ARGMAX: tokens of this list are not fed
+#define IO_STOPS             5 // [MAX_STOPS]
+#define MAX_STOPS            16
+#define IO_PICKED           32 // out: the token
+#define IO_DONE             33 // out: CONTROL_DONE
+#define IO_WORDS            64
+#define MODE_FEED            0
+#define MODE_ARGMAX          1 // feed the most probable token of the last head, unless it is in the list
+
+// The small vectors of a layer, f32, each padded to 128 with zeros: entry i of layer l is at (l * VEC_COUNT + i) * PAD(D, 128).
+#define VEC_LN1_W            0
+#define VEC_LN1_B            1
+#define VEC_MIX_R            2 // token shift: x_r, x_w, x_k, x_v, x_a, x_g
+#define VEC_MIX_W            3
+#define VEC_MIX_K            4
+#define VEC_MIX_V            5
+#define VEC_MIX_A            6
+#define VEC_MIX_G            7
+#define VEC_W0               8
+#define VEC_A0               9
+#define VEC_V0              10
+#define VEC_K_K             11
+#define VEC_K_A             12
+#define VEC_R_K             13
+#define VEC_LNX_W           14
+#define VEC_LNX_B           15
+#define VEC_OUT_B           16 // att.output.bias, usually zeros
+#define VEC_LN2_W           17
+#define VEC_LN2_B           18
+#define VEC_MIX_FFN         19 // ffn.x_k
+#define VEC_COUNT           20
+// After the last layer: these, then head.bias [V] if there is one.
+#define VEC_LN0_W            0
+#define VEC_LN0_B            1
+#define VEC_LNOUT_W          2
+#define VEC_LNOUT_B          3
+#define VEC_HEAD_B           4
+
+// A slot of a layer's state pool, floats: att_x [D], ffn_x [D], S [H][value N][key N].
+#define STATE_ATT_X          0
+#define STATE_FFN_X(D)       (D)
+#define STATE_S(D)           (2 * (D))
+#define STATE_STRIDE(D, N)   PAD((D) * (2 + (N)), 64)
+
+// Push constants.
+#define PUSH_ROW_BEGIN       0 // the slice of the matrix that is bound: rows [begin, end), multiples of 8 except at the end
+#define PUSH_ROW_END         1
+#define PUSH_FIRST           2 // 1 for the first slice, which also does what a stage does once
+#define PUSH_PART            3 // head: index of the first workgroup's entry at ACT_PART
+#define PUSH_COUNT           4
+
+#endif

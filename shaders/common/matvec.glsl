@@ -1,0 +1,125 @@
+// Rows of a matrix times a vector.  The matrix lies in tiles of 8 rows (docs/formats.md, "Weights on the device"): a
+// k-block is 8 uvec4s, 128 bytes, of one row; a tile holds k-block 0 of its 8 rows, then k-block 1, ...
+//
+// LANES threads share a row, each thread works on ROWS rows, so a pass of the workgroup covers PASS_ROWS rows.  The includer
+// defines INPUT(u, J, j): vec4 j of the J that belong to uvec4 u of a row; and emit(row, value) for what becomes of a row's
+// sum, which exactly one thread calls.
+const uint PASS_ROWS = WORKGROUP / LANES * ROWS;
+uint lane = thread % LANES;
+uint first_row = thread / LANES * ROWS; // within the pass
+
+float row_sum[ROWS];
+#if !SUBGROUPS
+shared float s_part[WORKGROUP * ROWS];
+#endif
+
+void emit(uint row, float value);
+
+#define WEIGHTS weights
+#define SCALES scales
+#define DOT dot_f32
+#include "weight_f32.glsl"
+#undef DOT
+#define DOT dot_f16
+#include "weight_f16.glsl"
+#undef DOT
+#define DOT dot_bf16
+#include "weight_bf16.glsl"
+#undef DOT
+#define DOT dot_q8
+#include "weight_q8.glsl"
+#undef DOT
+#undef WEIGHTS
+#undef SCALES
+
+#ifdef WITH_LORA
+#define WEIGHTS lora
+#define SCALES lora_scales
+#define DOT lora_f32
+#include "weight_f32.glsl"
+#undef DOT
+#define DOT lora_f16
+#include "weight_f16.glsl"
+#undef DOT
+#define DOT lora_bf16
+#include "weight_bf16.glsl"
+#undef DOT
+#define DOT lora_q8
+#include "weight_q8.glsl"
+#undef DOT
+#undef WEIGHTS
+#undef SCALES
+#endif
+
+// vec4s of input per uvec4 of weights.
+uint input_per_word(uint type)
+{
+	return type == TYPE_F32 ? 1 : type == TYPE_Q8 ? 4 : 2;
+}
+
+// uvec4s of a row of `columns` weights, padded to whole k-blocks.
+uint row_words(uint type, uint columns)
+{
+	return PAD(columns, 32 * input_per_word(type)) / (4 * input_per_word(type));
+}
+
+void clear_sums()
+{
+	[[unroll]] for (uint r = 0; r < ROWS; r++)
+		row_sum[r] = 0;
+}
+
+// Adds to row_sum the products of uvec4s [skip, skip + count) of this thread's rows.  `row` is the first of them within the
+// bound slice; `words` a whole row's uvec4s.  skip and count are multiples of 8.
+void dot_rows(uint row, uint words, uint skip, uint count)
+{
+	uint at = row / 8 * 8 * words + skip * 8 + row % 8 * 8;
+	if (WEIGHT_TYPE == TYPE_F32)
+		dot_f32(at, count);
+	else if (WEIGHT_TYPE == TYPE_F16)
+		dot_f16(at, count);
+	else if (WEIGHT_TYPE == TYPE_BF16)
+		dot_bf16(at, count);
+	else
+		dot_q8(at, count);
+}
+
+#ifdef WITH_LORA
+void dot_lora_rows(uint row, uint words, uint skip, uint count)
+{
+	uint at = row / 8 * 8 * words + skip * 8 + row % 8 * 8;
+	if (LORA_TYPE == TYPE_F32)
+		lora_f32(at, count);
+	else if (LORA_TYPE == TYPE_F16)
+		lora_f16(at, count);
+	else if (LORA_TYPE == TYPE_BF16)
+		lora_bf16(at, count);
+	else
+		lora_q8(at, count);
+}
+#endif
+
+// Adds up the lanes' parts and hands each row's sum to emit().  In uniform control flow.
+void emit_sums(uint pass_row)
+{
+#if SUBGROUPS
+	[[unroll]] for (uint r = 0; r < ROWS; r++) {
+		float sum = row_sum[r];
+		for (uint distance = LANES / 2; distance > 0; distance /= 2)
+			sum += subgroupShuffleXor(sum, distance);
+		if (r % LANES == lane)
+			emit(pass_row + first_row + r, sum);
+	}
+#else
+	[[unroll]] for (uint r = 0; r < ROWS; r++)
+		s_part[r * WORKGROUP + thread] = row_sum[r];
+	barrier();
+	for (uint i = thread; i < PASS_ROWS; i += WORKGROUP) {
+		float sum = 0;
+		for (uint l = 0; l < LANES; l++)
+			sum += s_part[i % ROWS * WORKGROUP + i / ROWS * LANES + l];
+		emit(pass_row + i, sum);
+	}
+	barrier();
+#endif
+}

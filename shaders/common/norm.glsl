@@ -1,0 +1,36 @@
+// LayerNorm and token shift of the residual stream, done anew by every workgroup: reading 5 vectors from a cache costs less
+// than a stage of its own.  The result is staged in shared memory in the order in which the matrix rows are read.
+const float NORM_EPSILON = 1e-5;
+shared vec4 s_input[CHUNK / 4];
+float norm_mean, norm_scale;
+
+// Mean first, then the variance from the differences: no cancellation.
+void norm_statistics()
+{
+	float sum = 0;
+	for (uint i = thread; i < D / 4; i += WORKGROUP) {
+		vec4 x = act4[ACT_X / 4 + i];
+		sum += (x.x + x.y) + (x.z + x.w);
+	}
+	norm_mean = workgroup_sum(sum) / float(D);
+	sum = 0;
+	for (uint i = thread; i < D / 4; i += WORKGROUP) {
+		vec4 d = act4[ACT_X / 4 + i] - norm_mean;
+		sum += dot(d, d);
+	}
+	norm_scale = 1 / sqrt(workgroup_sum(sum) / float(D) + NORM_EPSILON);
+}
+
+// Channels 4i .. 4i+3 of LN(x); `at` is where weight and bias lie in the vectors.
+vec4 normed(uint i, uint at)
+{
+	return (act4[ACT_X / 4 + i] - norm_mean) * norm_scale * vectors4[at / 4 + i] + vectors4[(at + DP) / 4 + i];
+}
+
+// Where vec4 number i of the input goes: a lane reads the J vec4s that belong to one of its uvec4s of weights, and 8
+// neighbouring lanes read 128 neighbouring bytes.
+uint staged(uint i, uint J)
+{
+	uint u = i / J, j = i % J;
+	return (u / 8 * J + j) * 8 + u % 8;
+}

@@ -1,0 +1,164 @@
+// Stage 2 of a layer: everything between the projections and att.output, one workgroup a head.
+//
+//   w = exp(-e^(-1/2) sigmoid(w0 + w2 h_w))    A = sigmoid(a0 + a2 h_a)    g = g2 h_g
+//   v = v + (vfirst - v) sigmoid(v0 + v2 h_v)                              (layer 0: vfirst = v)
+//   kk = k k_k / max(|k k_k|, 1e-12) over the head,   k = k (1 + (A - 1) k_a)
+//   S <- S diag(w) - (S kk) (kk A)^T + v k^T,   y = S r
+//   y = GroupNorm(y; ln_x, 64e-5) + (sum r k r_k) v,   times g
+//
+// S is read and written once: with u = S kk (old S) the output is S (w r) - u ((kk A).r) + v (k.r), so both products of a row
+// come from one pass over it.  Reads ACT_R, ACT_K, ACT_V, ACT_H, ACT_VFIRST; writes ACT_Y, the state, in layer 0 ACT_VFIRST.
+// Recorded by wkv() in src/model/rwkv7.c.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "common/stage.glsl"
+
+const float GROUP_EPSILON = 64e-5, DECAY_SCALE = 0.60653066; // e^(-1/2)
+const uint VECS = N / (4 * STATE_LANES); // vec4s of a state row that one thread holds
+const uint LORAS = 4;                    // decay, iclr, gate, value: the order of ACT_H
+
+shared float s_lora[LORAS * N];
+shared float s_r[N], s_w[N], s_k[N], s_kk[N], s_b[N], s_v[N], s_y[N]; // b = kk A
+
+uint rank(uint i)
+{
+	return i == 0 ? RANK_DECAY : i == 1 ? RANK_ICLR : i == 2 ? RANK_GATE : RANK_VALUE;
+}
+
+vec4 hidden4(uint at)
+{
+	return act4[(ACT_H(D) + at) / 4];
+}
+
+// Row `channel` of factor i of this head times its hidden vector.  A row is a column of uvec4s: neighbouring threads read
+// neighbouring words and nothing has to be added up between them.
+float lora_row(uint head, uint i, uint channel)
+{
+	uint per_word = LORA_TYPE == TYPE_F32 ? 4 : 8;
+	uint before = 0, all = 0, hidden_at = 0;
+	for (uint j = 0; j < LORAS; j++) {
+		uint words = PAD(rank(j), 8) / per_word;
+		if (j < i) {
+			before += words;
+			hidden_at += PAD(rank(j), 8);
+		}
+		all += words;
+	}
+	uint words = PAD(rank(i), 8) / per_word, at = (head * all + before) * N + channel;
+	float sum = 0;
+	for (uint u = 0; u < words; u++) {
+		uvec4 w = lora[at + u * N];
+		if (LORA_TYPE == TYPE_F32) {
+			sum += dot(uintBitsToFloat(w), hidden4(hidden_at + u * 4));
+		} else {
+			vec4 h0 = hidden4(hidden_at + u * 8), h1 = hidden4(hidden_at + u * 8 + 4), w0, w1;
+			if (LORA_TYPE == TYPE_F16) {
+				w0 = vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
+				w1 = vec4(unpackHalf2x16(w.z), unpackHalf2x16(w.w));
+			} else {
+				vec4 even = uintBitsToFloat(w << 16), odd = uintBitsToFloat(w & 0xffff0000u);
+				w0 = vec4(even.x, odd.x, even.y, odd.y);
+				w1 = vec4(even.z, odd.z, even.w, odd.w);
+			}
+			sum += dot(w0, h0) + dot(w1, h1);
+		}
+	}
+	return sum;
+}
+
+float vector(uint index, uint c)
+{
+	return vectors[index * DP + c];
+}
+
+// Sums over the STATE_LANES threads that share a state row; without subgroups there is only one.
+vec2 row_reduce(vec2 v)
+{
+#if SUBGROUPS
+	for (uint distance = STATE_LANES / 2; distance > 0; distance /= 2)
+		v += subgroupShuffleXor(v, distance);
+#endif
+	return v;
+}
+
+void main()
+{
+	if (done())
+		return;
+	uint head = gl_WorkGroupID.x, base = head * N, slot = state_slot();
+	bool first = (FLAGS & FLAG_FIRST_LAYER) != 0;
+
+	for (uint i = thread; i < LORAS * N; i += WORKGROUP)
+		s_lora[i] = rank(i / N) > 0 ? lora_row(head, i / N, i % N) : 0;
+	barrier();
+
+	// Per channel.  N may exceed the workgroup, so what later sums need is kept in shared memory.
+	float square = 0;
+	for (uint n = thread; n < N; n += WORKGROUP) {
+		uint c = base + n;
+		float k = act[ACT_K(D) + c], v = act[ACT_V(D) + c];
+		float iclr = sigmoid(vector(VEC_A0, c) + s_lora[N + n]);
+		float kk = k * vector(VEC_K_K, c);
+		square += kk * kk;
+		if (first) {
+			result[ACT_VFIRST(D) + c] = v;
+		} else {
+			float mix = sigmoid(vector(VEC_V0, c) + s_lora[3 * N + n]);
+			v += (act[ACT_VFIRST(D) + c] - v) * mix;
+		}
+		s_r[n] = act[ACT_R(D) + c];
+		s_w[n] = exp(-DECAY_SCALE * sigmoid(vector(VEC_W0, c) + s_lora[n]));
+		s_k[n] = k * (1 + (iclr - 1) * vector(VEC_K_A, c));
+		s_v[n] = v;
+		s_kk[n] = kk;
+		s_b[n] = iclr;
+		state[slot + STATE_ATT_X + c] = act[ACT_N1(D) + c];
+	}
+	float inverse = 1 / max(sqrt(workgroup_sum(square)), 1e-12);
+	vec4 dots = vec4(0); // b.r, k.r, sum r k r_k
+	for (uint n = thread; n < N; n += WORKGROUP) {
+		float kk = s_kk[n] * inverse, b = kk * s_b[n], r = s_r[n], k = s_k[n];
+		s_kk[n] = kk;
+		s_b[n] = b;
+		dots += vec4(b * r, k * r, r * k * vector(VEC_R_K, base + n), 0);
+	}
+	dots = workgroup_sum(dots);
+
+	// The state.  Row i is a value channel; STATE_LANES threads hold its key channels, vec4 by vec4 in turn.
+	uint lane = thread % STATE_LANES;
+	for (uint i = thread / STATE_LANES; i < N; i += WORKGROUP / STATE_LANES) {
+		uint at = (slot + STATE_S(D) + (base + i) * N) / 4 + lane;
+		vec4 row[VECS];
+		vec2 sums = vec2(0); // u = S kk, S (w r)
+		[[unroll]] for (uint j = 0; j < VECS; j++) {
+			uint c = (lane + j * STATE_LANES) * 4;
+			row[j] = state4[at + j * STATE_LANES];
+			sums.x += dot(row[j], vec4(s_kk[c], s_kk[c + 1], s_kk[c + 2], s_kk[c + 3]));
+			sums.y += dot(row[j], vec4(s_w[c] * s_r[c], s_w[c + 1] * s_r[c + 1], s_w[c + 2] * s_r[c + 2], s_w[c + 3] * s_r[c + 3]));
+		}
+		sums = row_reduce(sums);
+		float v = s_v[i];
+		[[unroll]] for (uint j = 0; j < VECS; j++) {
+			uint c = (lane + j * STATE_LANES) * 4;
+			state4[at + j * STATE_LANES] = row[j] * vec4(s_w[c], s_w[c + 1], s_w[c + 2], s_w[c + 3]) -
+				sums.x * vec4(s_b[c], s_b[c + 1], s_b[c + 2], s_b[c + 3]) + v * vec4(s_k[c], s_k[c + 1], s_k[c + 2], s_k[c + 3]);
+		}
+		if (lane == 0)
+			s_y[i] = sums.y - sums.x * dots.x + v * dots.y;
+	}
+	barrier();
+
+	float sum = 0;
+	for (uint n = thread; n < N; n += WORKGROUP)
+		sum += s_y[n];
+	float mean = workgroup_sum(sum) / float(N);
+	sum = 0;
+	for (uint n = thread; n < N; n += WORKGROUP)
+		sum += (s_y[n] - mean) * (s_y[n] - mean);
+	float scale = 1 / sqrt(workgroup_sum(sum) / float(N) + GROUP_EPSILON);
+	for (uint n = thread; n < N; n += WORKGROUP) {
+		uint c = base + n;
+		float y = (s_y[n] - mean) * scale * vector(VEC_LNX_W, c) + vector(VEC_LNX_B, c) + dots.z * s_v[n];
+		result[ACT_Y(D) + c] = y * s_lora[2 * N + n];
+	}
+}

@@ -1,0 +1,43 @@
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static _Thread_local char last_error[2048];
+
+rwkvk_status fail(rwkvk_status status, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	vsnprintf(last_error, sizeof last_error, format, args);
+	va_end(args);
+	return status;
+}
+
+const char *rwkvk_last_error(void)
+{
+	return last_error;
+}
+
+const char *rwkvk_status_name(rwkvk_status status)
+{
+	static const char *const names[] = {
+		[RWKVK_OK] = "ok",
+		[RWKVK_CANCELLED] = "cancelled",
+		[RWKVK_ERROR_ARGUMENT] = "argument",
+		[RWKVK_ERROR_FILE] = "file",
+		[RWKVK_ERROR_UNSUPPORTED] = "unsupported",
+		[RWKVK_ERROR_DEVICE] = "device",
+		[RWKVK_ERROR_MEMORY] = "memory",
+		[RWKVK_ERROR_DRIVER] = "driver",
+	};
+	return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown";
+}
+
+#define STRING(x) #x
+#define DOTTED(major, minor, patch) STRING(major) "." STRING(minor) "." STRING(patch)
+
+const char *rwkvk_version(void)
+{
+	return DOTTED(RWKVK_VERSION_MAJOR, RWKVK_VERSION_MINOR, RWKVK_VERSION_PATCH);
+}

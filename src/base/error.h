@@ -1,0 +1,35 @@
+/* The last error of this thread.  A function that can fail ends in `return fail(STATUS, "what, expected, found")`;
+ * its callers pass the status on and add nothing, so the text is written where the facts are. */
+#ifndef RWKVK_BASE_ERROR_H
+#define RWKVK_BASE_ERROR_H
+
+#include <assert.h>
+
+#include "rwkvk.h"
+
+#if defined(__GNUC__)
+#define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
+#else
+#define PRINTF_LIKE(text, first)
+#endif
+
+/* Sets the thread's error text and returns `status`. */
+rwkvk_status fail(rwkvk_status status, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* Passes a failure on. */
+#define TRY(call)                              \
+	do {                                       \
+		rwkvk_status try_status = (call);      \
+		if (try_status != RWKVK_OK)            \
+			return try_status;                 \
+	} while (0)
+
+/* Wrong use of the public interface: asserts in debug builds, RWKVK_ERROR_ARGUMENT in release builds. */
+#define REQUIRE(condition)                                                                          \
+	do {                                                                                            \
+		assert(condition);                                                                          \
+		if (!(condition))                                                                           \
+			return fail(RWKVK_ERROR_ARGUMENT, "%s: requirement not met: %s", __func__, #condition); \
+	} while (0)
+
+#endif

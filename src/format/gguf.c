@@ -1,0 +1,726 @@
+/* GGUF, versions 2 and 3, little-endian, as llama.cpp's converter writes RWKV-7:
+ *
+ *     "GGUF" version:u32 tensors:u64 keys:u64
+ *     keys     key:string type:u32 value                        string = length:u64 bytes
+ *     tensors  name:string dimensions:u32 dimension:u64... type:u32 offset:u64
+ *     zeros up to general.alignment, then the data that the offsets count from
+ *
+ * The header is walked twice where a later part decides about an earlier one; nothing is copied out of the file but names and
+ * the token list, so memory stays within a small multiple of the bytes that were really there. */
+#include "format/weights.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum gguf_type {
+	GGUF_U8,
+	GGUF_I8,
+	GGUF_U16,
+	GGUF_I16,
+	GGUF_U32,
+	GGUF_I32,
+	GGUF_F32,
+	GGUF_BOOL,
+	GGUF_STRING,
+	GGUF_ARRAY,
+	GGUF_U64,
+	GGUF_I64,
+	GGUF_F64,
+	GGUF_TYPES
+};
+
+/* Class: u unsigned, s signed, f float, b bool; v of variable size, for which `bytes` is the smallest encoding. */
+static const struct {
+	const char *name;
+	uint8_t bytes;
+	char class;
+} gguf_type[GGUF_TYPES] = {
+	[GGUF_U8] = {"uint8", 1, 'u'},     [GGUF_I8] = {"int8", 1, 's'},    [GGUF_U16] = {"uint16", 2, 'u'},
+	[GGUF_I16] = {"int16", 2, 's'},    [GGUF_U32] = {"uint32", 4, 'u'}, [GGUF_I32] = {"int32", 4, 's'},
+	[GGUF_F32] = {"float32", 4, 'f'},  [GGUF_BOOL] = {"bool", 1, 'b'},  [GGUF_STRING] = {"string", 8, 'v'},
+	[GGUF_ARRAY] = {"array", 12, 'v'}, [GGUF_U64] = {"uint64", 8, 'u'}, [GGUF_I64] = {"int64", 8, 's'},
+	[GGUF_F64] = {"float64", 8, 'f'},
+};
+
+/* The smallest encodings bound how many keys and tensors a file can hold. */
+enum { KEY_BYTES = 8 + 4 + 1, TENSOR_BYTES = 8 + 1 + 4 + 4 + 8, LENGTH_BYTES = 8 };
+enum { NAME_BYTES = 256, MAX_DIMENSIONS = 4, ARRAY_DEPTH = 4 };
+
+struct span {
+	const uint8_t *data; /* NULL: not in the file */
+	uint64_t bytes;
+};
+
+struct value {
+	uint32_t type, element; /* element: of an array */
+	uint64_t count;         /* array: elements */
+	struct span span;       /* scalar; contents of a string; all elements of an array */
+};
+
+struct tensor_entry {
+	char name[NAME_BYTES];
+	uint32_t rank, type;
+	uint64_t shape[MAX_DIMENSIONS]; /* outermost first, the reverse of the file */
+	uint64_t offset;
+};
+
+/* One reading: the position in the file and the keys that matter. */
+struct gguf {
+	struct weights *weights;
+	const char *path;
+	uint64_t at;         /* next byte to read */
+	uint64_t data_start; /* where tensor data begins */
+	uint64_t data_end;   /* end of the tensor before, from data_start */
+	uint32_t seen;       /* one bit an entry of known_keys */
+	struct span architecture, name, tokenizer;
+	struct value tokens, token_types;
+	int64_t alignment, head_size, top_k;
+	bool add_bos;
+	float epsilon, temperature, top_p, presence, frequency, decay;
+};
+
+/* ---------------------------------------------------------------------------------------------------- bytes */
+
+static uint64_t bytes_left(const struct gguf *gguf)
+{
+	return gguf->weights->mapping.bytes - gguf->at;
+}
+
+static rwkvk_status take(struct gguf *gguf, uint64_t bytes, const char *what, const uint8_t **out)
+{
+	if (bytes > bytes_left(gguf))
+		return fail(RWKVK_ERROR_FILE,
+					"%s: expected %s, %" PRIu64 " bytes at byte %" PRIu64 ", but the file ends at byte %" PRIu64
+					": it is truncated or damaged",
+					gguf->path, what, bytes, gguf->at, gguf->weights->mapping.bytes);
+	*out = gguf->weights->mapping.data + gguf->at;
+	gguf->at += bytes;
+	return RWKVK_OK;
+}
+
+static rwkvk_status take_u32(struct gguf *gguf, const char *what, uint32_t *out)
+{
+	const uint8_t *data = NULL;
+	TRY(take(gguf, sizeof *out, what, &data));
+	memcpy(out, data, sizeof *out);
+	return RWKVK_OK;
+}
+
+static rwkvk_status take_u64(struct gguf *gguf, const char *what, uint64_t *out)
+{
+	const uint8_t *data = NULL;
+	TRY(take(gguf, sizeof *out, what, &data));
+	memcpy(out, data, sizeof *out);
+	return RWKVK_OK;
+}
+
+static rwkvk_status take_string(struct gguf *gguf, const char *what, struct span *out)
+{
+	TRY(take_u64(gguf, what, &out->bytes));
+	return take(gguf, out->bytes, what, &out->data);
+}
+
+/* A count is believed only if the rest of the file could hold that many of the smallest items. */
+static rwkvk_status check_count(const struct gguf *gguf, uint64_t count, uint64_t item_bytes, const char *what)
+{
+	uint64_t most = bytes_left(gguf) / item_bytes;
+	if (count > most)
+		return fail(RWKVK_ERROR_FILE,
+					"%s: the file claims %" PRIu64 " %s at byte %" PRIu64 ", but its %" PRIu64
+					" bytes have room for at most %" PRIu64 ": it is truncated or damaged",
+					gguf->path, count, what, gguf->at, gguf->weights->mapping.bytes, most);
+	return RWKVK_OK;
+}
+
+static bool span_is(struct span span, const char *text)
+{
+	return span.data && span.bytes == strlen(text) && memcmp(span.data, text, span.bytes) == 0;
+}
+
+/* ---------------------------------------------------------------------------------------------------- values */
+
+static rwkvk_status take_value(struct gguf *gguf, uint32_t type, unsigned depth, struct value *out);
+
+static rwkvk_status take_array(struct gguf *gguf, unsigned depth, struct value *out)
+{
+	TRY(take_u32(gguf, "the element type of an array", &out->element));
+	TRY(take_u64(gguf, "the length of an array", &out->count));
+	if (out->element >= GGUF_TYPES)
+		return fail(RWKVK_ERROR_FILE, "%s: expected arrays of types 0 to %d, found type %" PRIu32 " before byte %" PRIu64,
+					gguf->path, GGUF_TYPES - 1, out->element, gguf->at);
+	if (out->element == GGUF_ARRAY && depth == ARRAY_DEPTH)
+		return fail(RWKVK_ERROR_FILE, "%s: expected arrays nested at most %d deep, found more before byte %" PRIu64, gguf->path,
+					ARRAY_DEPTH, gguf->at);
+	TRY(check_count(gguf, out->count, gguf_type[out->element].bytes, "array elements"));
+	uint64_t start = gguf->at;
+	out->span.data = gguf->weights->mapping.data + start;
+	if (gguf_type[out->element].class != 'v')
+		gguf->at += out->count * gguf_type[out->element].bytes;
+	else
+		for (uint64_t i = 0; i < out->count; i++)
+			TRY(take_value(gguf, out->element, depth + 1, &(struct value){0}));
+	out->span.bytes = gguf->at - start;
+	return RWKVK_OK;
+}
+
+static rwkvk_status take_value(struct gguf *gguf, uint32_t type, unsigned depth, struct value *out)
+{
+	out->type = type;
+	if (type >= GGUF_TYPES)
+		return fail(RWKVK_ERROR_FILE, "%s: expected a value type from 0 to %d, found %" PRIu32 " before byte %" PRIu64,
+					gguf->path, GGUF_TYPES - 1, type, gguf->at);
+	if (type == GGUF_ARRAY)
+		return take_array(gguf, depth, out);
+	if (type == GGUF_STRING)
+		return take_string(gguf, "a string", &out->span);
+	out->span.bytes = gguf_type[type].bytes;
+	return take(gguf, out->span.bytes, "a value", &out->span.data);
+}
+
+/* ---------------------------------------------------------------------------------------------------- keys */
+
+enum key_kind { KEY_STRING, KEY_INTEGER, KEY_REAL, KEY_FLAG, KEY_STRINGS, KEY_INT32S };
+
+static const char *const kind_name[] = {
+	[KEY_STRING] = "a string", [KEY_INTEGER] = "an integer",          [KEY_REAL] = "a float",
+	[KEY_FLAG] = "a bool",     [KEY_STRINGS] = "an array of strings", [KEY_INT32S] = "an array of int32",
+};
+
+/* The keys that are read; all others are only walked over.  Numbers must be within [least, most]. */
+static const struct known_key {
+	const char *name;
+	enum key_kind kind;
+	bool sampling;
+	size_t field;
+	double least, most;
+} known_keys[] = {
+	{"general.architecture", KEY_STRING, false, offsetof(struct gguf, architecture), 0, 0},
+	{"general.name", KEY_STRING, false, offsetof(struct gguf, name), 0, 0},
+	{"general.alignment", KEY_INTEGER, false, offsetof(struct gguf, alignment), 1, 1 << 30},
+	{"rwkv7.wkv.head_size", KEY_INTEGER, false, offsetof(struct gguf, head_size), 1, 65536},
+	{"rwkv7.attention.layer_norm_epsilon", KEY_REAL, false, offsetof(struct gguf, epsilon), 1e-30, 1},
+	{"tokenizer.ggml.model", KEY_STRING, false, offsetof(struct gguf, tokenizer), 0, 0},
+	{"tokenizer.ggml.tokens", KEY_STRINGS, false, offsetof(struct gguf, tokens), 0, 0},
+	{"tokenizer.ggml.token_type", KEY_INT32S, false, offsetof(struct gguf, token_types), 0, 0},
+	{"tokenizer.ggml.add_bos_token", KEY_FLAG, false, offsetof(struct gguf, add_bos), 0, 0},
+	{"general.sampling.temp", KEY_REAL, true, offsetof(struct gguf, temperature), 0, 1e6},
+	{"general.sampling.top_p", KEY_REAL, true, offsetof(struct gguf, top_p), 0, 1e6},
+	{"general.sampling.top_k", KEY_INTEGER, true, offsetof(struct gguf, top_k), INT32_MIN, UINT32_MAX}, /* <= 0: no limit */
+	/* llama.cpp has no keys for RWKV's penalties; these three are ours */
+	{"general.sampling.presence", KEY_REAL, true, offsetof(struct gguf, presence), -1e6, 1e6},
+	{"general.sampling.frequency", KEY_REAL, true, offsetof(struct gguf, frequency), -1e6, 1e6},
+	{"general.sampling.decay", KEY_REAL, true, offsetof(struct gguf, decay), 0, 1},
+};
+enum { KNOWN_KEYS = sizeof known_keys / sizeof *known_keys };
+
+static rwkvk_status wrong_type(const struct gguf *gguf, const struct known_key *key, const struct value *value)
+{
+	bool array = value->type == GGUF_ARRAY;
+	return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be %s, found %s%s", gguf->path, key->name, kind_name[key->kind],
+				array ? "an array of " : "type ", gguf_type[array ? value->element : value->type].name);
+}
+
+static rwkvk_status out_of_range(const struct gguf *gguf, const struct known_key *key, double found)
+{
+	return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be from %.10g to %.10g, found %.10g", gguf->path, key->name,
+				key->least, key->most, found);
+}
+
+/* false if the value is no integer.  What int64 cannot hold is far outside every key's range and becomes INT64_MAX. */
+static bool integer_of(const struct value *value, int64_t *out)
+{
+	unsigned bytes = gguf_type[value->type].bytes, unused = 64 - 8 * bytes;
+	char class = gguf_type[value->type].class;
+	uint64_t raw = 0;
+	if (class != 'u' && class != 's')
+		return false;
+	memcpy(&raw, value->span.data, bytes);
+	if (class == 's')
+		*out = (int64_t)(raw << unused) >> unused;
+	else
+		*out = raw > INT64_MAX ? INT64_MAX : (int64_t)raw;
+	return true;
+}
+
+static rwkvk_status set_integer(const struct gguf *gguf, const struct known_key *key, const struct value *value, int64_t *out)
+{
+	if (!integer_of(value, out))
+		return wrong_type(gguf, key, value);
+	if ((double)*out < key->least || (double)*out > key->most)
+		return out_of_range(gguf, key, (double)*out);
+	return RWKVK_OK;
+}
+
+static rwkvk_status set_real(const struct gguf *gguf, const struct known_key *key, const struct value *value, float *out)
+{
+	double number;
+	if (value->type == GGUF_F32) {
+		memcpy(out, value->span.data, sizeof *out);
+		number = *out;
+	} else if (value->type == GGUF_F64) {
+		memcpy(&number, value->span.data, sizeof number);
+	} else {
+		return wrong_type(gguf, key, value);
+	}
+	if (!(number >= key->least && number <= key->most)) /* NaN too */
+		return out_of_range(gguf, key, number);
+	*out = (float)number;
+	return RWKVK_OK;
+}
+
+static rwkvk_status set_flag(const struct gguf *gguf, const struct known_key *key, const struct value *value, bool *out)
+{
+	if (value->type != GGUF_BOOL)
+		return wrong_type(gguf, key, value);
+	if (*value->span.data > 1)
+		return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be 0 or 1, found %d", gguf->path, key->name, *value->span.data);
+	*out = *value->span.data != 0;
+	return RWKVK_OK;
+}
+
+static rwkvk_status set_key(struct gguf *gguf, const struct known_key *key, const struct value *value)
+{
+	void *field = (char *)gguf + key->field;
+	bool array = value->type == GGUF_ARRAY;
+	switch (key->kind) {
+	case KEY_INTEGER:
+		return set_integer(gguf, key, value, field);
+	case KEY_REAL:
+		return set_real(gguf, key, value, field);
+	case KEY_FLAG:
+		return set_flag(gguf, key, value, field);
+	case KEY_STRING:
+		if (value->type != GGUF_STRING)
+			return wrong_type(gguf, key, value);
+		*(struct span *)field = value->span;
+		return RWKVK_OK;
+	case KEY_STRINGS:
+		if (!array || value->element != GGUF_STRING)
+			return wrong_type(gguf, key, value);
+		*(struct value *)field = *value;
+		return RWKVK_OK;
+	case KEY_INT32S:
+		if (!array || (value->element != GGUF_I32 && value->element != GGUF_U32))
+			return wrong_type(gguf, key, value);
+		*(struct value *)field = *value;
+		return RWKVK_OK;
+	}
+	return RWKVK_OK;
+}
+
+static rwkvk_status read_key(struct gguf *gguf)
+{
+	struct span name = {0};
+	struct value value = {0};
+	uint32_t type = 0;
+	TRY(take_string(gguf, "the name of a key", &name));
+	TRY(take_u32(gguf, "the type of a value", &type));
+	TRY(take_value(gguf, type, 1, &value));
+	for (uint32_t i = 0; i < KNOWN_KEYS; i++) {
+		if (!span_is(name, known_keys[i].name))
+			continue;
+		if (gguf->seen & 1u << i)
+			return fail(RWKVK_ERROR_FILE, "%s: expected every key once, found %s twice", gguf->path, known_keys[i].name);
+		gguf->seen |= 1u << i;
+		return set_key(gguf, &known_keys[i], &value);
+	}
+	return RWKVK_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- metadata */
+
+/* Valid UTF-8, as far as it takes for text that is only shown: lead and continuation bytes match. */
+static bool is_utf8(struct span text)
+{
+	unsigned pending = 0;
+	for (uint64_t i = 0; i < text.bytes; i++) {
+		uint8_t byte = text.data[i];
+		if (pending ? (byte & 0xc0) != 0x80 : byte >= 0x80 && (byte < 0xc2 || byte > 0xf4))
+			return false;
+		pending = pending ? pending - 1 : byte < 0x80 ? 0 : byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
+	}
+	return pending == 0;
+}
+
+/* A printable copy: control characters, and everything beyond ASCII unless it is UTF-8, become '?'. */
+static char *copy_text(struct span text)
+{
+	bool utf8 = is_utf8(text);
+	char *copy = malloc(text.bytes + 1);
+	if (!copy)
+		return NULL;
+	for (uint64_t i = 0; i < text.bytes; i++) {
+		uint8_t byte = text.data[i];
+		copy[i] = byte < 0x20 || byte == 0x7f || (byte >= 0x80 && !utf8) ? '?' : (char)byte;
+	}
+	copy[text.bytes] = 0;
+	return copy;
+}
+
+static rwkvk_status copy_tokens(const struct gguf *gguf)
+{
+	struct metadata *to = &gguf->weights->metadata;
+	uint64_t count = gguf->tokens.count, types = gguf->token_types.count;
+	if (gguf->token_types.span.data && types != count)
+		return fail(RWKVK_ERROR_FILE,
+					"%s: expected as many token types as tokens, found %" PRIu64 " types for %" PRIu64 " tokens", gguf->path,
+					types, count);
+	if (count == 0)
+		return fail(RWKVK_ERROR_FILE, "%s: expected a token list (tokenizer.ggml.tokens) for the tokenizer rwkv, found none",
+					gguf->path);
+	to->token_text = malloc(count * sizeof *to->token_text);
+	to->token_bytes = malloc(count * sizeof *to->token_bytes);
+	int32_t *copied = types ? malloc(types * sizeof *copied) : NULL;
+	to->token_type = copied;
+	if (!to->token_text || !to->token_bytes || (types && !copied))
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for %" PRIu64 " tokens", gguf->path, count);
+	const uint8_t *at = gguf->tokens.span.data; /* take_array() has been over it: no length leaves the file */
+	for (uint64_t i = 0; i < count; i++) {
+		memcpy(&to->token_bytes[i], at, sizeof *to->token_bytes);
+		to->token_text[i] = at + LENGTH_BYTES;
+		at += LENGTH_BYTES + to->token_bytes[i];
+	}
+	if (copied)
+		memcpy(copied, gguf->token_types.span.data, types * sizeof *copied);
+	to->token_count = count;
+	return RWKVK_OK;
+}
+
+static bool seen_key(const struct gguf *gguf, size_t field)
+{
+	for (uint32_t i = 0; i < KNOWN_KEYS; i++)
+		if (known_keys[i].field == field)
+			return gguf->seen & 1u << i;
+	return false;
+}
+
+static rwkvk_status check_architecture(const struct gguf *gguf)
+{
+	if (!gguf->architecture.data)
+		return fail(RWKVK_ERROR_FILE, "%s: expected the key general.architecture, found none", gguf->path);
+	if (!span_is(gguf->architecture, "rwkv7"))
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+					"%s: expected a GGUF model of the architecture rwkv7, the only one this version runs, found \"%s\"",
+					gguf->path, show_text(gguf->architecture.data, gguf->architecture.bytes).text);
+	if (gguf->alignment & (gguf->alignment - 1))
+		return fail(RWKVK_ERROR_FILE, "%s: expected key general.alignment to be a power of two, found %" PRId64, gguf->path,
+					gguf->alignment);
+	return RWKVK_OK;
+}
+
+static rwkvk_status set_metadata(const struct gguf *gguf)
+{
+	struct metadata *to = &gguf->weights->metadata;
+	to->architecture = copy_text(gguf->architecture);
+	to->name = gguf->name.data ? copy_text(gguf->name) : NULL;
+	if (!to->architecture || (gguf->name.data && !to->name))
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the model's name", gguf->path);
+	to->head_size = (uint64_t)gguf->head_size;
+	to->layer_norm_epsilon = gguf->epsilon;
+	to->has_add_bos = seen_key(gguf, offsetof(struct gguf, add_bos));
+	to->add_bos = gguf->add_bos;
+	for (uint32_t i = 0; i < KNOWN_KEYS; i++)
+		to->has_sampling |= known_keys[i].sampling && gguf->seen & 1u << i;
+	to->sampling.temperature = gguf->temperature;
+	to->sampling.top_p = gguf->top_p;
+	to->sampling.top_k = gguf->top_k > 0 ? (uint32_t)gguf->top_k : 0;
+	to->sampling.presence = gguf->presence;
+	to->sampling.frequency = gguf->frequency;
+	to->sampling.decay = gguf->decay;
+	return span_is(gguf->tokenizer, "rwkv") ? copy_tokens(gguf) : RWKVK_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- names */
+
+/* Within a layer.  `vector`: official names have no ending, GGUF's end in .weight.  `lora`: stored [out,in]. */
+static const struct layer_name {
+	const char *gguf, *official;
+	bool vector, lora;
+} layer_names[] = {
+	{"attn_norm", "ln1", false, false},
+	{"attn_norm_2", "ln2", false, false},
+	{"time_mix_ln", "att.ln_x", false, false},
+	{"time_mix_receptance", "att.receptance", false, false},
+	{"time_mix_key", "att.key", false, false},
+	{"time_mix_value", "att.value", false, false},
+	{"time_mix_output", "att.output", false, false},
+	{"channel_mix_key", "ffn.key", false, false},
+	{"channel_mix_value", "ffn.value", false, false},
+	{"channel_mix_lerp_k", "ffn.x_k", true, false},
+	{"time_mix_k_k", "att.k_k", true, false},
+	{"time_mix_k_a", "att.k_a", true, false},
+	{"time_mix_r_k", "att.r_k", true, false},
+	{"time_mix_w0", "att.w0", true, false},
+	{"time_mix_a0", "att.a0", true, false},
+	{"time_mix_v0", "att.v0", true, false},
+	{"time_mix_w1", "att.w1", true, true},
+	{"time_mix_w2", "att.w2", true, true},
+	{"time_mix_a1", "att.a1", true, true},
+	{"time_mix_a2", "att.a2", true, true},
+	{"time_mix_v1", "att.v1", true, true},
+	{"time_mix_v2", "att.v2", true, true},
+	{"time_mix_g1", "att.g1", true, true},
+	{"time_mix_g2", "att.g2", true, true},
+};
+
+static const struct {
+	const char *gguf, *official;
+} model_names[] = {
+	{"token_embd", "emb"},
+	{"token_embd_norm", "blocks.0.ln0"},
+	{"output_norm", "ln_out"},
+	{"output", "head"},
+};
+
+struct place {
+	char name[NAME_BYTES + 8];
+	bool lora, fused, unused;
+};
+
+/* "blk.12.time_mix_w0.weight": layer "12", base "time_mix_w0", ending "weight"; layer "" for a tensor outside the layers. */
+struct name_parts {
+	char layer[8], base[NAME_BYTES];
+	const char *ending;
+};
+
+/* false if the name is not of that form. */
+static bool split_name(const char *name, struct name_parts *parts)
+{
+	int length = 0;
+	if (sscanf(name, "blk.%7[0-9].%n", parts->layer, &length) == 1 && length > 0)
+		name += length;
+	else
+		parts->layer[0] = 0;
+	const char *dot = strchr(name, '.');
+	if (!dot)
+		return false;
+	memcpy(parts->base, name, (size_t)(dot - name));
+	parts->base[dot - name] = 0;
+	parts->ending = strcmp(dot, ".weight") == 0 ? "weight" : strcmp(dot, ".bias") == 0 ? "bias" : NULL;
+	return parts->ending != NULL;
+}
+
+static void place_in_layer(const struct name_parts *parts, struct place *place)
+{
+	bool weight = strcmp(parts->ending, "weight") == 0;
+	for (size_t i = 0; i < sizeof layer_names / sizeof *layer_names; i++) {
+		const struct layer_name *known = &layer_names[i];
+		if (strcmp(parts->base, known->gguf) != 0 || (known->vector && !weight))
+			continue;
+		snprintf(place->name, sizeof place->name, "blocks.%s.%s%s%s", parts->layer, known->official, known->vector ? "" : ".",
+				 known->vector ? "" : parts->ending);
+		place->lora = known->lora;
+		/* llama.cpp wants v0, v1, v2 in layer 0 too, where they are copies of a0, a1, a2 */
+		place->unused = strcmp(parts->layer, "0") == 0 && strncmp(known->gguf, "time_mix_v", 10) == 0 && known->vector;
+		return;
+	}
+	if (weight && strcmp(parts->base, "time_mix_lerp_fused") == 0) {
+		snprintf(place->name, sizeof place->name, "blocks.%s.att.x_", parts->layer);
+		place->fused = true;
+	}
+}
+
+/* Where a tensor belongs; one with an unknown name keeps it. */
+static void place_tensor(const char *name, struct place *place)
+{
+	struct name_parts parts;
+	*place = (struct place){0};
+	strcpy(place->name, name);
+	if (!split_name(name, &parts))
+		return;
+	if (parts.layer[0]) {
+		place_in_layer(&parts, place);
+		return;
+	}
+	for (size_t i = 0; i < sizeof model_names / sizeof *model_names; i++)
+		if (strcmp(parts.base, model_names[i].gguf) == 0)
+			snprintf(place->name, sizeof place->name, "%s.%s", model_names[i].official, parts.ending);
+}
+
+/* ---------------------------------------------------------------------------------------------------- tensors */
+
+static const char *const ggml_type_name[] = {
+	[0] = "F32",      [1] = "F16",     [2] = "Q4_0",     [3] = "Q4_1",   [6] = "Q5_0",    [7] = "Q5_1",   [8] = "Q8_0",
+	[9] = "Q8_1",     [10] = "Q2_K",   [11] = "Q3_K",    [12] = "Q4_K",  [13] = "Q5_K",   [14] = "Q6_K",  [15] = "Q8_K",
+	[16] = "IQ2_XXS", [17] = "IQ2_XS", [18] = "IQ3_XXS", [19] = "IQ1_S", [20] = "IQ4_NL", [21] = "IQ3_S", [22] = "IQ2_S",
+	[23] = "IQ4_XS",  [24] = "I8",     [25] = "I16",     [26] = "I32",   [27] = "I64",    [28] = "F64",   [29] = "IQ1_M",
+	[30] = "BF16",    [34] = "TQ1_0",  [35] = "TQ2_0",   [39] = "MXFP4",
+};
+
+static rwkvk_status map_type(const struct gguf *gguf, const struct tensor_entry *entry, enum dtype *out)
+{
+	size_t names = sizeof ggml_type_name / sizeof *ggml_type_name;
+	const char *name = entry->type < names ? ggml_type_name[entry->type] : NULL;
+	for (enum dtype type = 0; name && type < DTYPE_COUNT; type++)
+		if (strcmp(name, dtype_info[type].name) == 0) {
+			*out = type;
+			return RWKVK_OK;
+		}
+	return fail(RWKVK_ERROR_UNSUPPORTED,
+				"%s: tensor %s has the type %s (%" PRIu32
+				"); this version reads F32, F16, BF16 and Q8_0: use a file in one of these",
+				gguf->path, entry->name, name ? name : "unknown to this version", entry->type);
+}
+
+/* Messages may print a name that passed this. */
+static bool is_tensor_name(struct span name)
+{
+	for (uint64_t i = 0; i < name.bytes && i < NAME_BYTES; i++)
+		if (name.data[i] <= ' ' || name.data[i] >= 0x7f)
+			return false;
+	return name.bytes > 0 && name.bytes < NAME_BYTES;
+}
+
+static rwkvk_status take_entry(struct gguf *gguf, struct tensor_entry *entry)
+{
+	struct span name = {0};
+	TRY(take_string(gguf, "the name of a tensor", &name));
+	if (!is_tensor_name(name))
+		return fail(RWKVK_ERROR_FILE,
+					"%s: expected a tensor name of 1 to %d plain ASCII characters, found \"%s\" (%" PRIu64
+					" bytes): the file is damaged",
+					gguf->path, NAME_BYTES - 1, show_text(name.data, name.bytes).text, name.bytes);
+	memcpy(entry->name, name.data, name.bytes);
+	entry->name[name.bytes] = 0;
+	TRY(take_u32(gguf, "the rank of a tensor", &entry->rank));
+	if (entry->rank > MAX_DIMENSIONS)
+		return fail(RWKVK_ERROR_FILE, "%s: expected at most %d dimensions for tensor %s, found %" PRIu32, gguf->path,
+					MAX_DIMENSIONS, entry->name, entry->rank);
+	for (uint32_t i = entry->rank; i > 0; i--)
+		TRY(take_u64(gguf, "the shape of a tensor", &entry->shape[i - 1]));
+	TRY(take_u32(gguf, "the type of a tensor", &entry->type));
+	return take_u64(gguf, "the offset of a tensor", &entry->offset);
+}
+
+/* [6, C] with any unit dimensions between: rows r, w, k, v, a, g. */
+static rwkvk_status add_fused(struct gguf *gguf, const struct tensor_entry *entry, const struct place *place, enum dtype type,
+							  uint64_t offset, uint64_t bytes)
+{
+	static const char rows[] = "rwkvag";
+	bool six = entry->rank >= 2 && entry->shape[0] == 6;
+	for (uint32_t i = 1; i + 1 < entry->rank; i++)
+		six = six && entry->shape[i] == 1;
+	if (!six)
+		return fail(RWKVK_ERROR_FILE, "%s: expected tensor %s to have 6 rows, found the shape %s", gguf->path, entry->name,
+					show_shape(entry->rank, entry->shape).text);
+	if (dtype_info[type].block != 1)
+		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensor %s as F32, F16 or BF16, found %s", gguf->path, entry->name,
+					dtype_info[type].name);
+	for (uint64_t i = 0; i < 6; i++) {
+		char name[sizeof place->name + 1];
+		snprintf(name, sizeof name, "%s%c", place->name, rows[i]);
+		TRY(weights_add(gguf->weights, name, entry->name, type, 1, &entry->shape[entry->rank - 1], offset + i * (bytes / 6),
+						bytes / 6));
+	}
+	return RWKVK_OK;
+}
+
+/* Data lies in the order of the entries; only this keeps a small file from describing a huge model by overlaps. */
+static rwkvk_status check_offset(struct gguf *gguf, const struct tensor_entry *entry, uint64_t bytes)
+{
+	if (entry->offset % (uint64_t)gguf->alignment)
+		return fail(RWKVK_ERROR_FILE, "%s: expected the offset of tensor %s to be a multiple of %" PRId64 ", found %" PRIu64,
+					gguf->path, entry->name, gguf->alignment, entry->offset);
+	if (entry->offset < gguf->data_end)
+		return fail(RWKVK_ERROR_FILE,
+					"%s: expected tensor %s behind the tensor before it, which ends at %" PRIu64 ", found it at %" PRIu64
+					": the file is damaged",
+					gguf->path, entry->name, gguf->data_end, entry->offset);
+	uint64_t room = gguf->weights->mapping.bytes - gguf->data_start;
+	if (entry->offset > room || bytes > room - entry->offset)
+		return fail(RWKVK_ERROR_FILE,
+					"%s: tensor %s takes %" PRIu64 " bytes at offset %" PRIu64 ", but the file holds %" PRIu64
+					" bytes of data: it is truncated (an incomplete download?)",
+					gguf->path, entry->name, bytes, entry->offset, room);
+	gguf->data_end = entry->offset + bytes;
+	return RWKVK_OK;
+}
+
+static rwkvk_status add_tensor(struct gguf *gguf, const struct tensor_entry *entry)
+{
+	enum dtype type = DTYPE_F32;
+	struct place place;
+	uint64_t bytes = 0;
+	TRY(map_type(gguf, entry, &type));
+	if (!dtype_bytes(type, entry->rank, entry->shape, &bytes))
+		return fail(RWKVK_ERROR_FILE,
+					"%s: tensor %s has the shape %s, which is impossible for %s (rows in blocks of %" PRIu32 ")", gguf->path,
+					entry->name, show_shape(entry->rank, entry->shape).text, dtype_info[type].name, dtype_info[type].block);
+	TRY(check_offset(gguf, entry, bytes));
+	place_tensor(entry->name, &place);
+	if (place.unused)
+		return RWKVK_OK;
+	uint64_t offset = gguf->data_start + entry->offset;
+	if (place.fused)
+		return add_fused(gguf, entry, &place, type, offset, bytes);
+	TRY(weights_add(gguf->weights, place.name, entry->name, type, entry->rank, entry->shape, offset, bytes));
+	gguf->weights->tensors[gguf->weights->count - 1].out_in = place.lora;
+	return RWKVK_OK;
+}
+
+static rwkvk_status read_tensors(struct gguf *gguf, uint64_t count)
+{
+	struct tensor_entry entry = {0};
+	uint64_t first = gguf->at, alignment = (uint64_t)gguf->alignment;
+	for (uint64_t i = 0; i < count; i++)
+		TRY(take_entry(gguf, &entry));
+	gguf->data_start = (gguf->at + alignment - 1) / alignment * alignment;
+	if (count && gguf->data_start > gguf->weights->mapping.bytes)
+		return fail(RWKVK_ERROR_FILE,
+					"%s: expected tensor data from byte %" PRIu64 " on, but the file ends at byte %" PRIu64
+					": it is truncated (an incomplete download?)",
+					gguf->path, gguf->data_start, gguf->weights->mapping.bytes);
+	gguf->at = first;
+	for (uint64_t i = 0; i < count; i++) {
+		TRY(take_entry(gguf, &entry));
+		TRY(add_tensor(gguf, &entry));
+	}
+	return RWKVK_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- the file */
+
+static rwkvk_status check_version(const struct gguf *gguf, uint32_t version)
+{
+	if (version == 2 || version == 3)
+		return RWKVK_OK;
+	if (version != 0 && (version & 0xffff) == 0)
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+					"%s: expected little-endian GGUF, found a big-endian file: convert the model again", gguf->path);
+	return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected GGUF version 2 or 3, found version %" PRIu32 ": convert the model again",
+				gguf->path, version);
+}
+
+rwkvk_status gguf_read(struct weights *weights)
+{
+	const rwkvk_sampling *defaults = &weights->metadata.sampling;
+	struct gguf gguf = {
+		.weights = weights,
+		.path = weights->path,
+		.at = 4,
+		.alignment = 32,
+		.temperature = defaults->temperature,
+		.top_p = defaults->top_p,
+		.top_k = defaults->top_k,
+		.presence = defaults->presence,
+		.frequency = defaults->frequency,
+		.decay = defaults->decay,
+	};
+	uint32_t version = 0;
+	uint64_t tensors = 0, keys = 0;
+	TRY(take_u32(&gguf, "the GGUF version", &version));
+	TRY(check_version(&gguf, version));
+	snprintf(weights->format, sizeof weights->format, "GGUF v%" PRIu32, version);
+	TRY(take_u64(&gguf, "the number of tensors", &tensors));
+	TRY(take_u64(&gguf, "the number of keys", &keys));
+	TRY(check_count(&gguf, keys, KEY_BYTES, "keys"));
+	for (uint64_t i = 0; i < keys; i++)
+		TRY(read_key(&gguf));
+	TRY(check_architecture(&gguf));
+	TRY(set_metadata(&gguf));
+	TRY(check_count(&gguf, tensors, TENSOR_BYTES, "tensors"));
+	return read_tensors(&gguf, tensors);
+}

@@ -1,0 +1,182 @@
+/* safetensors: header length u64, a JSON object {name: {dtype, shape, data_offsets: [begin, end]}}, then the data, which
+ * the tensors must cover without gap or overlap.  Official RWKV names; a prefix that some exporters put before them is
+ * dropped. */
+#include "format/weights.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+enum { PREFIX_BYTES = 8, MAX_HEADER_BYTES = 100000000, MAX_DIMENSIONS = 8, NAME_BYTES = 256 };
+
+/* "rwkv7.blocks.0.ln1.weight" -> "blocks.0.ln1.weight"; only before names that are official. */
+static const char *strip_prefix(const char *name)
+{
+	static const char *const prefixes[] = {"rwkv7.", "model."}, *const official[] = {"emb.", "blocks.", "ln_out.", "head."};
+	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+		if (strncmp(name, prefixes[i], strlen(prefixes[i])) != 0)
+			continue;
+		const char *rest = name + strlen(prefixes[i]);
+		for (size_t j = 0; j < sizeof official / sizeof *official; j++)
+			if (strncmp(rest, official[j], strlen(official[j])) == 0)
+				return rest;
+	}
+	return name;
+}
+
+static rwkvk_status read_dtype(const struct weights *weights, const char *name, const json_t *tensor, enum dtype *out)
+{
+	const char *dtype = json_string_value(json_object_get(tensor, "dtype"));
+	if (!dtype)
+		return fail(RWKVK_ERROR_FILE, "%s: expected a string \"dtype\" for tensor %s, found none", weights->path, name);
+	for (enum dtype type = DTYPE_F32; type <= DTYPE_BF16; type++)
+		if (strcmp(dtype, dtype_info[type].name) == 0) {
+			*out = type;
+			return RWKVK_OK;
+		}
+	return fail(RWKVK_ERROR_UNSUPPORTED,
+				"%s: tensor %s has the dtype %s; this version reads F32, F16 and BF16 from safetensors files", weights->path,
+				name, show_text(dtype, strlen(dtype)).text);
+}
+
+/* An array of `least` to `most` integers that are not negative. */
+static rwkvk_status read_integers(const struct weights *weights, const char *name, const json_t *tensor, const char *key,
+								  size_t least, size_t most, uint64_t *out, uint32_t *count)
+{
+	const json_t *array = json_object_get(tensor, key);
+	size_t n = json_array_size(array);
+	const char *wrong = !array ? "none" : !json_is_array(array) ? "another type" : NULL;
+	if (!wrong && (n < least || n > most))
+		wrong = "another length";
+	if (wrong)
+		return fail(RWKVK_ERROR_FILE, "%s: expected \"%s\" of tensor %s to be an array of %zu to %zu integers, found %s",
+					weights->path, key, name, least, most, wrong);
+	for (size_t i = 0; i < n; i++) {
+		const json_t *item = json_array_get(array, i);
+		if (!json_is_integer(item) || json_integer_value(item) < 0)
+			return fail(RWKVK_ERROR_FILE,
+						"%s: expected \"%s\" of tensor %s to hold integers of 0 or more, found something else at index %zu",
+						weights->path, key, name, i);
+		out[i] = (uint64_t)json_integer_value(item);
+	}
+	*count = (uint32_t)n;
+	return RWKVK_OK;
+}
+
+static rwkvk_status read_tensor(struct weights *weights, const char *name, const json_t *tensor, uint64_t data_start)
+{
+	enum dtype type = DTYPE_F32;
+	uint64_t shape[MAX_DIMENSIONS], offsets[2] = {0}, room = weights->mapping.bytes - data_start;
+	uint32_t rank = 0, two = 0;
+	struct shown shown = show_text(name, strlen(name));
+	const char *safe = shown.text;
+	if (strlen(name) >= NAME_BYTES)
+		return fail(RWKVK_ERROR_FILE, "%s: expected tensor names below %d characters, found %s", weights->path, NAME_BYTES,
+					safe);
+	if (!json_is_object(tensor))
+		return fail(RWKVK_ERROR_FILE, "%s: expected a JSON object for tensor %s, found something else", weights->path, safe);
+	TRY(read_dtype(weights, safe, tensor, &type));
+	TRY(read_integers(weights, safe, tensor, "shape", 0, MAX_DIMENSIONS, shape, &rank));
+	TRY(read_integers(weights, safe, tensor, "data_offsets", 2, 2, offsets, &two));
+	if (offsets[0] > offsets[1])
+		return fail(RWKVK_ERROR_FILE,
+					"%s: expected \"data_offsets\" of tensor %s to be in order, found [%" PRIu64 ", %" PRIu64 "]",
+					weights->path, safe, offsets[0], offsets[1]);
+	if (offsets[1] > room)
+		return fail(RWKVK_ERROR_FILE,
+					"%s: tensor %s ends at byte %" PRIu64 " of the data, but the file holds %" PRIu64
+					" bytes of data: it is truncated (an incomplete download?)",
+					weights->path, safe, offsets[1], room);
+	return weights_add(weights, strip_prefix(name), name, type, rank, shape, data_start + offsets[0], offsets[1] - offsets[0]);
+}
+
+static int by_data(const void *a, const void *b)
+{
+	const struct tensor *x = a, *y = b;
+	return x->data < y->data ? -1 : x->data > y->data;
+}
+
+/* The format allows no byte that belongs to no tensor, and none that belongs to two. */
+static rwkvk_status check_coverage(struct weights *weights, uint64_t data_start)
+{
+	const uint8_t *next = weights->mapping.data + data_start, *end = weights->mapping.data + weights->mapping.bytes;
+	if (weights->count)
+		qsort(weights->tensors, weights->count, sizeof *weights->tensors, by_data);
+	for (size_t i = 0; i < weights->count; i++) {
+		const struct tensor *tensor = &weights->tensors[i];
+		if (tensor->data != next)
+			return fail(RWKVK_ERROR_FILE,
+						"%s: expected tensors without gap or overlap, found tensor %s at byte %td of the file instead of %td",
+						weights->path, tensor->file_name, (const uint8_t *)tensor->data - weights->mapping.data,
+						next - weights->mapping.data);
+		next += tensor->bytes;
+	}
+	if (next != end)
+		return fail(RWKVK_ERROR_FILE, "%s: expected the tensors to fill the file, found %td bytes after the last one",
+					weights->path, end - next);
+	return RWKVK_OK;
+}
+
+static rwkvk_status read_metadata(struct weights *weights, const json_t *object)
+{
+	if (!json_is_object(object))
+		return fail(RWKVK_ERROR_FILE, "%s: expected \"__metadata__\" to be a JSON object, found something else", weights->path);
+	const json_t *name = json_object_get(object, "name");
+	if (!name)
+		return RWKVK_OK;
+	if (!json_is_string(name))
+		return fail(RWKVK_ERROR_FILE, "%s: expected \"name\" in \"__metadata__\" to be a string, found something else",
+					weights->path);
+	weights->metadata.name = strdup(json_string_value(name));
+	if (!weights->metadata.name)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the model's name", weights->path);
+	for (char *p = weights->metadata.name; *p; p++) /* UTF-8 already, says jansson */
+		if ((unsigned char)*p < 0x20 || *p == 0x7f)
+			*p = '?';
+	return RWKVK_OK;
+}
+
+static rwkvk_status read_header(struct weights *weights, json_t *header, uint64_t data_start)
+{
+	const char *key;
+	json_t *value;
+	if (!json_is_object(header))
+		return fail(RWKVK_ERROR_FILE, "%s: expected a JSON object as safetensors header, found something else", weights->path);
+	json_object_foreach(header, key, value)
+	{
+		if (strcmp(key, "__metadata__") == 0)
+			TRY(read_metadata(weights, value));
+		else
+			TRY(read_tensor(weights, key, value, data_start));
+	}
+	return check_coverage(weights, data_start);
+}
+
+rwkvk_status safetensors_read(struct weights *weights)
+{
+	uint64_t bytes;
+	json_error_t error;
+	snprintf(weights->format, sizeof weights->format, "safetensors");
+	memcpy(&bytes, weights->mapping.data, sizeof bytes);
+	if (bytes > MAX_HEADER_BYTES)
+		return fail(RWKVK_ERROR_FILE, "%s: expected a safetensors header of at most %d bytes, found one of %" PRIu64,
+					weights->path, MAX_HEADER_BYTES, bytes);
+	if (bytes > weights->mapping.bytes - PREFIX_BYTES)
+		return fail(RWKVK_ERROR_FILE,
+					"%s: expected a safetensors header of %" PRIu64 " bytes, but the file ends at byte %" PRIu64
+					": it is truncated (an incomplete download?)",
+					weights->path, bytes, weights->mapping.bytes);
+	json_t *header =
+		json_loadb((const char *)weights->mapping.data + PREFIX_BYTES, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
+	if (!header && json_error_code(&error) == json_error_out_of_memory)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the header of %" PRIu64 " bytes", weights->path, bytes);
+	if (!header)
+		return fail(RWKVK_ERROR_FILE, "%s: the safetensors header is not valid JSON: %s (byte %d of %" PRIu64 ")",
+					weights->path, show_text(error.text, strlen(error.text)).text, error.position, bytes);
+	rwkvk_status status = read_header(weights, header, PREFIX_BYTES + bytes);
+	json_decref(header);
+	return status;
+}

@@ -1,0 +1,374 @@
+/* Model files: number formats, the list of tensors, and telling by its first bytes what a file is.  What the formats look
+ * like inside is known to gguf.c and safetensors.c alone. */
+#include "format/weights.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/half.h"
+
+/* ---------------------------------------------------------------------------------------------------- number formats */
+
+const struct dtype_info dtype_info[DTYPE_COUNT] = {
+	[DTYPE_F32] = {"F32", 1, 4},
+	[DTYPE_F16] = {"F16", 1, 2},
+	[DTYPE_BF16] = {"BF16", 1, 2},
+	[DTYPE_Q8_0] = {"Q8_0", 32, 34},
+};
+
+enum { Q8_BLOCK = 32, Q8_BYTES = 34 };
+
+static bool multiply(uint64_t *product, uint64_t factor)
+{
+	if (factor && *product > UINT64_MAX / factor)
+		return false;
+	*product *= factor;
+	return true;
+}
+
+bool dtype_bytes(enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t *bytes)
+{
+	uint64_t row = rank ? shape[rank - 1] : 1;
+	if (row % dtype_info[type].block)
+		return false;
+	uint64_t total = row / dtype_info[type].block;
+	for (uint32_t i = 0; i + 1 < rank; i++)
+		if (!multiply(&total, shape[i]))
+			return false;
+	if (!multiply(&total, dtype_info[type].bytes))
+		return false;
+	*bytes = total;
+	return true;
+}
+
+static void q8_to_float(const uint8_t *block, float *out)
+{
+	uint16_t bits;
+	memcpy(&bits, block, sizeof bits);
+	float scale = float_of_f16(bits);
+	for (size_t i = 0; i < Q8_BLOCK; i++)
+		out[i] = scale * (float)(int8_t)block[2 + i];
+}
+
+void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t count, float *out)
+{
+	const uint8_t *from = (const uint8_t *)data + first / dtype_info[type].block * dtype_info[type].bytes;
+	uint16_t bits;
+	switch (type) {
+	case DTYPE_F32:
+		memcpy(out, from, count * sizeof *out);
+		break;
+	case DTYPE_F16:
+		for (uint64_t i = 0; i < count; i++) {
+			memcpy(&bits, from + 2 * i, sizeof bits);
+			out[i] = float_of_f16(bits);
+		}
+		break;
+	case DTYPE_BF16:
+		for (uint64_t i = 0; i < count; i++) {
+			memcpy(&bits, from + 2 * i, sizeof bits);
+			out[i] = float_of_bf16(bits);
+		}
+		break;
+	case DTYPE_Q8_0:
+		for (uint64_t i = 0; i < count / Q8_BLOCK; i++)
+			q8_to_float(from + i * Q8_BYTES, out + i * Q8_BLOCK);
+		break;
+	case DTYPE_COUNT:
+		break;
+	}
+}
+
+/* Nearest, ties to even; a NaN stays one even if only low mantissa bits said so. */
+static uint16_t bf16_of_float(float value)
+{
+	uint32_t bits = bits_of_float(value);
+	if ((bits & 0x7fffffff) > 0x7f800000)
+		return (uint16_t)(bits >> 16 | 0x40);
+	return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* A block with a value that 8 bits cannot scale (infinite, NaN, or a scale above f16) comes back as NaN, never as a wrong
+ * number: its scale is infinite or NaN and its integers are 0. */
+static void q8_of_float(const float *in, uint8_t *block)
+{
+	float largest = 0;
+	for (size_t i = 0; i < Q8_BLOCK; i++)
+		if (!(fabsf(in[i]) <= largest))
+			largest = fabsf(in[i]);
+	for (size_t i = 0; i < Q8_BLOCK; i++)
+		if (isnan(in[i]))
+			largest = in[i];
+	float scale = largest / 127, inverse = scale != 0 ? 1 / scale : 0;
+	uint16_t bits = f16_of_float(scale);
+	bool overflow = (bits & 0x7c00) == 0x7c00;
+	memcpy(block, &bits, sizeof bits);
+	for (size_t i = 0; i < Q8_BLOCK; i++) {
+		float scaled = roundf(in[i] * inverse);
+		block[2 + i] = overflow || !isfinite(scaled) ? 0 : (uint8_t)(int8_t)scaled;
+	}
+}
+
+void dtype_from_float(enum dtype type, const float *in, uint64_t count, void *out)
+{
+	uint8_t *to = out;
+	uint16_t bits;
+	switch (type) {
+	case DTYPE_F32:
+		memcpy(to, in, count * sizeof *in);
+		break;
+	case DTYPE_F16:
+	case DTYPE_BF16:
+		for (uint64_t i = 0; i < count; i++) {
+			bits = type == DTYPE_F16 ? f16_of_float(in[i]) : bf16_of_float(in[i]);
+			memcpy(to + 2 * i, &bits, sizeof bits);
+		}
+		break;
+	case DTYPE_Q8_0:
+		for (uint64_t i = 0; i < count / Q8_BLOCK; i++)
+			q8_of_float(in + i * Q8_BLOCK, to + i * Q8_BYTES);
+		break;
+	case DTYPE_COUNT:
+		break;
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------------- messages */
+
+struct shown show_text(const void *text, uint64_t bytes)
+{
+	struct shown shown;
+	const uint8_t *from = text;
+	size_t room = sizeof shown.text - 4, n = bytes < room ? (size_t)bytes : room;
+	for (size_t i = 0; i < n; i++)
+		shown.text[i] = from[i] >= 0x20 && from[i] < 0x7f ? (char)from[i] : '?';
+	strcpy(shown.text + n, bytes > room ? "..." : "");
+	return shown;
+}
+
+struct shown show_shape(uint32_t rank, const uint64_t *shape)
+{
+	struct shown shown = {"["};
+	size_t n = 1;
+	for (uint32_t i = 0; i < rank && n + 24 < sizeof shown.text; i++)
+		n += (size_t)snprintf(shown.text + n, sizeof shown.text - n, "%s%" PRIu64, i ? ", " : "", shape[i]);
+	strcpy(shown.text + n, "]");
+	return shown;
+}
+
+/* ---------------------------------------------------------------------------------------------------- the list */
+
+/* Names go to terminals and JSON: anything but visible ASCII means a damaged or hostile file. */
+static bool name_is_plain(const char *name)
+{
+	for (const char *p = name; *p; p++)
+		if (*p <= ' ' || *p >= 0x7f)
+			return false;
+	return *name != 0;
+}
+
+static rwkvk_status check_tensor(const struct weights *weights, const char *name, enum dtype type, uint32_t rank,
+								 const uint64_t *shape, uint64_t offset, uint64_t bytes)
+{
+	const char *path = weights->path;
+	uint64_t need;
+	if (!name_is_plain(name))
+		return fail(RWKVK_ERROR_FILE, "%s: expected tensor names in plain ASCII, found \"%s\": the file is damaged", path,
+					show_text(name, strlen(name)).text);
+	if (!dtype_bytes(type, rank, shape, &need))
+		return fail(RWKVK_ERROR_FILE,
+					"%s: tensor %s has the shape %s, which cannot be stored as %s (rows in blocks of %" PRIu32
+					", 64-bit sizes): the file is damaged",
+					path, name, show_shape(rank, shape).text, dtype_info[type].name, dtype_info[type].block);
+	if (need == 0)
+		return fail(RWKVK_ERROR_FILE, "%s: expected tensors with data, found tensor %s of shape %s", path, name,
+					show_shape(rank, shape).text);
+	if (bytes != need)
+		return fail(RWKVK_ERROR_FILE, "%s: tensor %s: %s of shape %s takes %" PRIu64 " bytes, but the file gives it %" PRIu64,
+					path, name, dtype_info[type].name, show_shape(rank, shape).text, need, bytes);
+	if (offset > weights->mapping.bytes || bytes > weights->mapping.bytes - offset)
+		return fail(RWKVK_ERROR_FILE,
+					"%s: tensor %s needs %" PRIu64 " bytes from byte %" PRIu64 " on, but the file ends at byte %" PRIu64
+					": it is truncated (an incomplete download?)",
+					path, name, bytes, offset, weights->mapping.bytes);
+	return RWKVK_OK;
+}
+
+/* The capacity is not stored: it is 64, then doubles whenever the count reaches a power of two. */
+static bool grow(struct weights *weights)
+{
+	size_t count = weights->count;
+	if (count != 0 && (count < 64 || (count & (count - 1))))
+		return true;
+	size_t capacity = count ? 2 * count : 64;
+	struct tensor *tensors = realloc(weights->tensors, capacity * sizeof *tensors);
+	if (tensors)
+		weights->tensors = tensors;
+	return tensors != NULL;
+}
+
+rwkvk_status weights_add(struct weights *weights, const char *name, const char *file_name, enum dtype type, uint32_t rank,
+						 const uint64_t *shape, uint64_t offset, uint64_t bytes)
+{
+	TRY(check_tensor(weights, file_name, type, rank, shape, offset, bytes));
+	struct tensor tensor = {.type = type, .data = weights->mapping.data + offset, .bytes = bytes};
+	for (uint32_t i = 0; i < rank; i++) {
+		if (shape[i] == 1)
+			continue;
+		if (tensor.rank == sizeof tensor.shape / sizeof *tensor.shape)
+			return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensors of at most 4 dimensions, found %s of shape %s",
+						weights->path, file_name, show_shape(rank, shape).text);
+		tensor.shape[tensor.rank++] = shape[i];
+	}
+	if (tensor.rank == 0)
+		tensor.shape[tensor.rank++] = 1;
+	tensor.name = strdup(name);
+	tensor.file_name = strdup(file_name);
+	if (!tensor.name || !tensor.file_name || !grow(weights)) {
+		free(tensor.name);
+		free(tensor.file_name);
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the list of tensors", weights->path);
+	}
+	weights->tensors[weights->count++] = tensor;
+	return RWKVK_OK;
+}
+
+const struct tensor *weights_find(const struct weights *weights, const char *name)
+{
+	for (size_t i = 0; i < weights->count; i++)
+		if (strcmp(weights->tensors[i].name, name) == 0)
+			return &weights->tensors[i];
+	return NULL;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp((*(struct tensor *const *)a)->name, (*(struct tensor *const *)b)->name);
+}
+
+static rwkvk_status refuse_duplicates(const struct weights *weights)
+{
+	const struct tensor **sorted = malloc((weights->count + 1) * sizeof *sorted);
+	if (!sorted)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory to check %zu tensors", weights->path, weights->count);
+	for (size_t i = 0; i < weights->count; i++)
+		sorted[i] = &weights->tensors[i];
+	qsort(sorted, weights->count, sizeof *sorted, by_name);
+	rwkvk_status status = RWKVK_OK;
+	for (size_t i = 1; i < weights->count && status == RWKVK_OK; i++)
+		if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
+			status = fail(RWKVK_ERROR_FILE, "%s: expected every tensor once, found two for %s (\"%s\" and \"%s\")",
+						  weights->path, sorted[i]->name, sorted[i - 1]->file_name, sorted[i]->file_name);
+	free(sorted);
+	return status;
+}
+
+/* ---------------------------------------------------------------------------------------------------- opening */
+
+static const struct foreign {
+	const char *magic;
+	rwkvk_status status;
+	const char *what;
+} foreign[] = {
+	{"PK\3\4", RWKVK_ERROR_UNSUPPORTED, "a zip archive, as PyTorch's .pth files are: convert it to safetensors or GGUF"},
+	{"\x80\2", RWKVK_ERROR_UNSUPPORTED, "a Python pickle (an old PyTorch file): convert it to safetensors or GGUF"},
+	{"fmgg", RWKVK_ERROR_UNSUPPORTED, "an rwkv.cpp .bin file: convert the original model to safetensors or GGUF"},
+	{"tjgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGJT format: convert the original model to GGUF"},
+	{"lmgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGML format: convert the original model to GGUF"},
+	{"\x1f\x8b", RWKVK_ERROR_FILE, "a gzip file: decompress it first"},
+	{"\x28\xb5\x2f\xfd", RWKVK_ERROR_FILE, "a zstd file: decompress it first"},
+	{"\xfd\x37zXZ", RWKVK_ERROR_FILE, "an xz file: decompress it first"},
+	{"version https://git-lfs", RWKVK_ERROR_FILE,
+	 "a Git LFS pointer instead of the model: fetch the model itself, for example with `git lfs pull`"},
+};
+
+static bool is_html(const uint8_t *data, uint64_t bytes)
+{
+	static const char *const starts[] = {"<!doctype", "<html", "<head", "<?xml"};
+	while (bytes && strchr(" \t\r\n\xef\xbb\xbf", *data) && *data)
+		data++, bytes--;
+	for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+		if (bytes >= strlen(starts[i]) && strncasecmp((const char *)data, starts[i], strlen(starts[i])) == 0)
+			return true;
+	return false;
+}
+
+static rwkvk_status refuse_foreign(const struct weights *weights)
+{
+	static const char expected[] = "expected a model in GGUF or safetensors format";
+	const uint8_t *data = weights->mapping.data;
+	uint64_t bytes = weights->mapping.bytes;
+	if (bytes == 0)
+		return fail(RWKVK_ERROR_FILE, "%s: %s, found an empty file", weights->path, expected);
+	for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+		if (bytes >= strlen(foreign[i].magic) && memcmp(data, foreign[i].magic, strlen(foreign[i].magic)) == 0)
+			return fail(foreign[i].status, "%s: %s, found %s", weights->path, expected, foreign[i].what);
+	if (is_html(data, bytes))
+		return fail(RWKVK_ERROR_FILE, "%s: %s, found a web page: download the file itself, not the page that shows it",
+					weights->path, expected);
+	char hex[3 * 8 + 1] = "";
+	for (size_t i = 0; i < 8 && i < bytes; i++)
+		snprintf(hex + 3 * i, 4, " %02x", data[i]);
+	return fail(RWKVK_ERROR_FILE, "%s: %s, found %" PRIu64 " bytes that begin with%s (\"%s\")", weights->path, expected, bytes,
+				hex, show_text(data, bytes < 8 ? bytes : 8).text);
+}
+
+static rwkvk_status read_contents(struct weights *weights)
+{
+	const uint8_t *data = weights->mapping.data;
+	uint64_t bytes = weights->mapping.bytes;
+	/* safetensors has no magic: a 64-bit header length, of which the upper bytes are 0, then a brace */
+	bool safetensors = bytes > 8 && data[8] == '{' && data[6] == 0 && data[7] == 0;
+	if (bytes >= 4 && memcmp(data, "GGUF", 4) == 0)
+		TRY(gguf_read(weights));
+	else if (safetensors)
+		TRY(safetensors_read(weights));
+	else
+		return refuse_foreign(weights);
+	return refuse_duplicates(weights);
+}
+
+rwkvk_status weights_open(const char *path, const void *data, size_t bytes, struct weights *out)
+{
+	*out = (struct weights){0};
+	REQUIRE(path || data);
+	struct weights weights = {
+		.path = strdup(path ? path : "embedded model"),
+		.mapping = {.data = data, .bytes = bytes},
+		.metadata.sampling = {.temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f},
+	};
+	rwkvk_status status = RWKVK_OK;
+	if (!weights.path)
+		status = fail(RWKVK_ERROR_MEMORY, "no memory for a file name");
+	else if (!data)
+		status = file_map(path, &weights.mapping);
+	if (status == RWKVK_OK)
+		status = read_contents(&weights);
+	if (status == RWKVK_OK)
+		*out = weights;
+	else
+		weights_close(&weights);
+	return status;
+}
+
+void weights_close(struct weights *weights)
+{
+	for (size_t i = 0; i < weights->count; i++) {
+		free(weights->tensors[i].name);
+		free(weights->tensors[i].file_name);
+	}
+	free(weights->tensors);
+	free(weights->metadata.name);
+	free(weights->metadata.architecture);
+	free(weights->metadata.token_text);
+	free(weights->metadata.token_bytes);
+	free((void *)weights->metadata.token_type);
+	free(weights->path);
+	if (weights->mapping.mapped)
+		file_unmap(&weights->mapping);
+	*weights = (struct weights){0};
+}

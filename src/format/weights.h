@@ -1,0 +1,112 @@
+/* A model file as a list of named tensors.  Readers (gguf.c, safetensors.c) turn their format into this and nothing
+ * else; what the tensors mean is the model's business.
+ *
+ * Names are the official ones (blocks.0.att.receptance.weight, ...), whatever the file calls them.  Shapes are as stored,
+ * outermost dimension first, unit dimensions dropped; tensors that a file keeps fused (GGUF's time_mix_lerp_fused) appear
+ * as their parts.  Matrices are [out,in].  Only LoRA factors differ between files: official files keep them [in,out]
+ * (w1 [C,D], w2 [D,C]), GGUF [out,in]; the model tells by the dimension that equals C, or by `out_in` when D = C. */
+#ifndef RWKVK_FORMAT_WEIGHTS_H
+#define RWKVK_FORMAT_WEIGHTS_H
+
+#include "base/error.h"
+#include "base/file.h"
+
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, DTYPE_COUNT };
+
+/* Elements and bytes of one block along the last dimension. */
+struct dtype_info {
+	const char *name;
+	uint32_t block, bytes;
+};
+extern const struct dtype_info dtype_info[DTYPE_COUNT];
+
+struct tensor {
+	char *name;      /* official name */
+	char *file_name; /* as the file has it */
+	enum dtype type;
+	uint32_t rank;     /* 1 to 4 */
+	uint64_t shape[4]; /* outermost first, as stored; unit dimensions removed, at least one dimension left */
+	const void *data;  /* inside the mapping, not necessarily aligned */
+	uint64_t bytes;
+	bool out_in; /* a LoRA factor stored [out,in] (GGUF) rather than [in,out] (official); others: false */
+};
+
+/* What a file may say beside its tensors.  NULL or 0 where it does not. */
+struct metadata {
+	char *name;         /* general.name */
+	char *architecture; /* "rwkv7"; NULL for safetensors */
+	uint64_t head_size; /* {arch}.wkv.head_size */
+	float layer_norm_epsilon;
+	bool has_add_bos, add_bos; /* tokenizer.ggml.add_bos_token */
+	bool has_sampling;         /* at least one general.sampling.* key */
+	rwkvk_sampling sampling;   /* defaults overwritten by those keys */
+	/* tokenizer.ggml.model = "rwkv": World tokens by id, each a Python-escaped literal inside the mapping */
+	const uint8_t **token_text;
+	uint64_t *token_bytes;
+	const int32_t *token_type; /* may be NULL; 1 normal, 3 control, 5 unused; copied, aligned */
+	uint64_t token_count;
+};
+
+struct weights {
+	char *path;      /* for messages; "embedded model" when opened from memory */
+	char format[32]; /* "GGUF v3", "safetensors" */
+	struct mapping mapping;
+	struct tensor *tensors; /* in file order */
+	size_t count;
+	struct metadata metadata;
+};
+
+/* Opens by content.  `data` non-NULL: parse these bytes instead of the file, `path` is then only a name.
+ * On failure *out is zeroed. */
+rwkvk_status weights_open(const char *path, const void *data, size_t bytes, struct weights *out);
+void weights_close(struct weights *weights); /* zeroed weights are allowed */
+
+/* NULL when there is none. */
+const struct tensor *weights_find(const struct weights *weights, const char *name);
+
+/* The readers: weights->path and mapping are set, they fill the rest.  On failure they may leave partial contents, which
+ * weights_close() frees. */
+rwkvk_status gguf_read(struct weights *weights);
+rwkvk_status safetensors_read(struct weights *weights);
+
+/* Used by the readers.  Takes the strings' content, checks that [data, data+bytes) is what type and shape need and lies in
+ * the mapping; shape is squeezed here. */
+rwkvk_status weights_add(struct weights *weights, const char *name, const char *file_name, enum dtype type, uint32_t rank,
+						 const uint64_t *shape, uint64_t offset, uint64_t bytes);
+
+/* Facts of a file as they may stand in a message: cut to the buffer, anything but visible ASCII as '?'.  The buffer lives to
+ * the end of the statement: fail(..., show_shape(rank, shape).text). */
+struct shown {
+	char text[120];
+};
+struct shown show_text(const void *text, uint64_t bytes);
+struct shown show_shape(uint32_t rank, const uint64_t *shape); /* "[6, 128]" */
+
+/* Bytes that `shape` takes as `type`; false on overflow or when rows are not whole blocks. */
+bool dtype_bytes(enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t *bytes);
+
+/* `count` elements starting at element `first` (a multiple of the type's block) of consecutive stored data. */
+void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t count, float *out);
+
+/* Rounds to nearest; Q8_0 as ggml does (d = max|x| / 127, q = round half away from zero).  count: whole blocks. */
+void dtype_from_float(enum dtype type, const float *in, uint64_t count, void *out);
+
+/* ---------------------------------------------------------------------------------------------------- writing GGUF */
+
+/* Builds a GGUF v3 file in memory order and writes it atomically.  Used to make the demonstration model and tests; sticky
+ * failure, reported by gguf_writer_finish(). */
+struct gguf_writer;
+struct gguf_writer *gguf_writer_create(void);
+void gguf_put_string(struct gguf_writer *w, const char *key, const char *value);
+void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t value);
+void gguf_put_f32(struct gguf_writer *w, const char *key, float value);
+void gguf_put_bool(struct gguf_writer *w, const char *key, bool value);
+void gguf_put_strings(struct gguf_writer *w, const char *key, const char *const *values, const size_t *bytes, uint64_t count);
+void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values, uint64_t count);
+/* shape outermost first; `data` holds floats and is converted to `type` at once. */
+void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
+					 const float *data);
+/* Writes the file and frees the writer, also on failure. */
+rwkvk_status gguf_writer_finish(struct gguf_writer *w, const char *path);
+
+#endif

@@ -1,0 +1,163 @@
+/* The GPU as the rest of the library sees it: buffers, pipelines, binding sets, recorded commands.  No Vulkan types here
+ * and no RWKV below here.
+ *
+ *   device.c    Vulkan loader, instance, choice of device, capabilities and the RWKVK_CAPS override
+ *   memory.c    buffers inside memory blocks, upload and download
+ *   pipeline.c  embedded SPIR-V, specialisation, the pipeline cache on disk, binding sets
+ *   command.c   recording, dispatch, the one barrier, submit and wait
+ *   profile.c   timestamps
+ *
+ * One gpu object is used by one thread at a time.  Functions that can fail return a status with text (base/error.h);
+ * recording does not: a command object remembers its first failure and gpu_cmd_end() returns it. */
+#ifndef RWKVK_GPU_H
+#define RWKVK_GPU_H
+
+#include "base/error.h"
+
+/* Every pipeline has the same interface: storage buffers 0 .. GPU_BINDINGS-1 of set 0, and push constants. */
+#define GPU_BINDINGS 8
+#define GPU_PUSH_BYTES 64
+
+/* What the device can do, after RWKVK_CAPS. */
+struct gpu_caps {
+	char name[256];
+	char driver[512];
+	rwkvk_device_type type;
+	uint32_t index, vendor_id, device_id, api_version[3];
+	uint32_t subgroup_size;       /* 1 when subgroups are not usable */
+	bool subgroups;               /* basic, arithmetic and shuffle operations in compute shaders */
+	bool unified_memory;          /* weights can be written where the shaders read them */
+	bool timestamps;
+	double timestamp_period;      /* nanoseconds per tick */
+	bool pipeline_statistics;     /* VK_KHR_pipeline_executable_properties was enabled */
+	uint32_t max_invocations;     /* threads of a workgroup (also limited by its x dimension) */
+	uint32_t max_groups;          /* workgroups of a dispatch in x */
+	uint32_t max_shared_bytes;
+	uint64_t max_range;           /* bytes of one storage buffer binding */
+	uint64_t max_buffer;          /* bytes of one gpu_buffer: the smallest of max_range, the allocation limit, 1 GiB */
+	uint32_t offset_alignment;    /* of storage buffer bindings */
+	uint64_t device_memory;       /* bytes in the heaps that weights may use; physical memory on a CPU-type device */
+	bool can_allocate;            /* false on a device without memory (a driver's compile-only mode) */
+};
+
+/* What was asked of Vulkan so far. */
+struct gpu_counters {
+	uint64_t dispatches, barriers, submits, descriptor_updates, allocations, buffers, recordings;
+};
+
+struct gpu;
+struct gpu_pipeline;
+struct gpu_set;
+struct gpu_cmd;
+
+/* ------------------------------------------------------------------------------------------------------ device.c */
+
+struct gpu_options {
+	const char *device;        /* index or part of the name; NULL: RWKVK_DEVICE from the environment, else the best */
+	bool profile;
+	bool capture_statistics;   /* for gpu_pipeline_statistics() */
+};
+
+/* Without a loader, a driver or a device: RWKVK_ERROR_DEVICE, with what to install. */
+rwkvk_status gpu_list(rwkvk_device_info *infos, size_t capacity, size_t *count);
+rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out);
+void gpu_close(struct gpu *gpu); /* waits for the device; NULL is allowed.  Everything else must be gone. */
+const struct gpu_caps *gpu_caps(const struct gpu *gpu);
+struct gpu_counters gpu_counters(const struct gpu *gpu);
+/* Device memory allocated now, in bytes. */
+uint64_t gpu_memory_used(const struct gpu *gpu);
+/* Device memory that buffers may still take, in bytes: what the driver grants this process, where it tells. */
+uint64_t gpu_memory_available(const struct gpu *gpu);
+/* Messages of the Vulkan validation layer in this process so far; counted, and printed, when RWKVK_VALIDATE=1 is set. */
+uint64_t gpu_validation_messages(void);
+
+/* ------------------------------------------------------------------------------------------------------ memory.c */
+
+enum gpu_memory {
+	GPU_DEVICE,   /* weights and activations; mapped as well on unified-memory devices */
+	GPU_SHARED,   /* small, coherent, mapped: written by the host, read by shaders (control words) */
+	GPU_READBACK, /* mapped and preferably cached: written by shaders, read by the host (logits) */
+};
+
+struct gpu_buffer {
+	struct gpu *gpu;
+	uint64_t bytes;
+	void *mapped;           /* NULL when the host cannot reach it */
+	struct gpu_buffer_vk *vk; /* the Vulkan side, memory.c's own */
+};
+
+/* Makes a zero-filled buffer of at most caps.max_buffer bytes.  RWKVK_ERROR_MEMORY names the size, the use ("weights") and
+ * what the heap holds.  Never waits for anything but its own clearing. */
+rwkvk_status gpu_buffer_create(struct gpu *gpu, uint64_t bytes, enum gpu_memory memory, const char *use, struct gpu_buffer *out);
+void gpu_buffer_destroy(struct gpu_buffer *buffer); /* zeroed buffers are allowed; the buffer is zeroed */
+
+/* The way big data gets in: gives a place to write up to `bytes` bytes that will end up at `offset` of the buffer: the
+ * buffer itself on unified memory, else a chunk of a staging ring.  *bytes may come back smaller; then fill that much,
+ * call gpu_upload_commit(), and go on.  `offset` is a multiple of 4, and so is *bytes unless it reaches the buffer's end.
+ * One upload at a time per gpu. */
+rwkvk_status gpu_upload_begin(struct gpu_buffer *buffer, uint64_t offset, uint64_t *bytes, void **place);
+rwkvk_status gpu_upload_commit(struct gpu *gpu);
+/* Waits until all committed uploads have arrived. */
+rwkvk_status gpu_upload_finish(struct gpu *gpu);
+
+/* Small transfers that wait until they are done; any buffer, any offset and size that are multiples of 4. */
+rwkvk_status gpu_write(struct gpu_buffer *buffer, uint64_t offset, const void *data, uint64_t bytes);
+rwkvk_status gpu_read(struct gpu_buffer *buffer, uint64_t offset, void *data, uint64_t bytes);
+rwkvk_status gpu_copy(struct gpu_buffer *from, uint64_t from_offset, struct gpu_buffer *to, uint64_t to_offset, uint64_t bytes);
+rwkvk_status gpu_fill(struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t word);
+
+/* ------------------------------------------------------------------------------------------------------ pipeline.c */
+
+/* `shader` names an entry of the table in shaders/CMakeLists.txt; the variant with or without subgroup operations is chosen
+ * by caps.subgroups.  Constant i of `constants` is specialisation constant id i, all 32-bit unsigned; constant 0 is the
+ * workgroup's size in x, a multiple of the subgroup size (full subgroups are required where the device can promise them).
+ * Pipelines with the same shader and constants are shared: asking again returns the same one. */
+rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader, const uint32_t *constants, uint32_t count,
+                              struct gpu_pipeline **out);
+
+/* Writes the pipeline cache to disk if it grew.  Failure to write is not an error. */
+void gpu_pipeline_cache_save(struct gpu *gpu);
+
+/* Compiler statistics of a pipeline made with capture_statistics. */
+struct gpu_statistic {
+	char name[256];
+	double value;
+};
+rwkvk_status gpu_pipeline_statistics(struct gpu *gpu, struct gpu_pipeline *pipeline, struct gpu_statistic *out, size_t capacity,
+                                     size_t *count);
+
+/* A binding set, written once.  A binding with buffer NULL gets `unused` bound, so that every descriptor is valid.
+ * bytes 0: to the end of the buffer.  Offsets are multiples of caps.offset_alignment. */
+struct gpu_binding {
+	struct gpu_buffer *buffer;
+	uint64_t offset, bytes;
+};
+rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[GPU_BINDINGS], struct gpu_buffer *unused,
+                            struct gpu_set **out);
+/* Sets live until gpu_close() or this. */
+void gpu_sets_destroy(struct gpu *gpu);
+
+/* ------------------------------------------------------------------------------------------------------ command.c */
+
+/* Recorded once, submitted any number of times, one submission at a time. */
+rwkvk_status gpu_cmd_create(struct gpu *gpu, struct gpu_cmd **out);
+void gpu_cmd_destroy(struct gpu_cmd *cmd); /* NULL is allowed; not while it is running */
+void gpu_cmd_begin(struct gpu_cmd *cmd);
+/* `stage` names a row of the profile and must be a string constant; `bytes` is what the dispatch must read and write.
+ * push: GPU_PUSH_BYTES at most. */
+void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, const void *push, uint32_t push_bytes,
+                      uint32_t groups, const char *stage, uint64_t bytes);
+/* Makes writes of earlier dispatches visible to later ones and to the host.  Dispatches that do not depend on each other go
+ * between two barriers. */
+void gpu_cmd_barrier(struct gpu_cmd *cmd);
+/* Ends recording, with a barrier if the last dispatch has none after it; returns the first failure since begin. */
+rwkvk_status gpu_cmd_end(struct gpu_cmd *cmd);
+/* Submits and waits until the device is done; adds to the counters and, when profiling, to the profile. */
+rwkvk_status gpu_cmd_run(struct gpu_cmd *cmd);
+
+/* ------------------------------------------------------------------------------------------------------ profile.c */
+
+/* Row `index` of the summed stage times; false past the end, without profiling or without timestamps. */
+bool gpu_profile_row(const struct gpu *gpu, size_t index, rwkvk_profile_row *row);
+
+#endif

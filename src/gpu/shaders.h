@@ -1,0 +1,19 @@
+/* The SPIR-V that the build embeds (shaders/CMakeLists.txt).  Each shader exists with and without subgroup operations. */
+#ifndef RWKVK_GPU_SHADERS_H
+#define RWKVK_GPU_SHADERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct embedded_shader {
+	const char *name;
+	bool subgroups;
+	const uint32_t *words;
+	size_t bytes;
+};
+
+extern const struct embedded_shader embedded_shaders[];
+extern const size_t embedded_shader_count;
+
+#endif

@@ -1,0 +1,177 @@
+/* What the files of this folder share and nobody above sees: the Vulkan side of struct gpu, the check of Vulkan results,
+ * and the few internal calls between device, memory, pipeline, command and profile. */
+#ifndef RWKVK_GPU_VK_H
+#define RWKVK_GPU_VK_H
+
+#include <volk.h>
+
+#include "gpu/gpu.h"
+
+/* Runs a Vulkan call that must succeed; the failure's text has the call, the result's name and the source line. */
+#define VK(call)                                                           \
+	do {                                                                   \
+		VkResult vk_result = (call);                                       \
+		if (vk_result != VK_SUCCESS)                                       \
+			return driver_failure(vk_result, #call, __FILE__, __LINE__);   \
+	} while (0)
+
+rwkvk_status driver_failure(VkResult result, const char *call, const char *file, int line);
+const char *vk_result_name(VkResult result);
+rwkvk_status host_memory_failure(const char *what);
+
+/* What is known about a physical device before it is opened, RWKVK_CAPS applied. */
+struct device_facts {
+	VkPhysicalDevice physical;
+	struct gpu_caps caps;
+	VkPhysicalDeviceProperties properties;
+	VkPhysicalDeviceMemoryProperties memory;
+	uint8_t driver_uuid[VK_UUID_SIZE];
+	uint64_t max_allocation;         /* bytes of one vkAllocateMemory */
+	uint64_t memory_cap;             /* memory=BYTES of RWKVK_CAPS, else UINT64_MAX */
+	uint32_t queue_family, timestamp_bits;
+	uint32_t required_subgroup_size; /* what pipelines can ask for; 0: nothing can be asked for */
+	uint32_t max_workgroup_subgroups; /* limit that goes with it */
+	bool size_control;               /* VK_EXT_subgroup_size_control is to be enabled */
+	bool full_subgroups;             /* and pipelines can ask for full subgroups */
+	bool has_budget, has_statistics, has_portability;
+	bool usable;
+	char reason[256];                /* why not */
+};
+
+/* ------------------------------------------------------------------------------------------------------ memory.c */
+
+struct memory_block {
+	struct memory_block *next;
+	VkDeviceMemory memory;
+	uint64_t bytes;
+	uint32_t type;
+	uint8_t *mapped; /* NULL when the host cannot reach it */
+	bool dedicated;  /* holds one buffer and never another */
+	struct gpu_buffer_vk *first; /* what lies in it, by offset */
+};
+
+struct gpu_buffer_vk {
+	struct gpu_buffer_vk *next; /* in its block */
+	struct memory_block *block;
+	VkBuffer buffer;
+	uint64_t bytes;             /* of the VkBuffer: whole 16-byte groups */
+	uint64_t offset, occupied;  /* in the block */
+	bool readable;              /* mapped memory is cached: the host can read it at speed */
+};
+
+/* One reusable command buffer for copies and its fence. */
+struct transfer {
+	VkCommandBuffer commands;
+	VkFence fence;
+	bool running;
+};
+
+/* Staging memory with its own transfer. */
+struct staging {
+	struct gpu_buffer buffer;
+	struct transfer transfer;
+};
+
+#define UPLOAD_CHUNKS 3
+
+struct memory {
+	struct memory_block *blocks;
+	uint64_t used;                           /* bytes of all blocks */
+	uint64_t heap_used[VK_MAX_MEMORY_HEAPS]; /* the same by heap */
+	uint64_t type_used[VK_MAX_MEMORY_TYPES];
+	struct transfer transfer;                /* fills and copies */
+	struct staging small;                    /* of gpu_read and gpu_write, made when first needed */
+	struct staging ring[UPLOAD_CHUNKS];      /* of gpu_upload_*, made when first needed, given back by gpu_upload_finish */
+	uint32_t ring_next;
+	struct {
+		struct gpu_buffer *buffer; /* NULL: no upload has begun */
+		uint64_t offset, bytes;
+		struct staging *chunk;     /* NULL: written in place */
+	} upload;
+};
+
+/* The rank of a memory type for a kind of buffer, 0 best, -1 unusable. */
+int memory_rank(const struct device_facts *facts, enum gpu_memory kind, uint32_t type);
+void memory_finish(struct gpu *gpu);
+
+/* ------------------------------------------------------------------------------------------------------ pipeline.c */
+
+struct gpu_pipeline {
+	struct gpu_pipeline *next;
+	struct shader *shader;
+	VkPipeline pipeline;
+	uint32_t count;
+	uint32_t constants[];
+};
+
+struct gpu_set {
+	struct gpu_set *next;
+	VkDescriptorSet set;
+};
+
+struct pipelines {
+	VkDescriptorSetLayout set_layout;
+	VkPipelineLayout layout;
+	VkPipelineCache cache;
+	char *cache_path;                        /* NULL: not kept on disk */
+	uint64_t cache_bytes, cache_checksum;    /* of what the file holds; 0, 0: nothing usable */
+	struct shader *shaders;
+	struct gpu_pipeline *first;
+	struct descriptor_pool *pools;
+	struct gpu_set *sets;
+};
+
+rwkvk_status pipelines_init(struct gpu *gpu);
+void pipelines_finish(struct gpu *gpu);
+
+/* ------------------------------------------------------------------------------------------------------ command.c */
+
+rwkvk_status transfer_create(struct gpu *gpu, struct transfer *transfer); /* nothing when it exists */
+void transfer_destroy(struct gpu *gpu, struct transfer *transfer);        /* zeroed ones are allowed; waits */
+/* Begins recording; everything submitted before is ordered before the copies recorded next. */
+rwkvk_status transfer_begin(struct gpu *gpu, struct transfer *transfer);
+/* Ends and submits; the copies are ordered before everything submitted later and visible to the host once waited for. */
+rwkvk_status transfer_submit(struct gpu *gpu, struct transfer *transfer);
+rwkvk_status transfer_wait(struct gpu *gpu, struct transfer *transfer);
+
+/* ------------------------------------------------------------------------------------------------------ profile.c */
+
+/* The timestamps of one recorded command buffer: one before the first dispatch and one after each. */
+struct stamps {
+	struct stamp_pool *pools;       /* in order; kept from recording to recording */
+	struct stamp_mark *marks;       /* what each dispatch was */
+	uint32_t count, capacity;
+};
+
+struct profile {
+	rwkvk_profile_row *rows;
+	size_t count, capacity;
+};
+
+bool profile_enabled(const struct gpu *gpu);
+rwkvk_status stamps_begin(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands);
+rwkvk_status stamps_dispatch(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands, const char *stage, uint64_t bytes);
+void stamps_collect(struct gpu *gpu, const struct stamps *stamps);
+void stamps_destroy(struct gpu *gpu, struct stamps *stamps);
+
+/* ------------------------------------------------------------------------------------------------------ device.c */
+
+struct gpu {
+	struct device_facts facts;
+	struct gpu_counters counters;
+	VkInstance instance;
+	VkDebugUtilsMessengerEXT messenger;
+	VkDevice device;
+	struct VolkDeviceTable vk;
+	VkQueue queue;
+	VkCommandPool command_pool;
+	bool profiling;
+	struct memory memory;
+	struct pipelines pipelines;
+	struct profile profile;
+};
+
+/* Bytes that may still be allocated from a heap. */
+uint64_t device_heap_room(const struct gpu *gpu, uint32_t heap);
+
+#endif

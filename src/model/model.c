@@ -1,0 +1,170 @@
+/* Opening and closing: a file, a device, and the plan that joins them.  The public functions about models and files. */
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static rwkvk_status check_options(const rwkvk_model_options *options)
+{
+	REQUIRE(options->path || options->data);
+	REQUIRE((unsigned)options->quant <= RWKVK_QUANT_Q8);
+	return RWKVK_OK;
+}
+
+static rwkvk_status open_model(const rwkvk_model_options *options, struct rwkvk_model *m)
+{
+	m->slots = options->max_sessions ? options->max_sessions : 4;
+	if (pthread_mutex_init(&m->lock, NULL) != 0)
+		return fail(RWKVK_ERROR_MEMORY, "cannot make a lock");
+	m->has_lock = true;
+	TRY(file_init(options, &m->file));
+	TRY(gpu_open(&(struct gpu_options){ .device = options->device, .profile = options->profile }, &m->gpu));
+	m->shape = shape_for(gpu_caps(m->gpu), &m->file.network.config);
+	TRY(model_load(m, options->progress, options->progress_user));
+	return forward_plan(m);
+}
+
+rwkvk_status rwkvk_model_open(const rwkvk_model_options *options, rwkvk_model **out)
+{
+	REQUIRE(options && out);
+	*out = NULL;
+	TRY(check_options(options));
+	struct rwkvk_model *m = calloc(1, sizeof *m);
+	if (!m)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = open_model(options, m);
+	if (status == RWKVK_OK)
+		*out = m;
+	else
+		rwkvk_model_close(m);
+	return status;
+}
+
+void rwkvk_model_close(rwkvk_model *m)
+{
+	if (!m)
+		return;
+	if (m->gpu) {
+		gpu_cmd_destroy(m->feed);
+		gpu_cmd_destroy(m->run);
+		gpu_sets_destroy(m->gpu);
+		model_unload(m);
+		gpu_close(m->gpu);
+	}
+	file_finish(&m->file);
+	if (m->has_lock)
+		pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+static void describe(const struct rwkvk_file *file, rwkvk_model_info *info)
+{
+	const struct config *c = &file->network.config;
+	*info = (rwkvk_model_info){
+		.name = file->weights.metadata.name ? file->weights.metadata.name : "",
+		.format = file->weights.format,
+		.version = "7",
+		.layers = c->layers,
+		.width = c->width,
+		.ffn_width = c->ffn,
+		.vocab = c->vocab,
+		.heads = c->heads,
+		.head_size = c->head_size,
+		.rank_decay = c->rank_decay,
+		.rank_iclr = c->rank_iclr,
+		.rank_value = c->rank_value,
+		.rank_gate = c->rank_gate,
+		.bytes_per_token = model_token_bytes(&file->network, file->quant),
+		.state_floats = config_state_floats(c),
+		.add_bos = file->add_bos,
+		.has_tokenizer = file->tokenizer != NULL,
+		.device = "",
+	};
+	for (size_t i = 0; i < file->weights.count; i++) {
+		uint64_t count = 1;
+		for (uint32_t j = 0; j < file->weights.tensors[i].rank; j++)
+			count *= file->weights.tensors[i].shape[j];
+		info->parameters += count;
+	}
+}
+
+void rwkvk_model_get_info(const rwkvk_model *m, rwkvk_model_info *info)
+{
+	describe(&m->file, info);
+	info->device = gpu_caps(m->gpu)->name;
+	info->device_bytes = gpu_memory_used(m->gpu);
+}
+
+rwkvk_sampling rwkvk_model_sampling(const rwkvk_model *m)
+{
+	if (m->file.weights.metadata.has_sampling)
+		return m->file.weights.metadata.sampling;
+	return (rwkvk_sampling){ .temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f };
+}
+
+const rwkvk_tokenizer *rwkvk_model_tokenizer(const rwkvk_model *m)
+{
+	return m->file.tokenizer;
+}
+
+void rwkvk_model_counters(const rwkvk_model *m, rwkvk_counters *counters)
+{
+	struct gpu_counters c = gpu_counters(m->gpu);
+	*counters = (rwkvk_counters){ m->tokens, c.dispatches, c.barriers, c.submits, c.descriptor_updates, c.allocations, c.buffers, c.recordings };
+}
+
+bool rwkvk_model_profile(const rwkvk_model *m, size_t index, rwkvk_profile_row *row)
+{
+	return gpu_profile_row(m->gpu, index, row);
+}
+
+rwkvk_status rwkvk_devices(rwkvk_device_info *infos, size_t capacity, size_t *count)
+{
+	REQUIRE(count && (infos || capacity == 0));
+	return gpu_list(infos, capacity, count);
+}
+
+/* ------------------------------------------------------------------------------------------------------ files */
+
+rwkvk_status rwkvk_file_open(const rwkvk_model_options *options, rwkvk_file **out)
+{
+	REQUIRE(options && out);
+	*out = NULL;
+	TRY(check_options(options));
+	struct rwkvk_file *file = malloc(sizeof *file);
+	if (!file)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = file_init(options, file);
+	if (status == RWKVK_OK)
+		*out = file;
+	else
+		free(file);
+	return status;
+}
+
+void rwkvk_file_close(rwkvk_file *file)
+{
+	if (file)
+		file_finish(file);
+	free(file);
+}
+
+void rwkvk_file_get_info(const rwkvk_file *file, rwkvk_model_info *info)
+{
+	describe(file, info);
+}
+
+const rwkvk_tokenizer *rwkvk_file_tokenizer(const rwkvk_file *file)
+{
+	return file->tokenizer;
+}
+
+bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *info)
+{
+	if (index >= file->weights.count)
+		return false;
+	const struct tensor *tensor = &file->weights.tensors[index];
+	*info = (rwkvk_tensor_info){ .name = tensor->file_name, .type = dtype_info[tensor->type].name, .rank = tensor->rank, .bytes = tensor->bytes };
+	memcpy(info->shape, tensor->shape, sizeof info->shape);
+	return true;
+}

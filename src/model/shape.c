@@ -1,0 +1,84 @@
+/* How work is cut for a kind of device.  The numbers are starting points (docs/speed.md says which were measured); the
+ * shaders are right with any of them. */
+#include "model/model.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static uint32_t power_of_two_at_most(uint32_t n)
+{
+	uint32_t power = 1;
+	while (power * 2 <= n)
+		power *= 2;
+	return power;
+}
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Lanes: 8 lanes of 16 bytes are one line of 128.  Rows: loads of the input are shared by them, registers limit them.
+ * Groups: few fat workgroups, since each repeats the LayerNorm. */
+static const struct kind {
+	rwkvk_device_type type;
+	uint32_t workgroup, lanes, rows, groups;
+} kinds[] = {
+	{ RWKVK_DEVICE_DISCRETE, 128, 8, 4, 256 },
+	{ RWKVK_DEVICE_VIRTUAL, 128, 8, 4, 128 },
+	{ RWKVK_DEVICE_INTEGRATED, 128, 8, 4, 64 },
+	{ RWKVK_DEVICE_CPU, 64, 8, 8, 0 }, /* 0: four for each processor */
+	{ RWKVK_DEVICE_OTHER, 64, 8, 4, 64 },
+};
+
+struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
+{
+	const struct kind *kind = &kinds[sizeof kinds / sizeof *kinds - 1];
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (kinds[i].type == caps->type)
+			kind = &kinds[i];
+	struct shape shape = { .rows = kind->rows, .groups = kind->groups };
+	if (!shape.groups) {
+		long processors = sysconf(_SC_NPROCESSORS_ONLN);
+		shape.groups = 4 * (uint32_t)(processors < 1 ? 1 : processors > 64 ? 64 : processors);
+	}
+	shape.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
+	if (caps->subgroups) {
+		while (shape.workgroup < caps->subgroup_size && shape.workgroup * 2 <= caps->max_invocations)
+			shape.workgroup *= 2;
+		shape.lanes = smaller(kind->lanes, caps->subgroup_size);
+		shape.state_lanes = smaller(4, power_of_two_at_most(c->head_size / 4));
+		while (c->head_size % (4 * shape.state_lanes))
+			shape.state_lanes /= 2;
+	} else {
+		shape.lanes = kind->lanes;
+		shape.state_lanes = 1; /* without shuffles a state row stays with one thread */
+	}
+	/* Half of the shared memory for the staged input: the rest is for the sums. */
+	uint32_t floats = caps->max_shared_bytes / 2 / sizeof(float) / 128 * 128;
+	shape.chunk = smaller(floats, PAD(c->width, 128));
+	return shape;
+}
+
+void stage_constants(const struct shape *shape, const struct config *c, struct stage_types types, bool first_layer, uint32_t passes,
+                     uint32_t flags, uint32_t constants[SPEC_COUNT])
+{
+	memset(constants, 0, SPEC_COUNT * sizeof *constants);
+	constants[0] = constants[SPEC_WORKGROUP] = shape->workgroup;
+	constants[SPEC_LANES] = shape->lanes;
+	constants[SPEC_ROWS] = shape->rows;
+	constants[SPEC_CHUNK] = shape->chunk;
+	constants[SPEC_PASSES] = passes;
+	constants[SPEC_WEIGHT_TYPE] = types.weights;
+	constants[SPEC_LORA_TYPE] = types.lora;
+	constants[SPEC_WIDTH] = c->width;
+	constants[SPEC_FFN] = c->ffn;
+	constants[SPEC_VOCAB] = c->vocab;
+	constants[SPEC_HEAD] = c->head_size;
+	constants[SPEC_RANK_DECAY] = c->rank_decay;
+	constants[SPEC_RANK_ICLR] = c->rank_iclr;
+	constants[SPEC_RANK_GATE] = c->rank_gate;
+	constants[SPEC_RANK_VALUE] = first_layer ? 0 : c->rank_value;
+	constants[SPEC_STATE_LANES] = shape->state_lanes;
+	constants[SPEC_FLAGS] = flags;
+}

@@ -1,0 +1,229 @@
+/* From logits to a token.  Written so that a device can do the same: nothing is sorted but what the top-p and top-k cuts
+ * keep, and the draw runs over the kept tokens in the order of their ids.
+ *
+ * Two logits are compared as penalised floats and never as rounded probabilities, so the order of tokens (larger logit
+ * first, lower id on ties) does not depend on the exponential function of the system.  Sums are doubles, in that order
+ * or in the order of ids. */
+#include "session/sampler.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---------------------------------------------------------------------------------------------------- occurrences */
+
+rwkvk_status occurrences_init(struct occurrences *seen, uint32_t vocab)
+{
+	*seen = (struct occurrences){ .vocab = vocab };
+	REQUIRE(vocab > 0);
+	seen->count = calloc(vocab, sizeof *seen->count);
+	seen->present = calloc(vocab, sizeof *seen->present);
+	seen->probability = malloc(vocab * sizeof *seen->probability);
+	seen->order = malloc(vocab * sizeof *seen->order);
+	if (seen->count && seen->present && seen->probability && seen->order)
+		return RWKVK_OK;
+	occurrences_finish(seen);
+	return fail(RWKVK_ERROR_MEMORY, "no memory for the token counts of a vocabulary of %u", vocab);
+}
+
+void occurrences_finish(struct occurrences *seen)
+{
+	free(seen->count);
+	free(seen->present);
+	free(seen->probability);
+	free(seen->order);
+	*seen = (struct occurrences){ 0 };
+}
+
+void occurrences_clear(struct occurrences *seen)
+{
+	memset(seen->count, 0, seen->vocab * sizeof *seen->count);
+	memset(seen->present, 0, seen->vocab * sizeof *seen->present);
+}
+
+void occurrences_copy(struct occurrences *to, const struct occurrences *from)
+{
+	assert(to->vocab == from->vocab);
+	memcpy(to->count, from->count, from->vocab * sizeof *from->count);
+	memcpy(to->present, from->present, from->vocab * sizeof *from->present);
+}
+
+void occurrences_add(struct occurrences *seen, uint32_t token, float weight, float decay)
+{
+	assert(token < seen->vocab);
+	for (uint32_t i = 0; i < seen->vocab; i++)
+		seen->count[i] *= decay;
+	seen->count[token] += weight;
+	seen->present[token] = 1;
+}
+
+float occurrences_weight(const void *bytes, size_t count)
+{
+	static const char light[] = " \t0123456789";
+	for (size_t at = 0; count > 0 && at + count < sizeof light; at++)
+		if (memcmp(light + at, bytes, count) == 0)
+			return 0;
+	return 1;
+}
+
+/* ---------------------------------------------------------------------------------------------------- Philox */
+
+void philox4x32(uint64_t key, uint64_t counter, uint32_t out[4])
+{
+	uint32_t x[4] = { (uint32_t)counter, (uint32_t)(counter >> 32), 0, 0 };
+	uint32_t low = (uint32_t)key, high = (uint32_t)(key >> 32);
+	for (int round = 0; round < 10; round++) {
+		uint64_t a = (uint64_t)0xd2511f53 * x[0], b = (uint64_t)0xcd9e8d57 * x[2];
+		x[0] = (uint32_t)(b >> 32) ^ x[1] ^ low;
+		x[1] = (uint32_t)b;
+		x[2] = (uint32_t)(a >> 32) ^ x[3] ^ high;
+		x[3] = (uint32_t)a;
+		low += 0x9e3779b9;
+		high += 0xbb67ae85;
+	}
+	memcpy(out, x, sizeof x);
+}
+
+/* ---------------------------------------------------------------------------------------------------- picking */
+
+bool sampler_is_argmax(const rwkvk_sampling *sampling)
+{
+	return sampling->temperature == 0 && sampling->presence == 0 && sampling->frequency == 0;
+}
+
+static rwkvk_status check(const rwkvk_sampling *s)
+{
+	if (!(s->temperature >= 0 && s->temperature <= FLT_MAX))
+		return fail(RWKVK_ERROR_ARGUMENT, "the temperature is %g; it must be 0 or a positive number", (double)s->temperature);
+	if (!(s->top_p >= 0 && s->top_p <= FLT_MAX))
+		return fail(RWKVK_ERROR_ARGUMENT, "top-p is %g; it must be 0 or a positive number (1 keeps all)", (double)s->top_p);
+	if (!isfinite(s->presence))
+		return fail(RWKVK_ERROR_ARGUMENT, "the presence penalty is %g; it must be a number", (double)s->presence);
+	if (!isfinite(s->frequency))
+		return fail(RWKVK_ERROR_ARGUMENT, "the frequency penalty is %g; it must be a number", (double)s->frequency);
+	if (!(s->decay >= 0 && s->decay <= 1))
+		return fail(RWKVK_ERROR_ARGUMENT, "the penalty decay is %g; it must be from 0 to 1", (double)s->decay);
+	return RWKVK_OK;
+}
+
+/* Penalised logits to seen->probability, the id of the largest to *best.  A finite logit stays finite. */
+static rwkvk_status penalise(const rwkvk_sampling *s, struct occurrences *seen, const float *logits, uint32_t *best)
+{
+	float *out = seen->probability, largest = -INFINITY;
+	bool penalties = s->presence != 0 || s->frequency != 0;
+	for (uint32_t i = 0; i < seen->vocab; i++) {
+		float logit = logits[i];
+		if (!(logit < INFINITY))
+			return fail(RWKVK_ERROR_DRIVER, "the logit of token %u is %g: the device has computed nonsense", i, (double)logit);
+		if (penalties && seen->present[i] && logit > -INFINITY) {
+			double lowered = logit - ((double)s->presence + (double)seen->count[i] * s->frequency);
+			logit = (float)fmax(fmin(lowered, FLT_MAX), -FLT_MAX);
+		}
+		out[i] = logit;
+		if (logit > largest) {
+			largest = logit;
+			*best = i;
+		}
+	}
+	if (largest == -INFINITY)
+		return fail(RWKVK_ERROR_DRIVER, "all %u logits are -infinity: the device has computed nonsense", seen->vocab);
+	return RWKVK_OK;
+}
+
+/* Whether token a stands before token b. */
+static bool before(const float *logits, uint32_t a, uint32_t b)
+{
+	return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+}
+
+/* Lets heap[at] sink until its children stand behind it; the first token of all is at the root. */
+static void sink(const float *logits, uint32_t *heap, uint32_t count, uint32_t at)
+{
+	uint32_t token = heap[at];
+	while (at < count / 2) {
+		uint32_t child = 2 * at + 1;
+		if (child + 1 < count && before(logits, heap[child + 1], heap[child]))
+			child++;
+		if (!before(logits, heap[child], token))
+			break;
+		heap[at] = heap[child];
+		at = child;
+	}
+	heap[at] = token;
+}
+
+/* The tokens that can be among those kept, as a heap.  With top-p below 1, tokens of less than (1 - top_p) / V each sum to
+ * less than 1 - top_p, so the others reach top_p without them; the last factor forgives rounding. */
+static uint32_t candidates(const rwkvk_sampling *s, struct occurrences *seen, float largest, double total)
+{
+	const float *logits = seen->probability;
+	double limit = -INFINITY;
+	if (s->top_p < 1)
+		limit = largest + log((1 - (double)s->top_p) / seen->vocab * total * 0.99);
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < seen->vocab; i++)
+		if (logits[i] >= limit)
+			seen->order[count++] = i;
+	for (uint32_t at = count / 2; at-- > 0;)
+		sink(logits, seen->order, count, at);
+	return count;
+}
+
+/* The last token that top-p and top-k keep: the one with which the sum exceeds top_p, or the top_k-th. */
+static uint32_t last_kept(const rwkvk_sampling *s, struct occurrences *seen, float largest)
+{
+	const float *logits = seen->probability;
+	uint32_t *heap = seen->order, limit = s->top_k ? s->top_k : UINT32_MAX, token = 0;
+	double total = 0, sum = 0;
+	for (uint32_t i = 0; s->top_p < 1 && i < seen->vocab; i++)
+		total += expf(logits[i] - largest);
+	double enough = s->top_p < 1 ? s->top_p * total : INFINITY;
+	uint32_t count = candidates(s, seen, largest, total);
+	for (uint32_t kept = 0; count > 0 && kept < limit && sum <= enough; kept++) {
+		token = heap[0];
+		sum += expf(logits[token] - largest);
+		heap[0] = heap[--count];
+		if (count > 0)
+			sink(logits, heap, count, 0);
+	}
+	return token;
+}
+
+/* p^(1/T) of the kept tokens, over the largest p, in the order of ids; then the first token whose running sum exceeds the
+ * random share of the total. */
+static uint32_t draw(const rwkvk_sampling *s, struct occurrences *seen, float largest, float last_logit, uint32_t last,
+                     uint64_t position)
+{
+	float *weight = seen->probability;
+	double total = 0, sum = 0;
+	for (uint32_t i = 0; i < seen->vocab; i++) {
+		float logit = weight[i];
+		bool kept = logit > last_logit || (logit == last_logit && i <= last);
+		weight[i] = kept ? expf((logit - largest) / s->temperature) : 0;
+		total += weight[i];
+	}
+	uint32_t random[4], token = 0;
+	philox4x32(s->seed, position, random);
+	double share = random[0] * 0x1p-32 * total;
+	while ((sum += weight[token]) <= share && token + 1 < seen->vocab)
+		token++;
+	return token;
+}
+
+rwkvk_status sampler_pick(const rwkvk_sampling *sampling, struct occurrences *seen, const float *logits, uint64_t position,
+                          uint32_t *token)
+{
+	TRY(check(sampling));
+	TRY(penalise(sampling, seen, logits, token));
+	if (sampling->temperature == 0 || sampling->top_p == 0 || sampling->top_k == 1)
+		return RWKVK_OK; /* the best is the only one kept */
+	float largest = seen->probability[*token], last_logit = -INFINITY;
+	uint32_t last = seen->vocab - 1;
+	if (sampling->top_p < 1 || (sampling->top_k > 0 && sampling->top_k < seen->vocab)) {
+		last = last_kept(sampling, seen, largest);
+		last_logit = seen->probability[last];
+	}
+	*token = draw(sampling, seen, largest, last_logit, last, position);
+	return RWKVK_OK;
+}

@@ -1,0 +1,40 @@
+/* From logits to a token, in RWKV's own order (docs/model.md, Sampling):
+ * penalties -> softmax -> top-p on the untempered probabilities -> top-k -> p^(1/T) -> renormalise -> draw. */
+#ifndef RWKVK_SESSION_SAMPLER_H
+#define RWKVK_SESSION_SAMPLER_H
+
+#include "base/error.h"
+
+/* What a text has generated so far.  A token can be present with count 0 (space, tab and digits add nothing to the count). */
+struct occurrences {
+	uint32_t vocab;
+	float *count;     /* [vocab] decayed */
+	uint8_t *present; /* [vocab] */
+	/* scratch of sampler_pick: [vocab] */
+	float *probability;
+	uint32_t *order;
+};
+
+rwkvk_status occurrences_init(struct occurrences *seen, uint32_t vocab);
+void occurrences_finish(struct occurrences *seen); /* zeroed is allowed */
+void occurrences_clear(struct occurrences *seen);
+/* A copy of counts and presence between two of the same vocabulary. */
+void occurrences_copy(struct occurrences *to, const struct occurrences *from);
+/* Decays all counts, then counts `token`: + `weight` (0 for tokens that only become present) */
+void occurrences_add(struct occurrences *seen, uint32_t token, float weight, float decay);
+/* The weight of a token by its text: 0 for a piece of " \t0123456789" (space, tab, digits, runs such as "12"), else 1. */
+float occurrences_weight(const void *bytes, size_t count);
+
+/* Picks a token from logits[vocab].  `position` is the counter of the generator: the token's position in the text.
+ * RWKVK_ERROR_DRIVER when a logit is NaN or all are -infinity (the device computed nonsense). */
+rwkvk_status sampler_pick(const rwkvk_sampling *sampling, struct occurrences *seen, const float *logits, uint64_t position,
+                          uint32_t *token);
+
+/* True when the pick is the plain argmax of the logits: temperature 0 and no penalty. */
+bool sampler_is_argmax(const rwkvk_sampling *sampling);
+
+/* Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).  The key's low word is key[0], its
+ * high word key[1]; the counter's words are low, high, 0, 0. */
+void philox4x32(uint64_t key, uint64_t counter, uint32_t out[4]);
+
+#endif

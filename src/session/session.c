@@ -1,0 +1,271 @@
+/* Sessions and their states: create, feed, copy, save.  Picking tokens is generate.c's. */
+#include "session/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/state_file.h"
+
+static uint64_t slot_floats(const rwkvk_model *m)
+{
+	return STATE_STRIDE((uint64_t)m->file.network.config.width, m->file.network.config.head_size);
+}
+
+/* Floats of a layer's state that are real; the rest of the slot is padding. */
+static uint64_t layer_floats(const rwkvk_model *m)
+{
+	return (uint64_t)m->file.network.config.width * (2 + m->file.network.config.head_size);
+}
+
+static uint64_t slot_offset(const rwkvk_session *s)
+{
+	return s->slot * slot_floats(s->model) * sizeof(float);
+}
+
+static rwkvk_status clear_slot(rwkvk_session *s)
+{
+	for (uint32_t i = 0; i < s->model->file.network.config.layers; i++)
+		TRY(gpu_fill(&s->model->layers[i].state, slot_offset(s), slot_floats(s->model) * sizeof(float), 0));
+	return RWKVK_OK;
+}
+
+static void drop_logits(rwkvk_session *s)
+{
+	s->has_logits = false;
+	if (s->model->logits_of == s)
+		s->model->logits_of = NULL;
+}
+
+const float *session_logits(const rwkvk_session *s)
+{
+	return s->model->logits_of == s ? s->model->logits.mapped : s->logits;
+}
+
+void session_claim_logits(rwkvk_session *s)
+{
+	rwkvk_session *owner = s->model->logits_of;
+	if (owner && owner != s)
+		memcpy(owner->logits, s->model->logits.mapped, s->model->file.network.config.vocab * sizeof(float));
+	s->model->logits_of = s;
+}
+
+rwkvk_status session_feed(rwkvk_session *s, uint32_t token, bool head)
+{
+	drop_logits(s);
+	if (head)
+		session_claim_logits(s);
+	rwkvk_status status = forward_token(s->model, s->slot, token, head);
+	if (status != RWKVK_OK) {
+		drop_logits(s);
+		return status;
+	}
+	s->has_logits = head;
+	s->position++;
+	return RWKVK_OK;
+}
+
+bool session_cancelled(rwkvk_session *s)
+{
+	return atomic_exchange(&s->cancel, false);
+}
+
+static rwkvk_status take_slot(rwkvk_session *s)
+{
+	rwkvk_model *m = s->model;
+	for (uint32_t i = 0; i < m->slots; i++)
+		if (!m->slot_taken[i]) {
+			s->slot = i;
+			TRY(clear_slot(s));
+			m->slot_taken[i] = true;
+			return RWKVK_OK;
+		}
+	return fail(RWKVK_ERROR_MEMORY, "all %u states of the model's pool are taken; open the model with a larger max_sessions", m->slots);
+}
+
+static void free_session(rwkvk_session *s)
+{
+	occurrences_finish(&s->seen);
+	free(s->logits);
+	free(s);
+}
+
+rwkvk_status rwkvk_session_create(rwkvk_model *m, rwkvk_session **out)
+{
+	REQUIRE(m && out);
+	*out = NULL;
+	rwkvk_session *s = calloc(1, sizeof *s);
+	if (!s)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	s->model = m;
+	s->logits = malloc(m->file.network.config.vocab * sizeof *s->logits);
+	rwkvk_status status = s->logits ? occurrences_init(&s->seen, m->file.network.config.vocab) : fail(RWKVK_ERROR_MEMORY, "out of memory");
+	if (status == RWKVK_OK) {
+		pthread_mutex_lock(&m->lock);
+		status = take_slot(s);
+		pthread_mutex_unlock(&m->lock);
+	}
+	if (status == RWKVK_OK)
+		*out = s;
+	else
+		free_session(s);
+	return status;
+}
+
+void rwkvk_session_destroy(rwkvk_session *s)
+{
+	if (!s)
+		return;
+	pthread_mutex_lock(&s->model->lock);
+	drop_logits(s);
+	s->model->slot_taken[s->slot] = false;
+	pthread_mutex_unlock(&s->model->lock);
+	free_session(s);
+}
+
+rwkvk_status rwkvk_session_reset(rwkvk_session *s)
+{
+	REQUIRE(s);
+	pthread_mutex_lock(&s->model->lock);
+	rwkvk_status status = clear_slot(s);
+	drop_logits(s);
+	pthread_mutex_unlock(&s->model->lock);
+	s->position = 0;
+	occurrences_clear(&s->seen);
+	return status;
+}
+
+uint64_t rwkvk_session_position(const rwkvk_session *s)
+{
+	return s->position;
+}
+
+void rwkvk_session_cancel(rwkvk_session *s)
+{
+	atomic_store(&s->cancel, true);
+}
+
+static rwkvk_status check_tokens(const rwkvk_session *s, const uint32_t *tokens, size_t count)
+{
+	const uint32_t vocab = s->model->file.network.config.vocab;
+	for (size_t i = 0; i < count; i++)
+		if (tokens[i] >= vocab)
+			return fail(RWKVK_ERROR_ARGUMENT, "token %u at position %zu: expected an id below the model's vocabulary of %u", tokens[i], i, vocab);
+	return RWKVK_OK;
+}
+
+rwkvk_status rwkvk_session_eval(rwkvk_session *s, const uint32_t *tokens, size_t count, float *logits)
+{
+	REQUIRE(s && (tokens || count == 0));
+	TRY(check_tokens(s, tokens, count));
+	if (count == 0 && logits && !s->has_logits)
+		return fail(RWKVK_ERROR_ARGUMENT, "there are no logits yet: feed at least one token");
+	rwkvk_status status = RWKVK_OK;
+	for (size_t i = 0; i < count && status == RWKVK_OK; i++) {
+		if (session_cancelled(s))
+			return fail(RWKVK_CANCELLED, "cancelled after %zu of %zu tokens", i, count);
+		pthread_mutex_lock(&s->model->lock);
+		status = session_feed(s, tokens[i], i + 1 == count);
+		pthread_mutex_unlock(&s->model->lock);
+	}
+	if (status == RWKVK_OK && logits) {
+		pthread_mutex_lock(&s->model->lock);
+		memcpy(logits, session_logits(s), s->model->file.network.config.vocab * sizeof *logits);
+		pthread_mutex_unlock(&s->model->lock);
+	}
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------------ copies */
+
+rwkvk_status rwkvk_session_clone(rwkvk_session *s, rwkvk_session **out)
+{
+	REQUIRE(s && out);
+	rwkvk_model *m = s->model;
+	TRY(rwkvk_session_create(m, out));
+	rwkvk_session *copy = *out;
+	rwkvk_status status = RWKVK_OK;
+	pthread_mutex_lock(&m->lock);
+	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
+		status = gpu_copy(&m->layers[i].state, slot_offset(s), &m->layers[i].state, slot_offset(copy), slot_floats(m) * sizeof(float));
+	if (s->has_logits)
+		memcpy(copy->logits, session_logits(s), m->file.network.config.vocab * sizeof(float));
+	pthread_mutex_unlock(&m->lock);
+	copy->position = s->position;
+	copy->has_logits = s->has_logits;
+	occurrences_copy(&copy->seen, &s->seen);
+	if (status != RWKVK_OK) {
+		rwkvk_session_destroy(copy);
+		*out = NULL;
+	}
+	return status;
+}
+
+rwkvk_status rwkvk_session_snapshot(rwkvk_session *s, float *state)
+{
+	REQUIRE(s && state);
+	rwkvk_model *m = s->model;
+	rwkvk_status status = RWKVK_OK;
+	pthread_mutex_lock(&m->lock);
+	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
+		status = gpu_read(&m->layers[i].state, slot_offset(s), state + i * layer_floats(m), layer_floats(m) * sizeof(float));
+	pthread_mutex_unlock(&m->lock);
+	return status;
+}
+
+rwkvk_status rwkvk_session_restore(rwkvk_session *s, const float *state, uint64_t position)
+{
+	REQUIRE(s && state);
+	rwkvk_model *m = s->model;
+	rwkvk_status status = RWKVK_OK;
+	pthread_mutex_lock(&m->lock);
+	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
+		status = gpu_write(&m->layers[i].state, slot_offset(s), state + i * layer_floats(m), layer_floats(m) * sizeof(float));
+	drop_logits(s);
+	pthread_mutex_unlock(&m->lock);
+	s->position = position;
+	occurrences_clear(&s->seen);
+	return status;
+}
+
+static struct state_header header_of(const rwkvk_session *s)
+{
+	const struct config *c = &s->model->file.network.config;
+	return (struct state_header){
+		.model_version = c->version,
+		.layers = c->layers,
+		.width = c->width,
+		.heads = c->heads,
+		.head_size = c->head_size,
+		.position = s->position,
+		.floats = config_state_floats(c),
+	};
+}
+
+rwkvk_status rwkvk_session_save(rwkvk_session *s, const char *path)
+{
+	REQUIRE(s && path);
+	struct state_header header = header_of(s);
+	float *state = malloc(header.floats * sizeof *state);
+	if (!state)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = rwkvk_session_snapshot(s, state);
+	if (status == RWKVK_OK)
+		status = state_file_write(path, &header, state);
+	free(state);
+	return status;
+}
+
+rwkvk_status rwkvk_session_load(rwkvk_session *s, const char *path)
+{
+	REQUIRE(s && path);
+	struct state_header header = header_of(s);
+	uint64_t position;
+	float *state = malloc(header.floats * sizeof *state);
+	if (!state)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = state_file_read(path, &header, state, &position);
+	if (status == RWKVK_OK)
+		status = rwkvk_session_restore(s, state, position);
+	free(state);
+	return status;
+}

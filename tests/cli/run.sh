@@ -1,0 +1,682 @@
+#!/usr/bin/env bash
+# The program from outside: run.sh PROGRAM CASE runs one case, run.sh PROGRAM all of them.
+# Exit codes: 0 passed, 1 failed, 77 skipped (no Vulkan device, or a tool the case needs is missing).
+set -u
+
+program=$1
+case=${2:-all}
+script=${BASH_SOURCE[0]}
+root=$(cd "$(dirname "$script")/../.." && pwd)
+demo=$root/src/demo/story.gguf
+
+if [ "$case" = all ]; then
+	result=0
+	for name in $(sed -n 's/^case_\([a-z_]*\)().*/\1/p' "$script"); do
+		bash "$script" "$program" "$name"
+		code=$?
+		case $code in
+		0) echo "ok      $name" ;;
+		77) echo "skipped $name" ;;
+		*) echo "FAILED  $name"; result=1 ;;
+		esac
+	done
+	exit $result
+fi
+
+dir=$(mktemp -d "${TMPDIR:-/tmp}/rwkvk-cli.XXXXXX") || exit 1
+trap 'rm -rf "$dir"' EXIT
+out=$dir/out err=$dir/err code=
+
+# run ARGUMENT...: the program with its output in files and its exit code in $code.  Standard input passes through.
+run() {
+	"$program" "$@" >"$out" 2>"$err"
+	code=$?
+	! grep -q "VALIDATION:" "$err" || fail "$*: a message of the validation layer"
+}
+
+fail() {
+	echo "$case: $*"
+	echo "exit code: $code"
+	echo "standard output: $(head -c 2000 "$out" 2>/dev/null | tr -d '\0')"
+	echo "standard error: $(head -c 4000 "$err" 2>/dev/null)"
+	exit 1
+}
+
+skip() {
+	echo "SKIPPED $case: $*"
+	exit 77
+}
+
+exits() {
+	[ "$code" = "$1" ] || fail "expected exit code $1"
+}
+
+out_has() {
+	grep -qF -e "$1" "$out" || fail "standard output lacks: $1"
+}
+
+err_has() {
+	grep -qF -e "$1" "$err" || fail "standard error lacks: $1"
+}
+
+out_is() {
+	[ "$(cat "$out")" = "$1" ] || fail "expected on standard output: $1"
+}
+
+out_empty() {
+	[ ! -s "$out" ] || fail "expected nothing on standard output"
+}
+
+err_empty() {
+	[ ! -s "$err" ] || fail "expected nothing on standard error"
+}
+
+# A wrong command line: exit code 2, nothing on standard output, this text.
+usage_error() {
+	local text=$1
+	shift
+	run "$@" </dev/null
+	exits 2
+	out_empty
+	err_has "$text"
+}
+
+bytes_of() {
+	wc -c <"$1" | tr -d ' '
+}
+
+# Skips where the program says that there is no device; any other failure of it is one of the test.
+need_device() {
+	run devices
+	[ "$code" != 1 ] || ! grep -q "^rwkvk: " "$err" || skip "$(cat "$err")"
+	exits 0
+}
+
+# Options under which the built-in model never ends its text: what it has said once it says again.
+endless=(--temp 0 --presence -100 -n 1000000)
+
+# Waits until a file has at least so many bytes, for a minute at most.
+wait_bytes() {
+	local i
+	for i in $(seq 600); do
+		[ "$(bytes_of "$1" 2>/dev/null || echo 0)" -ge "$2" ] && return
+		sleep 0.1
+	done
+	fail "no output within a minute"
+}
+
+# ---------------------------------------------------------------------------------------------- help and usage
+
+case_help() {
+	local name
+	for name in generate devices inspect tokenize logits; do
+		run "$name" --help
+		exits 0
+		err_empty
+		out_has "usage: rwkvk $name"
+		out_has "(default:"
+		cp "$out" "$dir/by-option"
+		run help "$name"
+		exits 0
+		cmp -s "$out" "$dir/by-option" || fail "help $name differs from $name --help"
+		run "$name" -h
+		cmp -s "$out" "$dir/by-option" || fail "$name -h differs from $name --help"
+	done
+	run --help
+	exits 0
+	for name in generate devices inspect tokenize logits; do
+		out_has "  $name"
+	done
+	run help
+	exits 0
+}
+
+# Every option of the documented command lines is there and listed with its default.
+case_help_options() {
+	local option
+	run generate --help
+	tr -s ' \n' ' ' <"$out" >"$dir/one-line" # the text is broken into lines
+	mv "$dir/one-line" "$out"
+	for option in "-m MODEL" "-n N" "--temp T" "--top-p P" "--top-k K" "--presence A" "--frequency B" "--decay D" "--seed S" \
+		"--stop TEXT" "--bos" "--no-bos" "--tokens 1,2,3" "--state IN" "--save-state OUT" "--device INDEX|NAME" "--vocab FILE" \
+		"--quant none|q8" "--profile" "-q" "at most 1024" "(default: 0.3)" "(default: 0.996)" "(default: 1.0)" "(default: 0.5)"; do
+		out_has "$option"
+	done
+	run logits --help
+	for option in "-m MODEL" "--tokens 1,2,3" "-o FILE" "--all" "--state IN" "--save-state OUT" "--device INDEX|NAME"; do
+		out_has "$option"
+	done
+	run inspect --help
+	out_has "--json"
+	run tokenize --help
+	out_has "--decode IDS"
+}
+
+case_version() {
+	run --version
+	exits 0
+	out_is "rwkvk 0.1.0"
+	err_empty
+}
+
+case_usage() {
+	run </dev/null
+	exits 2
+	out_empty
+	err_has "usage: rwkvk COMMAND"
+	usage_error 'unknown command "genrate"; did you mean "generate"?' genrate
+	usage_error 'unknown command "zzz"' zzz
+	usage_error 'unknown command "tokenise"; did you mean "tokenize"?' help tokenise
+	usage_error 'unknown option "-n"' -n 3
+	usage_error 'unknown option "--temperature"; did you mean "--temp"?' generate --temperature 1
+	usage_error 'unknown option "--tpo-p"; did you mean "--top-p"?' generate --tpo-p=1
+	usage_error 'unknown option "--zzz"' generate --zzz
+	usage_error 'unknown option "-z"' generate -qz
+	usage_error '--temp: expected T' generate --temp
+	usage_error '-n: expected N' generate x -n
+	usage_error 'takes no value' generate --profile=3
+	usage_error 'expected one PROMPT, got 4 arguments' generate Once upon a time
+	usage_error 'unexpected argument "x"' devices x
+	usage_error 'give one of them' generate --tokens 1 text
+	usage_error 'give one of them' tokenize --decode 1 text
+	usage_error 'give one of them' tokenize -m a --vocab b text
+	usage_error 'Try: rwkvk generate --help' generate --zzz
+}
+
+case_numbers() {
+	local value
+	usage_error 'rwkvk: --top-p: expected a number from 0 to 1, got "abc"' generate --top-p abc
+	for value in "" " 0.5" "0.5 " 0,5 0x1 inf nan 1e999 1.01 -0.1 1e 0.5x --; do
+		usage_error "--top-p: expected a number from 0 to 1, got \"$value\"" generate --top-p "$value"
+	done
+	for value in "" " 1" "1 " +1 -1 1.0 1e3 x 18446744073709551616; do
+		usage_error "--seed: expected a whole number from 0 to 18446744073709551615, got \"$value\"" generate --seed "$value"
+	done
+	usage_error '--top-k: expected a whole number from 0 to 4294967295, got "4294967296"' generate --top-k 4294967296
+	usage_error '-n: expected a whole number' generate -n -5
+	usage_error '--temp: expected a number from 0 to 100, got "-1"' generate --temp -1
+	usage_error '--decay: expected a number from 0 to 1, got "2"' generate --decay 2
+	usage_error '--quant: expected none|q8, got "q4"' generate --quant q4
+	usage_error '--stop: expected a text' generate --stop ""
+	for value in x 1,x 1,,2 ,1 "1," 1.5 -1 4294967296 99999999999999999999 1_2; do
+		usage_error "--tokens: expected token ids such as 1,2,3, got \"$value\"" generate --tokens "$value"
+		usage_error "--decode: expected token ids such as 1,2,3, got \"$value\"" tokenize --decode "$value"
+	done
+}
+
+# ---------------------------------------------------------------------------------------------- tokenize, inspect
+
+case_tokenize() {
+	run tokenize "Once upon a time"
+	exits 0
+	err_empty
+	out_is "1094 1468 287 1459"
+	run tokenize --decode "1094 1468 287 1459"
+	exits 0
+	[ "$(bytes_of "$out")" = 16 ] || fail "expected 16 bytes"
+	out_is "Once upon a time"
+	run tokenize --decode 1094,1468,287,1459
+	out_is "Once upon a time"
+	run tokenize --decode " 1094, 1468 ,287  1459 "
+	out_is "Once upon a time"
+	run tokenize ""
+	exits 0
+	out_is ""
+	run tokenize --decode 0
+	exits 0
+	out_empty
+	run tokenize --decode 1,999999
+	exits 1
+	out_empty
+	err_has "token 999999"
+	run tokenize -- --decode
+	exits 0
+}
+
+# All bytes, through standard input and back.
+case_tokenize_bytes() {
+	local i
+	for i in $(seq 0 255); do
+		printf "\\x$(printf %02x "$i")"
+	done >"$dir/bytes"
+	printf 'no line break at the end, \xc3\xa9, \xf0\x9f\x98\x80, half: \xf0\x9f' >>"$dir/bytes"
+	cat "$dir/bytes" "$dir/bytes" >"$dir/twice"
+	for i in bytes twice; do
+		run tokenize - <"$dir/$i"
+		exits 0
+		[ "$(wc -l <"$out" | tr -d ' ')" = 1 ] || fail "expected one line"
+		cp "$out" "$dir/ids"
+		run tokenize --decode "$(cat "$dir/ids")"
+		exits 0
+		cmp -s "$out" "$dir/$i" || fail "$i changed on the way"
+		run tokenize --decode - <"$dir/ids"
+		exits 0
+		cmp -s "$out" "$dir/$i" || fail "$i changed on the way through standard input"
+	done
+	printf 'a\n' >"$dir/line"
+	run tokenize <"$dir/line" # without TEXT: standard input
+	exits 0
+	cp "$out" "$dir/ids"
+	run tokenize --decode - <"$dir/ids"
+	cmp -s "$out" "$dir/line" || fail "a line break changed on the way"
+}
+
+case_tokenize_vocab() {
+	printf "1 'a' 1\n2 'b' 1\n3 'ab' 2\n" >"$dir/vocab.txt"
+	run tokenize --vocab "$dir/vocab.txt" abba
+	exits 0
+	out_is "3 2 1"
+	run tokenize --vocab "$dir/none.txt" abba
+	exits 1
+	err_has "none.txt"
+}
+
+case_inspect() {
+	run inspect
+	exits 0
+	err_empty
+	out_has "RWKV-7"
+	out_has "emb"
+	out_has "read per token"
+	cp "$out" "$dir/builtin"
+	run inspect "$demo"
+	exits 0
+	cmp -s "$out" "$dir/builtin" || fail "the built-in model and its file differ"
+	run inspect --quant q8 "$demo"
+	exits 0
+	run inspect --json "$demo"
+	exits 0
+	out_has '"layers": 4'
+	out_has '"width": 256'
+	out_has '"vocab": 2048'
+	out_has '"add_bos": true'
+	command -v python3 >/dev/null || return 0
+	python3 -c '
+import json, sys
+model = json.load(open(sys.argv[1]))
+assert model["parameters"] > 4e6 and model["bytes_per_token"] > 4e6, model
+assert len(model["tensors"]) > 50 and all(t["bytes"] > 0 and t["shape"] for t in model["tensors"])
+' "$out" || fail "the JSON does not say what it should"
+}
+
+# A file that is no model: one line that names it, exit code 1.
+case_bad_files() {
+	local file
+	head -c 100000 "$demo" >"$dir/truncated.gguf"
+	head -c 20 "$demo" >"$dir/header.gguf"
+	head -c 100000 "$demo" | tail -c 50000 >"$dir/garbage.gguf"
+	: >"$dir/empty.gguf"
+	printf 'GGUF\3\0\0\0\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377\377' >"$dir/hostile.gguf"
+	mkdir "$dir/folder.gguf"
+	for file in missing truncated header garbage empty hostile folder; do
+		run inspect "$dir/$file.gguf"
+		exits 1
+		out_empty
+		err_has "rwkvk: "
+		err_has "$file.gguf"
+		[ "$(wc -l <"$err" | tr -d ' ')" = 1 ] || fail "$file: expected one line"
+		run generate -m "$dir/$file.gguf" "x"
+		exits 1
+		out_empty
+		err_has "$file.gguf"
+		[ "$(wc -l <"$err" | tr -d ' ')" = 1 ] || fail "$file: expected one line"
+	done
+}
+
+# ---------------------------------------------------------------------------------------------- devices
+
+case_devices() {
+	need_device
+	err_empty
+	out_has "index"
+	out_has "*"
+}
+
+case_devices_json() {
+	command -v python3 >/dev/null || skip "no python3"
+	need_device
+	run devices --json
+	exits 0
+	python3 -c '
+import json, sys
+devices = json.load(open(sys.argv[1]))
+assert [d["index"] for d in devices] == list(range(len(devices)))
+assert sum(d["default"] for d in devices) == 1, "one default"
+for d in devices:
+    assert d["name"] and d["usable"] in (True, False) and (d["usable"] or d["reason"]), d
+' "$out" || fail "the JSON does not say what it should"
+}
+
+# No driver at all: a sentence that tells what to do.
+case_devices_none() {
+	VK_ICD_FILENAMES=/nonexistent.json VK_DRIVER_FILES=/nonexistent.json run devices
+	exits 1
+	err_has "rwkvk: "
+	[ "$(bytes_of "$err")" -gt 60 ] || fail "expected advice"
+	VK_ICD_FILENAMES=/nonexistent.json VK_DRIVER_FILES=/nonexistent.json run generate x
+	exits 1
+	out_empty
+	err_has "rwkvk: "
+}
+
+case_device_choice() {
+	need_device
+	run generate --device no-such-device-anywhere -n 1 x
+	exits 1
+	out_empty
+	err_has "no-such-device-anywhere"
+	run generate --device 999 -n 1 x
+	exits 1
+	err_has "999"
+	run generate --device 0 -n 1 --temp 0 x
+	exits 0
+}
+
+# ---------------------------------------------------------------------------------------------- generate
+
+case_generate() {
+	need_device
+	run generate --temp 0 -n 20 "Once upon a time"
+	exits 0
+	case $(cat "$out") in
+	"Once upon a time, there was a little girl named Lily. She loved to play"*) ;;
+	*) fail "not the greedy text" ;;
+	esac
+	[ "$(tail -c 1 "$out" | od -An -tx1 | tr -d ' ')" = 0a ] || fail "no line break at the end"
+	err_has "prompt 5 tokens"
+	err_has "text 20 tokens"
+	err_has "tok/s"
+	cp "$out" "$dir/text"
+	run generate --temp 0 -n 20 -q "Once upon a time"
+	exits 0
+	err_empty
+	cmp -s "$out" "$dir/text" || fail "-q changed the text"
+	printf 'Once upon a time' >"$dir/prompt"
+	run generate --temp 0 -n 20 - <"$dir/prompt"
+	cmp -s "$out" "$dir/text" || fail "a prompt from standard input changed the text"
+	run generate --tokens 0,1094,1468,287,1459 --temp 0 -n 20 --no-bos
+	exits 0
+	grep -qF "named Lily. She loved to play" "$out" || fail "token ids changed the text"
+	err_has "prompt 5 tokens"
+	run generate --tokens 1094,1468,287,1459 --temp 0 -n 20
+	cmp -s "$out" "$dir/text" || fail "token ids with the default token 0 changed the text"
+}
+
+case_length() {
+	need_device
+	run generate --temp 0 -n 3 "Once upon a time"
+	out_is "Once upon a time, there was"
+	err_has "text 3 tokens"
+	run generate --temp 0 -n 0 "Once upon a time"
+	exits 0
+	out_is "Once upon a time"
+	run generate --seed 1 "Once upon a time" # ends by itself
+	exits 0
+	[ "$(bytes_of "$out")" -gt 100 ] || fail "a short story"
+	[ "$(bytes_of "$out")" -lt 20000 ] || fail "an endless story"
+	run generate --temp 0 -n 30 # no prompt: begins with token 0
+	exits 0
+	err_has "prompt 1 tokens"
+	[ "$(bytes_of "$out")" -gt 20 ] || fail "no text of its own"
+	run generate --no-bos -n 3
+	exits 2
+	err_has "nothing to begin with"
+	run generate --tokens 1,2048 -n 3
+	exits 2
+	err_has "expected ids below 2048"
+}
+
+case_seed() {
+	local text
+	need_device
+	run generate --seed 7 -n 40 "Once upon a time"
+	exits 0
+	err_has "seed 7"
+	cp "$out" "$dir/seven"
+	run generate --seed 7 -n 40 "Once upon a time"
+	cmp -s "$out" "$dir/seven" || fail "the same seed gave another text"
+	run generate --seed 8 -n 40 "Once upon a time"
+	cmp -s "$out" "$dir/seven" && fail "another seed gave the same text"
+	run generate -n 40 "Once upon a time" # a random seed is shown, and repeats the run
+	cp "$out" "$dir/random"
+	text=$(sed -n 's/.*seed \([0-9]*\).*/\1/p' "$err")
+	[ -n "$text" ] || fail "no seed shown"
+	run generate --seed "$text" -n 40 "Once upon a time"
+	cmp -s "$out" "$dir/random" || fail "the shown seed gave another text"
+}
+
+case_sampling() {
+	need_device
+	run generate --temp 0 -n 20 "Once upon a time"
+	cp "$out" "$dir/greedy"
+	run generate --temp 1 --top-k 1 --presence 0 --frequency 0 -n 20 "Once upon a time"
+	exits 0
+	cmp -s "$out" "$dir/greedy" || fail "top-k 1 is not greedy"
+	run generate --top-p 0 --presence 0 --frequency 0 -n 20 "Once upon a time"
+	cmp -s "$out" "$dir/greedy" || fail "top-p 0 is not greedy"
+	run generate --temp 0 --presence 100 --frequency 1 -n 40 "Once upon a time"
+	exits 0
+	cmp -s "$out" "$dir/greedy" && fail "a penalty changed nothing"
+	err_has "presence 100"
+}
+
+case_stop() {
+	need_device
+	run generate --temp 0 -n 40 --stop " She" "Once upon a time"
+	exits 0
+	out_is "Once upon a time, there was a little girl named Lily."
+	run generate --temp 0 -n 40 --stop "Lily. She lo" --stop "nothing of the kind" --stop "with her toys" "Once upon a time"
+	out_is "Once upon a time, there was a little girl named "
+	run generate --temp 0 -n 10 --stop "She loved cheese" "Once upon a time"
+	out_is "Once upon a time, there was a little girl named Lily. She" # held back, then shown
+	run generate --temp 0 -n 3 --stop "Once" "Once upon a time" # the prompt does not count
+	out_is "Once upon a time, there was"
+}
+
+case_state() {
+	local first
+	need_device
+	run generate --temp 0 -n 12 "Once upon a time"
+	cp "$out" "$dir/straight"
+	run generate --temp 0 -n 5 --save-state "$dir/state" "Once upon a time"
+	exits 0
+	first=$(cat "$out")
+	[ -s "$dir/state" ] || fail "no state was written"
+	run generate --temp 0 -n 6 --state "$dir/state" --tokens 1275
+	exits 0
+	err_has "prompt 1 tokens"
+	[ "$first$(cat "$out")" = "$(cat "$dir/straight")" ] || fail "the continuation differs from the straight run"
+	run generate -n 5 --state "$dir/state"
+	exits 2
+	err_has "a state says what was read"
+	run generate -n 1 --state "$dir/none" x
+	exits 1
+	err_has "none"
+	printf 'not a state' >"$dir/wrong"
+	run generate -n 1 --state "$dir/wrong" x
+	exits 1
+	err_has "$dir/wrong"
+	run generate -n 1 --temp 0 --save-state "$dir/no/such/folder" x
+	exits 1
+	err_has "$dir/no/such/folder"
+}
+
+case_profile() {
+	need_device
+	run generate --temp 0 -n 20 --profile "Once upon a time"
+	exits 0
+	err_has "dispatches"
+	err_has "1.00 submits"
+	err_has "0 descriptor updates"
+	grep -q "no timestamps" "$err" && return
+	err_has "GB/s"
+	err_has "wkv"
+}
+
+case_quant() {
+	need_device
+	run generate --quant q8 --temp 0 -n 20 "Once upon a time"
+	exits 0
+	out_has "named Lily. She loved to play"
+}
+
+# ---------------------------------------------------------------------------------------------- interruptions
+
+case_interrupt() {
+	need_device
+	set -m # so that the program in the background does not start with SIGINT ignored
+	"$program" generate "${endless[@]}" --save-state "$dir/state" "Once upon a time" >"$out" 2>"$err" &
+	wait_bytes "$out" 40
+	kill -INT $!
+	wait $!
+	code=$?
+	exits 0
+	err_has "interrupted"
+	err_has "tok/s"
+	[ -s "$dir/state" ] || fail "no state was written"
+	[ "$(tail -c 1 "$out" | od -An -tx1 | tr -d ' ')" = 0a ] || fail "no line break at the end"
+	if command -v iconv >/dev/null; then
+		iconv -f utf-8 -t utf-8 "$out" >/dev/null 2>&1 || fail "half a character at the end"
+	fi
+	run generate --temp 0 -n 3 --state "$dir/state" " and"
+	exits 0
+}
+
+# A long prompt can be interrupted too.
+case_interrupt_prompt() {
+	local i
+	need_device
+	for i in $(seq 20000); do printf 'Once upon a time there was '; done >"$dir/prompt"
+	set -m
+	"$program" generate -n 1 - <"$dir/prompt" >"$out" 2>"$err" &
+	wait_bytes "$out" 1000
+	kill -INT $!
+	wait $!
+	code=$?
+	exits 0
+	err_has "interrupted"
+	err_has "text 0 tokens"
+}
+
+# The second one ends the program even where it waits for someone to read its output.
+case_interrupt_twice() {
+	local reader writer i
+	need_device
+	head -c 1000000 "$demo" | tr -dc 'a-z \n' >"$dir/prompt"
+	cat "$dir/prompt" "$dir/prompt" "$dir/prompt" "$dir/prompt" "$dir/prompt" "$dir/prompt" | head -c 200000 >"$dir/long"
+	mkfifo "$dir/pipe"
+	set -m
+	sleep 100 <"$dir/pipe" &
+	reader=$!
+	"$program" generate -n 1 - <"$dir/long" >"$dir/pipe" 2>"$err" &
+	writer=$!
+	for i in $(seq 600); do
+		grep -q "seed" "$err" && break
+		sleep 0.1
+	done
+	sleep 0.5
+	kill -INT $writer
+	sleep 0.5
+	kill -0 $writer 2>/dev/null || fail "the first one ended it"
+	kill -INT $writer
+	wait $writer
+	code=$?
+	kill $reader
+	exits 130
+}
+
+case_closed_pipe() {
+	need_device
+	"$program" generate "${endless[@]}" "Once upon a time" 2>"$err" | head -c 10 >"$out"
+	code=${PIPESTATUS[0]}
+	exits 1
+	out_is "Once upon "
+	grep -q "^rwkvk: " "$err" && fail "expected no message"
+	return 0
+}
+
+case_full_disk() {
+	[ -c /dev/full ] || skip "no /dev/full"
+	local name
+	for name in "--help" "--version" "tokenize x" "inspect" "inspect --json" "help generate"; do
+		# shellcheck disable=SC2086
+		"$program" $name >/dev/full 2>"$err"
+		code=$?
+		exits 1
+		err_has "rwkvk: standard output: "
+	done
+	need_device
+	"$program" generate -n 20 x >/dev/full 2>"$err"
+	code=$?
+	exits 1
+	err_has "rwkvk: standard output: "
+	run logits -o /dev/full x
+	exits 1
+	err_has "rwkvk: /dev/full: "
+	"$program" logits x >/dev/full 2>"$err"
+	code=$?
+	exits 1
+	err_has "rwkvk: standard output: "
+}
+
+# ---------------------------------------------------------------------------------------------- logits
+
+case_logits() {
+	need_device
+	run logits -o "$dir/last" "Once upon a time"
+	exits 0
+	out_empty
+	[ "$(bytes_of "$dir/last")" = 8192 ] || fail "expected 2048 floats"
+	run logits "Once upon a time"
+	exits 0
+	cmp -s "$out" "$dir/last" || fail "standard output and -o differ"
+	run logits --all -o "$dir/all" --tokens 0,1094,1468,287,1459
+	exits 0
+	[ "$(bytes_of "$dir/all")" = 40960 ] || fail "expected 5 x 2048 floats"
+	tail -c 8192 "$dir/all" | cmp -s - "$dir/last" || fail "the last row of --all differs"
+	run logits --no-bos --all --tokens 1094,1468 -o "$dir/two"
+	[ "$(bytes_of "$dir/two")" = 16384 ] || fail "expected 2 x 2048 floats"
+	run logits -q --save-state "$dir/state" --tokens 0,1094,1468 -o "$dir/first"
+	exits 0
+	err_empty
+	run logits --state "$dir/state" --tokens 287,1459 -o "$dir/second"
+	exits 0
+	cmp -s "$dir/second" "$dir/last" || fail "a saved state gave other logits"
+	run logits
+	exits 0 # token 0 alone
+	run logits --no-bos
+	exits 2
+	run logits -o "$dir/no/such/folder" x
+	exits 1
+	err_has "$dir/no/such/folder"
+}
+
+case_logits_terminal() {
+	command -v script >/dev/null || skip "no script(1)"
+	script -qec "$program logits x" /dev/null >"$out" 2>&1 </dev/null
+	code=$?
+	exits 2
+	out_has "-o FILE"
+}
+
+# A model without a vocabulary takes and writes token ids.
+case_no_vocabulary() {
+	need_device
+	local model=$root/../shared/models/reverse/reverse_rwkv7.safetensors
+	[ -f "$model" ] || skip "needs $model"
+	run generate -m "$model" --temp 0 -n 4 --tokens 3,4,5
+	exits 0
+	grep -qE '^3 4 5( [0-9]+){0,4}$' "$out" || fail "expected token ids"
+	run generate -m "$model" text
+	exits 1
+	err_has "--vocab"
+	run generate -m "$model" --stop x --tokens 3
+	exits 1
+	err_has "--stop"
+	run tokenize -m "$model" text
+	exits 1
+	err_has "--vocab"
+}
+
+declare -F "case_$case" >/dev/null || fail "no such case"
+"case_$case"

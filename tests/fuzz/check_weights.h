@@ -1,0 +1,74 @@
+/* What must hold for any weights that a reader accepted, whatever the file was. */
+#ifndef RWKVK_FUZZ_CHECK_WEIGHTS_H
+#define RWKVK_FUZZ_CHECK_WEIGHTS_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/weights.h"
+
+#define CHECK(condition)                                                                                                       \
+	do {                                                                                                                       \
+		if (!(condition))                                                                                                      \
+			abort();                                                                                                           \
+	} while (0)
+
+static void check_tensor(const struct weights *weights, const struct tensor *tensor)
+{
+	uint64_t bytes, count = 1;
+	float values[64];
+	const uint8_t *start = weights->mapping.data;
+	CHECK(tensor->rank >= 1 && tensor->rank <= 4 && tensor->name[0] && tensor->file_name[0]);
+	CHECK(dtype_bytes(tensor->type, tensor->rank, tensor->shape, &bytes) && bytes == tensor->bytes && bytes > 0);
+	CHECK((const uint8_t *)tensor->data >= start);
+	CHECK(tensor->bytes <= weights->mapping.bytes - (uint64_t)((const uint8_t *)tensor->data - start));
+	for (uint32_t i = 0; i < tensor->rank; i++)
+		count *= tensor->shape[i];
+	uint64_t some = dtype_info[tensor->type].block == 1 ? 1 : 32;
+	dtype_to_float(tensor->type, tensor->data, 0, some, values);
+	dtype_to_float(tensor->type, tensor->data, count - some, some, values + some); /* the very last bytes */
+	CHECK(strcmp(weights_find(weights, tensor->name)->name, tensor->name) == 0);
+}
+
+static void check_weights(const struct weights *weights)
+{
+	const struct metadata *metadata = &weights->metadata;
+	const rwkvk_sampling *sampling = &metadata->sampling;
+	uint64_t sum = 0;
+	for (size_t i = 0; i < weights->count && i < 200; i++)
+		check_tensor(weights, &weights->tensors[i]);
+	for (uint64_t i = 0; i < metadata->token_count; i++)
+		for (uint64_t j = 0; j < metadata->token_bytes[i]; j++)
+			sum += metadata->token_text[i][j];
+	for (uint64_t i = 0; metadata->token_type && i < metadata->token_count; i++)
+		sum += (uint64_t)metadata->token_type[i];
+	volatile uint64_t touched = sum; /* the reads must happen */
+	(void)touched;
+	CHECK(sampling->temperature >= 0 && sampling->top_p >= 0 && sampling->decay >= 0 && sampling->decay <= 1);
+	CHECK(sampling->presence - sampling->presence == 0 && sampling->frequency - sampling->frequency == 0);
+	CHECK(!metadata->name || strlen(metadata->name) <= weights->mapping.bytes);
+}
+
+/* A refusal is a sentence that names the file and is safe to show on a terminal, whatever stood in the file. */
+static void check_refusal(rwkvk_status status)
+{
+	const char *text = rwkvk_last_error();
+	CHECK(status == RWKVK_ERROR_FILE || status == RWKVK_ERROR_UNSUPPORTED);
+	CHECK(strncmp(text, "fuzz input: ", 12) == 0);
+	for (; *text; text++)
+		CHECK(*text >= 0x20 && *text < 0x7f);
+}
+
+static int fuzz_weights(const uint8_t *data, size_t bytes)
+{
+	struct weights weights;
+	rwkvk_status status = weights_open("fuzz input", data, bytes, &weights);
+	if (status == RWKVK_OK)
+		check_weights(&weights);
+	else
+		check_refusal(status);
+	weights_close(&weights);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,364 @@
+/* Every stage's shader against its function in the C reference: hostile sizes, hostile values, outputs poisoned with NaN,
+ * and not a word written that the reference does not write. */
+#include "support.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "make_model.h"
+#include "model/model.h"
+
+/* Largest error allowed, as a share of a vector's largest value.  A row's sum has at most 2176 products of size 1 in f32;
+ * rounding errors of 2^-24 each add up like a random walk to sqrt(2176) 2^-24 = 3e-6 of the terms' size, and exponentials
+ * and the division by a small deviation in GroupNorm enlarge that by up to ten. */
+static const double LIMIT = 3e-5;
+
+static const struct model_spec specs[] = {
+	{ .name = "one head, F32", .layers = 2, .width = 64, .head_size = 64, .ffn = 256, .vocab = 100, .rank_decay = 8, .rank_iclr = 8, .rank_gate = 8, .rank_value = 8, .type = DTYPE_F32, .lora_type = DTYPE_F32, .seed = 1 },
+	{ .name = "multiples of nothing, F32", .layers = 2, .width = 84, .head_size = 12, .ffn = 101, .vocab = 77, .rank_decay = 9, .rank_iclr = 17, .rank_gate = 31, .rank_value = 11, .type = DTYPE_F32, .lora_type = DTYPE_F32, .output_bias = true, .head_bias = true, .seed = 2 },
+	{ .name = "multiples of nothing, F16", .layers = 2, .width = 84, .head_size = 28, .ffn = 301, .vocab = 513, .rank_decay = 9, .rank_iclr = 17, .rank_gate = 31, .rank_value = 11, .type = DTYPE_F16, .lora_type = DTYPE_F16, .no_embedding_norm = true, .seed = 3 },
+	{ .name = "multiples of nothing, BF16", .layers = 2, .width = 132, .head_size = 44, .ffn = 77, .vocab = 65, .rank_decay = 9, .rank_iclr = 17, .rank_gate = 31, .rank_value = 11, .type = DTYPE_BF16, .lora_type = DTYPE_BF16, .seed = 4 },
+	{ .name = "Q8_0 with Q8_0 LoRA", .layers = 2, .width = 96, .head_size = 32, .ffn = 160, .vocab = 200, .rank_decay = 32, .rank_iclr = 64, .rank_gate = 96, .rank_value = 32, .type = DTYPE_Q8_0, .lora_type = DTYPE_Q8_0, .seed = 5 },
+	{ .name = "Q8_0 with F16 LoRA", .layers = 2, .width = 192, .head_size = 64, .ffn = 768, .vocab = 1000, .rank_decay = 64, .rank_iclr = 64, .rank_gate = 128, .rank_value = 32, .type = DTYPE_Q8_0, .lora_type = DTYPE_F16, .seed = 6 },
+	{ .name = "64 heads of 8, ranks to 480", .layers = 2, .width = 512, .head_size = 8, .ffn = 260, .vocab = 130, .rank_decay = 128, .rank_iclr = 96, .rank_gate = 480, .rank_value = 100, .type = DTYPE_F16, .lora_type = DTYPE_F16, .seed = 7 },
+	{ .name = "wider than a staged chunk", .layers = 1, .width = 2176, .head_size = 64, .ffn = 96, .vocab = 40, .rank_decay = 64, .rank_iclr = 64, .rank_gate = 64, .rank_value = 64, .type = DTYPE_F16, .lora_type = DTYPE_BF16, .seed = 8 },
+	{ .name = "head size 256", .layers = 2, .width = 512, .head_size = 256, .ffn = 64, .vocab = 33, .rank_decay = 8, .rank_iclr = 8, .rank_gate = 8, .rank_value = 8, .type = DTYPE_BF16, .lora_type = DTYPE_F32, .seed = 9 },
+};
+enum { SPECS = sizeof specs / sizeof *specs };
+
+enum pattern { RANDOM, ZEROS, ONE_HUGE, ALL_EQUAL, TINY, PATTERNS };
+static const char *const pattern_names[] = { "random", "zeros", "one huge value", "all equal", "tiny" };
+
+struct fixture {
+	struct rwkvk_model *model;
+	struct reference reference;
+	const struct config *config;
+	float *act, *want;           /* [act_floats] */
+	float *state, *want_state;   /* [slot] */
+	float *logits, *want_logits; /* [V] */
+	uint32_t act_floats, slot_floats;
+	uint64_t random;
+	const char *what;            /* for messages */
+};
+
+static void fill(struct fixture *f, float *out, uint32_t n, enum pattern pattern)
+{
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = pattern == ZEROS ? 0 : pattern == ALL_EQUAL ? 0.75f : pattern == TINY ? 1e-20f * test_uniform(&f->random) : test_uniform(&f->random);
+	if (pattern == ONE_HUGE)
+		out[n / 3] = 1e6f;
+}
+
+static void poison(float *out, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		out[i] = NAN;
+}
+
+/* The vectors of the activation buffer, for messages and for comparing each by its own scale. */
+struct region {
+	const char *name;
+	uint32_t at, count;
+};
+
+static uint32_t regions_of(const struct config *c, struct region out[16])
+{
+	const uint32_t D = c->width, hidden = config_hidden(c);
+	const uint32_t h = ACT_H(D), a = h + PAD(c->rank_decay, 8), g = a + PAD(c->rank_iclr, 8), v = g + PAD(c->rank_gate, 8);
+	const struct region all[] = {
+		{ "x", ACT_X, D }, { "n1", ACT_N1(D), D }, { "n2", ACT_N2(D), D }, { "r", ACT_R(D), D }, { "k", ACT_K(D), D }, { "v", ACT_V(D), D },
+		{ "vfirst", ACT_VFIRST(D), D }, { "y", ACT_Y(D), D }, { "hidden decay", h, c->rank_decay }, { "hidden iclr", a, c->rank_iclr },
+		{ "hidden gate", g, c->rank_gate }, { "hidden value", v, c->rank_value }, { "f", ACT_F(D, hidden), c->ffn },
+	};
+	memcpy(out, all, sizeof all);
+	return sizeof all / sizeof *all;
+}
+
+static const struct region *region(const struct region *regions, uint32_t count, const char *name)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (strcmp(regions[i].name, name) == 0)
+			return &regions[i];
+	fail_msg("no region %s", name);
+	return NULL;
+}
+
+/* What a stage reads and writes. */
+struct stage {
+	const char *name;
+	const char *inputs[8], *outputs[8];
+};
+static const struct stage stages[] = {
+	{ "att_in", { "x" }, { "n1", "r", "k", "v", "hidden decay", "hidden iclr", "hidden gate", "hidden value" } },
+	{ "wkv", { "n1", "r", "k", "v", "vfirst", "hidden decay", "hidden iclr", "hidden gate" }, { "y" } },
+	{ "att_out", { "y", "x" }, { 0 } },
+	{ "ffn_in", { "x" }, { "n2", "f" } },
+	{ "ffn_out", { "f", "n2", "x" }, { 0 } },
+	{ "head", { "x" }, { 0 } },
+};
+
+static void run_reference(struct fixture *f, const char *stage, uint32_t layer)
+{
+	if (strcmp(stage, "att_in") == 0)
+		reference_att_in(&f->reference, layer, f->want_state, f->want);
+	else if (strcmp(stage, "wkv") == 0)
+		reference_wkv(&f->reference, layer, f->want_state, f->want);
+	else if (strcmp(stage, "att_out") == 0)
+		reference_att_out(&f->reference, layer, f->want);
+	else if (strcmp(stage, "ffn_in") == 0)
+		reference_ffn_in(&f->reference, layer, f->want_state, f->want);
+	else if (strcmp(stage, "ffn_out") == 0)
+		reference_ffn_out(&f->reference, layer, f->want_state, f->want);
+	else
+		reference_head(&f->reference, f->want, f->want_logits);
+}
+
+/* Where the reference wrote nothing, neither may the shader have. */
+static void assert_untouched(struct fixture *f, const float *before)
+{
+	struct region regions[16];
+	uint32_t count = regions_of(f->config, regions);
+	uint8_t *known = calloc(f->act_floats, 1);
+	for (uint32_t i = 0; i < count; i++)
+		memset(known + regions[i].at, 1, regions[i].count);
+	uint32_t parts = ACT_PART(f->config->width, config_hidden(f->config), f->config->ffn);
+	for (uint32_t i = ACT_X; i < parts; i++)
+		if (!known[i] && memcmp(&f->act[i], &before[i], sizeof(float)))
+			fail_msg("%s: padding word %u was written", f->what, i);
+	free(known);
+}
+
+static void compare(struct fixture *f, const float *before, const float *reference_before)
+{
+	struct region regions[16];
+	uint32_t count = regions_of(f->config, regions);
+	char what[256];
+	for (uint32_t i = 0; i < count; i++) {
+		const struct region *r = &regions[i];
+		snprintf(what, sizeof what, "%s: %s", f->what, r->name);
+		bool written = memcmp(f->want + r->at, reference_before + r->at, r->count * sizeof(float)) != 0;
+		if (written)
+			assert_close(what, f->act + r->at, f->want + r->at, r->count, LIMIT);
+		else if (memcmp(f->act + r->at, before + r->at, r->count * sizeof(float)))
+			fail_msg("%s: was written, but not by the reference", what);
+	}
+	assert_untouched(f, before);
+}
+
+static void run_stage(struct fixture *f, const struct stage *stage, uint32_t layer, uint32_t slot, enum pattern pattern)
+{
+	const struct config *c = f->config;
+	struct rwkvk_model *m = f->model;
+	struct region regions[16];
+	uint32_t count = regions_of(c, regions);
+	bool is_head = strcmp(stage->name, "head") == 0;
+	char what[200];
+	snprintf(what, sizeof what, "%s, layer %u, %s, %s", stage->name, layer, pattern_names[pattern], f->reference.quant ? "quantised" : "as stored");
+	f->what = what;
+
+	memset(f->act, 0, f->act_floats * sizeof *f->act);
+	memcpy(&f->act[ACT_CONTROL + CONTROL_SLOT], &slot, sizeof slot);
+	for (uint32_t i = 0; i < 8 && stage->inputs[i]; i++) {
+		const struct region *r = region(regions, count, stage->inputs[i]);
+		fill(f, f->act + r->at, r->count, pattern);
+	}
+	if (strcmp(stage->name, "wkv") == 0) {
+		const struct region *r = region(regions, count, "hidden value");
+		fill(f, f->act + r->at, r->count, pattern);
+		if (layer == 0) /* it writes it there */
+			poison(f->act + region(regions, count, "vfirst")->at, c->width);
+	}
+	if (strcmp(stage->name, "ffn_out") == 0) { /* squares */
+		const struct region *r = region(regions, count, "f");
+		for (uint32_t i = 0; i < r->count; i++)
+			f->act[r->at + i] = fabsf(f->act[r->at + i]);
+	}
+	for (uint32_t i = 0; i < 8 && stage->outputs[i]; i++) {
+		const struct region *r = region(regions, count, stage->outputs[i]);
+		if (layer > 0 || strcmp(r->name, "hidden value") != 0)
+			poison(f->act + r->at, r->count);
+	}
+	/* Equal rows of the state would leave GroupNorm nothing but rounding errors to enlarge. */
+	fill(f, f->state, f->slot_floats, pattern == ONE_HUGE || pattern == ALL_EQUAL ? RANDOM : pattern);
+	memcpy(f->want, f->act, f->act_floats * sizeof *f->act);
+	memcpy(f->want_state, f->state, f->slot_floats * sizeof *f->state);
+	poison(f->want_logits, c->vocab);
+	float *before = malloc(f->act_floats * sizeof *before);
+	memcpy(before, f->act, f->act_floats * sizeof *before);
+
+	assert_ok(gpu_write(&m->logits, 0, f->want_logits, c->vocab * sizeof(float)));
+	run_reference(f, stage->name, layer);
+	struct gpu_buffer *state = &m->layers[is_head ? 0 : layer].state;
+	uint64_t at = (uint64_t)slot * f->slot_floats * sizeof(float);
+	assert_ok(gpu_write(&m->act, 0, f->act, f->act_floats * sizeof *f->act));
+	assert_ok(gpu_write(state, at, f->state, f->slot_floats * sizeof *f->state));
+	assert_ok(forward_stage(m, is_head ? c->layers : layer, stage->name));
+	assert_ok(gpu_read(&m->act, 0, f->act, f->act_floats * sizeof *f->act));
+	assert_ok(gpu_read(state, at, f->state, f->slot_floats * sizeof *f->state));
+
+	compare(f, before, before);
+	if (is_head) {
+		uint32_t best = 0, parts = ACT_PART(c->width, config_hidden(c), c->ffn), found = UINT32_MAX;
+		float largest = -INFINITY;
+		memcpy(f->logits, m->logits.mapped, c->vocab * sizeof *f->logits);
+		assert_close(what, f->logits, f->want_logits, c->vocab, LIMIT);
+		for (uint32_t i = 1; i < c->vocab; i++)
+			if (f->logits[i] > f->logits[best])
+				best = i;
+		for (uint32_t i = 0; i < m->parts; i++) {
+			uint32_t id;
+			memcpy(&id, &f->act[parts + 2 * i + 1], sizeof id);
+			if (f->act[parts + 2 * i] > largest || (f->act[parts + 2 * i] == largest && id < found)) {
+				largest = f->act[parts + 2 * i];
+				found = id;
+			}
+		}
+		assert_int_equal(found, best);
+	} else {
+		uint32_t D = c->width;
+		assert_close("state: att_x", f->state, f->want_state, D, 0);
+		assert_close("state: ffn_x", f->state + D, f->want_state + D, D, 0);
+		assert_close(what, f->state + 2 * D, f->want_state + 2 * D, D * c->head_size, LIMIT);
+	}
+	free(before);
+}
+
+static void open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk_quant quant)
+{
+	char name[64];
+	snprintf(name, sizeof name, "stages-%u.gguf", (unsigned)spec->seed);
+	const char *path = test_temp(name);
+	make_model(path, spec);
+	*f = (struct fixture){ .random = spec->seed * 977 };
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .quant = quant, .max_sessions = 3 }, &f->model));
+	f->config = &f->model->file.network.config;
+	assert_ok(reference_init(&f->reference, &f->model->file.network, quant));
+	f->act_floats = config_act_floats(f->config);
+	f->slot_floats = STATE_STRIDE(f->config->width, f->config->head_size);
+	f->act = malloc(f->act_floats * sizeof(float));
+	f->want = malloc(f->act_floats * sizeof(float));
+	f->state = malloc(f->slot_floats * sizeof(float));
+	f->want_state = malloc(f->slot_floats * sizeof(float));
+	f->logits = malloc(f->config->vocab * sizeof(float));
+	f->want_logits = malloc(f->config->vocab * sizeof(float));
+}
+
+static void close_fixture(struct fixture *f)
+{
+	reference_finish(&f->reference);
+	rwkvk_model_close(f->model);
+	free(f->act);
+	free(f->want);
+	free(f->state);
+	free(f->want_state);
+	free(f->logits);
+	free(f->want_logits);
+}
+
+static void test_spec(const struct model_spec *spec, rwkvk_quant quant)
+{
+	struct fixture f;
+	print_message("    %s%s\n", spec->name, quant ? ", quantised at load" : "");
+	open_fixture(&f, spec, quant);
+	for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+		for (uint32_t layer = 0; layer < spec->layers; layer++)
+			for (int pattern = 0; pattern < PATTERNS; pattern++)
+				if (strcmp(stages[i].name, "head") != 0 || layer == 0)
+					run_stage(&f, &stages[i], layer, (uint32_t)pattern % 3, (enum pattern)pattern);
+	close_fixture(&f);
+}
+
+static void stages_as_stored(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i++)
+		test_spec(&specs[i], RWKVK_QUANT_NONE);
+}
+
+static void stages_quantised(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i++)
+		if (specs[i].width < 1000)
+			test_spec(&specs[i], RWKVK_QUANT_Q8);
+}
+
+/* Each token's embedding, through whatever slices the table is cut into. */
+static void select_embeds(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i++) {
+		struct fixture f;
+		open_fixture(&f, &specs[i], RWKVK_QUANT_NONE);
+		for (uint32_t token = 0; token < specs[i].vocab; token = token < 10 ? token + 1 : token * 2 + 1) {
+			uint32_t *io = f.model->io.mapped;
+			memset(f.want, 0, f.act_floats * sizeof(float));
+			reference_select(&f.reference, token, f.want);
+			io[IO_MODE] = MODE_FEED;
+			io[IO_TOKEN] = token;
+			io[IO_SLOT] = 2;
+			assert_ok(forward_stage(f.model, 0, "select"));
+			assert_ok(gpu_read(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+			assert_close(specs[i].name, f.act + ACT_X, f.want + ACT_X, f.config->width, LIMIT);
+			assert_int_equal(io[IO_PICKED], token);
+		}
+		close_fixture(&f);
+	}
+}
+
+/* The most probable token: lowest id on ties, none when nothing is a number, and no feeding past a stop token. */
+static void select_picks(void **state)
+{
+	(void)state;
+	struct fixture f;
+	open_fixture(&f, &specs[0], RWKVK_QUANT_NONE);
+	static const struct {
+		float value[4];
+		uint32_t id[4], stop, want;
+		bool done;
+	} cases[] = {
+		{ { 1, 3, 2, -1 }, { 5, 9, 20, 30 }, 99, 9, false },
+		{ { 3, 1, 3, 3 }, { 40, 9, 12, 31 }, 99, 12, false },
+		{ { -5, -4, -6, -7 }, { 0, 1, 2, 3 }, 99, 1, false },
+		{ { 1, 3, 2, -1 }, { 5, 9, 20, 30 }, 9, 9, true },
+		{ { NAN, NAN, NAN, NAN }, { UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX }, 99, UINT32_MAX, true },
+		{ { NAN, 1, NAN, 0 }, { UINT32_MAX, 7, UINT32_MAX, 8 }, 99, 7, false },
+	};
+	uint32_t parts = ACT_PART(f.config->width, config_hidden(f.config), f.config->ffn);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint32_t *io = f.model->io.mapped;
+		memset(f.act, 0, f.act_floats * sizeof(float));
+		for (uint32_t j = 0; j < 4; j++) {
+			f.act[parts + 2 * j] = cases[i].value[j];
+			memcpy(&f.act[parts + 2 * j + 1], &cases[i].id[j], sizeof(uint32_t));
+		}
+		assert_ok(gpu_write(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+		io[IO_MODE] = MODE_ARGMAX;
+		io[IO_PARTS] = 4;
+		io[IO_SLOT] = 1;
+		io[IO_STOP_COUNT] = 1;
+		io[IO_STOPS] = cases[i].stop;
+		assert_ok(forward_stage(f.model, 0, "select"));
+		assert_int_equal(io[IO_PICKED], cases[i].want);
+		assert_int_equal(io[IO_DONE], cases[i].done);
+		/* a stage after it computes, or does nothing */
+		assert_ok(forward_stage(f.model, 0, "att_in"));
+		assert_ok(gpu_read(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+		float sum = 0;
+		for (uint32_t j = 0; j < f.config->width; j++)
+			sum += fabsf(f.act[ACT_R(f.config->width) + j]);
+		assert_int_equal(sum == 0, cases[i].done);
+	}
+	close_fixture(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stages_as_stored),
+		cmocka_unit_test(stages_quantised),
+		cmocka_unit_test(select_embeds),
+		cmocka_unit_test(select_picks),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

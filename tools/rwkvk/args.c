@@ -1,0 +1,289 @@
+#include "args.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io.h"
+
+enum { MOST_ARGS = 32, LONG_BASE = 256, HELP_VALUE = LONG_BASE + MOST_ARGS, HELP_COLUMN = 22, HELP_WIDTH = 96 };
+
+/* ---------------------------------------------------------------------------------------------------- help */
+
+/* Prints words from column HELP_COLUMN on, broken before HELP_WIDTH; the line already has `column` characters. */
+static void print_wrapped(const char *text, size_t column)
+{
+	while (*text) {
+		size_t word = strcspn(text, " ");
+		if (column + 1 + word > HELP_WIDTH) {
+			out_printf("\n%*s", HELP_COLUMN, "");
+			column = HELP_COLUMN;
+		}
+		out_printf(" %.*s", (int)word, text);
+		column += 1 + word;
+		text += word + strspn(text + word, " ");
+	}
+}
+
+static void print_arg(const struct arg *arg)
+{
+	char left[64], right[512];
+	const char *value = arg->value ? arg->value : "", *gap = arg->value ? " " : "";
+	if (arg->letter && arg->name)
+		snprintf(left, sizeof(left), "  -%c, --%s%s%s", arg->letter, arg->name, gap, value);
+	else if (arg->letter)
+		snprintf(left, sizeof(left), "  -%c%s%s", arg->letter, gap, value);
+	else
+		snprintf(left, sizeof(left), "  --%s%s%s", arg->name, gap, value);
+	snprintf(right, sizeof(right), arg->standard ? "%s (default: %s)" : "%s", arg->help, arg->standard);
+	out_printf("%s", left);
+	size_t column = strlen(left);
+	if (column > HELP_COLUMN - 1) {
+		out_printf("\n");
+		column = 0;
+	}
+	out_printf("%*s", HELP_COLUMN - (int)column, "");
+	print_wrapped(right, HELP_COLUMN);
+	out_printf("\n");
+}
+
+static void print_usage(const struct usage *usage)
+{
+	out_printf("usage: rwkvk %s %s\n\n%s\n", usage->command, usage->synopsis, usage->about);
+	for (size_t i = 0; i < usage->arg_count; i++) {
+		if (usage->args[i].group)
+			out_printf("\n%s\n", usage->args[i].group);
+		print_arg(&usage->args[i]);
+	}
+	out_printf("\n");
+	print_arg(&(struct arg){.letter = 'h', .name = "help", .help = "print this"});
+	if (usage->notes)
+		out_printf("\n%s\n", usage->notes);
+}
+
+/* ---------------------------------------------------------------------------------------------------- values */
+
+struct option_name {
+	char text[40];
+};
+
+static struct option_name option_name(const struct arg *arg)
+{
+	struct option_name name;
+	if (arg->name)
+		snprintf(name.text, sizeof(name.text), "--%s", arg->name);
+	else
+		snprintf(name.text, sizeof(name.text), "-%c", arg->letter);
+	return name;
+}
+
+static bool read_count(const char *text, uint64_t high, uint64_t *out)
+{
+	if (!*text || text[strspn(text, "0123456789")])
+		return false;
+	errno = 0;
+	unsigned long long value = strtoull(text, NULL, 10);
+	*out = value;
+	return errno == 0 && value <= high;
+}
+
+static bool read_number(const char *text, double low, double high, float *out)
+{
+	char *end;
+	if (!*text || text[strspn(text, "0123456789+-.eE")]) /* no blanks, hexadecimal digits, infinities */
+		return false;
+	errno = 0;
+	double value = strtod(text, &end);
+	*out = (float)value;
+	return *end == 0 && end != text && (errno == 0 || value == 0) && value >= low && value <= high;
+}
+
+static int set_count(const struct usage *usage, const struct arg *arg, const char *text)
+{
+	struct arg_count *target = arg->target;
+	uint64_t high = arg->high > 0 ? (uint64_t)arg->high : UINT64_MAX;
+	if (!read_count(text, high, &target->value))
+		return misused(usage->command, "%s: expected a whole number from 0 to %" PRIu64 ", got \"%.60s\"",
+					   option_name(arg).text, high, text);
+	target->given = true;
+	return ARGS_GO_ON;
+}
+
+static int set_number(const struct usage *usage, const struct arg *arg, const char *text)
+{
+	struct arg_number *target = arg->target;
+	if (!read_number(text, arg->low, arg->high, &target->value))
+		return misused(usage->command, "%s: expected a number from %g to %g, got \"%.60s\"", option_name(arg).text, arg->low,
+					   arg->high, text);
+	target->given = true;
+	return ARGS_GO_ON;
+}
+
+static int set_word(const struct usage *usage, const struct arg *arg, const char *text)
+{
+	for (int i = 0; arg->words[i]; i++)
+		if (strcmp(arg->words[i], text) == 0) {
+			*(int *)arg->target = i;
+			return ARGS_GO_ON;
+		}
+	return misused(usage->command, "%s: expected %s, got \"%.60s\"", option_name(arg).text, arg->value, text);
+}
+
+static int add_text(const struct usage *usage, const struct arg *arg, const char *text)
+{
+	struct arg_texts *target = arg->target;
+	if (!*text)
+		return misused(usage->command, "%s: expected a text, got nothing", option_name(arg).text);
+	const char **larger = realloc(target->texts, (target->count + 1) * sizeof(*larger));
+	if (!larger)
+		return failed("out of memory");
+	target->texts = larger;
+	target->texts[target->count++] = text;
+	return ARGS_GO_ON;
+}
+
+int args_ids(const char *command, const char *option, const char *text, struct arg_ids *ids)
+{
+	static const char digits[] = "0123456789", blanks[] = " \t\r\n";
+	free(ids->ids);
+	*ids = (struct arg_ids){.ids = malloc((strlen(text) / 2 + 1) * sizeof(uint32_t)), .given = true};
+	if (!ids->ids)
+		return failed("out of memory");
+	const char *at = text + strspn(text, blanks);
+	while (*at) {
+		size_t length = strspn(at, digits), gap = strspn(at + length, blanks);
+		unsigned long long id = length > 0 && length < 12 ? strtoull(at, NULL, 10) : ULLONG_MAX;
+		at += length + gap;
+		bool comma = *at == ',';
+		if (comma)
+			at += 1 + strspn(at + 1, blanks);
+		if (id > UINT32_MAX || (comma ? *at == 0 : *at && gap == 0))
+			return misused(command, "%s: expected token ids such as 1,2,3, got \"%.60s\"", option, text);
+		ids->ids[ids->count++] = (uint32_t)id;
+	}
+	return ARGS_GO_ON;
+}
+
+static int set(const struct usage *usage, const struct arg *arg, const char *text)
+{
+	switch (arg->kind) {
+	case ARG_FLAG:
+		*(bool *)arg->target = true;
+		return ARGS_GO_ON;
+	case ARG_SWITCH:
+		*(int *)arg->target = arg->store;
+		return ARGS_GO_ON;
+	case ARG_TEXT:
+		*(const char **)arg->target = text;
+		return ARGS_GO_ON;
+	case ARG_TEXTS:
+		return add_text(usage, arg, text);
+	case ARG_WORD:
+		return set_word(usage, arg, text);
+	case ARG_COUNT:
+		return set_count(usage, arg, text);
+	case ARG_NUMBER:
+		return set_number(usage, arg, text);
+	case ARG_IDS:
+		return args_ids(usage->command, option_name(arg).text, text, arg->target);
+	}
+	return ARGS_GO_ON;
+}
+
+/* ---------------------------------------------------------------------------------------------------- parsing */
+
+static const char *arg_long_name(const void *user, size_t index)
+{
+	const struct usage *usage = user;
+	for (size_t i = 0; i < usage->arg_count; i++)
+		if (usage->args[i].name && index-- == 0)
+			return usage->args[i].name;
+	return index == 0 ? "help" : NULL;
+}
+
+static int unknown_option(const struct usage *usage, const char *word)
+{
+	if (optopt > 0 && optopt < LONG_BASE)
+		return misused(usage->command, "unknown option \"-%c\"", optopt);
+	if (optopt >= LONG_BASE)
+		return misused(usage->command, "%.60s: takes no value", word);
+	char name[64];
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word + 2, "="), word + 2);
+	const char *guess = nearest(name, arg_long_name, usage);
+	if (guess)
+		return misused(usage->command, "unknown option \"--%s\"; did you mean \"--%s\"?", name, guess);
+	return misused(usage->command, "unknown option \"--%s\"", name);
+}
+
+static const struct arg *find_arg(const struct usage *usage, int value)
+{
+	if (value >= LONG_BASE)
+		return &usage->args[value - LONG_BASE];
+	for (size_t i = 0; i < usage->arg_count; i++)
+		if (usage->args[i].letter == value)
+			return &usage->args[i];
+	return NULL;
+}
+
+/* The table in getopt_long()'s own forms. */
+static void make_getopt(const struct usage *usage, char *letters, struct option *names)
+{
+	*letters++ = ':';
+	*letters++ = 'h';
+	for (size_t i = 0; i < usage->arg_count; i++) {
+		const struct arg *arg = &usage->args[i];
+		if (arg->letter) {
+			*letters++ = arg->letter;
+			if (arg->value)
+				*letters++ = ':';
+		}
+		if (arg->name)
+			*names++ = (struct option){arg->name, arg->value ? required_argument : no_argument, NULL, LONG_BASE + (int)i};
+	}
+	*letters = 0;
+	*names++ = (struct option){"help", no_argument, NULL, HELP_VALUE};
+	*names = (struct option){0};
+}
+
+static int take_operand(const struct usage *usage, int count, char **words, const char **operand)
+{
+	if (count > 0 && !usage->operand)
+		return misused(usage->command, "unexpected argument \"%.60s\"", words[0]);
+	if (count > 1)
+		return misused(usage->command, "expected one %s, got %d arguments: a text with blanks goes in quotes", usage->operand,
+					   count);
+	if (count == 1)
+		*operand = words[0];
+	return ARGS_GO_ON;
+}
+
+int args_parse(const struct usage *usage, int argc, char **argv, const char **operand)
+{
+	char letters[2 * MOST_ARGS + 4];
+	struct option names[MOST_ARGS + 2];
+	if (usage->arg_count > MOST_ARGS)
+		return failed("%s: more options than the parser holds", usage->command);
+	make_getopt(usage, letters, names);
+	opterr = 0;
+	for (;;) {
+		int value = getopt_long(argc, argv, letters, names, NULL);
+		if (value == -1)
+			return take_operand(usage, argc - optind, argv + optind, operand);
+		if (value == 'h' || value == HELP_VALUE) {
+			print_usage(usage);
+			return EXIT_DONE;
+		}
+		if (value == '?')
+			return unknown_option(usage, argv[optind - 1]);
+		const struct arg *arg = find_arg(usage, value == ':' ? optopt : value);
+		if (value == ':')
+			return misused(usage->command, "%s: expected %s", option_name(arg).text, arg->value);
+		int code = set(usage, arg, optarg);
+		if (code != ARGS_GO_ON)
+			return code;
+	}
+}

@@ -1,0 +1,81 @@
+/* A command's options as a table: parsed with getopt_long(), and printed by --help from the same rows.
+ *
+ *     bool json = false;
+ *     const struct arg args[] = {{.name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON"}};
+ *     const struct usage usage = {.command = "devices", .args = args, .arg_count = 1, ...};
+ *     int code = args_parse(&usage, argc, argv, &rest);
+ *     if (code != ARGS_GO_ON)
+ *             return code;
+ *
+ * Numbers are whole strings within a range; what does not fit is named with what was expected and what was found. */
+#ifndef RWKVK_TOOL_ARGS_H
+#define RWKVK_TOOL_ARGS_H
+
+#include "tool.h"
+
+enum arg_kind {
+	ARG_FLAG,   /* bool: becomes true */
+	ARG_SWITCH, /* int: becomes .store, for pairs such as --bos and --no-bos */
+	ARG_TEXT,   /* const char * */
+	ARG_TEXTS,  /* struct arg_texts: may be given several times, none empty */
+	ARG_WORD,   /* int: the index in .words */
+	ARG_COUNT,  /* struct arg_count, from 0 to .high */
+	ARG_NUMBER, /* struct arg_number, from .low to .high */
+	ARG_IDS,    /* struct arg_ids */
+};
+
+struct arg_texts {
+	const char **texts; /* to be freed; the texts are argv's */
+	size_t count;
+};
+
+struct arg_count {
+	uint64_t value;
+	bool given;
+};
+
+struct arg_number {
+	float value;
+	bool given;
+};
+
+struct arg_ids {
+	uint32_t *ids; /* to be freed */
+	size_t count;
+	bool given;
+};
+
+struct arg {
+	const char *group; /* heading above this row in --help; NULL: the row before goes on */
+	const char *name;  /* without dashes; NULL: only a letter */
+	char letter;       /* 0: only a name */
+	enum arg_kind kind;
+	void *target;
+	const char *value;    /* what the value is called in --help; NULL: takes none */
+	const char *help;     /* what it does */
+	const char *standard; /* the default; NULL: nothing to say */
+	int store;
+	const char *const *words; /* ends in NULL */
+	double low;
+	double high; /* ARG_COUNT: 0 means no limit but 64 bits */
+};
+
+struct usage {
+	const char *command;
+	const char *synopsis; /* after "rwkvk COMMAND " */
+	const char *about;
+	const struct arg *args;
+	size_t arg_count;
+	const char *operand; /* what the one argument that is no option is called; NULL: there is none */
+	const char *notes;   /* after the options */
+};
+
+enum { ARGS_GO_ON = -1 };
+
+/* Fills the targets and sets *operand (untouched when absent).  ARGS_GO_ON, or the exit code after help or an error. */
+int args_parse(const struct usage *usage, int argc, char **argv, const char **operand);
+
+/* Reads "1,2,3" or "1 2 3".  ARGS_GO_ON, or EXIT_USAGE after a message that names `option`. */
+int args_ids(const char *command, const char *option, const char *text, struct arg_ids *ids);
+
+#endif

@@ -1,0 +1,387 @@
+/* rwkvk generate: text that continues a prompt.  Standard output is the whole text, prompt included, and nothing else;
+ * what the user may want to know besides goes to standard error. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "model.h"
+#include "stream.h"
+#include "terminal.h"
+
+enum { STANDARD_COUNT = 1024 };
+
+struct generate {
+	struct model_args model;
+	struct feed_args feed;
+	struct arg_count count, top_k, seed;
+	struct arg_number temperature, top_p, presence, frequency, decay;
+	struct arg_texts stops;
+	bool profile;
+};
+
+/* One run: what is written, and what is counted. */
+struct run {
+	const struct generate *args;
+	rwkvk_model *model;
+	rwkvk_session *session;
+	struct feed feed;
+	struct stream stream;
+	rwkvk_generate_result result;
+	rwkvk_counters before, after; /* around the generation */
+	uint64_t prompt_tokens, picked;
+	double prompt_seconds, text_seconds;
+	int last_byte; /* of the text so far; -1: none */
+	bool out_of_memory;
+};
+
+/* ---------------------------------------------------------------------------------------------------- sampling */
+
+/* A number to tell runs apart, short enough to be typed again. */
+static uint64_t random_seed(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	uint64_t x = (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 30 ^ (uint64_t)getpid() << 44;
+	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+	return (x ^ x >> 31) & UINT32_MAX;
+}
+
+static void take_number(float *field, const struct arg_number *arg)
+{
+	if (arg->given)
+		*field = arg->value;
+}
+
+/* The model's recommendation, with what the user wants instead.  "--temp 0" means: no chance, and no penalty either. */
+static rwkvk_sampling choose_sampling(const struct generate *args, const rwkvk_model *model)
+{
+	rwkvk_sampling sampling = rwkvk_model_sampling(model);
+	if (args->temperature.given && args->temperature.value == 0)
+		sampling.presence = sampling.frequency = 0;
+	take_number(&sampling.temperature, &args->temperature);
+	take_number(&sampling.top_p, &args->top_p);
+	take_number(&sampling.presence, &args->presence);
+	take_number(&sampling.frequency, &args->frequency);
+	take_number(&sampling.decay, &args->decay);
+	if (args->top_k.given)
+		sampling.top_k = (uint32_t)args->top_k.value;
+	sampling.seed = args->seed.given ? args->seed.value : random_seed();
+	return sampling;
+}
+
+static void note_sampling(const rwkvk_sampling *s)
+{
+	if (s->temperature == 0)
+		note("temperature 0, presence %g, frequency %g, decay %g", (double)s->presence, (double)s->frequency, (double)s->decay);
+	else
+		note("temperature %g, top-p %g, top-k %" PRIu32 ", presence %g, frequency %g, decay %g, seed %" PRIu64,
+			 (double)s->temperature, (double)s->top_p, s->top_k, (double)s->presence, (double)s->frequency, (double)s->decay,
+			 s->seed);
+}
+
+/* ---------------------------------------------------------------------------------------------------- the text */
+
+static void show(struct run *run, const void *bytes, size_t count)
+{
+	if (count == 0)
+		return;
+	run->last_byte = ((const uint8_t *)bytes)[count - 1];
+	out_write(bytes, count);
+	out_flush();
+}
+
+/* A model without a vocabulary writes token ids. */
+static void show_id(struct run *run, uint32_t token)
+{
+	char text[16];
+	int count = snprintf(text, sizeof(text), "%s%" PRIu32, run->last_byte < 0 ? "" : " ", token);
+	show(run, text, (size_t)count);
+}
+
+static void show_prompt(struct run *run)
+{
+	const rwkvk_tokenizer *tokenizer = rwkvk_model_tokenizer(run->model);
+	if (!run->args->feed.ids.given)
+		show(run, run->feed.text, run->feed.bytes);
+	else
+		for (size_t i = run->feed.bos; i < run->feed.count; i++) {
+			size_t bytes = 0;
+			const void *token = tokenizer ? rwkvk_tokenizer_token(tokenizer, run->feed.ids[i], &bytes) : NULL;
+			if (tokenizer)
+				show(run, token, bytes);
+			else
+				show_id(run, run->feed.ids[i]);
+		}
+}
+
+static bool on_token(void *user, uint32_t token, const void *bytes, size_t count)
+{
+	struct run *run = user;
+	run->picked++;
+	if (!rwkvk_model_tokenizer(run->model))
+		show_id(run, token);
+	else if (stream_push(&run->stream, bytes, count))
+		show(run, run->stream.held, run->stream.ready);
+	else
+		run->out_of_memory = true;
+	return !run->stream.stopped && !run->out_of_memory && out_flush();
+}
+
+/* What was held back, and an end of line. */
+static void end_text(struct run *run)
+{
+	stream_end(&run->stream, interrupt_seen());
+	show(run, run->stream.held, run->stream.ready);
+	if (run->last_byte >= 0 && run->last_byte != '\n')
+		show(run, "\n", 1);
+}
+
+/* ---------------------------------------------------------------------------------------------------- the report */
+
+static double per(double amount, double seconds)
+{
+	return seconds > 0 ? amount / seconds : 0;
+}
+
+static void note_speed(const struct run *run)
+{
+	rwkvk_model_info info;
+	rwkvk_model_get_info(run->model, &info);
+	double speed = per((double)run->picked, run->text_seconds);
+	if (interrupt_seen())
+		note("interrupted");
+	note("prompt %" PRIu64 " tokens, %.1f tok/s; text %" PRIu64 " tokens, %.1f tok/s, %s/s", run->prompt_tokens,
+		 per((double)run->prompt_tokens, run->prompt_seconds), run->picked, speed,
+		 show_bytes((uint64_t)(speed * (double)info.bytes_per_token)).text);
+}
+
+static void note_counters(const struct run *run)
+{
+	const rwkvk_counters *a = &run->before, *b = &run->after;
+	uint64_t tokens = b->tokens - a->tokens;
+	if (tokens == 0)
+		return;
+	double n = (double)tokens;
+	note("per token of the text: %.2f dispatches, %.2f barriers, %.2f submits", (double)(b->dispatches - a->dispatches) / n,
+		 (double)(b->barriers - a->barriers) / n, (double)(b->submits - a->submits) / n);
+	note("in the whole text: %" PRIu64 " descriptor updates, %" PRIu64 " allocations, %" PRIu64 " buffers, %" PRIu64
+		 " recorded command buffers",
+		 b->descriptor_updates - a->descriptor_updates, b->allocations - a->allocations, b->buffers - a->buffers,
+		 b->recordings - a->recordings);
+}
+
+static void note_profile(const struct run *run)
+{
+	rwkvk_profile_row row;
+	double total = 0;
+	size_t count = 0;
+	for (; rwkvk_model_profile(run->model, count, &row); count++)
+		total += row.seconds;
+	if (count == 0)
+		note("no profile: this device has no timestamps");
+	else
+		note("%-12s %9s %10s %7s %10s %8s", "stage", "runs", "ms", "share", "us a run", "GB/s");
+	for (size_t i = 0; rwkvk_model_profile(run->model, i, &row); i++)
+		note("%-12s %9" PRIu64 " %10.2f %5.1f %% %10.2f %8.2f", row.stage, row.runs, 1e3 * row.seconds,
+			 100 * per(row.seconds, total), 1e6 * per(row.seconds, (double)row.runs),
+			 1e-9 * per((double)row.bytes, row.seconds));
+	note_counters(run);
+}
+
+/* ---------------------------------------------------------------------------------------------------- the run */
+
+static rwkvk_status read_prompt(struct run *run)
+{
+	uint64_t from = rwkvk_session_position(run->session);
+	double start = now_seconds();
+	rwkvk_status status = rwkvk_session_eval(run->session, run->feed.ids, run->feed.count, NULL);
+	run->prompt_seconds = now_seconds() - start;
+	run->prompt_tokens = rwkvk_session_position(run->session) - from;
+	return status;
+}
+
+static rwkvk_status write_text(struct run *run, const rwkvk_sampling *sampling)
+{
+	const struct arg_count *count = &run->args->count;
+	rwkvk_generate_options options = {
+		.sampling = *sampling, .max_tokens = count->given ? count->value : STANDARD_COUNT, .on_token = on_token, .user = run};
+	if (options.max_tokens == 0) /* -n 0: only the prompt is read */
+		return RWKVK_OK;
+	double start = now_seconds();
+	rwkvk_model_counters(run->model, &run->before);
+	rwkvk_status status = rwkvk_session_generate(run->session, &options, &run->result);
+	rwkvk_model_counters(run->model, &run->after);
+	run->text_seconds = now_seconds() - start;
+	return status;
+}
+
+static int run_session(struct run *run)
+{
+	const struct generate *args = run->args;
+	if (args->feed.state_in && rwkvk_session_load(run->session, args->feed.state_in) != RWKVK_OK)
+		return failed_call();
+	rwkvk_sampling sampling = choose_sampling(args, run->model);
+	note_sampling(&sampling);
+	interrupt_catch(run->session);
+	show_prompt(run);
+	rwkvk_status status = read_prompt(run);
+	if (status == RWKVK_OK)
+		status = write_text(run, &sampling);
+	end_text(run);
+	int code = EXIT_DONE;
+	if (status != RWKVK_OK && status != RWKVK_CANCELLED)
+		return failed_call();
+	if (run->out_of_memory)
+		return failed("out of memory");
+	if (args->feed.state_out && rwkvk_session_save(run->session, args->feed.state_out) != RWKVK_OK)
+		code = failed_call();
+	note_speed(run);
+	if (args->profile)
+		note_profile(run);
+	return code;
+}
+
+static int run_model(struct run *run)
+{
+	const struct generate *args = run->args;
+	int code = feed_tokens("generate", &args->feed, &args->model, run->model, &run->feed);
+	if (code != EXIT_DONE)
+		return code;
+	if (args->stops.count > 0 && !rwkvk_model_tokenizer(run->model))
+		return failed("%s: has no vocabulary, which --stop needs; give --vocab FILE", model_title(&args->model));
+	if (rwkvk_session_create(run->model, &run->session) != RWKVK_OK)
+		return failed_call();
+	code = run_session(run);
+	interrupt_release();
+	rwkvk_session_destroy(run->session);
+	return code;
+}
+
+static int generate(const struct generate *args)
+{
+	struct run run = {.args = args, .last_byte = -1, .stream = {.stops = args->stops.texts, .stop_count = args->stops.count}};
+	int code = feed_read("generate", &args->feed, &run.feed);
+	if (code != EXIT_DONE)
+		return code;
+	code = model_open(&args->model, args->profile, &run.model);
+	if (code == EXIT_DONE)
+		code = run_model(&run);
+	rwkvk_model_close(run.model);
+	feed_free(&run.feed);
+	stream_free(&run.stream);
+	return code;
+}
+
+int cmd_generate(int argc, char **argv)
+{
+	struct generate g = {.feed.bos = -1};
+	/* clang-format off: a row is an option */
+	const struct arg args[] = {
+		ARG_MODEL(g.model),
+		ARG_VOCAB(g.model),
+		ARG_QUANT(g.model),
+		ARG_DEVICE(g.model),
+		ARG_TOKENS(g.feed),
+		ARGS_BOS(g.feed),
+		{.group = "Length",
+		 .letter = 'n',
+		 .kind = ARG_COUNT,
+		 .target = &g.count,
+		 .value = "N",
+		 .help = "at most N tokens",
+		 .standard = "until the model ends its text with token 0, at most 1024"},
+		{.name = "stop",
+		 .kind = ARG_TEXTS,
+		 .target = &g.stops,
+		 .value = "TEXT",
+		 .help = "end before TEXT would be written; may be given several times",
+		 .standard = "none"},
+		{.group = "Sampling (defaults: what the model's file recommends, else these)",
+		 .name = "temp",
+		 .kind = ARG_NUMBER,
+		 .target = &g.temperature,
+		 .value = "T",
+		 .high = 100,
+		 .help = "temperature; 0 always takes the most probable token, without penalties unless they are given",
+		 .standard = "1.0"},
+		{.name = "top-p",
+		 .kind = ARG_NUMBER,
+		 .target = &g.top_p,
+		 .value = "P",
+		 .high = 1,
+		 .help = "only the most probable tokens that together reach P",
+		 .standard = "0.3"},
+		{.name = "top-k",
+		 .kind = ARG_COUNT,
+		 .target = &g.top_k,
+		 .value = "K",
+		 .high = UINT32_MAX,
+		 .help = "only the K most probable tokens; 0 is no limit",
+		 .standard = "0"},
+		{.name = "presence",
+		 .kind = ARG_NUMBER,
+		 .target = &g.presence,
+		 .value = "A",
+		 .low = -100,
+		 .high = 100,
+		 .help = "penalty for tokens already generated",
+		 .standard = "0.5"},
+		{.name = "frequency",
+		 .kind = ARG_NUMBER,
+		 .target = &g.frequency,
+		 .value = "B",
+		 .low = -100,
+		 .high = 100,
+		 .help = "penalty for each time",
+		 .standard = "0.5"},
+		{.name = "decay",
+		 .kind = ARG_NUMBER,
+		 .target = &g.decay,
+		 .value = "D",
+		 .high = 1,
+		 .help = "what is left of those counts after each token",
+		 .standard = "0.996"},
+		{.name = "seed",
+		 .kind = ARG_COUNT,
+		 .target = &g.seed,
+		 .value = "S",
+		 .help = "the same seed gives the same text",
+		 .standard = "random, and shown"},
+		ARGS_STATE(g.feed),
+		{.group = "Report",
+		 .name = "profile",
+		 .kind = ARG_FLAG,
+		 .target = &g.profile,
+		 .help = "time every stage on the device",
+		 .standard = "off"},
+		ARG_QUIET(g.model),
+	};
+	/* clang-format on */
+	const struct usage usage = {
+		.command = "generate",
+		.synopsis = "[OPTION]... [PROMPT | -]",
+		.about = "Writes PROMPT and its continuation on standard output, and everything else on standard error.  With - the\n"
+				 "prompt is standard input, byte for byte; without a prompt the model begins a text of its own, if it can.",
+		.args = args,
+		.arg_count = sizeof(args) / sizeof(args[0]),
+		.operand = "PROMPT",
+		.notes =
+			"The text ends in a line break; one is added where it has none.  A model without a vocabulary writes token ids.\n"
+			"Ctrl-C ends the text: the state is saved if asked for and the exit code is 0; a second Ctrl-C ends at once.\n"
+			"\nExamples\n"
+			"  rwkvk generate \"Once upon a time\"\n"
+			"  rwkvk generate -m model.gguf --temp 0.8 --stop \"User:\" - < chat.txt\n"
+			"  rwkvk generate -m model.gguf -n 0 --save-state long.state - < long.txt\n"
+			"  rwkvk generate -m model.gguf --state long.state \"In short:\"",
+	};
+	int code = args_parse(&usage, argc, argv, &g.feed.prompt);
+	if (code == ARGS_GO_ON)
+		code = generate(&g);
+	free(g.feed.ids.ids);
+	free(g.stops.texts);
+	return code;
+}

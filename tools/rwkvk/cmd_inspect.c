@@ -1,0 +1,147 @@
+/* rwkvk inspect: what a model file holds, without a device. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io.h"
+#include "model.h"
+
+struct shape_text {
+	char text[96];
+};
+
+static struct shape_text shape_text(const rwkvk_tensor_info *tensor)
+{
+	struct shape_text out = {""};
+	size_t used = 0;
+	for (uint32_t i = 0; i < tensor->rank && i < 4; i++)
+		used += (size_t)snprintf(out.text + used, sizeof(out.text) - used, "%s%" PRIu64, i ? " x " : "", tensor->shape[i]);
+	return out;
+}
+
+static json_t *tensors_json(const rwkvk_file *file)
+{
+	json_t *rows = json_array();
+	rwkvk_tensor_info tensor;
+	for (size_t i = 0; rwkvk_file_tensor(file, i, &tensor); i++) {
+		json_t *row = json_object(), *shape = json_array();
+		for (uint32_t d = 0; d < tensor.rank && d < 4; d++)
+			json_array_append_new(shape, json_integer((json_int_t)tensor.shape[d]));
+		json_object_set_new(row, "name", json_text(tensor.name));
+		json_object_set_new(row, "type", json_text(tensor.type));
+		json_object_set_new(row, "shape", shape);
+		json_object_set_new(row, "bytes", json_integer((json_int_t)tensor.bytes));
+		json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
+static int print_json(const rwkvk_file *file, const rwkvk_model_info *info)
+{
+	json_t *root = json_object();
+	json_object_set_new(root, "name", json_text(info->name));
+	json_object_set_new(root, "format", json_text(info->format));
+	json_object_set_new(root, "version", json_text(info->version));
+	const struct {
+		const char *name;
+		uint64_t value;
+	} numbers[] = {
+		{"layers", info->layers},
+		{"width", info->width},
+		{"ffn_width", info->ffn_width},
+		{"vocab", info->vocab},
+		{"heads", info->heads},
+		{"head_size", info->head_size},
+		{"rank_decay", info->rank_decay},
+		{"rank_iclr", info->rank_iclr},
+		{"rank_value", info->rank_value},
+		{"rank_gate", info->rank_gate},
+		{"parameters", info->parameters},
+		{"bytes_per_token", info->bytes_per_token},
+		{"state_floats", info->state_floats},
+	};
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		json_object_set_new(root, numbers[i].name, json_integer((json_int_t)numbers[i].value));
+	json_object_set_new(root, "add_bos", json_boolean(info->add_bos));
+	json_object_set_new(root, "has_tokenizer", json_boolean(info->has_tokenizer));
+	json_object_set_new(root, "tensors", tensors_json(file));
+	return out_json(root);
+}
+
+static void print_summary(const rwkvk_model_info *info)
+{
+	char name[256];
+	out_printf("model            RWKV-%s%s%s (%s)\n", info->version, *info->name ? ", " : "",
+			   printable(name, sizeof(name), info->name), info->format);
+	out_printf("layers           %" PRIu32 "\n", info->layers);
+	out_printf("width            %" PRIu32 ", %" PRIu32 " heads of %" PRIu32 "\n", info->width, info->heads, info->head_size);
+	out_printf("ffn width        %" PRIu32 "\n", info->ffn_width);
+	out_printf("ranks            decay %" PRIu32 ", iclr %" PRIu32 ", value %" PRIu32 ", gate %" PRIu32 "\n", info->rank_decay,
+			   info->rank_iclr, info->rank_value, info->rank_gate);
+	out_printf("vocabulary       %" PRIu32 ", %s\n", info->vocab, info->has_tokenizer ? "with a tokenizer" : "no tokenizer");
+	out_printf("starts a text    %s\n", info->add_bos ? "with token 0" : "with its first token");
+	out_printf("parameters       %s (%" PRIu64 ")\n", show_count(info->parameters).text, info->parameters);
+	out_printf("read per token   %s\n", show_bytes(info->bytes_per_token).text);
+	out_printf("state            %s\n", show_bytes(4 * info->state_floats).text);
+}
+
+static void print_tensors(const rwkvk_file *file)
+{
+	rwkvk_tensor_info tensor;
+	size_t width = strlen("tensor"), count = 0;
+	uint64_t bytes = 0;
+	for (; rwkvk_file_tensor(file, count, &tensor); count++)
+		if (strlen(tensor.name) > width)
+			width = strlen(tensor.name);
+	if (width > 80)
+		width = 80;
+	out_printf("\n%-*s  %-5s  %14s  %s\n", (int)width, "tensor", "type", "bytes", "shape");
+	for (size_t i = 0; rwkvk_file_tensor(file, i, &tensor); i++) {
+		char name[256];
+		out_printf("%-*s  %-5s  %14" PRIu64 "  %s\n", (int)width, printable(name, sizeof(name), tensor.name), tensor.type,
+				   tensor.bytes, shape_text(&tensor).text);
+		bytes += tensor.bytes;
+	}
+	out_printf("%zu tensors, %s\n", count, show_bytes(bytes).text);
+}
+
+static int inspect(const struct model_args *args, bool json)
+{
+	rwkvk_model_options options = model_options(args);
+	rwkvk_file *file = NULL;
+	rwkvk_model_info info;
+	int code = EXIT_DONE;
+	if (rwkvk_file_open(&options, &file) != RWKVK_OK)
+		return failed_call();
+	rwkvk_file_get_info(file, &info);
+	if (json)
+		code = print_json(file, &info);
+	else {
+		print_summary(&info);
+		print_tensors(file);
+	}
+	rwkvk_file_close(file);
+	return code;
+}
+
+int cmd_inspect(int argc, char **argv)
+{
+	struct model_args model = {0};
+	bool json = false;
+	const struct arg args[] = {
+		{.group = "Options", .name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON", .standard = "a table"},
+		ARG_QUANT(model),
+	};
+	const struct usage usage = {
+		.command = "inspect",
+		.synopsis = "[OPTION]... [MODEL]",
+		.about =
+			"Shows what a GGUF or safetensors file holds; without MODEL, the model that is part of the program.\n"
+			"With --quant, what one token reads is counted as it will be on the device; the tensors are those of the file.",
+		.args = args,
+		.arg_count = sizeof(args) / sizeof(args[0]),
+		.operand = "MODEL",
+	};
+	int code = args_parse(&usage, argc, argv, &model.path);
+	return code == ARGS_GO_ON ? inspect(&model, json) : code;
+}

@@ -1,0 +1,178 @@
+/* rwkvk logits: the raw numbers behind the next token, as little-endian 32-bit floats. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "model.h"
+
+struct logits {
+	struct model_args model;
+	struct feed_args feed;
+	const char *output; /* NULL or "-": standard output */
+	bool all;
+};
+
+/* One row of logits on its way out. */
+struct sink {
+	FILE *file;
+	const char *path; /* NULL: standard output */
+	float *values;
+	uint8_t *bytes;
+	size_t count;
+};
+
+static void sink_close(struct sink *sink)
+{
+	free(sink->values);
+	free(sink->bytes);
+	if (sink->path && sink->file)
+		fclose(sink->file);
+}
+
+static int sink_open(struct sink *sink, const char *path, size_t count)
+{
+	*sink = (struct sink){.path = path, .count = count};
+	sink->values = calloc(count, sizeof(float));
+	sink->bytes = calloc(count, sizeof(float));
+	if (!sink->values || !sink->bytes)
+		return failed("out of memory");
+	sink->file = path ? fopen(path, "wb") : stdout;
+	return sink->file ? EXIT_DONE : failed("%s: %s", path, strerror(errno));
+}
+
+static int sink_write(struct sink *sink)
+{
+	for (size_t i = 0; i < sink->count; i++) {
+		uint32_t bits;
+		memcpy(&bits, &sink->values[i], sizeof(bits));
+		for (int b = 0; b < 4; b++)
+			sink->bytes[4 * i + (size_t)b] = (uint8_t)(bits >> (8 * b));
+	}
+	if (!sink->path)
+		return out_write(sink->bytes, 4 * sink->count) ? EXIT_DONE : EXIT_FAILED; /* out_finish() says why */
+	if (fwrite(sink->bytes, 4, sink->count, sink->file) != sink->count)
+		return failed("%s: %s", sink->path, strerror(errno));
+	return EXIT_DONE;
+}
+
+/* A write that was buffered may fail only here. */
+static int sink_finish(struct sink *sink)
+{
+	if (!sink->path)
+		return EXIT_DONE;
+	FILE *file = sink->file;
+	sink->file = NULL;
+	return fclose(file) == 0 ? EXIT_DONE : failed("%s: %s", sink->path, strerror(errno));
+}
+
+static int write_rows(const struct logits *run, rwkvk_session *session, const struct feed *feed, struct sink *sink)
+{
+	size_t step = run->all ? 1 : feed->count;
+	for (size_t i = 0; i < feed->count; i += step) {
+		if (rwkvk_session_eval(session, feed->ids + i, step, sink->values) != RWKVK_OK)
+			return failed_call();
+		int code = sink_write(sink);
+		if (code != EXIT_DONE)
+			return code;
+	}
+	return sink_finish(sink);
+}
+
+static int run_session(const struct logits *run, rwkvk_session *session, const struct feed *feed, struct sink *sink)
+{
+	double start = now_seconds();
+	if (run->feed.state_in && rwkvk_session_load(session, run->feed.state_in) != RWKVK_OK)
+		return failed_call();
+	int code = write_rows(run, session, feed, sink);
+	if (code != EXIT_DONE)
+		return code;
+	if (run->feed.state_out && rwkvk_session_save(session, run->feed.state_out) != RWKVK_OK)
+		return failed_call();
+	note("%zu tokens%s in %.2f s; %zu x %zu logits", feed->count, feed->bos ? ", the first is token 0," : "",
+		 now_seconds() - start, run->all ? feed->count : (size_t)1, sink->count);
+	return EXIT_DONE;
+}
+
+static int run_model(const struct logits *run, rwkvk_model *model, struct feed *feed)
+{
+	rwkvk_model_info info;
+	rwkvk_session *session = NULL;
+	struct sink sink;
+	int code = feed_tokens("logits", &run->feed, &run->model, model, feed);
+	if (code != EXIT_DONE)
+		return code;
+	rwkvk_model_get_info(model, &info);
+	code = sink_open(&sink, run->output, info.vocab);
+	if (code == EXIT_DONE && rwkvk_session_create(model, &session) != RWKVK_OK)
+		code = failed_call();
+	if (code == EXIT_DONE)
+		code = run_session(run, session, feed, &sink);
+	rwkvk_session_destroy(session);
+	sink_close(&sink);
+	return code;
+}
+
+static int logits(struct logits *run)
+{
+	struct feed feed;
+	rwkvk_model *model = NULL;
+	if (run->output && strcmp(run->output, "-") == 0)
+		run->output = NULL;
+	if (!run->output && isatty(STDOUT_FILENO))
+		return misused("logits", "standard output is a terminal and logits are binary: give -o FILE, or a pipe");
+	int code = feed_read("logits", &run->feed, &feed);
+	if (code != EXIT_DONE)
+		return code;
+	code = model_open(&run->model, false, &model);
+	if (code == EXIT_DONE)
+		code = run_model(run, model, &feed);
+	rwkvk_model_close(model);
+	feed_free(&feed);
+	return code;
+}
+
+int cmd_logits(int argc, char **argv)
+{
+	struct logits run = {.feed.bos = -1};
+	/* clang-format off: a row is an option */
+	const struct arg args[] = {
+		ARG_MODEL(run.model),
+		ARG_VOCAB(run.model),
+		ARG_QUANT(run.model),
+		ARG_DEVICE(run.model),
+		ARG_TOKENS(run.feed),
+		ARGS_BOS(run.feed),
+		{.group = "Output",
+		 .letter = 'o',
+		 .kind = ARG_TEXT,
+		 .target = &run.output,
+		 .value = "FILE",
+		 .help = "write here",
+		 .standard = "standard output, unless that is a terminal"},
+		{.name = "all",
+		 .kind = ARG_FLAG,
+		 .target = &run.all,
+		 .help = "after every token, token 0 included",
+		 .standard = "after the last one"},
+		ARG_QUIET(run.model),
+		ARGS_STATE(run.feed),
+	};
+	/* clang-format on */
+	const struct usage usage = {
+		.command = "logits",
+		.synopsis = "[OPTION]... (PROMPT | - | --tokens 1,2,3)",
+		.about = "Feeds a prompt and writes the logits that follow it: one little-endian 32-bit float for each token of the\n"
+				 "vocabulary.  With - the prompt is standard input, byte for byte.",
+		.args = args,
+		.arg_count = sizeof(args) / sizeof(args[0]),
+		.operand = "PROMPT",
+	};
+	int code = args_parse(&usage, argc, argv, &run.feed.prompt);
+	if (code == ARGS_GO_ON)
+		code = logits(&run);
+	free(run.feed.ids.ids);
+	return code;
+}

@@ -1,0 +1,131 @@
+#include "io.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static int out_error; /* errno of the first failure */
+
+static bool out_check(bool ok)
+{
+	if (!ok && !out_error)
+		out_error = errno ? errno : EIO;
+	return !out_error;
+}
+
+bool out_write(const void *bytes, size_t count)
+{
+	return !out_error && out_check(count == 0 || fwrite(bytes, 1, count, stdout) == count);
+}
+
+bool out_printf(const char *format, ...)
+{
+	if (out_error)
+		return false;
+	va_list list;
+	va_start(list, format);
+	int written = vprintf(format, list);
+	va_end(list);
+	return out_check(written >= 0);
+}
+
+bool out_flush(void)
+{
+	return !out_error && out_check(fflush(stdout) == 0);
+}
+
+int out_finish(int code)
+{
+	if (out_flush())
+		return code;
+	if (out_error != EPIPE)
+		failed("standard output: %s", strerror(out_error));
+	return EXIT_FAILED;
+}
+
+int out_json(json_t *document)
+{
+	char *text = document ? json_dumps(document, JSON_INDENT(2)) : NULL;
+	json_decref(document);
+	if (!text)
+		return failed("out of memory");
+	out_printf("%s\n", text);
+	free(text);
+	return EXIT_DONE;
+}
+
+json_t *json_text(const char *text)
+{
+	json_t *string = json_string(text);
+	if (string)
+		return string;
+	char ascii[512]; /* not UTF-8 */
+	size_t count = 0;
+	for (; text[count] && count < sizeof(ascii) - 1; count++)
+		ascii[count] = (unsigned char)text[count] < 128 ? text[count] : '?';
+	return json_stringn(ascii, count);
+}
+
+bool read_input(uint8_t **bytes, size_t *count)
+{
+	size_t capacity = 1 << 16;
+	*count = 0;
+	*bytes = malloc(capacity);
+	while (*bytes) {
+		*count += fread(*bytes + *count, 1, capacity - *count, stdin);
+		if (*count < capacity)
+			break;
+		capacity *= 2;
+		uint8_t *larger = realloc(*bytes, capacity);
+		if (!larger)
+			free(*bytes);
+		*bytes = larger;
+	}
+	if (*bytes && !ferror(stdin))
+		return true;
+	failed("standard input: %s", *bytes ? strerror(errno) : "out of memory");
+	free(*bytes);
+	*bytes = NULL;
+	return false;
+}
+
+static struct short_text show(uint64_t value, const char *unit)
+{
+	static const char *const prefixes[] = {"", "k", "M", "G", "T", "P", "E"};
+	struct short_text out;
+	double scaled = (double)value;
+	size_t prefix = 0;
+	for (; scaled >= 999.5 && prefix < 6; prefix++)
+		scaled /= 1000;
+	int decimals = prefix == 0 || scaled >= 99.95 ? 0 : scaled >= 9.995 ? 1 : 2;
+	snprintf(out.text, sizeof(out.text), "%.*f%s%s%s", decimals, scaled, *unit || prefix ? " " : "", prefixes[prefix], unit);
+	return out;
+}
+
+struct short_text show_bytes(uint64_t bytes)
+{
+	return show(bytes, "B");
+}
+
+struct short_text show_count(uint64_t count)
+{
+	return show(count, "");
+}
+
+const char *printable(char *out, size_t size, const char *text)
+{
+	size_t count = 0;
+	for (; text[count] && count < size - 1; count++)
+		out[count] = (unsigned char)text[count] < 32 || text[count] == 127 ? '?' : text[count];
+	out[count] = 0;
+	return out;
+}
+
+double now_seconds(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}

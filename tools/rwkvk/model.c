@@ -1,0 +1,132 @@
+#include "model.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "demo.h"
+#include "io.h"
+#include "terminal.h"
+
+const char *const quant_words[] = {[RWKVK_QUANT_NONE] = "none", [RWKVK_QUANT_Q8] = "q8", NULL};
+
+rwkvk_model_options model_options(const struct model_args *args)
+{
+	rwkvk_model_options options = {.device = args->device, .vocab = args->vocab, .quant = (rwkvk_quant)args->quant};
+	if (args->path)
+		options.path = args->path;
+	else {
+		options.data = rwkvk_demo_model;
+		options.data_bytes = rwkvk_demo_model_bytes;
+	}
+	return options;
+}
+
+const char *model_title(const struct model_args *args)
+{
+	return args->path ? args->path : "the built-in model";
+}
+
+int model_open(const struct model_args *args, bool profile, rwkvk_model **out)
+{
+	struct progress progress;
+	set_quiet(args->quiet);
+	progress_begin(&progress);
+	rwkvk_model_options options = model_options(args);
+	options.max_sessions = 1;
+	options.profile = profile;
+	options.progress = progress_step;
+	options.progress_user = &progress;
+	rwkvk_status status = rwkvk_model_open(&options, out);
+	progress_end(&progress);
+	if (status != RWKVK_OK)
+		return failed_call();
+	rwkvk_model_info info;
+	rwkvk_model_get_info(*out, &info);
+	char device[256];
+	note("%s on %s: %s parameters, %s on the device, ready in %.2f s", model_title(args),
+		 printable(device, sizeof(device), info.device), show_count(info.parameters).text, show_bytes(info.device_bytes).text,
+		 now_seconds() - progress.start);
+	return EXIT_DONE;
+}
+
+int feed_read(const char *command, const struct feed_args *args, struct feed *feed)
+{
+	*feed = (struct feed){0};
+	if (args->prompt && args->ids.given)
+		return misused(command, "--tokens: stands instead of a PROMPT; give one of them");
+	if (!args->prompt)
+		return EXIT_DONE;
+	if (strcmp(args->prompt, "-") == 0)
+		return read_input(&feed->text, &feed->bytes) ? EXIT_DONE : EXIT_FAILED;
+	feed->bytes = strlen(args->prompt);
+	feed->text = malloc(feed->bytes + 1);
+	if (!feed->text)
+		return failed("out of memory");
+	memcpy(feed->text, args->prompt, feed->bytes);
+	return EXIT_DONE;
+}
+
+/* Token 0 is fed first when asked for; by default when the model wants it, once, and at the beginning of a text. */
+static bool bos_due(const struct feed_args *args, const rwkvk_model_info *info)
+{
+	if (args->bos >= 0)
+		return args->bos;
+	bool there = args->ids.count > 0 && args->ids.ids[0] == 0;
+	return info->add_bos && !args->state_in && !there;
+}
+
+/* Appends the prompt's tokens to feed->ids, which holds feed->count and has room for one a byte. */
+static int append_text(const struct model_args *model_args, const rwkvk_model *model, struct feed *feed)
+{
+	const rwkvk_tokenizer *tokenizer = rwkvk_model_tokenizer(model);
+	size_t count;
+	if (feed->bytes == 0)
+		return EXIT_DONE;
+	if (!tokenizer)
+		return failed("%s: has no vocabulary, which a prompt needs; give --vocab FILE, or token ids with --tokens",
+					  model_title(model_args));
+	if (rwkvk_tokenizer_encode(tokenizer, feed->text, feed->bytes, feed->ids + feed->count, feed->bytes, &count) != RWKVK_OK)
+		return failed_call();
+	feed->count += count;
+	return EXIT_DONE;
+}
+
+static int append_ids(const char *command, const struct feed_args *args, const rwkvk_model_info *info, struct feed *feed)
+{
+	for (size_t i = 0; i < args->ids.count; i++) {
+		uint32_t id = args->ids.ids[i];
+		if (id >= info->vocab)
+			return misused(command, "--tokens: expected ids below %" PRIu32 ", the model's vocabulary, got %" PRIu32,
+						   info->vocab, id);
+		feed->ids[feed->count++] = id;
+	}
+	return EXIT_DONE;
+}
+
+int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args,
+				const rwkvk_model *model, struct feed *feed)
+{
+	rwkvk_model_info info;
+	rwkvk_model_get_info(model, &info);
+	feed->ids = malloc((1 + feed->bytes + args->ids.count) * sizeof(*feed->ids));
+	if (!feed->ids)
+		return failed("out of memory");
+	feed->bos = bos_due(args, &info);
+	if (feed->bos)
+		feed->ids[feed->count++] = 0;
+	int code = args->ids.given ? append_ids(command, args, &info, feed) : append_text(model_args, model, feed);
+	if (code != EXIT_DONE)
+		return code;
+	if (feed->count == 0)
+		return misused(command, args->state_in ? "a state says what was read, not what comes next: give a PROMPT or --tokens"
+											   : "nothing to begin with: give a PROMPT, --tokens or --bos");
+	return EXIT_DONE;
+}
+
+void feed_free(struct feed *feed)
+{
+	free(feed->text);
+	free(feed->ids);
+	*feed = (struct feed){0};
+}

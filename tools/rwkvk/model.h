@@ -1,0 +1,108 @@
+/* What the commands that use a model share: its options, opening it with a progress line, and the tokens to feed. */
+#ifndef RWKVK_TOOL_MODEL_H
+#define RWKVK_TOOL_MODEL_H
+
+#include "args.h"
+
+struct model_args {
+	const char *path; /* NULL: the model that is part of the program */
+	const char *device;
+	const char *vocab;
+	int quant; /* a rwkvk_quant */
+	bool quiet;
+};
+
+extern const char *const quant_words[];
+
+/* clang-format off: a row is an option */
+#define ARG_MODEL(m)                                                                                                           \
+	{                                                                                                                          \
+		.group = "Model", .letter = 'm', .kind = ARG_TEXT, .target = &(m).path, .value = "MODEL",                              \
+		.help = "a GGUF or safetensors file", .standard = "the small story model that is part of the program"                  \
+	}
+#define ARG_VOCAB(m)                                                                                                           \
+	{                                                                                                                          \
+		.name = "vocab", .kind = ARG_TEXT, .target = &(m).vocab, .value = "FILE",                                              \
+		.help = "a vocabulary in the World text format", .standard = "the model's own"                                         \
+	}
+#define ARG_QUANT(m)                                                                                                           \
+	{                                                                                                                          \
+		.name = "quant", .kind = ARG_WORD, .target = &(m).quant, .words = quant_words, .value = "none|q8",                     \
+		.help = "store large matrices as 8-bit blocks; faster, half the memory of F16", .standard = "none"                     \
+	}
+#define ARG_DEVICE(m)                                                                                                          \
+	{                                                                                                                          \
+		.name = "device", .kind = ARG_TEXT, .target = &(m).device, .value = "INDEX|NAME",                                      \
+		.help = "a number from `rwkvk devices`, or part of a name", .standard = "the best device"                              \
+	}
+#define ARG_QUIET(m)                                                                                                           \
+	{                                                                                                                          \
+		.letter = 'q', .kind = ARG_FLAG, .target = &(m).quiet, .help = "nothing but errors on standard error"                  \
+	}
+/* clang-format on */
+
+/* The library's options for these. */
+rwkvk_model_options model_options(const struct model_args *args);
+
+/* "model.gguf", or "the built-in model". */
+const char *model_title(const struct model_args *args);
+
+/* Opens it and notes what it is and how long that took.  EXIT_DONE, or EXIT_FAILED after a message. */
+int model_open(const struct model_args *args, bool profile, rwkvk_model **out);
+
+struct feed_args {
+	int bos;            /* -1: as the model says, 0: no, 1: yes */
+	struct arg_ids ids; /* --tokens */
+	const char *prompt; /* "-": standard input; NULL: none */
+	const char *state_in, *state_out;
+};
+
+#define ARG_TOKENS(f)                                                                                                          \
+	{                                                                                                                          \
+		.group = "Input", .name = "tokens", .kind = ARG_IDS, .target = &(f).ids, .value = "1,2,3",                             \
+		.help = "feed these token ids instead of a PROMPT"                                                                     \
+	}
+/* clang-format off: a row is an option */
+#define ARGS_BOS(f)                                                                                                            \
+	{.name = "bos",                                                                                                            \
+	 .kind = ARG_SWITCH,                                                                                                       \
+	 .target = &(f).bos,                                                                                                       \
+	 .store = 1,                                                                                                               \
+	 .help = "feed token 0 first",                                                                                             \
+	 .standard = "if the model's file asks for it and there is no --state"},                                                   \
+	{                                                                                                                          \
+		.name = "no-bos", .kind = ARG_SWITCH, .target = &(f).bos, .store = 0, .help = "do not"                                 \
+	}
+#define ARGS_STATE(f)                                                                                                          \
+	{.group = "State",                                                                                                         \
+	 .name = "state",                                                                                                          \
+	 .kind = ARG_TEXT,                                                                                                         \
+	 .target = &(f).state_in,                                                                                                  \
+	 .value = "IN",                                                                                                            \
+	 .help = "start from a state file",                                                                                        \
+	 .standard = "an empty state"},                                                                                            \
+	{                                                                                                                          \
+		.name = "save-state", .kind = ARG_TEXT, .target = &(f).state_out, .value = "OUT",                                      \
+		.help = "write the state at the end", .standard = "not written"                                                        \
+	}
+/* clang-format on */
+
+/* What is fed at the start. */
+struct feed {
+	uint8_t *text; /* the prompt's bytes; NULL for --tokens */
+	size_t bytes;
+	uint32_t *ids; /* token 0 if due, then the prompt */
+	size_t count;
+	bool bos; /* ids[0] was put there by --bos or by the model's wish */
+};
+
+/* Before the model is opened: reads the prompt.  EXIT_DONE, or the exit code after a message; then nothing is to be freed. */
+int feed_read(const char *command, const struct feed_args *args, struct feed *feed);
+
+/* With the model: the tokens.  EXIT_DONE, or the exit code after a message.  At least one token, or an error. */
+int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args,
+				const rwkvk_model *model, struct feed *feed);
+
+void feed_free(struct feed *feed);
+
+#endif

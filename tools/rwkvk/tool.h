@@ -1,0 +1,42 @@
+/* What the parts of the program share: exit codes, the messages on standard error, the commands. */
+#ifndef RWKVK_TOOL_H
+#define RWKVK_TOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rwkvk.h"
+
+enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+#if defined(__GNUC__)
+#define TOOL_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define TOOL_PRINTF(text, first)
+#endif
+
+/* Prints "rwkvk: TEXT" on standard error and returns EXIT_FAILED. */
+int failed(const char *format, ...) TOOL_PRINTF(1, 2);
+
+/* The library's last error, in the same form. */
+int failed_call(void);
+
+/* A mistake on the command line: the same, then where the help is; returns EXIT_USAGE.  `command` may be NULL. */
+int misused(const char *command, const char *format, ...) TOOL_PRINTF(2, 3);
+
+/* A line for the user on standard error that -q silences. */
+void note(const char *format, ...) TOOL_PRINTF(1, 2);
+void set_quiet(bool quiet);
+bool is_quiet(void);
+
+/* The candidate that `word` was most likely meant to be, or NULL.  `get(user, i)` returns NULL past the last one. */
+const char *nearest(const char *word, const char *(*get)(const void *user, size_t index), const void *user);
+
+int cmd_generate(int argc, char **argv);
+int cmd_devices(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_tokenize(int argc, char **argv);
+int cmd_logits(int argc, char **argv);
+
+#endif
