@@ -156,7 +156,7 @@ typedef struct rwkvk_model_options {
 	const char *device;    /* an index, or part of a device's name in any case; NULL: the best device */
 	const char *vocab;     /* World text vocabulary; NULL: the model's own, if it has one */
 	rwkvk_quant quant;
-	uint32_t max_sessions; /* states in the pool; 0: 4 */
+	uint32_t max_sessions; /* states in the pool; 0: 4, or fewer where a device cannot bind so much at once */
 	bool profile;          /* time every stage, see rwkvk_model_profile() */
 	rwkvk_progress_fn *progress; /* NULL: none */
 	void *progress_user;

@@ -8,6 +8,7 @@
  * one is filled while the last ones are copied, small data through one buffer that waits. */
 #include "gpu/vk.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -264,7 +265,10 @@ static rwkvk_status create_or_destroy(struct gpu *gpu, uint64_t bytes, enum gpu_
 rwkvk_status gpu_buffer_create(struct gpu *gpu, uint64_t bytes, enum gpu_memory memory, const char *use, struct gpu_buffer *out)
 {
 	*out = (struct gpu_buffer){ 0 };
-	REQUIRE(bytes > 0 && bytes <= gpu->facts.caps.max_buffer);
+	REQUIRE(bytes > 0);
+	if (bytes > gpu->facts.caps.max_buffer)
+		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: one buffer may have %" PRIu64 " bytes, the %s need %" PRIu64, gpu->facts.caps.name,
+		            gpu->facts.caps.max_buffer, use, bytes);
 	return create_or_destroy(gpu, bytes, memory, use, false, out);
 }
 

@@ -380,14 +380,25 @@ static rwkvk_status load_all(struct loader *loader)
 	return progressed(loader, loader->total - loader->done);
 }
 
+/* States in the pool: as many as were asked for, else 4, or what one binding may cover if that is less. */
+static rwkvk_status choose_slots(struct rwkvk_model *m)
+{
+	const struct config *c = &m->file.network.config;
+	const struct gpu_caps *caps = gpu_caps(m->gpu);
+	uint64_t most = caps->max_buffer / (sizeof(float) * STATE_STRIDE((uint64_t)c->width, c->head_size));
+	if (m->slots > most || most == 0)
+		return fail(RWKVK_ERROR_UNSUPPORTED, "%s holds at most %" PRIu64 " states of this model in a pool, max_sessions asks for %u", caps->name, most,
+		            m->slots ? m->slots : 1);
+	if (m->slots == 0)
+		m->slots = most < 4 ? (uint32_t)most : 4;
+	return RWKVK_OK;
+}
+
 rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void *user)
 {
 	const struct config *c = &m->file.network.config;
+	TRY(choose_slots(m));
 	TRY(check_fit(m));
-	uint64_t slots = gpu_caps(m->gpu)->max_buffer / (sizeof(float) * STATE_STRIDE((uint64_t)c->width, c->head_size));
-	if (m->slots > slots)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "max_sessions: %s holds at most %" PRIu64 " states of this model in a pool, %u were asked for",
-		            gpu_caps(m->gpu)->name, slots, m->slots);
 	struct loader loader = { .model = m, .progress = progress, .user = user };
 	for (size_t i = 0; i < m->file.weights.count; i++)
 		loader.total += m->file.weights.tensors[i].bytes;
@@ -414,6 +425,7 @@ static void free_matrix(struct device_matrix *matrix)
 
 void model_unload(struct rwkvk_model *m)
 {
+	gpu_upload_finish(m->gpu); /* after a failure, uploads may still be on their way */
 	for (uint32_t i = 0; m->layers && i < m->file.network.config.layers; i++) {
 		struct device_layer *l = &m->layers[i];
 		free_matrix(&l->rkv);

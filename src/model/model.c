@@ -13,7 +13,7 @@ static rwkvk_status check_options(const rwkvk_model_options *options)
 
 static rwkvk_status open_model(const rwkvk_model_options *options, struct rwkvk_model *m)
 {
-	m->slots = options->max_sessions ? options->max_sessions : 4;
+	m->slots = options->max_sessions;
 	if (pthread_mutex_init(&m->lock, NULL) != 0)
 		return fail(RWKVK_ERROR_MEMORY, "cannot make a lock");
 	m->has_lock = true;

@@ -174,7 +174,7 @@ struct rwkvk_model {
 	struct gpu_cmd *feed, *run;      /* a token without and with the head */
 
 	bool *slot_taken;                /* [slots] */
-	uint32_t slots;
+	uint32_t slots;                  /* before model_load(): what was asked for */
 	rwkvk_session *logits_of;        /* whose logits the device holds; NULL: nobody's */
 	uint64_t tokens;
 	uint64_t weight_bytes;           /* on the device */

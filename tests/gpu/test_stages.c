@@ -230,7 +230,7 @@ static void open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk
 	const char *path = test_temp(name);
 	make_model(path, spec);
 	*f = (struct fixture){ .random = spec->seed * 977 };
-	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .quant = quant, .max_sessions = 3 }, &f->model));
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .quant = quant }, &f->model));
 	f->config = &f->model->file.network.config;
 	assert_ok(reference_init(&f->reference, &f->model->file.network, quant));
 	f->act_floats = config_act_floats(f->config);
@@ -264,7 +264,7 @@ static void test_spec(const struct model_spec *spec, rwkvk_quant quant)
 		for (uint32_t layer = 0; layer < spec->layers; layer++)
 			for (int pattern = 0; pattern < PATTERNS; pattern++)
 				if (strcmp(stages[i].name, "head") != 0 || layer == 0)
-					run_stage(&f, &stages[i], layer, (uint32_t)pattern % 3, (enum pattern)pattern);
+					run_stage(&f, &stages[i], layer, (uint32_t)pattern % f.model->slots, (enum pattern)pattern);
 	close_fixture(&f);
 }
 
@@ -296,7 +296,7 @@ static void select_embeds(void **state)
 			reference_select(&f.reference, token, f.want);
 			io[IO_MODE] = MODE_FEED;
 			io[IO_TOKEN] = token;
-			io[IO_SLOT] = 2;
+			io[IO_SLOT] = 0;
 			assert_ok(forward_stage(f.model, 0, "select"));
 			assert_ok(gpu_read(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
 			assert_close(specs[i].name, f.act + ACT_X, f.want + ACT_X, f.config->width, LIMIT);
@@ -335,7 +335,7 @@ static void select_picks(void **state)
 		assert_ok(gpu_write(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
 		io[IO_MODE] = MODE_ARGMAX;
 		io[IO_PARTS] = 4;
-		io[IO_SLOT] = 1;
+		io[IO_SLOT] = 0;
 		io[IO_STOP_COUNT] = 1;
 		io[IO_STOPS] = cases[i].stop;
 		assert_ok(forward_stage(f.model, 0, "select"));
