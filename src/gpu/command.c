@@ -58,13 +58,17 @@ static rwkvk_status submit(struct gpu *gpu, VkCommandBuffer commands, VkFence fe
 {
 	VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &commands };
 	gpu->counters.submits++;
-	VK(gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, fence));
-	return RWKVK_OK;
+	VkResult result = gpu->lost ? VK_ERROR_DEVICE_LOST : gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, fence);
+	gpu->lost = result == VK_ERROR_DEVICE_LOST;
+	return result == VK_SUCCESS ? RWKVK_OK : driver_failure(result, "vkQueueSubmit(...)", __FILE__, __LINE__);
 }
 
 static rwkvk_status wait(struct gpu *gpu, VkFence fence)
 {
-	VK(gpu->vk.vkWaitForFences(gpu->device, 1, &fence, VK_TRUE, UINT64_MAX));
+	VkResult result = gpu->vk.vkWaitForFences(gpu->device, 1, &fence, VK_TRUE, UINT64_MAX);
+	gpu->lost = result == VK_ERROR_DEVICE_LOST;
+	if (result != VK_SUCCESS)
+		return driver_failure(result, "vkWaitForFences(...)", __FILE__, __LINE__);
 	VK(gpu->vk.vkResetFences(gpu->device, 1, &fence));
 	return RWKVK_OK;
 }

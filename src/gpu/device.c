@@ -63,6 +63,11 @@ rwkvk_status driver_failure(VkResult result, const char *call, const char *file,
 		            "its watchdog allows or because of a fault of the driver: try again with nothing else running on the "
 		            "device, a newer driver, or another device (--device)",
 		            call, file, line);
+	if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
+		return fail(RWKVK_ERROR_MEMORY,
+		            "%s: %s (%s:%d). The driver has no memory left: close other programs, or use a smaller model, 8-bit weights "
+		            "(--quant q8) or another device (--device)",
+		            call, vk_result_name(result), file, line);
 	return fail(RWKVK_ERROR_DRIVER, "%s: %s (%d) (%s:%d)", call, vk_result_name(result), (int)result, file, line);
 }
 

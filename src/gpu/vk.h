@@ -166,6 +166,7 @@ struct gpu {
 	VkQueue queue;
 	VkCommandPool command_pool;
 	bool profiling;
+	bool lost; /* the driver gave the device up: nothing is submitted any more */
 	struct memory memory;
 	struct pipelines pipelines;
 	struct profile profile;

@@ -7,7 +7,7 @@
 
 rwkvk_status plan_step(struct rwkvk_model *m, const char *shader, const uint32_t constants[SPEC_COUNT],
                        const struct gpu_binding bindings[GPU_BINDINGS], const uint32_t push[PUSH_COUNT], uint32_t groups,
-                       const char *stage, uint32_t layer, uint64_t bytes, bool last_of_stage)
+                       const char *stage, uint32_t layer, uint64_t bytes)
 {
 	if (m->step_count == m->step_capacity) {
 		uint32_t capacity = m->step_capacity ? 2 * m->step_capacity : 64;
@@ -17,7 +17,7 @@ rwkvk_status plan_step(struct rwkvk_model *m, const char *shader, const uint32_t
 		m->steps = steps;
 		m->step_capacity = capacity;
 	}
-	struct step step = { .groups = groups, .stage = stage, .layer = layer, .bytes = bytes, .last_of_stage = last_of_stage };
+	struct step step = { .groups = groups, .stage = stage, .layer = layer, .bytes = bytes };
 	memcpy(step.push, push, sizeof step.push);
 	TRY(gpu_pipeline_get(m->gpu, shader, constants, SPEC_COUNT, &step.pipeline));
 	TRY(gpu_set_create(m->gpu, bindings, &m->act, &step.set));
@@ -30,8 +30,7 @@ static void record(struct gpu_cmd *cmd, const struct step *steps, uint32_t count
 	for (uint32_t i = 0; i < count; i++) {
 		const struct step *s = &steps[i];
 		gpu_cmd_dispatch(cmd, s->pipeline, s->set, s->push, sizeof s->push, s->groups, s->stage, s->bytes);
-		if (s->last_of_stage)
-			gpu_cmd_barrier(cmd);
+		gpu_cmd_barrier(cmd);
 	}
 }
 

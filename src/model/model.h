@@ -142,7 +142,8 @@ struct shape {
 	uint32_t groups;  /* workgroups that a stage should have when it can */
 };
 
-/* One recorded dispatch. */
+/* One recorded dispatch; a barrier follows each.  Slices of one matrix do not depend on each other, but they are bound to the
+ * same vectors, and nothing but a barrier tells validation and drivers that they touch different parts. */
 struct step {
 	struct gpu_pipeline *pipeline;
 	struct gpu_set *set;
@@ -151,7 +152,6 @@ struct step {
 	const char *stage;
 	uint32_t layer;
 	uint64_t bytes;     /* least traffic: what it must read and write */
-	bool last_of_stage; /* a barrier follows */
 };
 
 struct rwkvk_model {
@@ -202,7 +202,7 @@ rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char
 /* Appends a step to the plan; used by rwkv7.c. */
 rwkvk_status plan_step(struct rwkvk_model *model, const char *shader, const uint32_t constants[SPEC_COUNT],
                        const struct gpu_binding bindings[GPU_BINDINGS], const uint32_t push[PUSH_COUNT], uint32_t groups,
-                       const char *stage, uint32_t layer, uint64_t bytes, bool last_of_stage);
+                       const char *stage, uint32_t layer, uint64_t bytes);
 
 /* rwkv7.c: appends all steps of a token. */
 rwkvk_status rwkv7_plan(struct rwkvk_model *model);

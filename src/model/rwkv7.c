@@ -50,7 +50,7 @@ static rwkvk_status matrix_stage(struct rwkvk_model *m, const char *shader, stru
 			whole(&m->act), whole(&m->act), layer_vectors(m, layer), whole(&slice->weights), whole(&slice->scales), state, { 0 }, last,
 		};
 		uint32_t push[PUSH_COUNT] = { slice->row_begin, slice->row_end, i == 0, parts ? *parts : 0 };
-		TRY(plan_step(m, shader, constants, bindings, push, groups, shader, layer, slice_bytes(slice), i + 1 == matrix->count));
+		TRY(plan_step(m, shader, constants, bindings, push, groups, shader, layer, slice_bytes(slice)));
 		if (parts)
 			*parts += groups;
 	}
@@ -76,7 +76,7 @@ static rwkvk_status plan_select(struct rwkvk_model *m)
 			whole(&m->act), whole(&m->act), layer_vectors(m, c->layers), whole(&slice->weights), whole(&slice->scales), { 0 }, { 0 }, whole(&m->io),
 		};
 		uint32_t push[PUSH_COUNT] = { slice->row_begin, slice->row_end, i == 0 };
-		TRY(plan_step(m, "select", constants, bindings, push, 1, "select", 0, packed_bytes(m->emb.type, 8, c->width) / 8, i + 1 == m->emb.count));
+		TRY(plan_step(m, "select", constants, bindings, push, 1, "select", 0, packed_bytes(m->emb.type, 8, c->width) / 8));
 	}
 	return RWKVK_OK;
 }
@@ -113,8 +113,7 @@ static rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer)
 		};
 		uint32_t push[PUSH_COUNT] = { slice->row_begin, slice->row_end, i == 0 };
 		uint32_t groups = att_in_groups(c, layer == 0, slice, i == 0, pass_rows(&m->shape) * passes);
-		TRY(plan_step(m, "att_in", constants, bindings, push, groups, "att_in", layer, slice_bytes(slice) + (i == 0 ? slice_bytes(lora) : 0),
-		              i + 1 == l->rkv.count));
+		TRY(plan_step(m, "att_in", constants, bindings, push, groups, "att_in", layer, slice_bytes(slice) + (i == 0 ? slice_bytes(lora) : 0)));
 	}
 	return RWKVK_OK;
 }
@@ -130,7 +129,7 @@ static rwkvk_status plan_wkv(struct rwkvk_model *m, uint32_t layer)
 		whole(&m->act), whole(&m->act), layer_vectors(m, layer), { 0 }, { 0 }, whole(&l->state), whole(&l->lora_out), { 0 },
 	};
 	uint64_t state = 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
-	return plan_step(m, "wkv", constants, bindings, (uint32_t[PUSH_COUNT]){ 0 }, c->heads, "wkv", layer, l->lora_out.bytes + state, true);
+	return plan_step(m, "wkv", constants, bindings, (uint32_t[PUSH_COUNT]){ 0 }, c->heads, "wkv", layer, l->lora_out.bytes + state);
 }
 
 /* logits = head LN(x; ln_out) */
