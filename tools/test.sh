@@ -10,7 +10,7 @@ failed=
 for preset in dev asan; do
     build "$preset" all
     say "testing build/$preset"
-    ctest --test-dir "$root/build/$preset" --output-on-failure --no-tests=error "$@" || failed="$failed $preset"
+    ctest --test-dir "$root/build/$preset" --output-on-failure --no-tests=error -j "$(nproc)" "$@" || failed="$failed $preset"
 done
 
 [ -z "$failed" ] || die "tests failed in:$failed"
