@@ -85,18 +85,18 @@ typedef struct rwkvk_device_info {
 	uint32_t index; /* what rwkvk_model_options.device accepts as a number */
 	rwkvk_device_type type;
 	char name[256];
-	char driver[512];       /* driver name and version text, "" where the driver does not tell */
+	char driver[512];        /* driver name and version text, "" where the driver does not tell */
 	uint32_t api_version[3]; /* Vulkan major, minor, patch */
 	uint32_t vendor_id, device_id;
 	uint32_t subgroup_size;
 	bool subgroup_operations; /* arithmetic and shuffle in compute: without them the shared-memory shaders run */
 	bool unified_memory;      /* weights are written in place rather than through a staging buffer */
 	uint32_t max_workgroup_invocations;
-	uint32_t max_shared_memory;  /* bytes */
-	uint64_t max_storage_range;  /* bytes that one binding may cover; larger matrices are cut */
-	uint64_t device_memory;      /* bytes in the heaps weights may use */
-	bool is_default;             /* what a NULL device selects */
-	bool usable;                 /* false: below the minimum limits; reason says which */
+	uint32_t max_shared_memory; /* bytes */
+	uint64_t max_storage_range; /* bytes that one binding may cover; larger matrices are cut */
+	uint64_t device_memory;     /* bytes in the heaps weights may use */
+	bool is_default;            /* what a NULL device selects */
+	bool usable;                /* false: below the minimum limits; reason says which */
 	char reason[256];
 } rwkvk_device_info;
 
@@ -150,14 +150,14 @@ typedef enum rwkvk_quant {
 typedef bool rwkvk_progress_fn(void *user, uint64_t done, uint64_t total);
 
 typedef struct rwkvk_model_options {
-	const char *path;      /* GGUF or safetensors, told apart by content */
-	const void *data;      /* instead of path: the file's bytes, which must outlive the model */
+	const char *path; /* GGUF or safetensors, told apart by content */
+	const void *data; /* instead of path: the file's bytes, which must outlive the model */
 	size_t data_bytes;
-	const char *device;    /* an index, or part of a device's name in any case; NULL: the best device */
-	const char *vocab;     /* World text vocabulary; NULL: the model's own, if it has one */
+	const char *device; /* an index, or part of a device's name in any case; NULL: the best device */
+	const char *vocab;  /* World text vocabulary; NULL: the model's own, if it has one */
 	rwkvk_quant quant;
-	uint32_t max_sessions; /* states in the pool; 0: 4, or fewer where a device cannot bind so much at once */
-	bool profile;          /* time every stage, see rwkvk_model_profile() */
+	uint32_t max_sessions;       /* states in the pool; 0: 4, or fewer where a device cannot bind so much at once */
+	bool profile;                /* time every stage, see rwkvk_model_profile() */
 	rwkvk_progress_fn *progress; /* NULL: none */
 	void *progress_user;
 } rwkvk_model_options;
@@ -170,22 +170,22 @@ RWKVK_API rwkvk_status rwkvk_model_open(const rwkvk_model_options *options, rwkv
 RWKVK_API void rwkvk_model_close(rwkvk_model *model);
 
 typedef struct rwkvk_model_info {
-	const char *name;     /* general.name of the file, else "" */
-	const char *format;   /* "GGUF v3", "safetensors" */
-	const char *version;  /* "7" */
-	uint32_t layers;      /* L */
-	uint32_t width;       /* C, n_embd */
-	uint32_t ffn_width;   /* F */
-	uint32_t vocab;       /* V: logits per token */
-	uint32_t heads, head_size; /* heads * head_size = width */
+	const char *name;                                      /* general.name of the file, else "" */
+	const char *format;                                    /* "GGUF v3", "safetensors" */
+	const char *version;                                   /* "7" */
+	uint32_t layers;                                       /* L */
+	uint32_t width;                                        /* C, n_embd */
+	uint32_t ffn_width;                                    /* F */
+	uint32_t vocab;                                        /* V: logits per token */
+	uint32_t heads, head_size;                             /* heads * head_size = width */
 	uint32_t rank_decay, rank_iclr, rank_value, rank_gate; /* LoRA ranks of RWKV-7 */
 	uint64_t parameters;
-	uint64_t bytes_per_token;  /* what one decoded token must read from device memory: weights as stored, state twice */
-	uint64_t device_bytes;     /* device memory the model holds; 0 when no device is involved */
-	uint64_t state_floats;     /* size of one state */
-	bool add_bos;              /* the text should begin with token 0 */
+	uint64_t bytes_per_token; /* what one decoded token must read from device memory: weights as stored, state twice */
+	uint64_t device_bytes;    /* device memory the model holds; 0 when no device is involved */
+	uint64_t state_floats;    /* size of one state */
+	bool add_bos;             /* the text should begin with token 0 */
 	bool has_tokenizer;
-	const char *device;        /* name of the device, "" when none is involved */
+	const char *device; /* name of the device, "" when none is involved */
 } rwkvk_model_info;
 
 /* Strings belong to the model. */
@@ -203,8 +203,8 @@ RWKVK_API const rwkvk_tokenizer *rwkvk_model_tokenizer(const rwkvk_model *model)
 typedef struct rwkvk_file rwkvk_file; /* a model file without a device */
 
 typedef struct rwkvk_tensor_info {
-	const char *name;  /* as in the file */
-	const char *type;  /* "F32", "F16", "BF16", "Q8_0" */
+	const char *name; /* as in the file */
+	const char *type; /* "F32", "F16", "BF16", "Q8_0" */
 	uint32_t rank;
 	uint64_t shape[4]; /* outermost first */
 	uint64_t bytes;
@@ -246,17 +246,17 @@ typedef bool rwkvk_token_fn(void *user, uint32_t token, const void *bytes, size_
 
 typedef struct rwkvk_generate_options {
 	rwkvk_sampling sampling;
-	uint64_t max_tokens;       /* 0: 1024 */
+	uint64_t max_tokens;         /* 0: 1024 */
 	const uint32_t *stop_tokens; /* a picked token of this list ends the text and is neither reported nor fed */
-	size_t stop_token_count;   /* 0 with stop_tokens NULL: token 0 stops; to stop at no token, set ignore_end */
+	size_t stop_token_count;     /* 0 with stop_tokens NULL: token 0 stops; to stop at no token, set ignore_end */
 	bool ignore_end;
-	rwkvk_token_fn *on_token;  /* NULL: none */
+	rwkvk_token_fn *on_token; /* NULL: none */
 	void *user;
 } rwkvk_generate_options;
 
 typedef struct rwkvk_generate_result {
-	uint64_t tokens;  /* how many were picked and reported */
-	bool stopped;     /* a stop token ended it, rather than max_tokens */
+	uint64_t tokens; /* how many were picked and reported */
+	bool stopped;    /* a stop token ended it, rather than max_tokens */
 } rwkvk_generate_result;
 
 /* Picks and feeds tokens until a stop token, max_tokens, cancellation or a failure.  Something must have been fed
@@ -287,14 +287,14 @@ RWKVK_API rwkvk_status rwkvk_session_load(rwkvk_session *session, const char *pa
 
 /* What the host asked of Vulkan since the model was opened.  Differences between two calls are exact. */
 typedef struct rwkvk_counters {
-	uint64_t tokens;              /* fed */
-	uint64_t dispatches;          /* executed, a recorded one counts at each submission */
-	uint64_t barriers;            /* likewise */
+	uint64_t tokens;     /* fed */
+	uint64_t dispatches; /* executed, a recorded one counts at each submission */
+	uint64_t barriers;   /* likewise */
 	uint64_t submits;
-	uint64_t descriptor_updates;  /* vkUpdateDescriptorSets calls */
-	uint64_t allocations;         /* vkAllocateMemory calls */
-	uint64_t buffers;             /* vkCreateBuffer calls */
-	uint64_t recordings;          /* command buffers recorded */
+	uint64_t descriptor_updates; /* vkUpdateDescriptorSets calls */
+	uint64_t allocations;        /* vkAllocateMemory calls */
+	uint64_t buffers;            /* vkCreateBuffer calls */
+	uint64_t recordings;         /* command buffers recorded */
 } rwkvk_counters;
 
 RWKVK_API void rwkvk_model_counters(const rwkvk_model *model, rwkvk_counters *counters);
@@ -302,9 +302,9 @@ RWKVK_API void rwkvk_model_counters(const rwkvk_model *model, rwkvk_counters *co
 /* One row of the stage profile, summed over layers and tokens since the model was opened. */
 typedef struct rwkvk_profile_row {
 	const char *stage;
-	uint64_t runs;      /* dispatches timed */
-	double seconds;     /* device time, from timestamps */
-	uint64_t bytes;     /* what those dispatches must at least read and write */
+	uint64_t runs;  /* dispatches timed */
+	double seconds; /* device time, from timestamps */
+	uint64_t bytes; /* what those dispatches must at least read and write */
 } rwkvk_profile_row;
 
 /* false when index is past the last row, the model was opened without profile, or the device has no timestamps. */

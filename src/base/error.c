@@ -34,7 +34,7 @@ const char *rwkvk_status_name(rwkvk_status status)
 	return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown";
 }
 
-#define STRING(x) #x
+#define STRING(x)                   #x
 #define DOTTED(major, minor, patch) STRING(major) "." STRING(minor) "." STRING(patch)
 
 const char *rwkvk_version(void)

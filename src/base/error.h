@@ -17,19 +17,19 @@
 rwkvk_status fail(rwkvk_status status, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* Passes a failure on. */
-#define TRY(call)                              \
-	do {                                       \
-		rwkvk_status try_status = (call);      \
-		if (try_status != RWKVK_OK)            \
-			return try_status;                 \
+#define TRY(call)                                                                                                              \
+	do {                                                                                                                       \
+		rwkvk_status try_status = (call);                                                                                      \
+		if (try_status != RWKVK_OK)                                                                                            \
+			return try_status;                                                                                                 \
 	} while (0)
 
 /* Wrong use of the public interface: asserts in debug builds, RWKVK_ERROR_ARGUMENT in release builds. */
-#define REQUIRE(condition)                                                                          \
-	do {                                                                                            \
-		assert(condition);                                                                          \
-		if (!(condition))                                                                           \
-			return fail(RWKVK_ERROR_ARGUMENT, "%s: requirement not met: %s", __func__, #condition); \
+#define REQUIRE(condition)                                                                                                     \
+	do {                                                                                                                       \
+		assert(condition);                                                                                                     \
+		if (!(condition))                                                                                                      \
+			return fail(RWKVK_ERROR_ARGUMENT, "%s: requirement not met: %s", __func__, #condition);                            \
 	} while (0)
 
 #endif

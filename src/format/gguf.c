@@ -38,11 +38,11 @@ static const struct {
 	uint8_t bytes;
 	char class;
 } gguf_type[GGUF_TYPES] = {
-	[GGUF_U8] = {"uint8", 1, 'u'},     [GGUF_I8] = {"int8", 1, 's'},    [GGUF_U16] = {"uint16", 2, 'u'},
-	[GGUF_I16] = {"int16", 2, 's'},    [GGUF_U32] = {"uint32", 4, 'u'}, [GGUF_I32] = {"int32", 4, 's'},
-	[GGUF_F32] = {"float32", 4, 'f'},  [GGUF_BOOL] = {"bool", 1, 'b'},  [GGUF_STRING] = {"string", 8, 'v'},
-	[GGUF_ARRAY] = {"array", 12, 'v'}, [GGUF_U64] = {"uint64", 8, 'u'}, [GGUF_I64] = {"int64", 8, 's'},
-	[GGUF_F64] = {"float64", 8, 'f'},
+	[GGUF_U8] = { "uint8", 1, 'u' },     [GGUF_I8] = { "int8", 1, 's' },    [GGUF_U16] = { "uint16", 2, 'u' },
+	[GGUF_I16] = { "int16", 2, 's' },    [GGUF_U32] = { "uint32", 4, 'u' }, [GGUF_I32] = { "int32", 4, 's' },
+	[GGUF_F32] = { "float32", 4, 'f' },  [GGUF_BOOL] = { "bool", 1, 'b' },  [GGUF_STRING] = { "string", 8, 'v' },
+	[GGUF_ARRAY] = { "array", 12, 'v' }, [GGUF_U64] = { "uint64", 8, 'u' }, [GGUF_I64] = { "int64", 8, 's' },
+	[GGUF_F64] = { "float64", 8, 'f' },
 };
 
 /* The smallest encodings bound how many keys and tensors a file can hold. */
@@ -93,9 +93,9 @@ static rwkvk_status take(struct gguf *gguf, uint64_t bytes, const char *what, co
 {
 	if (bytes > bytes_left(gguf))
 		return fail(RWKVK_ERROR_FILE,
-					"%s: expected %s, %" PRIu64 " bytes at byte %" PRIu64 ", but the file ends at byte %" PRIu64
-					": it is truncated or damaged",
-					gguf->path, what, bytes, gguf->at, gguf->weights->mapping.bytes);
+		            "%s: expected %s, %" PRIu64 " bytes at byte %" PRIu64 ", but the file ends at byte %" PRIu64
+		            ": it is truncated or damaged",
+		            gguf->path, what, bytes, gguf->at, gguf->weights->mapping.bytes);
 	*out = gguf->weights->mapping.data + gguf->at;
 	gguf->at += bytes;
 	return RWKVK_OK;
@@ -129,9 +129,9 @@ static rwkvk_status check_count(const struct gguf *gguf, uint64_t count, uint64_
 	uint64_t most = bytes_left(gguf) / item_bytes;
 	if (count > most)
 		return fail(RWKVK_ERROR_FILE,
-					"%s: the file claims %" PRIu64 " %s at byte %" PRIu64 ", but its %" PRIu64
-					" bytes have room for at most %" PRIu64 ": it is truncated or damaged",
-					gguf->path, count, what, gguf->at, gguf->weights->mapping.bytes, most);
+		            "%s: the file claims %" PRIu64 " %s at byte %" PRIu64 ", but its %" PRIu64
+		            " bytes have room for at most %" PRIu64 ": it is truncated or damaged",
+		            gguf->path, count, what, gguf->at, gguf->weights->mapping.bytes, most);
 	return RWKVK_OK;
 }
 
@@ -150,10 +150,10 @@ static rwkvk_status take_array(struct gguf *gguf, unsigned depth, struct value *
 	TRY(take_u64(gguf, "the length of an array", &out->count));
 	if (out->element >= GGUF_TYPES)
 		return fail(RWKVK_ERROR_FILE, "%s: expected arrays of types 0 to %d, found type %" PRIu32 " before byte %" PRIu64,
-					gguf->path, GGUF_TYPES - 1, out->element, gguf->at);
+		            gguf->path, GGUF_TYPES - 1, out->element, gguf->at);
 	if (out->element == GGUF_ARRAY && depth == ARRAY_DEPTH)
 		return fail(RWKVK_ERROR_FILE, "%s: expected arrays nested at most %d deep, found more before byte %" PRIu64, gguf->path,
-					ARRAY_DEPTH, gguf->at);
+		            ARRAY_DEPTH, gguf->at);
 	TRY(check_count(gguf, out->count, gguf_type[out->element].bytes, "array elements"));
 	uint64_t start = gguf->at;
 	out->span.data = gguf->weights->mapping.data + start;
@@ -161,7 +161,7 @@ static rwkvk_status take_array(struct gguf *gguf, unsigned depth, struct value *
 		gguf->at += out->count * gguf_type[out->element].bytes;
 	else
 		for (uint64_t i = 0; i < out->count; i++)
-			TRY(take_value(gguf, out->element, depth + 1, &(struct value){0}));
+			TRY(take_value(gguf, out->element, depth + 1, &(struct value){ 0 }));
 	out->span.bytes = gguf->at - start;
 	return RWKVK_OK;
 }
@@ -171,7 +171,7 @@ static rwkvk_status take_value(struct gguf *gguf, uint32_t type, unsigned depth,
 	out->type = type;
 	if (type >= GGUF_TYPES)
 		return fail(RWKVK_ERROR_FILE, "%s: expected a value type from 0 to %d, found %" PRIu32 " before byte %" PRIu64,
-					gguf->path, GGUF_TYPES - 1, type, gguf->at);
+		            gguf->path, GGUF_TYPES - 1, type, gguf->at);
 	if (type == GGUF_ARRAY)
 		return take_array(gguf, depth, out);
 	if (type == GGUF_STRING)
@@ -197,22 +197,22 @@ static const struct known_key {
 	size_t field;
 	double least, most;
 } known_keys[] = {
-	{"general.architecture", KEY_STRING, false, offsetof(struct gguf, architecture), 0, 0},
-	{"general.name", KEY_STRING, false, offsetof(struct gguf, name), 0, 0},
-	{"general.alignment", KEY_INTEGER, false, offsetof(struct gguf, alignment), 1, 1 << 30},
-	{"rwkv7.wkv.head_size", KEY_INTEGER, false, offsetof(struct gguf, head_size), 1, 65536},
-	{"rwkv7.attention.layer_norm_epsilon", KEY_REAL, false, offsetof(struct gguf, epsilon), 1e-30, 1},
-	{"tokenizer.ggml.model", KEY_STRING, false, offsetof(struct gguf, tokenizer), 0, 0},
-	{"tokenizer.ggml.tokens", KEY_STRINGS, false, offsetof(struct gguf, tokens), 0, 0},
-	{"tokenizer.ggml.token_type", KEY_INT32S, false, offsetof(struct gguf, token_types), 0, 0},
-	{"tokenizer.ggml.add_bos_token", KEY_FLAG, false, offsetof(struct gguf, add_bos), 0, 0},
-	{"general.sampling.temp", KEY_REAL, true, offsetof(struct gguf, temperature), 0, 1e6},
-	{"general.sampling.top_p", KEY_REAL, true, offsetof(struct gguf, top_p), 0, 1e6},
-	{"general.sampling.top_k", KEY_INTEGER, true, offsetof(struct gguf, top_k), INT32_MIN, UINT32_MAX}, /* <= 0: no limit */
+	{ "general.architecture", KEY_STRING, false, offsetof(struct gguf, architecture), 0, 0 },
+	{ "general.name", KEY_STRING, false, offsetof(struct gguf, name), 0, 0 },
+	{ "general.alignment", KEY_INTEGER, false, offsetof(struct gguf, alignment), 1, 1 << 30 },
+	{ "rwkv7.wkv.head_size", KEY_INTEGER, false, offsetof(struct gguf, head_size), 1, 65536 },
+	{ "rwkv7.attention.layer_norm_epsilon", KEY_REAL, false, offsetof(struct gguf, epsilon), 1e-30, 1 },
+	{ "tokenizer.ggml.model", KEY_STRING, false, offsetof(struct gguf, tokenizer), 0, 0 },
+	{ "tokenizer.ggml.tokens", KEY_STRINGS, false, offsetof(struct gguf, tokens), 0, 0 },
+	{ "tokenizer.ggml.token_type", KEY_INT32S, false, offsetof(struct gguf, token_types), 0, 0 },
+	{ "tokenizer.ggml.add_bos_token", KEY_FLAG, false, offsetof(struct gguf, add_bos), 0, 0 },
+	{ "general.sampling.temp", KEY_REAL, true, offsetof(struct gguf, temperature), 0, 1e6 },
+	{ "general.sampling.top_p", KEY_REAL, true, offsetof(struct gguf, top_p), 0, 1e6 },
+	{ "general.sampling.top_k", KEY_INTEGER, true, offsetof(struct gguf, top_k), INT32_MIN, UINT32_MAX }, /* <= 0: no limit */
 	/* llama.cpp has no keys for RWKV's penalties; these three are ours */
-	{"general.sampling.presence", KEY_REAL, true, offsetof(struct gguf, presence), -1e6, 1e6},
-	{"general.sampling.frequency", KEY_REAL, true, offsetof(struct gguf, frequency), -1e6, 1e6},
-	{"general.sampling.decay", KEY_REAL, true, offsetof(struct gguf, decay), 0, 1},
+	{ "general.sampling.presence", KEY_REAL, true, offsetof(struct gguf, presence), -1e6, 1e6 },
+	{ "general.sampling.frequency", KEY_REAL, true, offsetof(struct gguf, frequency), -1e6, 1e6 },
+	{ "general.sampling.decay", KEY_REAL, true, offsetof(struct gguf, decay), 0, 1 },
 };
 enum { KNOWN_KEYS = sizeof known_keys / sizeof *known_keys };
 
@@ -220,13 +220,13 @@ static rwkvk_status wrong_type(const struct gguf *gguf, const struct known_key *
 {
 	bool array = value->type == GGUF_ARRAY;
 	return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be %s, found %s%s", gguf->path, key->name, kind_name[key->kind],
-				array ? "an array of " : "type ", gguf_type[array ? value->element : value->type].name);
+	            array ? "an array of " : "type ", gguf_type[array ? value->element : value->type].name);
 }
 
 static rwkvk_status out_of_range(const struct gguf *gguf, const struct known_key *key, double found)
 {
 	return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be from %.10g to %.10g, found %.10g", gguf->path, key->name,
-				key->least, key->most, found);
+	            key->least, key->most, found);
 }
 
 /* false if the value is no integer.  What int64 cannot hold is far outside every key's range and becomes INT64_MAX. */
@@ -313,8 +313,8 @@ static rwkvk_status set_key(struct gguf *gguf, const struct known_key *key, cons
 
 static rwkvk_status read_key(struct gguf *gguf)
 {
-	struct span name = {0};
-	struct value value = {0};
+	struct span name = { 0 };
+	struct value value = { 0 };
 	uint32_t type = 0;
 	TRY(take_string(gguf, "the name of a key", &name));
 	TRY(take_u32(gguf, "the type of a value", &type));
@@ -366,11 +366,11 @@ static rwkvk_status copy_tokens(const struct gguf *gguf)
 	uint64_t count = gguf->tokens.count, types = gguf->token_types.count;
 	if (gguf->token_types.span.data && types != count)
 		return fail(RWKVK_ERROR_FILE,
-					"%s: expected as many token types as tokens, found %" PRIu64 " types for %" PRIu64 " tokens", gguf->path,
-					types, count);
+		            "%s: expected as many token types as tokens, found %" PRIu64 " types for %" PRIu64 " tokens", gguf->path,
+		            types, count);
 	if (count == 0)
 		return fail(RWKVK_ERROR_FILE, "%s: expected a token list (tokenizer.ggml.tokens) for the tokenizer rwkv, found none",
-					gguf->path);
+		            gguf->path);
 	to->token_text = malloc(count * sizeof *to->token_text);
 	to->token_bytes = malloc(count * sizeof *to->token_bytes);
 	int32_t *copied = types ? malloc(types * sizeof *copied) : NULL;
@@ -403,11 +403,11 @@ static rwkvk_status check_architecture(const struct gguf *gguf)
 		return fail(RWKVK_ERROR_FILE, "%s: expected the key general.architecture, found none", gguf->path);
 	if (!span_is(gguf->architecture, "rwkv7"))
 		return fail(RWKVK_ERROR_UNSUPPORTED,
-					"%s: expected a GGUF model of the architecture rwkv7, the only one this version runs, found \"%s\"",
-					gguf->path, show_text(gguf->architecture.data, gguf->architecture.bytes).text);
+		            "%s: expected a GGUF model of the architecture rwkv7, the only one this version runs, found \"%s\"",
+		            gguf->path, show_text(gguf->architecture.data, gguf->architecture.bytes).text);
 	if (gguf->alignment & (gguf->alignment - 1))
 		return fail(RWKVK_ERROR_FILE, "%s: expected key general.alignment to be a power of two, found %" PRId64, gguf->path,
-					gguf->alignment);
+		            gguf->alignment);
 	return RWKVK_OK;
 }
 
@@ -440,39 +440,39 @@ static const struct layer_name {
 	const char *gguf, *official;
 	bool vector, lora;
 } layer_names[] = {
-	{"attn_norm", "ln1", false, false},
-	{"attn_norm_2", "ln2", false, false},
-	{"time_mix_ln", "att.ln_x", false, false},
-	{"time_mix_receptance", "att.receptance", false, false},
-	{"time_mix_key", "att.key", false, false},
-	{"time_mix_value", "att.value", false, false},
-	{"time_mix_output", "att.output", false, false},
-	{"channel_mix_key", "ffn.key", false, false},
-	{"channel_mix_value", "ffn.value", false, false},
-	{"channel_mix_lerp_k", "ffn.x_k", true, false},
-	{"time_mix_k_k", "att.k_k", true, false},
-	{"time_mix_k_a", "att.k_a", true, false},
-	{"time_mix_r_k", "att.r_k", true, false},
-	{"time_mix_w0", "att.w0", true, false},
-	{"time_mix_a0", "att.a0", true, false},
-	{"time_mix_v0", "att.v0", true, false},
-	{"time_mix_w1", "att.w1", true, true},
-	{"time_mix_w2", "att.w2", true, true},
-	{"time_mix_a1", "att.a1", true, true},
-	{"time_mix_a2", "att.a2", true, true},
-	{"time_mix_v1", "att.v1", true, true},
-	{"time_mix_v2", "att.v2", true, true},
-	{"time_mix_g1", "att.g1", true, true},
-	{"time_mix_g2", "att.g2", true, true},
+	{ "attn_norm", "ln1", false, false },
+	{ "attn_norm_2", "ln2", false, false },
+	{ "time_mix_ln", "att.ln_x", false, false },
+	{ "time_mix_receptance", "att.receptance", false, false },
+	{ "time_mix_key", "att.key", false, false },
+	{ "time_mix_value", "att.value", false, false },
+	{ "time_mix_output", "att.output", false, false },
+	{ "channel_mix_key", "ffn.key", false, false },
+	{ "channel_mix_value", "ffn.value", false, false },
+	{ "channel_mix_lerp_k", "ffn.x_k", true, false },
+	{ "time_mix_k_k", "att.k_k", true, false },
+	{ "time_mix_k_a", "att.k_a", true, false },
+	{ "time_mix_r_k", "att.r_k", true, false },
+	{ "time_mix_w0", "att.w0", true, false },
+	{ "time_mix_a0", "att.a0", true, false },
+	{ "time_mix_v0", "att.v0", true, false },
+	{ "time_mix_w1", "att.w1", true, true },
+	{ "time_mix_w2", "att.w2", true, true },
+	{ "time_mix_a1", "att.a1", true, true },
+	{ "time_mix_a2", "att.a2", true, true },
+	{ "time_mix_v1", "att.v1", true, true },
+	{ "time_mix_v2", "att.v2", true, true },
+	{ "time_mix_g1", "att.g1", true, true },
+	{ "time_mix_g2", "att.g2", true, true },
 };
 
 static const struct {
 	const char *gguf, *official;
 } model_names[] = {
-	{"token_embd", "emb"},
-	{"token_embd_norm", "blocks.0.ln0"},
-	{"output_norm", "ln_out"},
-	{"output", "head"},
+	{ "token_embd", "emb" },
+	{ "token_embd_norm", "blocks.0.ln0" },
+	{ "output_norm", "ln_out" },
+	{ "output", "head" },
 };
 
 struct place {
@@ -511,7 +511,7 @@ static void place_in_layer(const struct name_parts *parts, struct place *place)
 		if (strcmp(parts->base, known->gguf) != 0 || (known->vector && !weight))
 			continue;
 		snprintf(place->name, sizeof place->name, "blocks.%s.%s%s%s", parts->layer, known->official, known->vector ? "" : ".",
-				 known->vector ? "" : parts->ending);
+		         known->vector ? "" : parts->ending);
 		place->lora = known->lora;
 		/* llama.cpp wants v0, v1, v2 in layer 0 too, where they are copies of a0, a1, a2 */
 		place->unused = strcmp(parts->layer, "0") == 0 && strncmp(known->gguf, "time_mix_v", 10) == 0 && known->vector;
@@ -527,7 +527,7 @@ static void place_in_layer(const struct name_parts *parts, struct place *place)
 static void place_tensor(const char *name, struct place *place)
 {
 	struct name_parts parts;
-	*place = (struct place){0};
+	*place = (struct place){ 0 };
 	strcpy(place->name, name);
 	if (!split_name(name, &parts))
 		return;
@@ -560,9 +560,9 @@ static rwkvk_status map_type(const struct gguf *gguf, const struct tensor_entry 
 			return RWKVK_OK;
 		}
 	return fail(RWKVK_ERROR_UNSUPPORTED,
-				"%s: tensor %s has the type %s (%" PRIu32
-				"); this version reads F32, F16, BF16 and Q8_0: use a file in one of these",
-				gguf->path, entry->name, name ? name : "unknown to this version", entry->type);
+	            "%s: tensor %s has the type %s (%" PRIu32
+	            "); this version reads F32, F16, BF16 and Q8_0: use a file in one of these",
+	            gguf->path, entry->name, name ? name : "unknown to this version", entry->type);
 }
 
 /* Messages may print a name that passed this. */
@@ -576,19 +576,19 @@ static bool is_tensor_name(struct span name)
 
 static rwkvk_status take_entry(struct gguf *gguf, struct tensor_entry *entry)
 {
-	struct span name = {0};
+	struct span name = { 0 };
 	TRY(take_string(gguf, "the name of a tensor", &name));
 	if (!is_tensor_name(name))
 		return fail(RWKVK_ERROR_FILE,
-					"%s: expected a tensor name of 1 to %d plain ASCII characters, found \"%s\" (%" PRIu64
-					" bytes): the file is damaged",
-					gguf->path, NAME_BYTES - 1, show_text(name.data, name.bytes).text, name.bytes);
+		            "%s: expected a tensor name of 1 to %d plain ASCII characters, found \"%s\" (%" PRIu64
+		            " bytes): the file is damaged",
+		            gguf->path, NAME_BYTES - 1, show_text(name.data, name.bytes).text, name.bytes);
 	memcpy(entry->name, name.data, name.bytes);
 	entry->name[name.bytes] = 0;
 	TRY(take_u32(gguf, "the rank of a tensor", &entry->rank));
 	if (entry->rank > MAX_DIMENSIONS)
 		return fail(RWKVK_ERROR_FILE, "%s: expected at most %d dimensions for tensor %s, found %" PRIu32, gguf->path,
-					MAX_DIMENSIONS, entry->name, entry->rank);
+		            MAX_DIMENSIONS, entry->name, entry->rank);
 	for (uint32_t i = entry->rank; i > 0; i--)
 		TRY(take_u64(gguf, "the shape of a tensor", &entry->shape[i - 1]));
 	TRY(take_u32(gguf, "the type of a tensor", &entry->type));
@@ -597,7 +597,7 @@ static rwkvk_status take_entry(struct gguf *gguf, struct tensor_entry *entry)
 
 /* [6, C] with any unit dimensions between: rows r, w, k, v, a, g. */
 static rwkvk_status add_fused(struct gguf *gguf, const struct tensor_entry *entry, const struct place *place, enum dtype type,
-							  uint64_t offset, uint64_t bytes)
+                              uint64_t offset, uint64_t bytes)
 {
 	static const char rows[] = "rwkvag";
 	bool six = entry->rank >= 2 && entry->shape[0] == 6;
@@ -605,15 +605,15 @@ static rwkvk_status add_fused(struct gguf *gguf, const struct tensor_entry *entr
 		six = six && entry->shape[i] == 1;
 	if (!six)
 		return fail(RWKVK_ERROR_FILE, "%s: expected tensor %s to have 6 rows, found the shape %s", gguf->path, entry->name,
-					show_shape(entry->rank, entry->shape).text);
+		            show_shape(entry->rank, entry->shape).text);
 	if (dtype_info[type].block != 1)
 		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensor %s as F32, F16 or BF16, found %s", gguf->path, entry->name,
-					dtype_info[type].name);
+		            dtype_info[type].name);
 	for (uint64_t i = 0; i < 6; i++) {
 		char name[sizeof place->name + 1];
 		snprintf(name, sizeof name, "%s%c", place->name, rows[i]);
 		TRY(weights_add(gguf->weights, name, entry->name, type, 1, &entry->shape[entry->rank - 1], offset + i * (bytes / 6),
-						bytes / 6));
+		                bytes / 6));
 	}
 	return RWKVK_OK;
 }
@@ -623,18 +623,18 @@ static rwkvk_status check_offset(struct gguf *gguf, const struct tensor_entry *e
 {
 	if (entry->offset % (uint64_t)gguf->alignment)
 		return fail(RWKVK_ERROR_FILE, "%s: expected the offset of tensor %s to be a multiple of %" PRId64 ", found %" PRIu64,
-					gguf->path, entry->name, gguf->alignment, entry->offset);
+		            gguf->path, entry->name, gguf->alignment, entry->offset);
 	if (entry->offset < gguf->data_end)
 		return fail(RWKVK_ERROR_FILE,
-					"%s: expected tensor %s behind the tensor before it, which ends at %" PRIu64 ", found it at %" PRIu64
-					": the file is damaged",
-					gguf->path, entry->name, gguf->data_end, entry->offset);
+		            "%s: expected tensor %s behind the tensor before it, which ends at %" PRIu64 ", found it at %" PRIu64
+		            ": the file is damaged",
+		            gguf->path, entry->name, gguf->data_end, entry->offset);
 	uint64_t room = gguf->weights->mapping.bytes - gguf->data_start;
 	if (entry->offset > room || bytes > room - entry->offset)
 		return fail(RWKVK_ERROR_FILE,
-					"%s: tensor %s takes %" PRIu64 " bytes at offset %" PRIu64 ", but the file holds %" PRIu64
-					" bytes of data: it is truncated (an incomplete download?)",
-					gguf->path, entry->name, bytes, entry->offset, room);
+		            "%s: tensor %s takes %" PRIu64 " bytes at offset %" PRIu64 ", but the file holds %" PRIu64
+		            " bytes of data: it is truncated (an incomplete download?)",
+		            gguf->path, entry->name, bytes, entry->offset, room);
 	gguf->data_end = entry->offset + bytes;
 	return RWKVK_OK;
 }
@@ -647,8 +647,8 @@ static rwkvk_status add_tensor(struct gguf *gguf, const struct tensor_entry *ent
 	TRY(map_type(gguf, entry, &type));
 	if (!dtype_bytes(type, entry->rank, entry->shape, &bytes))
 		return fail(RWKVK_ERROR_FILE,
-					"%s: tensor %s has the shape %s, which is impossible for %s (rows in blocks of %" PRIu32 ")", gguf->path,
-					entry->name, show_shape(entry->rank, entry->shape).text, dtype_info[type].name, dtype_info[type].block);
+		            "%s: tensor %s has the shape %s, which is impossible for %s (rows in blocks of %" PRIu32 ")", gguf->path,
+		            entry->name, show_shape(entry->rank, entry->shape).text, dtype_info[type].name, dtype_info[type].block);
 	TRY(check_offset(gguf, entry, bytes));
 	place_tensor(entry->name, &place);
 	if (place.unused)
@@ -663,16 +663,16 @@ static rwkvk_status add_tensor(struct gguf *gguf, const struct tensor_entry *ent
 
 static rwkvk_status read_tensors(struct gguf *gguf, uint64_t count)
 {
-	struct tensor_entry entry = {0};
+	struct tensor_entry entry = { 0 };
 	uint64_t first = gguf->at, alignment = (uint64_t)gguf->alignment;
 	for (uint64_t i = 0; i < count; i++)
 		TRY(take_entry(gguf, &entry));
 	gguf->data_start = (gguf->at + alignment - 1) / alignment * alignment;
 	if (count && gguf->data_start > gguf->weights->mapping.bytes)
 		return fail(RWKVK_ERROR_FILE,
-					"%s: expected tensor data from byte %" PRIu64 " on, but the file ends at byte %" PRIu64
-					": it is truncated (an incomplete download?)",
-					gguf->path, gguf->data_start, gguf->weights->mapping.bytes);
+		            "%s: expected tensor data from byte %" PRIu64 " on, but the file ends at byte %" PRIu64
+		            ": it is truncated (an incomplete download?)",
+		            gguf->path, gguf->data_start, gguf->weights->mapping.bytes);
 	gguf->at = first;
 	for (uint64_t i = 0; i < count; i++) {
 		TRY(take_entry(gguf, &entry));
@@ -689,9 +689,9 @@ static rwkvk_status check_version(const struct gguf *gguf, uint32_t version)
 		return RWKVK_OK;
 	if (version != 0 && (version & 0xffff) == 0)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
-					"%s: expected little-endian GGUF, found a big-endian file: convert the model again", gguf->path);
+		            "%s: expected little-endian GGUF, found a big-endian file: convert the model again", gguf->path);
 	return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected GGUF version 2 or 3, found version %" PRIu32 ": convert the model again",
-				gguf->path, version);
+	            gguf->path, version);
 }
 
 rwkvk_status gguf_read(struct weights *weights)

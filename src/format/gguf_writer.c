@@ -9,7 +9,7 @@
 enum { ALIGNMENT = 32, MAX_DIMENSIONS = 4 };
 enum { VALUE_U32 = 4, VALUE_I32 = 5, VALUE_F32 = 6, VALUE_BOOL = 7, VALUE_STRING = 8, VALUE_ARRAY = 9 };
 
-static const uint32_t ggml_type[DTYPE_COUNT] = {[DTYPE_F32] = 0, [DTYPE_F16] = 1, [DTYPE_BF16] = 30, [DTYPE_Q8_0] = 8};
+static const uint32_t ggml_type[DTYPE_COUNT] = { [DTYPE_F32] = 0, [DTYPE_F16] = 1, [DTYPE_BF16] = 30, [DTYPE_Q8_0] = 8 };
 
 struct buffer {
 	uint8_t *data;
@@ -150,7 +150,7 @@ void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values
 }
 
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
-					 const float *data)
+                     const float *data)
 {
 	uint64_t bytes = 0;
 	if (!w)
@@ -174,7 +174,7 @@ void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, u
 
 static rwkvk_status write_out(struct gguf_writer *w, const char *path)
 {
-	struct buffer head = {0};
+	struct buffer head = { 0 };
 	append(w, &head, "GGUF", 4);
 	append_u32(w, &head, 3);
 	append_u64(w, &head, w->tensor_count);

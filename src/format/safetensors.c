@@ -15,7 +15,7 @@ enum { PREFIX_BYTES = 8, MAX_HEADER_BYTES = 100000000, MAX_DIMENSIONS = 8, NAME_
 /* "rwkv7.blocks.0.ln1.weight" -> "blocks.0.ln1.weight"; only before names that are official. */
 static const char *strip_prefix(const char *name)
 {
-	static const char *const prefixes[] = {"rwkv7.", "model."}, *const official[] = {"emb.", "blocks.", "ln_out.", "head."};
+	static const char *const prefixes[] = { "rwkv7.", "model." }, *const official[] = { "emb.", "blocks.", "ln_out.", "head." };
 	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
 		if (strncmp(name, prefixes[i], strlen(prefixes[i])) != 0)
 			continue;
@@ -38,13 +38,13 @@ static rwkvk_status read_dtype(const struct weights *weights, const char *name, 
 			return RWKVK_OK;
 		}
 	return fail(RWKVK_ERROR_UNSUPPORTED,
-				"%s: tensor %s has the dtype %s; this version reads F32, F16 and BF16 from safetensors files", weights->path,
-				name, show_text(dtype, strlen(dtype)).text);
+	            "%s: tensor %s has the dtype %s; this version reads F32, F16 and BF16 from safetensors files", weights->path,
+	            name, show_text(dtype, strlen(dtype)).text);
 }
 
 /* An array of `least` to `most` integers that are not negative. */
 static rwkvk_status read_integers(const struct weights *weights, const char *name, const json_t *tensor, const char *key,
-								  size_t least, size_t most, uint64_t *out, uint32_t *count)
+                                  size_t least, size_t most, uint64_t *out, uint32_t *count)
 {
 	const json_t *array = json_object_get(tensor, key);
 	size_t n = json_array_size(array);
@@ -53,13 +53,13 @@ static rwkvk_status read_integers(const struct weights *weights, const char *nam
 		wrong = "another length";
 	if (wrong)
 		return fail(RWKVK_ERROR_FILE, "%s: expected \"%s\" of tensor %s to be an array of %zu to %zu integers, found %s",
-					weights->path, key, name, least, most, wrong);
+		            weights->path, key, name, least, most, wrong);
 	for (size_t i = 0; i < n; i++) {
 		const json_t *item = json_array_get(array, i);
 		if (!json_is_integer(item) || json_integer_value(item) < 0)
 			return fail(RWKVK_ERROR_FILE,
-						"%s: expected \"%s\" of tensor %s to hold integers of 0 or more, found something else at index %zu",
-						weights->path, key, name, i);
+			            "%s: expected \"%s\" of tensor %s to hold integers of 0 or more, found something else at index %zu",
+			            weights->path, key, name, i);
 		out[i] = (uint64_t)json_integer_value(item);
 	}
 	*count = (uint32_t)n;
@@ -69,13 +69,13 @@ static rwkvk_status read_integers(const struct weights *weights, const char *nam
 static rwkvk_status read_tensor(struct weights *weights, const char *name, const json_t *tensor, uint64_t data_start)
 {
 	enum dtype type = DTYPE_F32;
-	uint64_t shape[MAX_DIMENSIONS], offsets[2] = {0}, room = weights->mapping.bytes - data_start;
+	uint64_t shape[MAX_DIMENSIONS], offsets[2] = { 0 }, room = weights->mapping.bytes - data_start;
 	uint32_t rank = 0, two = 0;
 	struct shown shown = show_text(name, strlen(name));
 	const char *safe = shown.text;
 	if (strlen(name) >= NAME_BYTES)
 		return fail(RWKVK_ERROR_FILE, "%s: expected tensor names below %d characters, found %s", weights->path, NAME_BYTES,
-					safe);
+		            safe);
 	if (!json_is_object(tensor))
 		return fail(RWKVK_ERROR_FILE, "%s: expected a JSON object for tensor %s, found something else", weights->path, safe);
 	TRY(read_dtype(weights, safe, tensor, &type));
@@ -83,13 +83,13 @@ static rwkvk_status read_tensor(struct weights *weights, const char *name, const
 	TRY(read_integers(weights, safe, tensor, "data_offsets", 2, 2, offsets, &two));
 	if (offsets[0] > offsets[1])
 		return fail(RWKVK_ERROR_FILE,
-					"%s: expected \"data_offsets\" of tensor %s to be in order, found [%" PRIu64 ", %" PRIu64 "]",
-					weights->path, safe, offsets[0], offsets[1]);
+		            "%s: expected \"data_offsets\" of tensor %s to be in order, found [%" PRIu64 ", %" PRIu64 "]",
+		            weights->path, safe, offsets[0], offsets[1]);
 	if (offsets[1] > room)
 		return fail(RWKVK_ERROR_FILE,
-					"%s: tensor %s ends at byte %" PRIu64 " of the data, but the file holds %" PRIu64
-					" bytes of data: it is truncated (an incomplete download?)",
-					weights->path, safe, offsets[1], room);
+		            "%s: tensor %s ends at byte %" PRIu64 " of the data, but the file holds %" PRIu64
+		            " bytes of data: it is truncated (an incomplete download?)",
+		            weights->path, safe, offsets[1], room);
 	return weights_add(weights, strip_prefix(name), name, type, rank, shape, data_start + offsets[0], offsets[1] - offsets[0]);
 }
 
@@ -109,14 +109,14 @@ static rwkvk_status check_coverage(struct weights *weights, uint64_t data_start)
 		const struct tensor *tensor = &weights->tensors[i];
 		if (tensor->data != next)
 			return fail(RWKVK_ERROR_FILE,
-						"%s: expected tensors without gap or overlap, found tensor %s at byte %td of the file instead of %td",
-						weights->path, tensor->file_name, (const uint8_t *)tensor->data - weights->mapping.data,
-						next - weights->mapping.data);
+			            "%s: expected tensors without gap or overlap, found tensor %s at byte %td of the file instead of %td",
+			            weights->path, tensor->file_name, (const uint8_t *)tensor->data - weights->mapping.data,
+			            next - weights->mapping.data);
 		next += tensor->bytes;
 	}
 	if (next != end)
 		return fail(RWKVK_ERROR_FILE, "%s: expected the tensors to fill the file, found %td bytes after the last one",
-					weights->path, end - next);
+		            weights->path, end - next);
 	return RWKVK_OK;
 }
 
@@ -129,7 +129,7 @@ static rwkvk_status read_metadata(struct weights *weights, const json_t *object)
 		return RWKVK_OK;
 	if (!json_is_string(name))
 		return fail(RWKVK_ERROR_FILE, "%s: expected \"name\" in \"__metadata__\" to be a string, found something else",
-					weights->path);
+		            weights->path);
 	weights->metadata.name = strdup(json_string_value(name));
 	if (!weights->metadata.name)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the model's name", weights->path);
@@ -163,19 +163,19 @@ rwkvk_status safetensors_read(struct weights *weights)
 	memcpy(&bytes, weights->mapping.data, sizeof bytes);
 	if (bytes > MAX_HEADER_BYTES)
 		return fail(RWKVK_ERROR_FILE, "%s: expected a safetensors header of at most %d bytes, found one of %" PRIu64,
-					weights->path, MAX_HEADER_BYTES, bytes);
+		            weights->path, MAX_HEADER_BYTES, bytes);
 	if (bytes > weights->mapping.bytes - PREFIX_BYTES)
 		return fail(RWKVK_ERROR_FILE,
-					"%s: expected a safetensors header of %" PRIu64 " bytes, but the file ends at byte %" PRIu64
-					": it is truncated (an incomplete download?)",
-					weights->path, bytes, weights->mapping.bytes);
+		            "%s: expected a safetensors header of %" PRIu64 " bytes, but the file ends at byte %" PRIu64
+		            ": it is truncated (an incomplete download?)",
+		            weights->path, bytes, weights->mapping.bytes);
 	json_t *header =
 		json_loadb((const char *)weights->mapping.data + PREFIX_BYTES, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
 	if (!header && json_error_code(&error) == json_error_out_of_memory)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the header of %" PRIu64 " bytes", weights->path, bytes);
 	if (!header)
 		return fail(RWKVK_ERROR_FILE, "%s: the safetensors header is not valid JSON: %s (byte %d of %" PRIu64 ")",
-					weights->path, show_text(error.text, strlen(error.text)).text, error.position, bytes);
+		            weights->path, show_text(error.text, strlen(error.text)).text, error.position, bytes);
 	rwkvk_status status = read_header(weights, header, PREFIX_BYTES + bytes);
 	json_decref(header);
 	return status;

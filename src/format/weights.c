@@ -14,10 +14,10 @@
 /* ---------------------------------------------------------------------------------------------------- number formats */
 
 const struct dtype_info dtype_info[DTYPE_COUNT] = {
-	[DTYPE_F32] = {"F32", 1, 4},
-	[DTYPE_F16] = {"F16", 1, 2},
-	[DTYPE_BF16] = {"BF16", 1, 2},
-	[DTYPE_Q8_0] = {"Q8_0", 32, 34},
+	[DTYPE_F32] = { "F32", 1, 4 },
+	[DTYPE_F16] = { "F16", 1, 2 },
+	[DTYPE_BF16] = { "BF16", 1, 2 },
+	[DTYPE_Q8_0] = { "Q8_0", 32, 34 },
 };
 
 enum { Q8_BLOCK = 32, Q8_BYTES = 34 };
@@ -152,7 +152,7 @@ struct shown show_text(const void *text, uint64_t bytes)
 
 struct shown show_shape(uint32_t rank, const uint64_t *shape)
 {
-	struct shown shown = {"["};
+	struct shown shown = { "[" };
 	size_t n = 1;
 	for (uint32_t i = 0; i < rank && n + 24 < sizeof shown.text; i++)
 		n += (size_t)snprintf(shown.text + n, sizeof shown.text - n, "%s%" PRIu64, i ? ", " : "", shape[i]);
@@ -172,29 +172,29 @@ static bool name_is_plain(const char *name)
 }
 
 static rwkvk_status check_tensor(const struct weights *weights, const char *name, enum dtype type, uint32_t rank,
-								 const uint64_t *shape, uint64_t offset, uint64_t bytes)
+                                 const uint64_t *shape, uint64_t offset, uint64_t bytes)
 {
 	const char *path = weights->path;
 	uint64_t need;
 	if (!name_is_plain(name))
 		return fail(RWKVK_ERROR_FILE, "%s: expected tensor names in plain ASCII, found \"%s\": the file is damaged", path,
-					show_text(name, strlen(name)).text);
+		            show_text(name, strlen(name)).text);
 	if (!dtype_bytes(type, rank, shape, &need))
 		return fail(RWKVK_ERROR_FILE,
-					"%s: tensor %s has the shape %s, which cannot be stored as %s (rows in blocks of %" PRIu32
-					", 64-bit sizes): the file is damaged",
-					path, name, show_shape(rank, shape).text, dtype_info[type].name, dtype_info[type].block);
+		            "%s: tensor %s has the shape %s, which cannot be stored as %s (rows in blocks of %" PRIu32
+		            ", 64-bit sizes): the file is damaged",
+		            path, name, show_shape(rank, shape).text, dtype_info[type].name, dtype_info[type].block);
 	if (need == 0)
 		return fail(RWKVK_ERROR_FILE, "%s: expected tensors with data, found tensor %s of shape %s", path, name,
-					show_shape(rank, shape).text);
+		            show_shape(rank, shape).text);
 	if (bytes != need)
 		return fail(RWKVK_ERROR_FILE, "%s: tensor %s: %s of shape %s takes %" PRIu64 " bytes, but the file gives it %" PRIu64,
-					path, name, dtype_info[type].name, show_shape(rank, shape).text, need, bytes);
+		            path, name, dtype_info[type].name, show_shape(rank, shape).text, need, bytes);
 	if (offset > weights->mapping.bytes || bytes > weights->mapping.bytes - offset)
 		return fail(RWKVK_ERROR_FILE,
-					"%s: tensor %s needs %" PRIu64 " bytes from byte %" PRIu64 " on, but the file ends at byte %" PRIu64
-					": it is truncated (an incomplete download?)",
-					path, name, bytes, offset, weights->mapping.bytes);
+		            "%s: tensor %s needs %" PRIu64 " bytes from byte %" PRIu64 " on, but the file ends at byte %" PRIu64
+		            ": it is truncated (an incomplete download?)",
+		            path, name, bytes, offset, weights->mapping.bytes);
 	return RWKVK_OK;
 }
 
@@ -212,16 +212,16 @@ static bool grow(struct weights *weights)
 }
 
 rwkvk_status weights_add(struct weights *weights, const char *name, const char *file_name, enum dtype type, uint32_t rank,
-						 const uint64_t *shape, uint64_t offset, uint64_t bytes)
+                         const uint64_t *shape, uint64_t offset, uint64_t bytes)
 {
 	TRY(check_tensor(weights, file_name, type, rank, shape, offset, bytes));
-	struct tensor tensor = {.type = type, .data = weights->mapping.data + offset, .bytes = bytes};
+	struct tensor tensor = { .type = type, .data = weights->mapping.data + offset, .bytes = bytes };
 	for (uint32_t i = 0; i < rank; i++) {
 		if (shape[i] == 1)
 			continue;
 		if (tensor.rank == sizeof tensor.shape / sizeof *tensor.shape)
 			return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensors of at most 4 dimensions, found %s of shape %s",
-						weights->path, file_name, show_shape(rank, shape).text);
+			            weights->path, file_name, show_shape(rank, shape).text);
 		tensor.shape[tensor.rank++] = shape[i];
 	}
 	if (tensor.rank == 0)
@@ -262,7 +262,7 @@ static rwkvk_status refuse_duplicates(const struct weights *weights)
 	for (size_t i = 1; i < weights->count && status == RWKVK_OK; i++)
 		if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
 			status = fail(RWKVK_ERROR_FILE, "%s: expected every tensor once, found two for %s (\"%s\" and \"%s\")",
-						  weights->path, sorted[i]->name, sorted[i - 1]->file_name, sorted[i]->file_name);
+			              weights->path, sorted[i]->name, sorted[i - 1]->file_name, sorted[i]->file_name);
 	free(sorted);
 	return status;
 }
@@ -274,21 +274,21 @@ static const struct foreign {
 	rwkvk_status status;
 	const char *what;
 } foreign[] = {
-	{"PK\3\4", RWKVK_ERROR_UNSUPPORTED, "a zip archive, as PyTorch's .pth files are: convert it to safetensors or GGUF"},
-	{"\x80\2", RWKVK_ERROR_UNSUPPORTED, "a Python pickle (an old PyTorch file): convert it to safetensors or GGUF"},
-	{"fmgg", RWKVK_ERROR_UNSUPPORTED, "an rwkv.cpp .bin file: convert the original model to safetensors or GGUF"},
-	{"tjgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGJT format: convert the original model to GGUF"},
-	{"lmgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGML format: convert the original model to GGUF"},
-	{"\x1f\x8b", RWKVK_ERROR_FILE, "a gzip file: decompress it first"},
-	{"\x28\xb5\x2f\xfd", RWKVK_ERROR_FILE, "a zstd file: decompress it first"},
-	{"\xfd\x37zXZ", RWKVK_ERROR_FILE, "an xz file: decompress it first"},
-	{"version https://git-lfs", RWKVK_ERROR_FILE,
-	 "a Git LFS pointer instead of the model: fetch the model itself, for example with `git lfs pull`"},
+	{ "PK\3\4", RWKVK_ERROR_UNSUPPORTED, "a zip archive, as PyTorch's .pth files are: convert it to safetensors or GGUF" },
+	{ "\x80\2", RWKVK_ERROR_UNSUPPORTED, "a Python pickle (an old PyTorch file): convert it to safetensors or GGUF" },
+	{ "fmgg", RWKVK_ERROR_UNSUPPORTED, "an rwkv.cpp .bin file: convert the original model to safetensors or GGUF" },
+	{ "tjgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGJT format: convert the original model to GGUF" },
+	{ "lmgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGML format: convert the original model to GGUF" },
+	{ "\x1f\x8b", RWKVK_ERROR_FILE, "a gzip file: decompress it first" },
+	{ "\x28\xb5\x2f\xfd", RWKVK_ERROR_FILE, "a zstd file: decompress it first" },
+	{ "\xfd\x37zXZ", RWKVK_ERROR_FILE, "an xz file: decompress it first" },
+	{ "version https://git-lfs", RWKVK_ERROR_FILE,
+	  "a Git LFS pointer instead of the model: fetch the model itself, for example with `git lfs pull`" },
 };
 
 static bool is_html(const uint8_t *data, uint64_t bytes)
 {
-	static const char *const starts[] = {"<!doctype", "<html", "<head", "<?xml"};
+	static const char *const starts[] = { "<!doctype", "<html", "<head", "<?xml" };
 	while (bytes && strchr(" \t\r\n\xef\xbb\xbf", *data) && *data)
 		data++, bytes--;
 	for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
@@ -309,12 +309,12 @@ static rwkvk_status refuse_foreign(const struct weights *weights)
 			return fail(foreign[i].status, "%s: %s, found %s", weights->path, expected, foreign[i].what);
 	if (is_html(data, bytes))
 		return fail(RWKVK_ERROR_FILE, "%s: %s, found a web page: download the file itself, not the page that shows it",
-					weights->path, expected);
+		            weights->path, expected);
 	char hex[3 * 8 + 1] = "";
 	for (size_t i = 0; i < 8 && i < bytes; i++)
 		snprintf(hex + 3 * i, 4, " %02x", data[i]);
 	return fail(RWKVK_ERROR_FILE, "%s: %s, found %" PRIu64 " bytes that begin with%s (\"%s\")", weights->path, expected, bytes,
-				hex, show_text(data, bytes < 8 ? bytes : 8).text);
+	            hex, show_text(data, bytes < 8 ? bytes : 8).text);
 }
 
 static rwkvk_status read_contents(struct weights *weights)
@@ -334,12 +334,12 @@ static rwkvk_status read_contents(struct weights *weights)
 
 rwkvk_status weights_open(const char *path, const void *data, size_t bytes, struct weights *out)
 {
-	*out = (struct weights){0};
+	*out = (struct weights){ 0 };
 	REQUIRE(path || data);
 	struct weights weights = {
 		.path = strdup(path ? path : "embedded model"),
-		.mapping = {.data = data, .bytes = bytes},
-		.metadata.sampling = {.temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f},
+		.mapping = { .data = data, .bytes = bytes },
+		.metadata.sampling = { .temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f },
 	};
 	rwkvk_status status = RWKVK_OK;
 	if (!weights.path)
@@ -370,5 +370,5 @@ void weights_close(struct weights *weights)
 	free(weights->path);
 	if (weights->mapping.mapped)
 		file_unmap(&weights->mapping);
-	*weights = (struct weights){0};
+	*weights = (struct weights){ 0 };
 }

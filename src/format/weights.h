@@ -72,7 +72,7 @@ rwkvk_status safetensors_read(struct weights *weights);
 /* Used by the readers.  Takes the strings' content, checks that [data, data+bytes) is what type and shape need and lies in
  * the mapping; shape is squeezed here. */
 rwkvk_status weights_add(struct weights *weights, const char *name, const char *file_name, enum dtype type, uint32_t rank,
-						 const uint64_t *shape, uint64_t offset, uint64_t bytes);
+                         const uint64_t *shape, uint64_t offset, uint64_t bytes);
 
 /* Facts of a file as they may stand in a message: cut to the buffer, anything but visible ASCII as '?'.  The buffer lives to
  * the end of the statement: fail(..., show_shape(rank, shape).text). */
@@ -105,7 +105,7 @@ void gguf_put_strings(struct gguf_writer *w, const char *key, const char *const 
 void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values, uint64_t count);
 /* shape outermost first; `data` holds floats and is converted to `type` at once. */
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
-					 const float *data);
+                     const float *data);
 /* Writes the file and frees the writer, also on failure. */
 rwkvk_status gguf_writer_finish(struct gguf_writer *w, const char *path);
 

@@ -195,8 +195,8 @@ static rwkvk_status dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline,
 	if (pipeline != cmd->pipeline)
 		gpu->vk.vkCmdBindPipeline(cmd->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->pipeline);
 	if (set != cmd->set)
-		gpu->vk.vkCmdBindDescriptorSets(cmd->commands, VK_PIPELINE_BIND_POINT_COMPUTE, gpu->pipelines.layout, 0, 1, &set->set, 0,
-		                                NULL);
+		gpu->vk.vkCmdBindDescriptorSets(cmd->commands, VK_PIPELINE_BIND_POINT_COMPUTE, gpu->pipelines.layout, 0, 1, &set->set,
+		                                0, NULL);
 	if (push_bytes > 0)
 		gpu->vk.vkCmdPushConstants(cmd->commands, gpu->pipelines.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes, push);
 	gpu->vk.vkCmdDispatch(cmd->commands, groups, 1, 1);
@@ -207,8 +207,8 @@ static rwkvk_status dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline,
 	return profile_enabled(gpu) ? stamps_dispatch(gpu, &cmd->stamps, cmd->commands, stage, bytes) : RWKVK_OK;
 }
 
-void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, const void *push, uint32_t push_bytes,
-                      uint32_t groups, const char *stage, uint64_t bytes)
+void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, const void *push,
+                      uint32_t push_bytes, uint32_t groups, const char *stage, uint64_t bytes)
 {
 	if (cmd->status == RWKVK_OK)
 		keep(cmd, dispatch(cmd, pipeline, set, push, push_bytes, groups, stage, bytes));

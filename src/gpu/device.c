@@ -26,7 +26,9 @@ static _Atomic uint64_t validation_messages;
 const char *vk_result_name(VkResult result)
 {
 	switch (result) {
-#define NAME(x) case x: return #x
+#define NAME(x)                                                                                                                \
+	case x:                                                                                                                    \
+		return #x
 		NAME(VK_SUCCESS);
 		NAME(VK_NOT_READY);
 		NAME(VK_TIMEOUT);
@@ -64,10 +66,11 @@ rwkvk_status driver_failure(VkResult result, const char *call, const char *file,
 		            "device, a newer driver, or another device (--device)",
 		            call, file, line);
 	if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
-		return fail(RWKVK_ERROR_MEMORY,
-		            "%s: %s (%s:%d). The driver has no memory left: close other programs, or use a smaller model, 8-bit weights "
-		            "(--quant q8) or another device (--device)",
-		            call, vk_result_name(result), file, line);
+		return fail(
+			RWKVK_ERROR_MEMORY,
+			"%s: %s (%s:%d). The driver has no memory left: close other programs, or use a smaller model, 8-bit weights "
+			"(--quant q8) or another device (--device)",
+			call, vk_result_name(result), file, line);
 	return fail(RWKVK_ERROR_DRIVER, "%s: %s (%d) (%s:%d)", call, vk_result_name(result), (int)result, file, line);
 }
 
@@ -84,8 +87,8 @@ struct overrides {
 	uint64_t invocations, shared, range, buffer, memory;
 };
 
-#define OVERRIDE_WORDS                                                                                                    \
-	"no-subgroups, no-size-control, no-unified, no-timestamps, invocations=N, shared=BYTES, range=BYTES, buffer=BYTES, " \
+#define OVERRIDE_WORDS                                                                                                         \
+	"no-subgroups, no-size-control, no-unified, no-timestamps, invocations=N, shared=BYTES, range=BYTES, buffer=BYTES, "       \
 	"memory=BYTES"
 
 static rwkvk_status parse_override(const char *word, size_t length, struct overrides *out)
@@ -95,10 +98,14 @@ static rwkvk_status parse_override(const char *word, size_t length, struct overr
 		bool *flag;
 		uint64_t *limit;
 	} words[] = {
-		{ "no-subgroups", &out->no_subgroups, NULL }, { "no-size-control", &out->no_size_control, NULL },
-		{ "no-unified", &out->no_unified, NULL },     { "no-timestamps", &out->no_timestamps, NULL },
-		{ "invocations=", NULL, &out->invocations },  { "shared=", NULL, &out->shared },
-		{ "range=", NULL, &out->range },              { "buffer=", NULL, &out->buffer },
+		{ "no-subgroups", &out->no_subgroups, NULL },
+		{ "no-size-control", &out->no_size_control, NULL },
+		{ "no-unified", &out->no_unified, NULL },
+		{ "no-timestamps", &out->no_timestamps, NULL },
+		{ "invocations=", NULL, &out->invocations },
+		{ "shared=", NULL, &out->shared },
+		{ "range=", NULL, &out->range },
+		{ "buffer=", NULL, &out->buffer },
 		{ "memory=", NULL, &out->memory },
 	};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
@@ -114,8 +121,8 @@ static rwkvk_status parse_override(const char *word, size_t length, struct overr
 				return RWKVK_OK;
 		}
 	}
-	return fail(RWKVK_ERROR_ARGUMENT, "RWKVK_CAPS: \"%.*s\" is not understood; it is a list, separated by commas, of: %s", (int)length,
-	            word, OVERRIDE_WORDS);
+	return fail(RWKVK_ERROR_ARGUMENT, "RWKVK_CAPS: \"%.*s\" is not understood; it is a list, separated by commas, of: %s",
+	            (int)length, word, OVERRIDE_WORDS);
 }
 
 static rwkvk_status read_overrides(struct overrides *out)
@@ -155,8 +162,8 @@ static void need(struct device_facts *facts, const char *limit, uint64_t have, u
 static uint64_t lower(struct device_facts *facts, const char *word, uint64_t have, uint64_t wanted)
 {
 	if (wanted > have)
-		refuse(facts, "RWKVK_CAPS: %s=%" PRIu64 " is more than the device's %" PRIu64 "; it can only lower: %s", word, wanted, have,
-		       OVERRIDE_WORDS);
+		refuse(facts, "RWKVK_CAPS: %s=%" PRIu64 " is more than the device's %" PRIu64 "; it can only lower: %s", word, wanted,
+		       have, OVERRIDE_WORDS);
 	return wanted && wanted < have ? wanted : have;
 }
 
@@ -170,7 +177,8 @@ struct extension_flag {
 	bool *present;
 };
 
-static void mark_extensions(const VkExtensionProperties *extensions, uint32_t count, const struct extension_flag *flags, size_t flag_count)
+static void mark_extensions(const VkExtensionProperties *extensions, uint32_t count, const struct extension_flag *flags,
+                            size_t flag_count)
 {
 	for (uint32_t i = 0; i < count; i++)
 		for (size_t k = 0; k < flag_count; k++)
@@ -306,7 +314,8 @@ static rwkvk_status query_properties(struct device_facts *facts, struct properti
 	return RWKVK_OK;
 }
 
-static void learn_subgroups(struct device_facts *facts, const struct properties_1_1 *properties, const struct overrides *overrides)
+static void learn_subgroups(struct device_facts *facts, const struct properties_1_1 *properties,
+                            const struct overrides *overrides)
 {
 	const VkSubgroupFeatureFlags operations =
 		VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
@@ -347,7 +356,8 @@ static void learn_limits(struct device_facts *facts, const struct overrides *ove
 	caps->max_groups = limits->maxComputeWorkGroupCount[0];
 	caps->max_shared_bytes = (uint32_t)lower(facts, "shared", limits->maxComputeSharedMemorySize, overrides->shared);
 	caps->max_range = lower(facts, "range", limits->maxStorageBufferRange, overrides->range);
-	caps->offset_alignment = (uint32_t)(limits->minStorageBufferOffsetAlignment < 4 ? 4 : limits->minStorageBufferOffsetAlignment);
+	caps->offset_alignment =
+		(uint32_t)(limits->minStorageBufferOffsetAlignment < 4 ? 4 : limits->minStorageBufferOffsetAlignment);
 	need(facts, "maxComputeWorkGroupInvocations", caps->max_invocations, 128);
 	need(facts, "maxComputeSharedMemorySize", caps->max_shared_bytes, 16384);
 	need(facts, "maxPerStageDescriptorStorageBuffers", limits->maxPerStageDescriptorStorageBuffers, GPU_BINDINGS);
@@ -356,7 +366,8 @@ static void learn_limits(struct device_facts *facts, const struct overrides *ove
 }
 
 /* Learns all about a device.  What makes it unusable is a fact too, not a failure. */
-static rwkvk_status learn(VkPhysicalDevice physical, uint32_t index, const struct overrides *overrides, struct device_facts *facts)
+static rwkvk_status learn(VkPhysicalDevice physical, uint32_t index, const struct overrides *overrides,
+                          struct device_facts *facts)
 {
 	*facts = (struct device_facts){ .physical = physical, .usable = true };
 	vkGetPhysicalDeviceProperties(physical, &facts->properties);
@@ -401,7 +412,8 @@ uint64_t gpu_validation_messages(void)
 	return atomic_load(&validation_messages);
 }
 
-static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
+static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
+                                                 VkDebugUtilsMessageTypeFlagsEXT types,
                                                  const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
 {
 	(void)severity, (void)types, (void)user;
@@ -419,18 +431,21 @@ static const VkDebugUtilsMessengerCreateInfoEXT messenger_info = {
 
 static rwkvk_status no_device(void)
 {
-	return fail(RWKVK_ERROR_DEVICE, "no Vulkan device found: install the Vulkan driver of your GPU, or a software device that runs "
-	                                "anywhere; on Debian and Ubuntu `apt install mesa-vulkan-drivers` has both");
+	return fail(RWKVK_ERROR_DEVICE,
+	            "no Vulkan device found: install the Vulkan driver of your GPU, or a software device that runs "
+	            "anywhere; on Debian and Ubuntu `apt install mesa-vulkan-drivers` has both");
 }
 
 static rwkvk_status load_loader(void)
 {
 	if (volkInitialize() != VK_SUCCESS)
-		return fail(RWKVK_ERROR_DEVICE, "no Vulkan loader (libvulkan.so.1) found: install it and a driver; on Debian and Ubuntu "
-		                                "`apt install libvulkan1 mesa-vulkan-drivers`");
+		return fail(RWKVK_ERROR_DEVICE,
+		            "no Vulkan loader (libvulkan.so.1) found: install it and a driver; on Debian and Ubuntu "
+		            "`apt install libvulkan1 mesa-vulkan-drivers`");
 	uint32_t version = volkGetInstanceVersion();
 	if (version < VK_API_VERSION_1_1)
-		return fail(RWKVK_ERROR_DEVICE, "the Vulkan loader is version %u.%u, at least 1.1 is needed: install a newer libvulkan1",
+		return fail(RWKVK_ERROR_DEVICE,
+		            "the Vulkan loader is version %u.%u, at least 1.1 is needed: install a newer libvulkan1",
 		            VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version));
 	return RWKVK_OK;
 }
@@ -502,7 +517,8 @@ static rwkvk_status learn_all(VkInstance instance, struct device_facts *facts, u
 	TRY(read_overrides(&overrides));
 	*count = MAX_DEVICES;
 	VkResult result = vkEnumeratePhysicalDevices(instance, count, devices);
-	if (result == VK_ERROR_INITIALIZATION_FAILED || (result >= 0 && *count == 0)) { /* old loaders without a device say the former */
+	if (result == VK_ERROR_INITIALIZATION_FAILED ||
+	    (result >= 0 && *count == 0)) { /* old loaders without a device say the former */
 		*count = 0;
 		return no_device();
 	}
@@ -517,8 +533,8 @@ static rwkvk_status learn_all(VkInstance instance, struct device_facts *facts, u
 static int preference(rwkvk_device_type type)
 {
 	static const int order[] = {
-		[RWKVK_DEVICE_OTHER] = 0, [RWKVK_DEVICE_CPU] = 1, [RWKVK_DEVICE_VIRTUAL] = 2, [RWKVK_DEVICE_INTEGRATED] = 3,
-		[RWKVK_DEVICE_DISCRETE] = 4,
+		[RWKVK_DEVICE_OTHER] = 0,      [RWKVK_DEVICE_CPU] = 1,      [RWKVK_DEVICE_VIRTUAL] = 2,
+		[RWKVK_DEVICE_INTEGRATED] = 3, [RWKVK_DEVICE_DISCRETE] = 4,
 	};
 	return order[type];
 }
@@ -545,8 +561,8 @@ static rwkvk_status refuse_choice(const char *what, const struct device_facts *f
 	char list[1400] = "";
 	for (uint32_t i = 0; i < count; i++) {
 		size_t used = strlen(list);
-		snprintf(list + used, sizeof list - used, "\n  %u  %s%s%s%s", i, facts[i].caps.name, facts[i].usable ? "" : " (cannot be used: ",
-		         facts[i].reason, facts[i].usable ? "" : ")");
+		snprintf(list + used, sizeof list - used, "\n  %u  %s%s%s%s", i, facts[i].caps.name,
+		         facts[i].usable ? "" : " (cannot be used: ", facts[i].reason, facts[i].usable ? "" : ")");
 	}
 	return fail(RWKVK_ERROR_DEVICE, "%s; the Vulkan devices here are:%s", what, list);
 }
@@ -578,7 +594,8 @@ static rwkvk_status choose(const char *wanted, const struct device_facts *facts,
 	if (!facts[*chosen].usable && !named)
 		return refuse_choice("no Vulkan device can be used", facts, count);
 	if (!facts[*chosen].usable)
-		return fail(RWKVK_ERROR_DEVICE, "device %u, %s, cannot be used: %s", *chosen, facts[*chosen].caps.name, facts[*chosen].reason);
+		return fail(RWKVK_ERROR_DEVICE, "device %u, %s, cannot be used: %s", *chosen, facts[*chosen].caps.name,
+		            facts[*chosen].reason);
 	return RWKVK_OK;
 }
 
@@ -768,8 +785,10 @@ uint64_t device_heap_room(const struct gpu *gpu, uint32_t heap)
 		uint64_t size = facts->memory.memoryHeaps[heap].size;
 		return smaller(cap, size - smaller(gpu->memory.heap_used[heap], size));
 	}
-	VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT };
-	VkPhysicalDeviceMemoryProperties2 properties = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, .pNext = &budget };
+	VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = { .sType =
+		                                                     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT };
+	VkPhysicalDeviceMemoryProperties2 properties = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+		                                             .pNext = &budget };
 	pthread_mutex_lock(&loader_lock);
 	vkGetPhysicalDeviceMemoryProperties2(facts->physical, &properties);
 	pthread_mutex_unlock(&loader_lock);

@@ -15,7 +15,7 @@
 #include "base/error.h"
 
 /* Every pipeline has the same interface: storage buffers 0 .. GPU_BINDINGS-1 of set 0, and push constants. */
-#define GPU_BINDINGS 8
+#define GPU_BINDINGS   8
 #define GPU_PUSH_BYTES 64
 
 /* What the device can do, after RWKVK_CAPS. */
@@ -24,20 +24,20 @@ struct gpu_caps {
 	char driver[512];
 	rwkvk_device_type type;
 	uint32_t index, vendor_id, device_id, api_version[3];
-	uint32_t subgroup_size;       /* 1 when subgroups are not usable */
-	bool subgroups;               /* basic, arithmetic and shuffle operations in compute shaders */
-	bool unified_memory;          /* weights can be written where the shaders read them */
+	uint32_t subgroup_size; /* 1 when subgroups are not usable */
+	bool subgroups;         /* basic, arithmetic and shuffle operations in compute shaders */
+	bool unified_memory;    /* weights can be written where the shaders read them */
 	bool timestamps;
-	double timestamp_period;      /* nanoseconds per tick */
-	bool pipeline_statistics;     /* VK_KHR_pipeline_executable_properties was enabled */
-	uint32_t max_invocations;     /* threads of a workgroup (also limited by its x dimension) */
-	uint32_t max_groups;          /* workgroups of a dispatch in x */
+	double timestamp_period;  /* nanoseconds per tick */
+	bool pipeline_statistics; /* VK_KHR_pipeline_executable_properties was enabled */
+	uint32_t max_invocations; /* threads of a workgroup (also limited by its x dimension) */
+	uint32_t max_groups;      /* workgroups of a dispatch in x */
 	uint32_t max_shared_bytes;
-	uint64_t max_range;           /* bytes of one storage buffer binding */
-	uint64_t max_buffer;          /* bytes of one gpu_buffer: the smallest of max_range, the allocation limit, 1 GiB */
-	uint32_t offset_alignment;    /* of storage buffer bindings */
-	uint64_t device_memory;       /* bytes in the heaps that weights may use; physical memory on a CPU-type device */
-	bool can_allocate;            /* false on a device without memory (a driver's compile-only mode) */
+	uint64_t max_range;        /* bytes of one storage buffer binding */
+	uint64_t max_buffer;       /* bytes of one gpu_buffer: the smallest of max_range, the allocation limit, 1 GiB */
+	uint32_t offset_alignment; /* of storage buffer bindings */
+	uint64_t device_memory;    /* bytes in the heaps that weights may use; physical memory on a CPU-type device */
+	bool can_allocate;         /* false on a device without memory (a driver's compile-only mode) */
 };
 
 /* What was asked of Vulkan so far. */
@@ -53,9 +53,9 @@ struct gpu_cmd;
 /* ------------------------------------------------------------------------------------------------------ device.c */
 
 struct gpu_options {
-	const char *device;        /* index or part of the name; NULL: RWKVK_DEVICE from the environment, else the best */
+	const char *device; /* index or part of the name; NULL: RWKVK_DEVICE from the environment, else the best */
 	bool profile;
-	bool capture_statistics;   /* for gpu_pipeline_statistics() */
+	bool capture_statistics; /* for gpu_pipeline_statistics() */
 };
 
 /* Without a loader, a driver or a device: RWKVK_ERROR_DEVICE, with what to install. */
@@ -82,13 +82,14 @@ enum gpu_memory {
 struct gpu_buffer {
 	struct gpu *gpu;
 	uint64_t bytes;
-	void *mapped;           /* NULL when the host cannot reach it */
+	void *mapped;             /* NULL when the host cannot reach it */
 	struct gpu_buffer_vk *vk; /* the Vulkan side, memory.c's own */
 };
 
 /* Makes a zero-filled buffer of at most caps.max_buffer bytes.  RWKVK_ERROR_MEMORY names the size, the use ("weights") and
  * what the heap holds.  Never waits for anything but its own clearing. */
-rwkvk_status gpu_buffer_create(struct gpu *gpu, uint64_t bytes, enum gpu_memory memory, const char *use, struct gpu_buffer *out);
+rwkvk_status gpu_buffer_create(struct gpu *gpu, uint64_t bytes, enum gpu_memory memory, const char *use,
+                               struct gpu_buffer *out);
 void gpu_buffer_destroy(struct gpu_buffer *buffer); /* zeroed buffers are allowed; the buffer is zeroed */
 
 /* The way big data gets in: gives a place to write up to `bytes` bytes that will end up at `offset` of the buffer: the
@@ -145,8 +146,8 @@ void gpu_cmd_destroy(struct gpu_cmd *cmd); /* NULL is allowed; not while it is r
 void gpu_cmd_begin(struct gpu_cmd *cmd);
 /* `stage` names a row of the profile and must be a string constant; `bytes` is what the dispatch must read and write.
  * push: GPU_PUSH_BYTES at most. */
-void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, const void *push, uint32_t push_bytes,
-                      uint32_t groups, const char *stage, uint64_t bytes);
+void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, const void *push,
+                      uint32_t push_bytes, uint32_t groups, const char *stage, uint64_t bytes);
 /* Makes writes of earlier dispatches visible to later ones and to the host.  Dispatches that do not depend on each other go
  * between two barriers. */
 void gpu_cmd_barrier(struct gpu_cmd *cmd);

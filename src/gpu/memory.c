@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIB ((uint64_t)1 << 20)
+#define MIB            ((uint64_t)1 << 20)
 #define SMALLEST_BLOCK (4 * MIB)
-#define LARGEST_BLOCK (256 * MIB)
-#define UPLOAD_CHUNK (16 * MIB)
-#define SMALL_STAGING MIB
+#define LARGEST_BLOCK  (256 * MIB)
+#define UPLOAD_CHUNK   (16 * MIB)
+#define SMALL_STAGING  MIB
 
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
@@ -38,7 +38,7 @@ static uint64_t round_up(uint64_t value, uint64_t step)
 int memory_rank(const struct device_facts *facts, enum gpu_memory kind, uint32_t type)
 {
 	const VkMemoryPropertyFlags local = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, cached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT,
-	                            mapped = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+								mapped = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 	VkMemoryPropertyFlags flags = facts->memory.memoryTypes[type].propertyFlags;
 	bool is_local = flags & local, is_cached = flags & cached, is_mapped = (flags & mapped) == mapped;
 	if (flags & ~(local | cached | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT))
@@ -107,14 +107,15 @@ static rwkvk_status block_allocate(struct gpu *gpu, uint32_t type, uint64_t byte
 	struct memory_block *block = calloc(1, sizeof *block);
 	if (!block)
 		return host_memory_failure("a memory block");
-	VkMemoryAllocateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = bytes, .memoryTypeIndex = type
-	};
+	VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
+		                          .allocationSize = bytes,
+		                          .memoryTypeIndex = type };
 	gpu->counters.allocations++;
 	VkResult result = gpu->vk.vkAllocateMemory(gpu->device, &info, NULL, &block->memory);
 	if (result != VK_SUCCESS) {
 		free(block);
-		if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY || result == VK_ERROR_TOO_MANY_OBJECTS)
+		if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY ||
+		    result == VK_ERROR_TOO_MANY_OBJECTS)
 			return RWKVK_OK;
 		return driver_failure(result, "vkAllocateMemory(...)", __FILE__, __LINE__);
 	}
@@ -181,13 +182,15 @@ static rwkvk_status memory_failure(const struct gpu *gpu, uint64_t bytes, const 
 {
 	const struct gpu_caps *caps = &gpu->facts.caps;
 	if (!caps->can_allocate)
-		return fail(RWKVK_ERROR_MEMORY, "%s: %s has no memory (its driver only compiles shaders): choose another device (--device)", use,
+		return fail(RWKVK_ERROR_MEMORY,
+		            "%s: %s has no memory (its driver only compiles shaders): choose another device (--device)", use,
 		            caps->name);
-	return fail(RWKVK_ERROR_MEMORY,
-	            "%s: no room for %.1f MiB in the memory of %s: %.1f MiB in all, %.1f MiB taken by this program, %.1f MiB left; use a "
-	            "smaller model, 8-bit weights (--quant q8) or another device (--device)",
-	            use, (double)bytes / MIB, caps->name, (double)caps->device_memory / MIB, (double)gpu->memory.used / MIB,
-	            (double)gpu_memory_available(gpu) / MIB);
+	return fail(
+		RWKVK_ERROR_MEMORY,
+		"%s: no room for %.1f MiB in the memory of %s: %.1f MiB in all, %.1f MiB taken by this program, %.1f MiB left; use a "
+		"smaller model, 8-bit weights (--quant q8) or another device (--device)",
+		use, (double)bytes / MIB, caps->name, (double)caps->device_memory / MIB, (double)gpu->memory.used / MIB,
+		(double)gpu_memory_available(gpu) / MIB);
 }
 
 /* Tries the memory types from the best to the worst. */
@@ -267,8 +270,8 @@ rwkvk_status gpu_buffer_create(struct gpu *gpu, uint64_t bytes, enum gpu_memory 
 	*out = (struct gpu_buffer){ 0 };
 	REQUIRE(bytes > 0);
 	if (bytes > gpu->facts.caps.max_buffer)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: one buffer may have %" PRIu64 " bytes, the %s need %" PRIu64, gpu->facts.caps.name,
-		            gpu->facts.caps.max_buffer, use, bytes);
+		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: one buffer may have %" PRIu64 " bytes, the %s need %" PRIu64,
+		            gpu->facts.caps.name, gpu->facts.caps.max_buffer, use, bytes);
 	return create_or_destroy(gpu, bytes, memory, use, false, out);
 }
 
@@ -360,7 +363,7 @@ rwkvk_status gpu_upload_commit(struct gpu *gpu)
 	REQUIRE(buffer);
 	memory->upload.buffer = NULL;
 	if (!chunk)
-		return RWKVK_OK; /* written in place; the next submission makes it visible */
+		return RWKVK_OK;                                /* written in place; the next submission makes it visible */
 	uint64_t whole = round_up(memory->upload.bytes, 4); /* copies are in words; the end of an odd buffer is filled up */
 	memset((char *)chunk->buffer.mapped + memory->upload.bytes, 0, (size_t)(whole - memory->upload.bytes));
 	TRY(transfer_begin(gpu, &chunk->transfer));

@@ -16,8 +16,8 @@
 #include "gpu/shaders.h"
 
 #define SETS_PER_POOL 64
-#define SPIRV_MAGIC 0x07230203u
-#define SPIRV_NEWEST 0x00010300u /* what every Vulkan 1.1 device reads */
+#define SPIRV_MAGIC   0x07230203u
+#define SPIRV_NEWEST  0x00010300u /* what every Vulkan 1.1 device reads */
 #define LARGEST_CACHE ((uint64_t)64 << 20)
 
 struct shader {
@@ -106,7 +106,8 @@ static const void *valid_cache(const struct gpu *gpu, const struct mapping *file
 		return NULL;
 	if (inner.headerSize < sizeof inner || inner.headerSize > head->bytes ||
 	    inner.headerVersion != VK_PIPELINE_CACHE_HEADER_VERSION_ONE || inner.vendorID != properties->vendorID ||
-	    inner.deviceID != properties->deviceID || memcmp(inner.pipelineCacheUUID, properties->pipelineCacheUUID, VK_UUID_SIZE) != 0)
+	    inner.deviceID != properties->deviceID ||
+	    memcmp(inner.pipelineCacheUUID, properties->pipelineCacheUUID, VK_UUID_SIZE) != 0)
 		return NULL;
 	return data;
 }
@@ -179,19 +180,17 @@ static rwkvk_status check_spirv(const char *path, const struct mapping *file)
 	if (file->bytes >= sizeof head)
 		memcpy(head, file->data, sizeof head);
 	if (file->bytes < 20 || file->bytes % 4 != 0 || head[0] != SPIRV_MAGIC)
-		return fail(RWKVK_ERROR_FILE, "%s: is not SPIR-V (%" PRIu64 " bytes, first word 0x%08x instead of 0x%08x)", path, file->bytes,
-		            head[0], SPIRV_MAGIC);
+		return fail(RWKVK_ERROR_FILE, "%s: is not SPIR-V (%" PRIu64 " bytes, first word 0x%08x instead of 0x%08x)", path,
+		            file->bytes, head[0], SPIRV_MAGIC);
 	if (head[1] > SPIRV_NEWEST)
-		return fail(RWKVK_ERROR_FILE, "%s: is SPIR-V %u.%u, at most 1.3 is allowed: compile it with --target-env vulkan1.1", path,
-		            head[1] >> 16 & 255, head[1] >> 8 & 255);
+		return fail(RWKVK_ERROR_FILE, "%s: is SPIR-V %u.%u, at most 1.3 is allowed: compile it with --target-env vulkan1.1",
+		            path, head[1] >> 16 & 255, head[1] >> 8 & 255);
 	return RWKVK_OK;
 }
 
 static rwkvk_status create_module(struct gpu *gpu, const char *name, const uint32_t *words, size_t bytes, VkShaderModule *out)
 {
-	VkShaderModuleCreateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = bytes, .pCode = words
-	};
+	VkShaderModuleCreateInfo info = { .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = bytes, .pCode = words };
 	VkResult result = gpu->vk.vkCreateShaderModule(gpu->device, &info, NULL, out);
 	if (result == VK_SUCCESS)
 		return RWKVK_OK;
@@ -351,9 +350,9 @@ rwkvk_status gpu_pipeline_statistics(struct gpu *gpu, struct gpu_pipeline *pipel
 	*count = 0;
 	if (!gpu->facts.caps.pipeline_statistics)
 		return fail(RWKVK_ERROR_UNSUPPORTED, "the driver of %s tells no statistics of its compiler", gpu->facts.caps.name);
-	VkPipelineExecutableInfoKHR info = {
-		.sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR, .pipeline = pipeline->pipeline, .executableIndex = 0
-	}; /* a compute pipeline has one executable */
+	VkPipelineExecutableInfoKHR info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR,
+		                                 .pipeline = pipeline->pipeline,
+		                                 .executableIndex = 0 }; /* a compute pipeline has one executable */
 	uint32_t found = 0;
 	VK(gpu->vk.vkGetPipelineExecutableStatisticsKHR(gpu->device, &info, &found, NULL));
 	VkPipelineExecutableStatisticKHR *statistics = calloc(found + 1, sizeof *statistics);
@@ -477,10 +476,11 @@ rwkvk_status pipelines_init(struct gpu *gpu)
 	struct pipelines *pipelines = &gpu->pipelines;
 	VkDescriptorSetLayoutBinding bindings[GPU_BINDINGS];
 	for (uint32_t i = 0; i < GPU_BINDINGS; i++)
-		bindings[i] = (VkDescriptorSetLayoutBinding){ i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
-	VkDescriptorSetLayoutCreateInfo set_info = {
-		.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO, .bindingCount = GPU_BINDINGS, .pBindings = bindings
-	};
+		bindings[i] =
+			(VkDescriptorSetLayoutBinding){ i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
+	VkDescriptorSetLayoutCreateInfo set_info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
+		                                         .bindingCount = GPU_BINDINGS,
+		                                         .pBindings = bindings };
 	VK(gpu->vk.vkCreateDescriptorSetLayout(gpu->device, &set_info, NULL, &pipelines->set_layout));
 	VkPushConstantRange push = { VK_SHADER_STAGE_COMPUTE_BIT, 0, GPU_PUSH_BYTES };
 	VkPipelineLayoutCreateInfo layout_info = {

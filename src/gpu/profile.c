@@ -62,9 +62,9 @@ static rwkvk_status find_pool(struct gpu *gpu, struct stamps *stamps, uint32_t i
 	struct stamp_pool *pool = calloc(1, sizeof *pool);
 	if (!pool)
 		return host_memory_failure("the profile");
-	VkQueryPoolCreateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, .queryType = VK_QUERY_TYPE_TIMESTAMP, .queryCount = STAMPS_PER_POOL
-	};
+	VkQueryPoolCreateInfo info = { .sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
+		                           .queryType = VK_QUERY_TYPE_TIMESTAMP,
+		                           .queryCount = STAMPS_PER_POOL };
 	VkResult result = gpu->vk.vkCreateQueryPool(gpu->device, &info, NULL, &pool->queries);
 	if (result != VK_SUCCESS) {
 		free(pool);
@@ -74,7 +74,8 @@ static rwkvk_status find_pool(struct gpu *gpu, struct stamps *stamps, uint32_t i
 	return RWKVK_OK;
 }
 
-static rwkvk_status stamp(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands, uint32_t index, VkPipelineStageFlagBits stage)
+static rwkvk_status stamp(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands, uint32_t index,
+                          VkPipelineStageFlagBits stage)
 {
 	struct stamp_pool *pool;
 	TRY(find_pool(gpu, stamps, index, &pool));
@@ -91,7 +92,8 @@ rwkvk_status stamps_begin(struct gpu *gpu, struct stamps *stamps, VkCommandBuffe
 	return stamp(gpu, stamps, commands, 0, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT);
 }
 
-rwkvk_status stamps_dispatch(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands, const char *stage, uint64_t bytes)
+rwkvk_status stamps_dispatch(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands, const char *stage,
+                             uint64_t bytes)
 {
 	if (stamps->count == stamps->capacity) {
 		uint32_t capacity = stamps->capacity ? stamps->capacity * 2 : 64;
@@ -141,8 +143,9 @@ void stamps_collect(struct gpu *gpu, const struct stamps *stamps)
 	for (const struct stamp_pool *pool = stamps->pools; pool && index < total; pool = pool->next) {
 		uint32_t count = total - index < STAMPS_PER_POOL ? total - index : STAMPS_PER_POOL;
 		memset(results, 0, sizeof results);
-		VkResult result = gpu->vk.vkGetQueryPoolResults(gpu->device, pool->queries, 0, count, sizeof results, results,
-		                                                sizeof *results, VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
+		VkResult result =
+			gpu->vk.vkGetQueryPoolResults(gpu->device, pool->queries, 0, count, sizeof results, results, sizeof *results,
+		                                  VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
 		if (result < 0)
 			return; /* the stages are done all the same; the profile goes without this run */
 		for (uint32_t i = 0; i < count; i++, index++) {

@@ -8,11 +8,11 @@
 #include "gpu/gpu.h"
 
 /* Runs a Vulkan call that must succeed; the failure's text has the call, the result's name and the source line. */
-#define VK(call)                                                           \
-	do {                                                                   \
-		VkResult vk_result = (call);                                       \
-		if (vk_result != VK_SUCCESS)                                       \
-			return driver_failure(vk_result, #call, __FILE__, __LINE__);   \
+#define VK(call)                                                                                                               \
+	do {                                                                                                                       \
+		VkResult vk_result = (call);                                                                                           \
+		if (vk_result != VK_SUCCESS)                                                                                           \
+			return driver_failure(vk_result, #call, __FILE__, __LINE__);                                                       \
 	} while (0)
 
 rwkvk_status driver_failure(VkResult result, const char *call, const char *file, int line);
@@ -26,16 +26,16 @@ struct device_facts {
 	VkPhysicalDeviceProperties properties;
 	VkPhysicalDeviceMemoryProperties memory;
 	uint8_t driver_uuid[VK_UUID_SIZE];
-	uint64_t max_allocation;         /* bytes of one vkAllocateMemory */
-	uint64_t memory_cap;             /* memory=BYTES of RWKVK_CAPS, else UINT64_MAX */
+	uint64_t max_allocation; /* bytes of one vkAllocateMemory */
+	uint64_t memory_cap;     /* memory=BYTES of RWKVK_CAPS, else UINT64_MAX */
 	uint32_t queue_family, timestamp_bits;
-	uint32_t required_subgroup_size; /* what pipelines can ask for; 0: nothing can be asked for */
+	uint32_t required_subgroup_size;  /* what pipelines can ask for; 0: nothing can be asked for */
 	uint32_t max_workgroup_subgroups; /* limit that goes with it */
-	bool size_control;               /* VK_EXT_subgroup_size_control is to be enabled */
-	bool full_subgroups;             /* and pipelines can ask for full subgroups */
+	bool size_control;                /* VK_EXT_subgroup_size_control is to be enabled */
+	bool full_subgroups;              /* and pipelines can ask for full subgroups */
 	bool has_budget, has_statistics, has_portability;
 	bool usable;
-	char reason[256];                /* why not */
+	char reason[256]; /* why not */
 };
 
 /* ------------------------------------------------------------------------------------------------------ memory.c */
@@ -45,8 +45,8 @@ struct memory_block {
 	VkDeviceMemory memory;
 	uint64_t bytes;
 	uint32_t type;
-	uint8_t *mapped; /* NULL when the host cannot reach it */
-	bool dedicated;  /* holds one buffer and never another */
+	uint8_t *mapped;             /* NULL when the host cannot reach it */
+	bool dedicated;              /* holds one buffer and never another */
 	struct gpu_buffer_vk *first; /* what lies in it, by offset */
 };
 
@@ -54,9 +54,9 @@ struct gpu_buffer_vk {
 	struct gpu_buffer_vk *next; /* in its block */
 	struct memory_block *block;
 	VkBuffer buffer;
-	uint64_t bytes;             /* of the VkBuffer: whole 16-byte groups */
-	uint64_t offset, occupied;  /* in the block */
-	bool readable;              /* mapped memory is cached: the host can read it at speed */
+	uint64_t bytes;            /* of the VkBuffer: whole 16-byte groups */
+	uint64_t offset, occupied; /* in the block */
+	bool readable;             /* mapped memory is cached: the host can read it at speed */
 };
 
 /* One reusable command buffer for copies and its fence. */
@@ -79,14 +79,14 @@ struct memory {
 	uint64_t used;                           /* bytes of all blocks */
 	uint64_t heap_used[VK_MAX_MEMORY_HEAPS]; /* the same by heap */
 	uint64_t type_used[VK_MAX_MEMORY_TYPES];
-	struct transfer transfer;                /* fills and copies */
-	struct staging small;                    /* of gpu_read and gpu_write, made when first needed */
-	struct staging ring[UPLOAD_CHUNKS];      /* of gpu_upload_*, made when first needed, given back by gpu_upload_finish */
+	struct transfer transfer;           /* fills and copies */
+	struct staging small;               /* of gpu_read and gpu_write, made when first needed */
+	struct staging ring[UPLOAD_CHUNKS]; /* of gpu_upload_*, made when first needed, given back by gpu_upload_finish */
 	uint32_t ring_next;
 	struct {
 		struct gpu_buffer *buffer; /* NULL: no upload has begun */
 		uint64_t offset, bytes;
-		struct staging *chunk;     /* NULL: written in place */
+		struct staging *chunk; /* NULL: written in place */
 	} upload;
 };
 
@@ -113,8 +113,8 @@ struct pipelines {
 	VkDescriptorSetLayout set_layout;
 	VkPipelineLayout layout;
 	VkPipelineCache cache;
-	char *cache_path;                        /* NULL: not kept on disk */
-	uint64_t cache_bytes, cache_checksum;    /* of what the file holds; 0, 0: nothing usable */
+	char *cache_path;                     /* NULL: not kept on disk */
+	uint64_t cache_bytes, cache_checksum; /* of what the file holds; 0, 0: nothing usable */
 	struct shader *shaders;
 	struct gpu_pipeline *first;
 	struct descriptor_pool *pools;
@@ -138,8 +138,8 @@ rwkvk_status transfer_wait(struct gpu *gpu, struct transfer *transfer);
 
 /* The timestamps of one recorded command buffer: one before the first dispatch and one after each. */
 struct stamps {
-	struct stamp_pool *pools;       /* in order; kept from recording to recording */
-	struct stamp_mark *marks;       /* what each dispatch was */
+	struct stamp_pool *pools; /* in order; kept from recording to recording */
+	struct stamp_mark *marks; /* what each dispatch was */
 	uint32_t count, capacity;
 };
 
@@ -150,7 +150,8 @@ struct profile {
 
 bool profile_enabled(const struct gpu *gpu);
 rwkvk_status stamps_begin(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands);
-rwkvk_status stamps_dispatch(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands, const char *stage, uint64_t bytes);
+rwkvk_status stamps_dispatch(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands, const char *stage,
+                             uint64_t bytes);
 void stamps_collect(struct gpu *gpu, const struct stamps *stamps);
 void stamps_destroy(struct gpu *gpu, struct stamps *stamps);
 

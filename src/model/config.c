@@ -9,7 +9,14 @@
 
 #include "text/tokenizer.h"
 
-enum { MAX_LAYERS = 4096, MAX_WIDTH = 1 << 16, MAX_FFN = 1 << 20, MAX_VOCAB = 1 << 24, MAX_HEAD_SIZE = 256, MAX_RANK = 1 << 14 };
+enum {
+	MAX_LAYERS = 4096,
+	MAX_WIDTH = 1 << 16,
+	MAX_FFN = 1 << 20,
+	MAX_VOCAB = 1 << 24,
+	MAX_HEAD_SIZE = 256,
+	MAX_RANK = 1 << 14
+};
 
 uint64_t config_state_floats(const struct config *c)
 {
@@ -37,14 +44,16 @@ static rwkvk_status wrong_shape(const struct weights *weights, const struct tens
 {
 	char found[96];
 	print_shape(tensor, found, sizeof found);
-	return fail(RWKVK_ERROR_FILE, "%s: tensor %s: expected shape [%s], found [%s]", weights->path, tensor->file_name, expected, found);
+	return fail(RWKVK_ERROR_FILE, "%s: tensor %s: expected shape [%s], found [%s]", weights->path, tensor->file_name, expected,
+	            found);
 }
 
 static rwkvk_status find(const struct weights *weights, const char *name, const struct tensor **out)
 {
 	*out = weights_find(weights, name);
 	if (!*out)
-		return fail(RWKVK_ERROR_FILE, "%s: tensor %s is missing; expected an RWKV-7 model with all of its tensors", weights->path, name);
+		return fail(RWKVK_ERROR_FILE, "%s: tensor %s is missing; expected an RWKV-7 model with all of its tensors",
+		            weights->path, name);
 	return RWKVK_OK;
 }
 
@@ -86,7 +95,8 @@ static rwkvk_status lora_rank(const struct weights *weights, const struct tensor
 
 static rwkvk_status expect_lora(const struct weights *weights, const struct tensor *tensor, uint64_t width, uint64_t rank)
 {
-	if (tensor->rank == 2 && ((tensor->shape[0] == width && tensor->shape[1] == rank) || (tensor->shape[0] == rank && tensor->shape[1] == width)))
+	if (tensor->rank == 2 &&
+	    ((tensor->shape[0] == width && tensor->shape[1] == rank) || (tensor->shape[0] == rank && tensor->shape[1] == width)))
 		return RWKVK_OK;
 	char expected[64];
 	snprintf(expected, sizeof expected, "%" PRIu64 ",%" PRIu64, width, rank);
@@ -103,7 +113,10 @@ static const struct part {
 	enum kind kind;
 	int when;
 } parts[] = {
-#define PART(name, field, kind, when) { name, offsetof(struct layer, field), kind, when }
+#define PART(name, field, kind, when)                                                                                          \
+	{                                                                                                                          \
+		name, offsetof(struct layer, field), kind, when                                                                        \
+	}
 	PART("ln1.weight", ln1_w, VECTOR, ALWAYS),
 	PART("ln1.bias", ln1_b, VECTOR, ALWAYS),
 	PART("ln2.weight", ln2_w, VECTOR, ALWAYS),
@@ -141,7 +154,8 @@ static const struct part {
 #undef PART
 };
 
-static rwkvk_status expect_part(const struct weights *weights, const struct config *c, enum kind kind, const struct tensor *tensor)
+static rwkvk_status expect_part(const struct weights *weights, const struct config *c, enum kind kind,
+                                const struct tensor *tensor)
 {
 	switch (kind) {
 	case VECTOR:
@@ -203,18 +217,17 @@ static rwkvk_status recognise(const struct weights *weights)
 	static const struct {
 		const char *name, *version;
 	} others[] = {
-		{ "blocks.0.qkv.qq.weight", "7b" },
-		{ "blocks.0.ffn.s_emb.weight", "7a" },
-		{ "blocks.0.att.time_maa_x", "6" },
-		{ "blocks.0.att.ln_x.weight", "5" },
-		{ "blocks.0.att.time_decay", "4" },
+		{ "blocks.0.qkv.qq.weight", "7b" },  { "blocks.0.ffn.s_emb.weight", "7a" }, { "blocks.0.att.time_maa_x", "6" },
+		{ "blocks.0.att.ln_x.weight", "5" }, { "blocks.0.att.time_decay", "4" },
 	};
 	bool is_7 = weights_find(weights, "blocks.0.att.r_k") != NULL;
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		if (weights_find(weights, others[i].name) && (!is_7 || i < 2))
-			return fail(RWKVK_ERROR_UNSUPPORTED, "%s: this is an RWKV-%s model; expected RWKV-7", weights->path, others[i].version);
+			return fail(RWKVK_ERROR_UNSUPPORTED, "%s: this is an RWKV-%s model; expected RWKV-7", weights->path,
+			            others[i].version);
 	if (!is_7)
-		return fail(RWKVK_ERROR_FILE, "%s: expected an RWKV-7 model with tensor blocks.0.att.r_k, found %zu tensors without it%s%s",
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: expected an RWKV-7 model with tensor blocks.0.att.r_k, found %zu tensors without it%s%s",
 		            weights->path, weights->count, weights->count ? ", the first is " : "",
 		            weights->count ? weights->tensors[0].file_name : "");
 	return RWKVK_OK;
@@ -233,7 +246,8 @@ static rwkvk_status head_size(const struct weights *weights, struct config *c)
 		return fail(RWKVK_ERROR_FILE, "%s: the metadata say head size %" PRIu64 ", tensor %s has %" PRIu64, weights->path,
 		            weights->metadata.head_size, r_k->file_name, n);
 	if (n < 4 || n % 4 || n > MAX_HEAD_SIZE || c->width % n)
-		return fail(RWKVK_ERROR_FILE, "%s: expected a head size that is a multiple of 4, at most %d and divides the width %u, found %" PRIu64,
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: expected a head size that is a multiple of 4, at most %d and divides the width %u, found %" PRIu64,
 		            weights->path, MAX_HEAD_SIZE, c->width, n);
 	c->head_size = (uint32_t)n;
 	c->heads = c->width / c->head_size;

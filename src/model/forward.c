@@ -61,7 +61,8 @@ rwkvk_status forward_token(struct rwkvk_model *m, uint32_t slot, uint32_t token,
 	return RWKVK_OK;
 }
 
-rwkvk_status forward_argmax(struct rwkvk_model *m, uint32_t slot, const uint32_t *stops, size_t stop_count, uint32_t *token, bool *stopped)
+rwkvk_status forward_argmax(struct rwkvk_model *m, uint32_t slot, const uint32_t *stops, size_t stop_count, uint32_t *token,
+                            bool *stopped)
 {
 	uint32_t *io = m->io.mapped;
 	REQUIRE(stop_count <= MAX_STOPS);

@@ -28,12 +28,14 @@ struct factors {
 
 static struct factors factors_in(const struct config *c, const struct layer *l)
 {
-	return (struct factors){ { l->w1, l->a1, l->g1, l->v1 }, { c->rank_decay, c->rank_iclr, c->rank_gate, l->v1 ? c->rank_value : 0 } };
+	return (struct factors){ { l->w1, l->a1, l->g1, l->v1 },
+		                     { c->rank_decay, c->rank_iclr, c->rank_gate, l->v1 ? c->rank_value : 0 } };
 }
 
 static struct factors factors_out(const struct config *c, const struct layer *l)
 {
-	return (struct factors){ { l->w2, l->a2, l->g2, l->v2 }, { c->rank_decay, c->rank_iclr, c->rank_gate, l->v2 ? c->rank_value : 0 } };
+	return (struct factors){ { l->w2, l->a2, l->g2, l->v2 },
+		                     { c->rank_decay, c->rank_iclr, c->rank_gate, l->v2 ? c->rank_value : 0 } };
 }
 
 static uint32_t factors_type(const struct factors *f)
@@ -67,7 +69,8 @@ static uint64_t lora_out_bytes(const struct config *c, const struct factors *f, 
 
 static uint32_t rkv_type(const struct layer *l, rwkvk_quant quant)
 {
-	return common_type(matrix_type(l->receptance, quant), common_type(matrix_type(l->key, quant), matrix_type(l->value, quant)));
+	return common_type(matrix_type(l->receptance, quant),
+	                   common_type(matrix_type(l->key, quant), matrix_type(l->value, quant)));
 }
 
 static uint64_t vectors_floats(const struct network *net)
@@ -111,7 +114,8 @@ uint64_t model_device_bytes(const struct network *net, rwkvk_quant quant, uint32
 uint64_t model_token_bytes(const struct network *net, rwkvk_quant quant)
 {
 	const struct config *c = &net->config;
-	return token_weights(net, quant) + both_planes(matrix_type(net->emb, quant), 8, c->width) / 8 + 2 * sizeof(float) * config_state_floats(c);
+	return token_weights(net, quant) + both_planes(matrix_type(net->emb, quant), 8, c->width) / 8 +
+	       2 * sizeof(float) * config_state_floats(c);
 }
 
 /* ------------------------------------------------------------------------------------------------------ upload */
@@ -134,7 +138,8 @@ struct stacked {
 static rwkvk_status progressed(struct loader *loader, uint64_t bytes)
 {
 	loader->done += bytes;
-	if (loader->progress && !loader->progress(loader->user, loader->done < loader->total ? loader->done : loader->total, loader->total))
+	if (loader->progress &&
+	    !loader->progress(loader->user, loader->done < loader->total ? loader->done : loader->total, loader->total))
 		return fail(RWKVK_CANCELLED, "loading was cancelled");
 	return RWKVK_OK;
 }
@@ -155,8 +160,8 @@ static rwkvk_status upload(struct gpu_buffer *buffer, uint64_t offset, const voi
 }
 
 /* Rows [first, first + rows) of the stack, tile by tile into `slice` from its row `to` on. */
-static rwkvk_status upload_rows(struct loader *loader, const struct stacked *part, uint32_t columns, uint32_t first, uint32_t rows,
-                                struct device_slice *slice, uint32_t to)
+static rwkvk_status upload_rows(struct loader *loader, const struct stacked *part, uint32_t columns, uint32_t first,
+                                uint32_t rows, struct device_slice *slice, uint32_t to)
 {
 	uint32_t type = part->source.type;
 	uint64_t tile = packed_bytes(type, 8, columns), scale_tile = packed_scale_bytes(type, 8, columns);
@@ -167,7 +172,8 @@ static rwkvk_status upload_rows(struct loader *loader, const struct stacked *par
 		void *place;
 		TRY(gpu_upload_begin(&slice->weights, (to + done) / 8 * tile, &bytes, &place));
 		if (bytes < tile)
-			return fail(RWKVK_ERROR_UNSUPPORTED, "%s: eight rows of %u weights exceed the upload buffer", loader->model->file.weights.path, columns);
+			return fail(RWKVK_ERROR_UNSUPPORTED, "%s: eight rows of %u weights exceed the upload buffer",
+			            loader->model->file.weights.path, columns);
 		if (bytes < tiles * tile) { /* less room than asked for: the next turn does the rest */
 			tiles = bytes / tile;
 			count = (uint32_t)(tiles * 8);
@@ -186,10 +192,12 @@ static rwkvk_status upload_rows(struct loader *loader, const struct stacked *par
 static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *matrix, const char *use)
 {
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
-	uint64_t limit = caps->max_buffer < caps->max_range ? caps->max_buffer : caps->max_range, tile = packed_bytes(matrix->type, 8, matrix->columns);
+	uint64_t limit = caps->max_buffer < caps->max_range ? caps->max_buffer : caps->max_range,
+			 tile = packed_bytes(matrix->type, 8, matrix->columns);
 	uint64_t rows = limit / tile * 8;
 	if (!rows)
-		return fail(RWKVK_ERROR_DEVICE, "%s: a binding may cover %" PRIu64 " bytes, but eight rows of %s need %" PRIu64, caps->name, limit, use, tile);
+		return fail(RWKVK_ERROR_DEVICE, "%s: a binding may cover %" PRIu64 " bytes, but eight rows of %s need %" PRIu64,
+		            caps->name, limit, use, tile);
 	matrix->count = (uint32_t)((matrix->rows + rows - 1) / rows);
 	matrix->slices = calloc(matrix->count, sizeof *matrix->slices);
 	if (!matrix->slices)
@@ -201,15 +209,16 @@ static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *m
 		uint64_t n = slice->row_end - slice->row_begin;
 		TRY(gpu_buffer_create(m->gpu, packed_bytes(matrix->type, n, matrix->columns), GPU_DEVICE, use, &slice->weights));
 		if (matrix->type == TYPE_Q8)
-			TRY(gpu_buffer_create(m->gpu, packed_scale_bytes(matrix->type, n, matrix->columns), GPU_DEVICE, use, &slice->scales));
+			TRY(gpu_buffer_create(m->gpu, packed_scale_bytes(matrix->type, n, matrix->columns), GPU_DEVICE, use,
+			                      &slice->scales));
 		m->weight_bytes += slice->weights.bytes + slice->scales.bytes;
 	}
 	return RWKVK_OK;
 }
 
 /* Uploads `count` parts under each other, each padded to 8 rows. */
-static rwkvk_status load_stack(struct loader *loader, struct device_matrix *matrix, uint32_t type, const struct stacked *stack, uint32_t count,
-                               uint32_t columns, const char *use)
+static rwkvk_status load_stack(struct loader *loader, struct device_matrix *matrix, uint32_t type, const struct stacked *stack,
+                               uint32_t count, uint32_t columns, const char *use)
 {
 	matrix->type = type;
 	matrix->columns = columns;
@@ -277,7 +286,8 @@ static rwkvk_status load_lora(struct loader *loader, const struct layer *l, stru
 	}
 	TRY(load_stack(loader, &d->lora_in, type, stack, count, c->width, "LoRA weights"));
 	if (d->lora_in.count > 1)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: the LoRA factors of a layer (%" PRIu64 " bytes) exceed what one binding of %s may cover",
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+		            "%s: the LoRA factors of a layer (%" PRIu64 " bytes) exceed what one binding of %s may cover",
 		            m->file.weights.path, packed_bytes(type, d->lora_in.rows, c->width), gpu_caps(m->gpu)->name);
 
 	d->lora_type = lora_out_type(&out);
@@ -310,8 +320,8 @@ static rwkvk_status load_layer(struct loader *loader, uint32_t index)
 	TRY(load_matrix(loader, &d->output, l->output, c->width, c->width, "weights"));
 	TRY(load_matrix(loader, &d->ffn_key, l->ffn_key, c->ffn, c->width, "weights"));
 	TRY(load_matrix(loader, &d->ffn_value, l->ffn_value, c->width, c->ffn, "weights"));
-	return gpu_buffer_create(m->gpu, sizeof(float) * (uint64_t)m->slots * STATE_STRIDE((uint64_t)c->width, c->head_size), GPU_DEVICE, "states",
-	                         &d->state);
+	return gpu_buffer_create(m->gpu, sizeof(float) * (uint64_t)m->slots * STATE_STRIDE((uint64_t)c->width, c->head_size),
+	                         GPU_DEVICE, "states", &d->state);
 }
 
 static void place_vector(const struct tensor *tensor, uint64_t n, float *to)
@@ -331,8 +341,8 @@ static rwkvk_status load_vectors(struct rwkvk_model *m)
 	for (uint32_t i = 0; i < c->layers; i++) {
 		const struct layer *l = &net->layers[i];
 		const struct tensor *const order[VEC_COUNT] = {
-			l->ln1_w, l->ln1_b, l->x_r, l->x_w, l->x_k, l->x_v, l->x_a, l->x_g, l->w0, l->a0, l->v0, l->k_k, l->k_a, l->r_k,
-			l->ln_x_w, l->ln_x_b, l->output_b, l->ln2_w, l->ln2_b, l->x_k_ffn,
+			l->ln1_w, l->ln1_b, l->x_r, l->x_w, l->x_k,    l->x_v,    l->x_a,      l->x_g,   l->w0,    l->a0,
+			l->v0,    l->k_k,   l->k_a, l->r_k, l->ln_x_w, l->ln_x_b, l->output_b, l->ln2_w, l->ln2_b, l->x_k_ffn,
 		};
 		for (uint32_t v = 0; v < VEC_COUNT; v++)
 			place_vector(order[v], c->width, all + (i * (uint64_t)VEC_COUNT + v) * entry);
@@ -358,9 +368,10 @@ static rwkvk_status check_fit(const struct rwkvk_model *m)
 	if (need <= caps->device_memory)
 		return RWKVK_OK;
 	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q8, m->slots);
-	return fail(RWKVK_ERROR_MEMORY, "%s needs %.2f GB on the device, %s has %.2f GB; %s", m->file.weights.path, (double)need * 1e-9, caps->name,
-	            (double)caps->device_memory * 1e-9,
-	            quantised <= caps->device_memory && quantised < need ? "with --quant q8 it fits" : "take a smaller model or another device");
+	return fail(RWKVK_ERROR_MEMORY, "%s needs %.2f GB on the device, %s has %.2f GB; %s", m->file.weights.path,
+	            (double)need * 1e-9, caps->name, (double)caps->device_memory * 1e-9,
+	            quantised <= caps->device_memory && quantised < need ? "with --quant q8 it fits"
+	                                                                 : "take a smaller model or another device");
 }
 
 static rwkvk_status load_all(struct loader *loader)
@@ -387,7 +398,8 @@ static rwkvk_status choose_slots(struct rwkvk_model *m)
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
 	uint64_t most = caps->max_buffer / (sizeof(float) * STATE_STRIDE((uint64_t)c->width, c->head_size));
 	if (m->slots > most || most == 0)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "%s holds at most %" PRIu64 " states of this model in a pool, max_sessions asks for %u", caps->name, most,
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+		            "%s holds at most %" PRIu64 " states of this model in a pool, max_sessions asks for %u", caps->name, most,
 		            m->slots ? m->slots : 1);
 	if (m->slots == 0)
 		m->slots = most < 4 ? (uint32_t)most : 4;
@@ -407,7 +419,9 @@ rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void
 	loader.scales = malloc(UPLOAD_BYTES / 16 + PAD(longest, 128));
 	m->layers = calloc(c->layers, sizeof *m->layers);
 	m->slot_taken = calloc(m->slots, sizeof *m->slot_taken);
-	rwkvk_status status = loader.scratch && loader.scales && m->layers && m->slot_taken ? load_all(&loader) : fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = loader.scratch && loader.scales && m->layers && m->slot_taken
+	                          ? load_all(&loader)
+	                          : fail(RWKVK_ERROR_MEMORY, "out of memory");
 	free(loader.scratch);
 	free(loader.scales);
 	return status;

@@ -110,7 +110,8 @@ const rwkvk_tokenizer *rwkvk_model_tokenizer(const rwkvk_model *m)
 void rwkvk_model_counters(const rwkvk_model *m, rwkvk_counters *counters)
 {
 	struct gpu_counters c = gpu_counters(m->gpu);
-	*counters = (rwkvk_counters){ m->tokens, c.dispatches, c.barriers, c.submits, c.descriptor_updates, c.allocations, c.buffers, c.recordings };
+	*counters = (rwkvk_counters){ m->tokens,     c.dispatches, c.barriers,  c.submits, c.descriptor_updates,
+		                          c.allocations, c.buffers,    c.recordings };
 }
 
 bool rwkvk_model_profile(const rwkvk_model *m, size_t index, rwkvk_profile_row *row)
@@ -164,7 +165,9 @@ bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *
 	if (index >= file->weights.count)
 		return false;
 	const struct tensor *tensor = &file->weights.tensors[index];
-	*info = (rwkvk_tensor_info){ .name = tensor->file_name, .type = dtype_info[tensor->type].name, .rank = tensor->rank, .bytes = tensor->bytes };
+	*info = (rwkvk_tensor_info){
+		.name = tensor->file_name, .type = dtype_info[tensor->type].name, .rank = tensor->rank, .bytes = tensor->bytes
+	};
 	memcpy(info->shape, tensor->shape, sizeof info->shape);
 	return true;
 }

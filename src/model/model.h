@@ -22,40 +22,40 @@
 /* ------------------------------------------------------------------------------------------------------ the file */
 
 struct config {
-	uint32_t version;    /* 70: RWKV-7 */
-	uint32_t layers;     /* L */
-	uint32_t width;      /* C, a multiple of 4 */
-	uint32_t ffn;        /* F */
-	uint32_t vocab;      /* V */
-	uint32_t heads;      /* H */
-	uint32_t head_size;  /* N, a multiple of 4 */
+	uint32_t version;                                      /* 70: RWKV-7 */
+	uint32_t layers;                                       /* L */
+	uint32_t width;                                        /* C, a multiple of 4 */
+	uint32_t ffn;                                          /* F */
+	uint32_t vocab;                                        /* V */
+	uint32_t heads;                                        /* H */
+	uint32_t head_size;                                    /* N, a multiple of 4 */
 	uint32_t rank_decay, rank_iclr, rank_gate, rank_value; /* the columns of w1, a1, g1, v1 */
-	bool embedding_norm; /* blocks.0.ln0 exists */
+	bool embedding_norm;                                   /* blocks.0.ln0 exists */
 };
 
 /* Tensors of one layer; [out,in] matrices.  NULL only where said. */
 struct layer {
-	const struct tensor *ln1_w, *ln1_b, *ln2_w, *ln2_b;       /* [C] */
-	const struct tensor *x_r, *x_w, *x_k, *x_v, *x_a, *x_g;   /* [C] token shift of time-mix */
-	const struct tensor *w0, *a0, *v0;                        /* [C] v0 NULL in layer 0 */
-	const struct tensor *w1, *a1, *g1, *v1;                   /* [C,D*] or out_in [D*,C]; v1 NULL in layer 0 */
-	const struct tensor *w2, *a2, *g2, *v2;                   /* [D*,C] or out_in [C,D*]; v2 NULL in layer 0 */
-	const struct tensor *k_k, *k_a, *r_k;                     /* [C]; r_k [H,N] or [C] */
-	const struct tensor *receptance, *key, *value, *output;   /* [C,C] */
-	const struct tensor *output_b;                            /* [C] or NULL */
-	const struct tensor *ln_x_w, *ln_x_b;                     /* [C] */
-	const struct tensor *x_k_ffn;                             /* [C] token shift of channel-mix */
-	const struct tensor *ffn_key;                             /* [F,C] */
-	const struct tensor *ffn_value;                           /* [C,F] */
+	const struct tensor *ln1_w, *ln1_b, *ln2_w, *ln2_b;     /* [C] */
+	const struct tensor *x_r, *x_w, *x_k, *x_v, *x_a, *x_g; /* [C] token shift of time-mix */
+	const struct tensor *w0, *a0, *v0;                      /* [C] v0 NULL in layer 0 */
+	const struct tensor *w1, *a1, *g1, *v1;                 /* [C,D*] or out_in [D*,C]; v1 NULL in layer 0 */
+	const struct tensor *w2, *a2, *g2, *v2;                 /* [D*,C] or out_in [C,D*]; v2 NULL in layer 0 */
+	const struct tensor *k_k, *k_a, *r_k;                   /* [C]; r_k [H,N] or [C] */
+	const struct tensor *receptance, *key, *value, *output; /* [C,C] */
+	const struct tensor *output_b;                          /* [C] or NULL */
+	const struct tensor *ln_x_w, *ln_x_b;                   /* [C] */
+	const struct tensor *x_k_ffn;                           /* [C] token shift of channel-mix */
+	const struct tensor *ffn_key;                           /* [F,C] */
+	const struct tensor *ffn_value;                         /* [C,F] */
 };
 
 struct network {
 	struct config config;
-	const struct tensor *emb;                  /* [V,C] */
-	const struct tensor *ln0_w, *ln0_b;        /* [C] or NULL */
-	const struct tensor *ln_out_w, *ln_out_b;  /* [C] */
-	const struct tensor *head, *head_b;        /* [V,C]; [V] or NULL */
-	struct layer *layers;                      /* [L] */
+	const struct tensor *emb;                 /* [V,C] */
+	const struct tensor *ln0_w, *ln0_b;       /* [C] or NULL */
+	const struct tensor *ln_out_w, *ln_out_b; /* [C] */
+	const struct tensor *head, *head_b;       /* [V,C]; [V] or NULL */
+	struct layer *layers;                     /* [L] */
 };
 
 /* Finds sizes and tensors; every shape is checked, a message names the tensor, its shape and the one expected. */
@@ -73,7 +73,7 @@ uint32_t config_hidden(const struct config *config);
 struct rwkvk_file {
 	struct weights weights;
 	struct network network;
-	rwkvk_tokenizer *tokenizer;  /* owned; NULL when there is none */
+	rwkvk_tokenizer *tokenizer; /* owned; NULL when there is none */
 	bool add_bos;
 	rwkvk_quant quant;
 };
@@ -116,8 +116,8 @@ void source_row(const struct matrix_source *source, uint64_t row, uint64_t colum
 
 /* A matrix in slices of rows, each at most one binding's range. */
 struct device_slice {
-	uint32_t row_begin, row_end;        /* row_begin is a multiple of 8 */
-	struct gpu_buffer weights, scales;  /* scales.bytes 0 but for Q8 */
+	uint32_t row_begin, row_end;       /* row_begin is a multiple of 8 */
+	struct gpu_buffer weights, scales; /* scales.bytes 0 but for Q8 */
 };
 
 struct device_matrix {
@@ -127,19 +127,19 @@ struct device_matrix {
 };
 
 struct device_layer {
-	struct device_matrix rkv;       /* receptance, key, value under each other, each padded to 8 rows; [3 PAD(C,8), C] */
-	struct device_matrix lora_in;   /* w1, a1, g1, v1 under each other, each padded to 8 rows; [HIDDEN, C]; one slice */
-	struct gpu_buffer lora_out;     /* w2, a2, g2, v2 by head, see load.c */
-	uint32_t lora_type;             /* of lora_out: F32, F16 or BF16 */
+	struct device_matrix rkv;     /* receptance, key, value under each other, each padded to 8 rows; [3 PAD(C,8), C] */
+	struct device_matrix lora_in; /* w1, a1, g1, v1 under each other, each padded to 8 rows; [HIDDEN, C]; one slice */
+	struct gpu_buffer lora_out;   /* w2, a2, g2, v2 by head, see load.c */
+	uint32_t lora_type;           /* of lora_out: F32, F16 or BF16 */
 	struct device_matrix output, ffn_key, ffn_value;
-	struct gpu_buffer state;        /* [slots][STATE_STRIDE] */
+	struct gpu_buffer state; /* [slots][STATE_STRIDE] */
 };
 
 /* How the work is cut for a kind of device: specialisation constants. */
 struct shape {
 	uint32_t workgroup, lanes, rows, chunk;
 	uint32_t state_lanes;
-	uint32_t groups;  /* workgroups that a stage should have when it can */
+	uint32_t groups; /* workgroups that a stage should have when it can */
 };
 
 /* One recorded dispatch; a barrier follows each.  Slices of one matrix do not depend on each other, but they are bound to the
@@ -151,33 +151,33 @@ struct step {
 	uint32_t groups;
 	const char *stage;
 	uint32_t layer;
-	uint64_t bytes;     /* least traffic: what it must read and write */
+	uint64_t bytes; /* least traffic: what it must read and write */
 };
 
 struct rwkvk_model {
 	struct rwkvk_file file;
 	struct gpu *gpu;
 	struct shape shape;
-	pthread_mutex_t lock;            /* around everything that touches the device */
+	pthread_mutex_t lock; /* around everything that touches the device */
 	bool has_lock;
 
-	struct device_layer *layers;     /* [L] */
+	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;
-	struct gpu_buffer vectors;       /* small tensors, f32: VEC_* */
-	struct gpu_buffer act;           /* ACT_* */
-	struct gpu_buffer logits;        /* [V] */
-	struct gpu_buffer io;            /* IO_* */
+	struct gpu_buffer vectors; /* small tensors, f32: VEC_* */
+	struct gpu_buffer act;     /* ACT_* */
+	struct gpu_buffer logits;  /* [V] */
+	struct gpu_buffer io;      /* IO_* */
 
-	struct step *steps;              /* one token: select, 5 a layer, head */
+	struct step *steps;                            /* one token: select, 5 a layer, head */
 	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */
-	uint32_t parts;                  /* workgroups of the head */
-	struct gpu_cmd *feed, *run;      /* a token without and with the head */
+	uint32_t parts;                                /* workgroups of the head */
+	struct gpu_cmd *feed, *run;                    /* a token without and with the head */
 
-	bool *slot_taken;                /* [slots] */
-	uint32_t slots;                  /* before model_load(): what was asked for */
-	rwkvk_session *logits_of;        /* whose logits the device holds; NULL: nobody's */
+	bool *slot_taken;         /* [slots] */
+	uint32_t slots;           /* before model_load(): what was asked for */
+	rwkvk_session *logits_of; /* whose logits the device holds; NULL: nobody's */
 	uint64_t tokens;
-	uint64_t weight_bytes;           /* on the device */
+	uint64_t weight_bytes; /* on the device */
 };
 
 /* load.c: fit check, buffers, upload. */
@@ -191,7 +191,7 @@ uint64_t model_token_bytes(const struct network *network, rwkvk_quant quant);
 uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant);
 
 /* forward.c */
-rwkvk_status forward_plan(struct rwkvk_model *model);   /* after load: pipelines, sets, recording */
+rwkvk_status forward_plan(struct rwkvk_model *model); /* after load: pipelines, sets, recording */
 rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t token, bool head);
 /* Feeds the most probable token of the head run before, which must be the same slot's; *token tells which.  A token of the
  * list (MAX_STOPS at most) is not fed: *stopped. */
@@ -213,8 +213,8 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *config)
 struct stage_types {
 	uint32_t weights, lora;
 };
-void stage_constants(const struct shape *shape, const struct config *config, struct stage_types types, bool first_layer, uint32_t passes,
-                     uint32_t flags, uint32_t constants[SPEC_COUNT]);
+void stage_constants(const struct shape *shape, const struct config *config, struct stage_types types, bool first_layer,
+                     uint32_t passes, uint32_t flags, uint32_t constants[SPEC_COUNT]);
 
 /* ------------------------------------------------------------------------------------------------------ reference.c */
 
@@ -222,9 +222,9 @@ void stage_constants(const struct shape *shape, const struct config *config, str
  * slot (STATE_*).  Each reads and writes exactly what its shader does. */
 struct reference {
 	const struct network *network;
-	rwkvk_quant quant;   /* weights are rounded as the loader would */
-	uint32_t stride;     /* floats of a line of `work`: the longest vector */
-	float *work;         /* [REFERENCE_LINES][stride], so a reference serves one thread */
+	rwkvk_quant quant; /* weights are rounded as the loader would */
+	uint32_t stride;   /* floats of a line of `work`: the longest vector */
+	float *work;       /* [REFERENCE_LINES][stride], so a reference serves one thread */
 };
 enum { REFERENCE_LINES = 12 };
 /* Sums are in double, so that what a comparison shows is the other side's rounding. */

@@ -12,13 +12,17 @@ enum { PIECE = 128, Q8_BLOCK = 34 };
 
 uint32_t type_of_dtype(enum dtype type)
 {
-	static const uint32_t types[] = { [DTYPE_F32] = TYPE_F32, [DTYPE_F16] = TYPE_F16, [DTYPE_BF16] = TYPE_BF16, [DTYPE_Q8_0] = TYPE_Q8 };
+	static const uint32_t types[] = {
+		[DTYPE_F32] = TYPE_F32, [DTYPE_F16] = TYPE_F16, [DTYPE_BF16] = TYPE_BF16, [DTYPE_Q8_0] = TYPE_Q8
+	};
 	return types[type];
 }
 
 static enum dtype dtype_of_type(uint32_t type)
 {
-	static const enum dtype types[] = { [TYPE_F32] = DTYPE_F32, [TYPE_F16] = DTYPE_F16, [TYPE_BF16] = DTYPE_BF16, [TYPE_Q8] = DTYPE_Q8_0 };
+	static const enum dtype types[] = {
+		[TYPE_F32] = DTYPE_F32, [TYPE_F16] = DTYPE_F16, [TYPE_BF16] = DTYPE_BF16, [TYPE_Q8] = DTYPE_Q8_0
+	};
 	return types[type];
 }
 
@@ -134,10 +138,12 @@ static void place_row(const uint8_t *row, uint64_t row_bytes, uint64_t blocks, u
 	}
 }
 
-static void place_q8_row(const uint8_t *row, uint64_t q8_blocks, uint64_t blocks, uint64_t in_tile, uint8_t *tile, uint8_t *scales)
+static void place_q8_row(const uint8_t *row, uint64_t q8_blocks, uint64_t blocks, uint64_t in_tile, uint8_t *tile,
+                         uint8_t *scales)
 {
 	for (uint64_t b = 0; b < blocks * 4; b++) {
-		uint8_t *to = tile + (b / 4 * 8 + in_tile) * PIECE + b % 4 * 32, *scale = scales + (b / 4 * 8 + in_tile) * 8 + b % 4 * 2;
+		uint8_t *to = tile + (b / 4 * 8 + in_tile) * PIECE + b % 4 * 32,
+				*scale = scales + (b / 4 * 8 + in_tile) * 8 + b % 4 * 2;
 		if (b < q8_blocks) {
 			memcpy(scale, row + b * Q8_BLOCK, 2);
 			memcpy(to, row + b * Q8_BLOCK + 2, 32);
@@ -148,8 +154,8 @@ static void place_q8_row(const uint8_t *row, uint64_t q8_blocks, uint64_t blocks
 	}
 }
 
-void pack_rows(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint64_t rows, void *to,
-               void *scales, float *scratch)
+void pack_rows(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint64_t rows,
+               void *to, void *scales, float *scratch)
 {
 	uint64_t blocks = k_blocks(source->type, columns);
 	uint64_t row_bytes = columns * (source->type == TYPE_F32 ? 4 : 2); /* Q8 does not use it */

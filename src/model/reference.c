@@ -31,7 +31,8 @@ static const float *vector(const struct reference *ref, unsigned i, const struct
 }
 
 /* out[i] = sum_j M[i,j] x[j]; uses line 0. */
-static void matvec(const struct reference *ref, struct matrix_source source, uint32_t rows, uint32_t columns, const float *x, float *out)
+static void matvec(const struct reference *ref, struct matrix_source source, uint32_t rows, uint32_t columns, const float *x,
+                   float *out)
 {
 	float *row = line(ref, 0);
 	for (uint32_t i = 0; i < rows; i++) {
@@ -43,18 +44,21 @@ static void matvec(const struct reference *ref, struct matrix_source source, uin
 	}
 }
 
-static void large(const struct reference *ref, const struct tensor *tensor, uint32_t rows, uint32_t columns, const float *x, float *out)
+static void large(const struct reference *ref, const struct tensor *tensor, uint32_t rows, uint32_t columns, const float *x,
+                  float *out)
 {
 	matvec(ref, (struct matrix_source){ tensor, false, matrix_type(tensor, ref->quant) }, rows, columns, x, out);
 }
 
-static void lora(const struct reference *ref, const struct tensor *tensor, uint32_t rows, uint32_t columns, const float *x, float *out)
+static void lora(const struct reference *ref, const struct tensor *tensor, uint32_t rows, uint32_t columns, const float *x,
+                 float *out)
 {
 	matvec(ref, lora_source(tensor, rows, columns), rows, columns, x, out);
 }
 
 /* LN(x) over n channels into out, weight and bias [n]; uses lines 1 and 2. */
-static void norm(const struct reference *ref, const float *x, const struct tensor *weight, const struct tensor *bias, uint32_t n, float *out)
+static void norm(const struct reference *ref, const float *x, const struct tensor *weight, const struct tensor *bias,
+                 uint32_t n, float *out)
 {
 	const float *w = vector(ref, 1, weight, n), *b = vector(ref, 2, bias, n);
 	double mean = 0, variance = 0;
@@ -69,7 +73,8 @@ static void norm(const struct reference *ref, const float *x, const struct tenso
 }
 
 /* Token shift: out = n + (before - n) mix; uses line 1. */
-static void shift(const struct reference *ref, const float *n, const float *before, const struct tensor *mix, uint32_t c, float *out)
+static void shift(const struct reference *ref, const float *n, const float *before, const struct tensor *mix, uint32_t c,
+                  float *out)
 {
 	const float *m = vector(ref, 1, mix, c);
 	for (uint32_t i = 0; i < c; i++)
@@ -132,7 +137,8 @@ static void wkv_head(const struct reference *ref, const struct layer *l, uint32_
 		for (uint32_t j = 0; j < N; j++)
 			held += (double)S[i * N + j] * (double)kk[j];
 		for (uint32_t j = 0; j < N; j++) {
-			double s = (double)S[i * N + j] * (double)w[j] - held * (double)kk[j] * (double)iclr[j] + (double)v[i] * (double)k[j];
+			double s =
+				(double)S[i * N + j] * (double)w[j] - held * (double)kk[j] * (double)iclr[j] + (double)v[i] * (double)k[j];
 			S[i * N + j] = (float)s;
 			out += s * (double)r[j];
 		}
@@ -159,7 +165,8 @@ void reference_wkv(const struct reference *ref, uint32_t index, float *state, fl
 	const struct config *c = &ref->network->config;
 	const struct layer *l = &ref->network->layers[index];
 	const uint32_t width = c->width, N = c->head_size;
-	const float *hw = act + ACT_H(width), *ha = hw + PAD(c->rank_decay, 8), *hg = ha + PAD(c->rank_iclr, 8), *hv = hg + PAD(c->rank_gate, 8);
+	const float *hw = act + ACT_H(width), *ha = hw + PAD(c->rank_decay, 8), *hg = ha + PAD(c->rank_iclr, 8),
+				*hv = hg + PAD(c->rank_gate, 8);
 	float *w = line(ref, 4), *k = line(ref, 5), *v = line(ref, 6), *kk = line(ref, 7), *iclr = line(ref, 8), *g = line(ref, 9);
 	const float *bias;
 
@@ -269,7 +276,9 @@ rwkvk_status reference_init(struct reference *ref, const struct network *network
 	longest = longest > c->width ? longest : c->width;
 	*ref = (struct reference){ .network = network, .quant = quant, .stride = longest };
 	ref->work = calloc((size_t)REFERENCE_LINES * longest, sizeof *ref->work);
-	return ref->work ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "out of memory: the reference needs %zu bytes", (size_t)REFERENCE_LINES * longest * sizeof *ref->work);
+	return ref->work ? RWKVK_OK
+	                 : fail(RWKVK_ERROR_MEMORY, "out of memory: the reference needs %zu bytes",
+	                        (size_t)REFERENCE_LINES * longest * sizeof *ref->work);
 }
 
 void reference_finish(struct reference *ref)

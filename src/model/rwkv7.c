@@ -38,16 +38,19 @@ static uint64_t slice_bytes(const struct device_slice *slice)
 }
 
 /* A stage that is nothing but a matrix: a dispatch for each slice of rows. */
-static rwkvk_status matrix_stage(struct rwkvk_model *m, const char *shader, struct device_matrix *matrix, uint32_t passes, uint32_t layer,
-                                 struct gpu_binding state, uint32_t flags, struct gpu_binding last, uint32_t *parts)
+static rwkvk_status matrix_stage(struct rwkvk_model *m, const char *shader, struct device_matrix *matrix, uint32_t passes,
+                                 uint32_t layer, struct gpu_binding state, uint32_t flags, struct gpu_binding last,
+                                 uint32_t *parts)
 {
 	uint32_t constants[SPEC_COUNT], per_group = pass_rows(&m->shape) * passes;
-	stage_constants(&m->shape, &m->file.network.config, (struct stage_types){ matrix->type, matrix->type }, false, passes, flags, constants);
+	stage_constants(&m->shape, &m->file.network.config, (struct stage_types){ matrix->type, matrix->type }, false, passes,
+	                flags, constants);
 	for (uint32_t i = 0; i < matrix->count; i++) {
 		struct device_slice *slice = &matrix->slices[i];
 		uint32_t groups = ceil_div(slice->row_end - slice->row_begin, per_group);
 		struct gpu_binding bindings[GPU_BINDINGS] = {
-			whole(&m->act), whole(&m->act), layer_vectors(m, layer), whole(&slice->weights), whole(&slice->scales), state, { 0 }, last,
+			whole(&m->act), whole(&m->act), layer_vectors(m, layer), whole(&slice->weights), whole(&slice->scales), state,
+			{ 0 },          last,
 		};
 		uint32_t push[PUSH_COUNT] = { slice->row_begin, slice->row_end, i == 0, parts ? *parts : 0 };
 		TRY(plan_step(m, shader, constants, bindings, push, groups, shader, layer, slice_bytes(slice)));
@@ -57,7 +60,8 @@ static rwkvk_status matrix_stage(struct rwkvk_model *m, const char *shader, stru
 	return RWKVK_OK;
 }
 
-static rwkvk_status matrix_stage_of_layer(struct rwkvk_model *m, const char *shader, struct device_matrix *matrix, uint32_t layer)
+static rwkvk_status matrix_stage_of_layer(struct rwkvk_model *m, const char *shader, struct device_matrix *matrix,
+                                          uint32_t layer)
 {
 	return matrix_stage(m, shader, matrix, passes_for(&m->shape, matrix->rows), layer, whole(&m->layers[layer].state), 0,
 	                    (struct gpu_binding){ 0 }, NULL);
@@ -68,12 +72,13 @@ static rwkvk_status plan_select(struct rwkvk_model *m)
 {
 	const struct config *c = &m->file.network.config;
 	uint32_t constants[SPEC_COUNT];
-	stage_constants(&m->shape, c, (struct stage_types){ m->emb.type, m->emb.type }, false, 1, c->embedding_norm ? FLAG_EMBEDDING_NORM : 0,
-	                constants);
+	stage_constants(&m->shape, c, (struct stage_types){ m->emb.type, m->emb.type }, false, 1,
+	                c->embedding_norm ? FLAG_EMBEDDING_NORM : 0, constants);
 	for (uint32_t i = 0; i < m->emb.count; i++) {
 		struct device_slice *slice = &m->emb.slices[i];
 		struct gpu_binding bindings[GPU_BINDINGS] = {
-			whole(&m->act), whole(&m->act), layer_vectors(m, c->layers), whole(&slice->weights), whole(&slice->scales), { 0 }, { 0 }, whole(&m->io),
+			whole(&m->act), whole(&m->act), layer_vectors(m, c->layers), whole(&slice->weights), whole(&slice->scales), { 0 },
+			{ 0 },          whole(&m->io),
 		};
 		uint32_t push[PUSH_COUNT] = { slice->row_begin, slice->row_end, i == 0 };
 		TRY(plan_step(m, "select", constants, bindings, push, 1, "select", 0, packed_bytes(m->emb.type, 8, c->width) / 8));
@@ -82,7 +87,8 @@ static rwkvk_status plan_select(struct rwkvk_model *m)
 }
 
 /* The workgroups of att_in: each matrix, or the part of it in the slice, gets its own. */
-static uint32_t att_in_groups(const struct config *c, bool first_layer, const struct device_slice *slice, bool lora, uint32_t per_group)
+static uint32_t att_in_groups(const struct config *c, bool first_layer, const struct device_slice *slice, bool lora,
+                              uint32_t per_group)
 {
 	uint32_t groups = 0, padded = PAD(c->width, 8);
 	for (uint32_t i = 0; i < 3; i++) {
@@ -108,12 +114,13 @@ static rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer)
 	for (uint32_t i = 0; i < l->rkv.count; i++) {
 		struct device_slice *slice = &l->rkv.slices[i];
 		struct gpu_binding bindings[GPU_BINDINGS] = {
-			whole(&m->act), whole(&m->act), layer_vectors(m, layer), whole(&slice->weights), whole(&slice->scales), whole(&l->state),
-			whole(&lora->weights), whole(&lora->scales),
+			whole(&m->act),        whole(&m->act),   layer_vectors(m, layer), whole(&slice->weights),
+			whole(&slice->scales), whole(&l->state), whole(&lora->weights),   whole(&lora->scales),
 		};
 		uint32_t push[PUSH_COUNT] = { slice->row_begin, slice->row_end, i == 0 };
 		uint32_t groups = att_in_groups(c, layer == 0, slice, i == 0, pass_rows(&m->shape) * passes);
-		TRY(plan_step(m, "att_in", constants, bindings, push, groups, "att_in", layer, slice_bytes(slice) + (i == 0 ? slice_bytes(lora) : 0)));
+		TRY(plan_step(m, "att_in", constants, bindings, push, groups, "att_in", layer,
+		              slice_bytes(slice) + (i == 0 ? slice_bytes(lora) : 0)));
 	}
 	return RWKVK_OK;
 }
@@ -124,12 +131,14 @@ static rwkvk_status plan_wkv(struct rwkvk_model *m, uint32_t layer)
 	const struct config *c = &m->file.network.config;
 	struct device_layer *l = &m->layers[layer];
 	uint32_t constants[SPEC_COUNT];
-	stage_constants(&m->shape, c, (struct stage_types){ l->lora_type, l->lora_type }, layer == 0, 1, layer == 0 ? FLAG_FIRST_LAYER : 0, constants);
+	stage_constants(&m->shape, c, (struct stage_types){ l->lora_type, l->lora_type }, layer == 0, 1,
+	                layer == 0 ? FLAG_FIRST_LAYER : 0, constants);
 	struct gpu_binding bindings[GPU_BINDINGS] = {
 		whole(&m->act), whole(&m->act), layer_vectors(m, layer), { 0 }, { 0 }, whole(&l->state), whole(&l->lora_out), { 0 },
 	};
 	uint64_t state = 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
-	return plan_step(m, "wkv", constants, bindings, (uint32_t[PUSH_COUNT]){ 0 }, c->heads, "wkv", layer, l->lora_out.bytes + state);
+	return plan_step(m, "wkv", constants, bindings, (uint32_t[PUSH_COUNT]){ 0 }, c->heads, "wkv", layer,
+	                 l->lora_out.bytes + state);
 }
 
 /* logits = head LN(x; ln_out) */
@@ -140,8 +149,8 @@ static rwkvk_status plan_head(struct rwkvk_model *m)
 	/* one entry of ACT_PART for each workgroup; slices may each add one that is not full */
 	while (ceil_div(m->head.rows, pass_rows(&m->shape) * passes) + m->head.count > MAX_PARTS)
 		passes++;
-	return matrix_stage(m, "head", &m->head, passes, c->layers, (struct gpu_binding){ 0 }, m->file.network.head_b ? FLAG_HEAD_BIAS : 0,
-	                    whole(&m->logits), &m->parts);
+	return matrix_stage(m, "head", &m->head, passes, c->layers, (struct gpu_binding){ 0 },
+	                    m->file.network.head_b ? FLAG_HEAD_BIAS : 0, whole(&m->logits), &m->parts);
 }
 
 rwkvk_status rwkv7_plan(struct rwkvk_model *m)

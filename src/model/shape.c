@@ -24,10 +24,8 @@ static const struct kind {
 	rwkvk_device_type type;
 	uint32_t workgroup, lanes, rows, groups;
 } kinds[] = {
-	{ RWKVK_DEVICE_DISCRETE, 128, 8, 4, 256 },
-	{ RWKVK_DEVICE_VIRTUAL, 128, 8, 4, 128 },
-	{ RWKVK_DEVICE_INTEGRATED, 128, 8, 4, 64 },
-	{ RWKVK_DEVICE_CPU, 64, 8, 8, 0 }, /* 0: four for each processor */
+	{ RWKVK_DEVICE_DISCRETE, 128, 8, 4, 256 },  { RWKVK_DEVICE_VIRTUAL, 128, 8, 4, 128 },
+	{ RWKVK_DEVICE_INTEGRATED, 128, 8, 4, 64 }, { RWKVK_DEVICE_CPU, 64, 8, 8, 0 }, /* 0: four for each processor */
 	{ RWKVK_DEVICE_OTHER, 64, 8, 4, 64 },
 };
 
@@ -60,8 +58,8 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 	return shape;
 }
 
-void stage_constants(const struct shape *shape, const struct config *c, struct stage_types types, bool first_layer, uint32_t passes,
-                     uint32_t flags, uint32_t constants[SPEC_COUNT])
+void stage_constants(const struct shape *shape, const struct config *c, struct stage_types types, bool first_layer,
+                     uint32_t passes, uint32_t flags, uint32_t constants[SPEC_COUNT])
 {
 	memset(constants, 0, SPEC_COUNT * sizeof *constants);
 	constants[0] = constants[SPEC_WORKGROUP] = shape->workgroup;

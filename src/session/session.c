@@ -79,7 +79,8 @@ static rwkvk_status take_slot(rwkvk_session *s)
 			m->slot_taken[i] = true;
 			return RWKVK_OK;
 		}
-	return fail(RWKVK_ERROR_MEMORY, "all %u states of the model's pool are taken; open the model with a larger max_sessions", m->slots);
+	return fail(RWKVK_ERROR_MEMORY, "all %u states of the model's pool are taken; open the model with a larger max_sessions",
+	            m->slots);
 }
 
 static void free_session(rwkvk_session *s)
@@ -98,7 +99,8 @@ rwkvk_status rwkvk_session_create(rwkvk_model *m, rwkvk_session **out)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	s->model = m;
 	s->logits = malloc(m->file.network.config.vocab * sizeof *s->logits);
-	rwkvk_status status = s->logits ? occurrences_init(&s->seen, m->file.network.config.vocab) : fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status =
+		s->logits ? occurrences_init(&s->seen, m->file.network.config.vocab) : fail(RWKVK_ERROR_MEMORY, "out of memory");
 	if (status == RWKVK_OK) {
 		pthread_mutex_lock(&m->lock);
 		status = take_slot(s);
@@ -149,7 +151,8 @@ static rwkvk_status check_tokens(const rwkvk_session *s, const uint32_t *tokens,
 	const uint32_t vocab = s->model->file.network.config.vocab;
 	for (size_t i = 0; i < count; i++)
 		if (tokens[i] >= vocab)
-			return fail(RWKVK_ERROR_ARGUMENT, "token %u at position %zu: expected an id below the model's vocabulary of %u", tokens[i], i, vocab);
+			return fail(RWKVK_ERROR_ARGUMENT, "token %u at position %zu: expected an id below the model's vocabulary of %u",
+			            tokens[i], i, vocab);
 	return RWKVK_OK;
 }
 
@@ -186,7 +189,8 @@ rwkvk_status rwkvk_session_clone(rwkvk_session *s, rwkvk_session **out)
 	rwkvk_status status = RWKVK_OK;
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
-		status = gpu_copy(&m->layers[i].state, slot_offset(s), &m->layers[i].state, slot_offset(copy), slot_floats(m) * sizeof(float));
+		status = gpu_copy(&m->layers[i].state, slot_offset(s), &m->layers[i].state, slot_offset(copy),
+		                  slot_floats(m) * sizeof(float));
 	if (s->has_logits)
 		memcpy(copy->logits, session_logits(s), m->file.network.config.vocab * sizeof(float));
 	pthread_mutex_unlock(&m->lock);

@@ -10,10 +10,10 @@
 struct rwkvk_session {
 	rwkvk_model *model;
 	uint32_t slot;
-	uint64_t position;        /* tokens fed */
-	struct occurrences seen;  /* generated tokens, for the penalties */
-	bool has_logits;          /* after the last token: on the device if model->logits_of is this, else in `logits` */
-	float *logits;            /* [V] */
+	uint64_t position;       /* tokens fed */
+	struct occurrences seen; /* generated tokens, for the penalties */
+	bool has_logits;         /* after the last token: on the device if model->logits_of is this, else in `logits` */
+	float *logits;           /* [V] */
 	atomic_bool cancel;
 };
 

@@ -16,16 +16,16 @@
 static const uint8_t magic[8] = { 'R', 'W', 'K', 'V', 'K', 'S', 'T', 'A' };
 
 enum { /* offsets of the header's fields */
-	AT_FORMAT = 8,
-	AT_MODEL = 12,
-	AT_LAYERS = 16,
-	AT_WIDTH = 20,
-	AT_HEADS = 24,
-	AT_HEAD_SIZE = 28,
-	AT_POSITION = 32,
-	AT_FLOATS = 40,
-	AT_CHECKSUM = 48,
-	HEADER_BYTES = 56,
+	   AT_FORMAT = 8,
+	   AT_MODEL = 12,
+	   AT_LAYERS = 16,
+	   AT_WIDTH = 20,
+	   AT_HEADS = 24,
+	   AT_HEAD_SIZE = 28,
+	   AT_POSITION = 32,
+	   AT_FLOATS = 40,
+	   AT_CHECKSUM = 48,
+	   HEADER_BYTES = 56,
 };
 
 static void put32(uint8_t *at, uint32_t value)

@@ -8,8 +8,8 @@
 struct state_header {
 	uint32_t model_version; /* times ten: 70 is RWKV-7 */
 	uint32_t layers, width, heads, head_size;
-	uint64_t position;      /* tokens seen */
-	uint64_t floats;        /* of the state */
+	uint64_t position; /* tokens seen */
+	uint64_t floats;   /* of the state */
 };
 
 /* Replaces `path` atomically.  `state` has header->floats floats; one that is not finite is RWKVK_ERROR_DRIVER. */

@@ -9,8 +9,8 @@
 
 struct cursor {
 	const uint8_t *at, *end;
-	uint8_t quote;    /* may not appear unescaped; 0: every byte may */
-	bool unicode;     /* a string: escapes are code points */
+	uint8_t quote; /* may not appear unescaped; 0: every byte may */
+	bool unicode;  /* a string: escapes are code points */
 	uint8_t *out;
 	size_t out_bytes;
 	char *reason;

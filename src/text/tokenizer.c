@@ -11,9 +11,9 @@
 #include "base/file.h"
 #include "text/literal.h"
 
-#define MAX_ID            ((1u << 24) - 1)
-#define MAX_TOKEN_BYTES   65535u
-#define MAX_VOCABULARY    (64u << 20) /* bytes of the text or token list; the official one has 1 MB */
+#define MAX_ID          ((1u << 24) - 1)
+#define MAX_TOKEN_BYTES 65535u
+#define MAX_VOCABULARY  (64u << 20) /* bytes of the text or token list; the official one has 1 MB */
 
 enum { TYPE_NORMAL = 1, TYPE_CONTROL = 3, TYPE_UNUSED = 5 }; /* token types of GGUF; the last two are not text */
 
@@ -31,9 +31,9 @@ struct rwkvk_tokenizer {
 	uint8_t *pool;
 	size_t pool_bytes;
 
-	uint8_t *byte;   /* [nodes] */
-	uint32_t *child; /* [nodes + 1] */
-	uint32_t *token; /* [nodes] id that ends here, 0: none */
+	uint8_t *byte;      /* [nodes] */
+	uint32_t *child;    /* [nodes + 1] */
+	uint32_t *token;    /* [nodes] id that ends here, 0: none */
 	uint32_t root[256]; /* the root's child for each byte, 0: none */
 };
 
@@ -417,7 +417,8 @@ rwkvk_status rwkvk_tokenizer_encode(const rwkvk_tokenizer *tokenizer, const void
 		if (id == 0)
 			return fail(RWKVK_ERROR_FILE,
 			            "%s: has no token for byte 0x%02x (byte %zu of the text); only a vocabulary with all 256 single bytes "
-			            "can write any text", tokenizer->name, at[done], done);
+			            "can write any text",
+			            tokenizer->name, at[done], done);
 		if (n < capacity)
 			ids[n] = id;
 	}

@@ -39,26 +39,26 @@ static void test_pieces(void **state)
 		const char *end;      /* after the end */
 		bool stopped;
 	} cases[] = {
-		{{0}, {"ab", "", "c"}, {"ab", "ab", "abc"}, "abc", false},
-		{{"stop"}, {"a", "st", "op", "b"}, {"a", "a", "a", "a"}, "a", true},
-		{{"stop"}, {"a", "st", "art"}, {"a", "a", "astart"}, "astart", false},
-		{{"stop"}, {"xsto"}, {"x"}, "xsto", false},
-		{{"stop"}, {"ststop"}, {"st"}, "st", true},
-		{{"stop"}, {"stop"}, {""}, "", true},
-		{{"aab"}, {"aa", "a", "b"}, {"", "a", "a"}, "a", true},
-		{{"abcd", "bc"}, {"ab", "c"}, {"", "a"}, "a", true},
-		{{"abcd", "bc"}, {"abcd"}, {"a"}, "a", true},
-		{{"abc", "bc"}, {"xab", "c"}, {"x", "x"}, "x", true},
-		{{"bc", "abc"}, {"xabc"}, {"x"}, "x", true},
-		{{"\n\n", "User:"}, {"a\n", "b", "\n", "\n"}, {"a", "a\nb", "a\nb", "a\nb"}, "a\nb", true},
-		{{0}, {"\xc3", "\xa9"}, {"", "\xc3\xa9"}, "\xc3\xa9", false},
-		{{0}, {"\xf0\x9f", "\x98", "\x80!"}, {"", "", "\xf0\x9f\x98\x80!"}, "\xf0\x9f\x98\x80!", false},
-		{{0}, {"a\xff", "\x80"}, {"a\xff", "a\xff\x80"}, "a\xff\x80", false},
-		{{"\xa9"}, {"\xc3", "\xa9", "x"}, {"", "\xc3", "\xc3"}, "\xc3", true},
+		{ { 0 }, { "ab", "", "c" }, { "ab", "ab", "abc" }, "abc", false },
+		{ { "stop" }, { "a", "st", "op", "b" }, { "a", "a", "a", "a" }, "a", true },
+		{ { "stop" }, { "a", "st", "art" }, { "a", "a", "astart" }, "astart", false },
+		{ { "stop" }, { "xsto" }, { "x" }, "xsto", false },
+		{ { "stop" }, { "ststop" }, { "st" }, "st", true },
+		{ { "stop" }, { "stop" }, { "" }, "", true },
+		{ { "aab" }, { "aa", "a", "b" }, { "", "a", "a" }, "a", true },
+		{ { "abcd", "bc" }, { "ab", "c" }, { "", "a" }, "a", true },
+		{ { "abcd", "bc" }, { "abcd" }, { "a" }, "a", true },
+		{ { "abc", "bc" }, { "xab", "c" }, { "x", "x" }, "x", true },
+		{ { "bc", "abc" }, { "xabc" }, { "x" }, "x", true },
+		{ { "\n\n", "User:" }, { "a\n", "b", "\n", "\n" }, { "a", "a\nb", "a\nb", "a\nb" }, "a\nb", true },
+		{ { 0 }, { "\xc3", "\xa9" }, { "", "\xc3\xa9" }, "\xc3\xa9", false },
+		{ { 0 }, { "\xf0\x9f", "\x98", "\x80!" }, { "", "", "\xf0\x9f\x98\x80!" }, "\xf0\x9f\x98\x80!", false },
+		{ { 0 }, { "a\xff", "\x80" }, { "a\xff", "a\xff\x80" }, "a\xff\x80", false },
+		{ { "\xa9" }, { "\xc3", "\xa9", "x" }, { "", "\xc3", "\xc3" }, "\xc3", true },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct stream stream = {.stops = cases[i].stops};
-		struct shown shown = {.count = 0};
+		struct stream stream = { .stops = cases[i].stops };
+		struct shown shown = { .count = 0 };
 		while (stream.stop_count < 3 && cases[i].stops[stream.stop_count])
 			stream.stop_count++;
 		for (size_t k = 0; k < 6 && cases[i].pieces[k]; k++) {
@@ -77,8 +77,8 @@ static void test_pieces(void **state)
 static void test_whole_end(void **state)
 {
 	(void)state;
-	struct stream stream = {.stops = NULL};
-	struct shown shown = {.count = 0};
+	struct stream stream = { .stops = NULL };
+	struct shown shown = { .count = 0 };
 	push(&shown, &stream, "a\xf0\x9f\x98", 4);
 	assert_string_equal(shown.text, "a");
 	stream_end(&stream, true); /* the half character is left out */
@@ -86,8 +86,8 @@ static void test_whole_end(void **state)
 	assert_string_equal(shown.text, "a");
 	stream_free(&stream);
 
-	const char *stops[] = {"\xc3\xa9!"};
-	stream = (struct stream){.stops = stops, .stop_count = 1};
+	const char *stops[] = { "\xc3\xa9!" };
+	stream = (struct stream){ .stops = stops, .stop_count = 1 };
 	push(&shown, &stream, "\xc3\xa9\xc3", 3);
 	stream_end(&stream, true); /* held as the beginning of a stop text: shown */
 	show(&shown, &stream);
@@ -115,10 +115,10 @@ static size_t first_stop(const char *text, size_t count, const char *const *stop
 static void test_random_pieces(void **state)
 {
 	(void)state;
-	static const char *const alphabet[] = {"a", "b", "\xc3\xa9", "\xf0\x9f\x98\x80", "\xff"};
+	static const char *const alphabet[] = { "a", "b", "\xc3\xa9", "\xf0\x9f\x98\x80", "\xff" };
 	uint64_t seed = 5;
 	for (int round = 0; round < 20000; round++) {
-		char text[64] = "", stop_texts[3][16] = {"", "", ""};
+		char text[64] = "", stop_texts[3][16] = { "", "", "" };
 		const char *stops[3];
 		size_t stop_count = test_random(&seed) % 4;
 		for (int i = 0; i < 12; i++)
@@ -128,8 +128,8 @@ static void test_random_pieces(void **state)
 				strcat(stop_texts[s], alphabet[test_random(&seed) % 5]);
 			stops[s] = stop_texts[s];
 		}
-		struct stream stream = {.stops = stops, .stop_count = stop_count};
-		struct shown shown = {.count = 0};
+		struct stream stream = { .stops = stops, .stop_count = stop_count };
+		struct shown shown = { .count = 0 };
 		size_t want = first_stop(text, strlen(text), stops, stop_count);
 		for (size_t at = 0, n = strlen(text); at < n;) {
 			size_t piece = 1 + test_random(&seed) % 4;

@@ -1,6 +1,6 @@
 /* What the driver's compiler makes of every pipeline of the official sizes: no spills, no scratch memory.  Runs on any device
- * whose driver tells (VK_KHR_pipeline_executable_properties), meant for RADV's mode without hardware, see tests/gpu/CMakeLists.txt.
- * With RWKVK_PRINT_STATISTICS=1 it prints a line for each pipeline. */
+ * whose driver tells (VK_KHR_pipeline_executable_properties), meant for RADV's mode without hardware, see
+ * tests/gpu/CMakeLists.txt. With RWKVK_PRINT_STATISTICS=1 it prints a line for each pipeline. */
 #include "support.h"
 
 #include <stdio.h>
@@ -9,11 +9,65 @@
 #include "model/model.h"
 
 static const struct config configs[] = {
-	{ .version = 70, .layers = 4, .width = 256, .ffn = 1024, .vocab = 2048, .heads = 4, .head_size = 64, .rank_decay = 32, .rank_iclr = 32, .rank_gate = 64, .rank_value = 32, .embedding_norm = true },
-	{ .version = 70, .layers = 12, .width = 768, .ffn = 3072, .vocab = 65536, .heads = 12, .head_size = 64, .rank_decay = 64, .rank_iclr = 64, .rank_gate = 128, .rank_value = 32, .embedding_norm = true },
-	{ .version = 70, .layers = 24, .width = 2048, .ffn = 8192, .vocab = 65536, .heads = 32, .head_size = 64, .rank_decay = 96, .rank_iclr = 96, .rank_gate = 256, .rank_value = 64, .embedding_norm = true },
-	{ .version = 70, .layers = 32, .width = 4096, .ffn = 16384, .vocab = 65536, .heads = 64, .head_size = 64, .rank_decay = 128, .rank_iclr = 128, .rank_gate = 480, .rank_value = 96, .embedding_norm = true },
-	{ .version = 70, .layers = 2, .width = 84, .ffn = 101, .vocab = 77, .heads = 7, .head_size = 12, .rank_decay = 9, .rank_iclr = 17, .rank_gate = 31, .rank_value = 11 },
+	{ .version = 70,
+	  .layers = 4,
+	  .width = 256,
+	  .ffn = 1024,
+	  .vocab = 2048,
+	  .heads = 4,
+	  .head_size = 64,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .embedding_norm = true },
+	{ .version = 70,
+	  .layers = 12,
+	  .width = 768,
+	  .ffn = 3072,
+	  .vocab = 65536,
+	  .heads = 12,
+	  .head_size = 64,
+	  .rank_decay = 64,
+	  .rank_iclr = 64,
+	  .rank_gate = 128,
+	  .rank_value = 32,
+	  .embedding_norm = true },
+	{ .version = 70,
+	  .layers = 24,
+	  .width = 2048,
+	  .ffn = 8192,
+	  .vocab = 65536,
+	  .heads = 32,
+	  .head_size = 64,
+	  .rank_decay = 96,
+	  .rank_iclr = 96,
+	  .rank_gate = 256,
+	  .rank_value = 64,
+	  .embedding_norm = true },
+	{ .version = 70,
+	  .layers = 32,
+	  .width = 4096,
+	  .ffn = 16384,
+	  .vocab = 65536,
+	  .heads = 64,
+	  .head_size = 64,
+	  .rank_decay = 128,
+	  .rank_iclr = 128,
+	  .rank_gate = 480,
+	  .rank_value = 96,
+	  .embedding_norm = true },
+	{ .version = 70,
+	  .layers = 2,
+	  .width = 84,
+	  .ffn = 101,
+	  .vocab = 77,
+	  .heads = 7,
+	  .head_size = 12,
+	  .rank_decay = 9,
+	  .rank_iclr = 17,
+	  .rank_gate = 31,
+	  .rank_value = 11 },
 };
 static const char *const type_names[] = { [TYPE_F32] = "F32", [TYPE_F16] = "F16", [TYPE_BF16] = "BF16", [TYPE_Q8] = "Q8" };
 
@@ -28,7 +82,8 @@ static bool must_be_zero(const char *name)
 	return strstr(lower, "spill") || strstr(lower, "scratch") || strstr(lower, "fill count");
 }
 
-static unsigned check(struct gpu *gpu, const char *shader, const struct config *c, struct stage_types types, bool first, uint32_t passes, uint32_t flags)
+static unsigned check(struct gpu *gpu, const char *shader, const struct config *c, struct stage_types types, bool first,
+                      uint32_t passes, uint32_t flags)
 {
 	struct shape shape = shape_for(gpu_caps(gpu), c);
 	struct gpu_pipeline *pipeline;
@@ -51,8 +106,8 @@ static unsigned check(struct gpu *gpu, const char *shader, const struct config *
 			continue;
 		zero_checked++;
 		if (statistics[i].value != 0) {
-			print_error("%s: %s, width %u, %s weights, %s LoRA: %s is %g\n", gpu_caps(gpu)->name, shader, c->width, type_names[types.weights],
-			            type_names[types.lora], statistics[i].name, statistics[i].value);
+			print_error("%s: %s, width %u, %s weights, %s LoRA: %s is %g\n", gpu_caps(gpu)->name, shader, c->width,
+			            type_names[types.weights], type_names[types.lora], statistics[i].name, statistics[i].value);
 			bad++;
 		}
 	}

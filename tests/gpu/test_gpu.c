@@ -140,11 +140,13 @@ static void device_choice(void **state)
 	}
 
 	struct gpu *gpu = (struct gpu *)&count;
-	assert_fails(gpu_open(&(struct gpu_options){ .device = "no such thing" }, &gpu), RWKVK_ERROR_DEVICE, "\"no such thing\" is neither");
+	assert_fails(gpu_open(&(struct gpu_options){ .device = "no such thing" }, &gpu), RWKVK_ERROR_DEVICE,
+	             "\"no such thing\" is neither");
 	assert_null(gpu);
 	test_assert_error_contains(infos[best].name, __FILE__, __LINE__);
 	assert_fails(gpu_open(&(struct gpu_options){ .device = "77" }, &gpu), RWKVK_ERROR_DEVICE, infos[best].name);
-	assert_fails(gpu_open(&(struct gpu_options){ .device = "99999999999999999999" }, &gpu), RWKVK_ERROR_DEVICE, "neither the index");
+	assert_fails(gpu_open(&(struct gpu_options){ .device = "99999999999999999999" }, &gpu), RWKVK_ERROR_DEVICE,
+	             "neither the index");
 
 	setenv("RWKVK_DEVICE", "nonsense", 1);
 	assert_fails(gpu_open(&(struct gpu_options){ 0 }, &gpu), RWKVK_ERROR_DEVICE, "\"nonsense\" is neither");
@@ -195,8 +197,10 @@ static void caps_override(void **state)
 			assert_non_null(strstr(info.reason, bad[i].text));
 		}
 	}
-	setenv("RWKVK_CAPS", "no-subgroups,,no-size-control,no-unified,no-timestamps,invocations=128,shared=16384,range=65536,"
-	                     "buffer=32768,memory=10000000,", 1);
+	setenv("RWKVK_CAPS",
+	       "no-subgroups,,no-size-control,no-unified,no-timestamps,invocations=128,shared=16384,range=65536,"
+	       "buffer=32768,memory=10000000,",
+	       1);
 	assert_ok(gpu_open(&(struct gpu_options){ .profile = true }, &gpu));
 	const struct gpu_caps *caps = gpu_caps(gpu);
 	assert_false(caps->subgroups || caps->unified_memory || caps->timestamps);
@@ -546,7 +550,8 @@ static void bindings_with_offsets(void **state)
 	struct gpu_buffer data = make(gpu, 4 * align, GPU_DEVICE);
 	struct gpu_set *sets[150]; /* more than one descriptor pool */
 	for (uint32_t i = 0; i < 150; i++) {
-		const struct gpu_binding bindings[GPU_BINDINGS] = { { &data, 0, align }, { &data, (uint64_t)align * (1 + i % 3), align } };
+		const struct gpu_binding bindings[GPU_BINDINGS] = { { &data, 0, align },
+			                                                { &data, (uint64_t)align * (1 + i % 3), align } };
 		assert_ok(gpu_set_create(gpu, bindings, &data, &sets[i]));
 	}
 	assert_int_equal(gpu_counters(gpu).descriptor_updates, 150);
@@ -675,7 +680,8 @@ static void statistics(void **state)
 		assert_in_range(count, 1, 64);
 		assert_true(statistic[0].name[0] != 0);
 	} else
-		assert_fails(gpu_pipeline_statistics(gpu, adder(gpu, 1), statistic, 64, &count), RWKVK_ERROR_UNSUPPORTED, "no statistics");
+		assert_fails(gpu_pipeline_statistics(gpu, adder(gpu, 1), statistic, 64, &count), RWKVK_ERROR_UNSUPPORTED,
+		             "no statistics");
 	gpu_close(gpu);
 }
 
@@ -718,9 +724,11 @@ static int compile_only_part(void)
 		return 77;
 	int bad = caps->timestamps || caps->device_memory || !caps->pipeline_statistics;
 	bad |= (gpu_buffer_create(gpu, 64, GPU_DEVICE, "weights", &buffer) != RWKVK_ERROR_MEMORY ||
-	        !strstr(rwkvk_last_error(), "has no memory")) << 1;
+	        !strstr(rwkvk_last_error(), "has no memory"))
+	       << 1;
 	bad |= (gpu_pipeline_get(gpu, "test", constants, 2, &pipeline) != RWKVK_OK ||
-	        gpu_pipeline_statistics(gpu, pipeline, statistic, 64, &count) != RWKVK_OK || count < 5) << 2;
+	        gpu_pipeline_statistics(gpu, pipeline, statistic, 64, &count) != RWKVK_OK || count < 5)
+	       << 2;
 	gpu_close(gpu);
 	bad |= (gpu_validation_messages() != 0) << 3;
 	return bad ? 100 + bad : 0;
@@ -927,7 +935,8 @@ static void validation(void **state)
 {
 	(void)state;
 	assert_int_equal(gpu_validation_messages(), 0);
-	const char *layers = getenv("VK_INSTANCE_LAYERS"), *layer = "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json";
+	const char *layers = getenv("VK_INSTANCE_LAYERS"),
+			   *layer = "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json";
 	if (!layers || !strstr(layers, "VK_LAYER_KHRONOS_validation") || !getenv("RWKVK_VALIDATE") || access(layer, R_OK) != 0) {
 		fprintf(stderr, "\n*** NOT TESTED: Khronos validation is not switched on or not installed ***\n\n");
 		skip();

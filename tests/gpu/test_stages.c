@@ -14,15 +14,126 @@
 static const double LIMIT = 3e-5;
 
 static const struct model_spec specs[] = {
-	{ .name = "one head, F32", .layers = 2, .width = 64, .head_size = 64, .ffn = 256, .vocab = 100, .rank_decay = 8, .rank_iclr = 8, .rank_gate = 8, .rank_value = 8, .type = DTYPE_F32, .lora_type = DTYPE_F32, .seed = 1 },
-	{ .name = "multiples of nothing, F32", .layers = 2, .width = 84, .head_size = 12, .ffn = 101, .vocab = 77, .rank_decay = 9, .rank_iclr = 17, .rank_gate = 31, .rank_value = 11, .type = DTYPE_F32, .lora_type = DTYPE_F32, .output_bias = true, .head_bias = true, .seed = 2 },
-	{ .name = "multiples of nothing, F16", .layers = 2, .width = 84, .head_size = 28, .ffn = 301, .vocab = 513, .rank_decay = 9, .rank_iclr = 17, .rank_gate = 31, .rank_value = 11, .type = DTYPE_F16, .lora_type = DTYPE_F16, .no_embedding_norm = true, .seed = 3 },
-	{ .name = "multiples of nothing, BF16", .layers = 2, .width = 132, .head_size = 44, .ffn = 77, .vocab = 65, .rank_decay = 9, .rank_iclr = 17, .rank_gate = 31, .rank_value = 11, .type = DTYPE_BF16, .lora_type = DTYPE_BF16, .seed = 4 },
-	{ .name = "Q8_0 with Q8_0 LoRA", .layers = 2, .width = 96, .head_size = 32, .ffn = 160, .vocab = 200, .rank_decay = 32, .rank_iclr = 64, .rank_gate = 96, .rank_value = 32, .type = DTYPE_Q8_0, .lora_type = DTYPE_Q8_0, .seed = 5 },
-	{ .name = "Q8_0 with F16 LoRA", .layers = 2, .width = 192, .head_size = 64, .ffn = 768, .vocab = 1000, .rank_decay = 64, .rank_iclr = 64, .rank_gate = 128, .rank_value = 32, .type = DTYPE_Q8_0, .lora_type = DTYPE_F16, .seed = 6 },
-	{ .name = "64 heads of 8, ranks to 480", .layers = 2, .width = 512, .head_size = 8, .ffn = 260, .vocab = 130, .rank_decay = 128, .rank_iclr = 96, .rank_gate = 480, .rank_value = 100, .type = DTYPE_F16, .lora_type = DTYPE_F16, .seed = 7 },
-	{ .name = "wider than a staged chunk", .layers = 1, .width = 2176, .head_size = 64, .ffn = 96, .vocab = 40, .rank_decay = 64, .rank_iclr = 64, .rank_gate = 64, .rank_value = 64, .type = DTYPE_F16, .lora_type = DTYPE_BF16, .seed = 8 },
-	{ .name = "head size 256", .layers = 2, .width = 512, .head_size = 256, .ffn = 64, .vocab = 33, .rank_decay = 8, .rank_iclr = 8, .rank_gate = 8, .rank_value = 8, .type = DTYPE_BF16, .lora_type = DTYPE_F32, .seed = 9 },
+	{ .name = "one head, F32",
+	  .layers = 2,
+	  .width = 64,
+	  .head_size = 64,
+	  .ffn = 256,
+	  .vocab = 100,
+	  .rank_decay = 8,
+	  .rank_iclr = 8,
+	  .rank_gate = 8,
+	  .rank_value = 8,
+	  .type = DTYPE_F32,
+	  .lora_type = DTYPE_F32,
+	  .seed = 1 },
+	{ .name = "multiples of nothing, F32",
+	  .layers = 2,
+	  .width = 84,
+	  .head_size = 12,
+	  .ffn = 101,
+	  .vocab = 77,
+	  .rank_decay = 9,
+	  .rank_iclr = 17,
+	  .rank_gate = 31,
+	  .rank_value = 11,
+	  .type = DTYPE_F32,
+	  .lora_type = DTYPE_F32,
+	  .output_bias = true,
+	  .head_bias = true,
+	  .seed = 2 },
+	{ .name = "multiples of nothing, F16",
+	  .layers = 2,
+	  .width = 84,
+	  .head_size = 28,
+	  .ffn = 301,
+	  .vocab = 513,
+	  .rank_decay = 9,
+	  .rank_iclr = 17,
+	  .rank_gate = 31,
+	  .rank_value = 11,
+	  .type = DTYPE_F16,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 3 },
+	{ .name = "multiples of nothing, BF16",
+	  .layers = 2,
+	  .width = 132,
+	  .head_size = 44,
+	  .ffn = 77,
+	  .vocab = 65,
+	  .rank_decay = 9,
+	  .rank_iclr = 17,
+	  .rank_gate = 31,
+	  .rank_value = 11,
+	  .type = DTYPE_BF16,
+	  .lora_type = DTYPE_BF16,
+	  .seed = 4 },
+	{ .name = "Q8_0 with Q8_0 LoRA",
+	  .layers = 2,
+	  .width = 96,
+	  .head_size = 32,
+	  .ffn = 160,
+	  .vocab = 200,
+	  .rank_decay = 32,
+	  .rank_iclr = 64,
+	  .rank_gate = 96,
+	  .rank_value = 32,
+	  .type = DTYPE_Q8_0,
+	  .lora_type = DTYPE_Q8_0,
+	  .seed = 5 },
+	{ .name = "Q8_0 with F16 LoRA",
+	  .layers = 2,
+	  .width = 192,
+	  .head_size = 64,
+	  .ffn = 768,
+	  .vocab = 1000,
+	  .rank_decay = 64,
+	  .rank_iclr = 64,
+	  .rank_gate = 128,
+	  .rank_value = 32,
+	  .type = DTYPE_Q8_0,
+	  .lora_type = DTYPE_F16,
+	  .seed = 6 },
+	{ .name = "64 heads of 8, ranks to 480",
+	  .layers = 2,
+	  .width = 512,
+	  .head_size = 8,
+	  .ffn = 260,
+	  .vocab = 130,
+	  .rank_decay = 128,
+	  .rank_iclr = 96,
+	  .rank_gate = 480,
+	  .rank_value = 100,
+	  .type = DTYPE_F16,
+	  .lora_type = DTYPE_F16,
+	  .seed = 7 },
+	{ .name = "wider than a staged chunk",
+	  .layers = 1,
+	  .width = 2176,
+	  .head_size = 64,
+	  .ffn = 96,
+	  .vocab = 40,
+	  .rank_decay = 64,
+	  .rank_iclr = 64,
+	  .rank_gate = 64,
+	  .rank_value = 64,
+	  .type = DTYPE_F16,
+	  .lora_type = DTYPE_BF16,
+	  .seed = 8 },
+	{ .name = "head size 256",
+	  .layers = 2,
+	  .width = 512,
+	  .head_size = 256,
+	  .ffn = 64,
+	  .vocab = 33,
+	  .rank_decay = 8,
+	  .rank_iclr = 8,
+	  .rank_gate = 8,
+	  .rank_value = 8,
+	  .type = DTYPE_BF16,
+	  .lora_type = DTYPE_F32,
+	  .seed = 9 },
 };
 enum { SPECS = sizeof specs / sizeof *specs };
 
@@ -38,13 +149,16 @@ struct fixture {
 	float *logits, *want_logits; /* [V] */
 	uint32_t act_floats, slot_floats;
 	uint64_t random;
-	const char *what;            /* for messages */
+	const char *what; /* for messages */
 };
 
 static void fill(struct fixture *f, float *out, uint32_t n, enum pattern pattern)
 {
 	for (uint32_t i = 0; i < n; i++)
-		out[i] = pattern == ZEROS ? 0 : pattern == ALL_EQUAL ? 0.75f : pattern == TINY ? 1e-20f * test_uniform(&f->random) : test_uniform(&f->random);
+		out[i] = pattern == ZEROS       ? 0
+		         : pattern == ALL_EQUAL ? 0.75f
+		         : pattern == TINY      ? 1e-20f * test_uniform(&f->random)
+		                                : test_uniform(&f->random);
 	if (pattern == ONE_HUGE)
 		out[n / 3] = 1e6f;
 }
@@ -66,9 +180,19 @@ static uint32_t regions_of(const struct config *c, struct region out[16])
 	const uint32_t D = c->width, hidden = config_hidden(c);
 	const uint32_t h = ACT_H(D), a = h + PAD(c->rank_decay, 8), g = a + PAD(c->rank_iclr, 8), v = g + PAD(c->rank_gate, 8);
 	const struct region all[] = {
-		{ "x", ACT_X, D }, { "n1", ACT_N1(D), D }, { "n2", ACT_N2(D), D }, { "r", ACT_R(D), D }, { "k", ACT_K(D), D }, { "v", ACT_V(D), D },
-		{ "vfirst", ACT_VFIRST(D), D }, { "y", ACT_Y(D), D }, { "hidden decay", h, c->rank_decay }, { "hidden iclr", a, c->rank_iclr },
-		{ "hidden gate", g, c->rank_gate }, { "hidden value", v, c->rank_value }, { "f", ACT_F(D, hidden), c->ffn },
+		{ "x", ACT_X, D },
+		{ "n1", ACT_N1(D), D },
+		{ "n2", ACT_N2(D), D },
+		{ "r", ACT_R(D), D },
+		{ "k", ACT_K(D), D },
+		{ "v", ACT_V(D), D },
+		{ "vfirst", ACT_VFIRST(D), D },
+		{ "y", ACT_Y(D), D },
+		{ "hidden decay", h, c->rank_decay },
+		{ "hidden iclr", a, c->rank_iclr },
+		{ "hidden gate", g, c->rank_gate },
+		{ "hidden value", v, c->rank_value },
+		{ "f", ACT_F(D, hidden), c->ffn },
 	};
 	memcpy(out, all, sizeof all);
 	return sizeof all / sizeof *all;
@@ -153,7 +277,8 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 	uint32_t count = regions_of(c, regions);
 	bool is_head = strcmp(stage->name, "head") == 0;
 	char what[200];
-	snprintf(what, sizeof what, "%s, layer %u, %s, %s", stage->name, layer, pattern_names[pattern], f->reference.quant ? "quantised" : "as stored");
+	snprintf(what, sizeof what, "%s, layer %u, %s, %s", stage->name, layer, pattern_names[pattern],
+	         f->reference.quant ? "quantised" : "as stored");
 	f->what = what;
 
 	memset(f->act, 0, f->act_floats * sizeof *f->act);

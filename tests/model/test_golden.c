@@ -13,7 +13,7 @@ static const double LOGITS_LIMIT = 1e-4, STATE_LIMIT = 1e-3;
 
 struct expected {
 	json_t *entry;
-	float *floats;   /* the case's file */
+	float *floats; /* the case's file */
 	const char *id;
 	uint32_t *tokens, *positions;
 	size_t token_count, position_count, vocab;
@@ -34,7 +34,9 @@ static void read_case(const char *folder, json_t *entry, struct expected *c)
 	size_t bytes;
 	json_t *logits = json_object_get(entry, "logits");
 	snprintf(path, sizeof path, "%s/%s", folder, json_string_value(json_object_get(entry, "file")));
-	*c = (struct expected){ .entry = entry, .floats = (float *)(void *)test_read_file(path, &bytes), .id = json_string_value(json_object_get(entry, "id")) };
+	*c = (struct expected){ .entry = entry,
+		                    .floats = (float *)(void *)test_read_file(path, &bytes),
+		                    .id = json_string_value(json_object_get(entry, "id")) };
 	c->tokens = integers(json_object_get(entry, "tokens"), &c->token_count);
 	c->positions = integers(json_object_get(logits, "positions"), &c->position_count);
 	c->vocab = (size_t)json_integer_value(json_array_get(json_object_get(logits, "shape"), 1));
@@ -48,7 +50,8 @@ static void free_case(struct expected *c)
 }
 
 /* A part of the expected state, [L,...], against ours at `offset` within each layer. */
-static void check_state_part(const struct expected *c, const char *name, const float *state, size_t layer_floats, size_t offset, uint32_t layers)
+static void check_state_part(const struct expected *c, const char *name, const float *state, size_t layer_floats, size_t offset,
+                             uint32_t layers)
 {
 	json_t *part = json_object_get(json_object_get(c->entry, "state"), name), *shape = json_object_get(part, "shape");
 	const float *want = c->floats + json_integer_value(json_object_get(part, "offset"));
@@ -130,7 +133,8 @@ static unsigned check_manifest(const char *folder, const char *manifest, const c
 	json_t *root = json_load_file(path, 0, NULL), *entry;
 	assert_non_null(root);
 	size_t i;
-	json_array_foreach(json_object_get(root, "cases"), i, entry) {
+	json_array_foreach(json_object_get(root, "cases"), i, entry)
+	{
 		struct expected c;
 		rwkvk_model *model;
 		if (strncmp(json_string_value(json_object_get(entry, "id")), prefix, strlen(prefix)) != 0)
@@ -217,7 +221,8 @@ static void story_model(void **state)
 
 	uint32_t ids[256];
 	size_t count;
-	const char *prompt = json_string_value(json_object_get(root, "prompt")), *text = json_string_value(json_object_get(root, "tokenizer_text"));
+	const char *prompt = json_string_value(json_object_get(root, "prompt")),
+			   *text = json_string_value(json_object_get(root, "tokenizer_text"));
 	assert_ok(rwkvk_tokenizer_encode(rwkvk_model_tokenizer(model), prompt, strlen(prompt), ids, 256, &count));
 	assert_int_equal(count, token_count - 1); /* without token 0 */
 	assert_memory_equal(ids, tokens + 1, count * sizeof *ids);
@@ -231,8 +236,10 @@ static void story_model(void **state)
 	json_t *top = json_object_get(root, "top_logits"), *pair;
 	size_t i;
 	float largest = (float)json_number_value(json_array_get(json_array_get(top, 0), 1));
-	json_array_foreach(top, i, pair) {
-		float got = logits[json_integer_value(json_array_get(pair, 0))] / largest, want = (float)json_number_value(json_array_get(pair, 1)) / largest;
+	json_array_foreach(top, i, pair)
+	{
+		float got = logits[json_integer_value(json_array_get(pair, 0))] / largest,
+			  want = (float)json_number_value(json_array_get(pair, 1)) / largest;
 		assert_close("top logits", &got, &want, 1, 0.02);
 		assert_true(got - want < 0.02f && want - got < 0.02f);
 	}

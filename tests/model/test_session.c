@@ -152,7 +152,8 @@ static bool collect(void *user, uint32_t token, const void *bytes, size_t count)
 	return c->count != c->stop_after;
 }
 
-static struct collected generate(rwkvk_session *session, rwkvk_generate_options options, rwkvk_status want, rwkvk_generate_result *result)
+static struct collected generate(rwkvk_session *session, rwkvk_generate_options options, rwkvk_status want,
+                                 rwkvk_generate_result *result)
 {
 	struct collected c = { .stop_after = SIZE_MAX };
 	options.on_token = collect;
@@ -170,10 +171,15 @@ static void greedy_paths_agree(void **state)
 	assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
 	assert_ok(rwkvk_session_eval(b, text, TEXT, NULL));
 	assert_ok(rwkvk_session_eval(c, text, TEXT, NULL)); /* a's and b's logits now live on the host */
-	struct collected on_device = generate(c, (rwkvk_generate_options){ .max_tokens = 12, .ignore_end = true }, RWKVK_OK, &result);
+	struct collected on_device =
+		generate(c, (rwkvk_generate_options){ .max_tokens = 12, .ignore_end = true }, RWKVK_OK, &result);
 	assert_int_equal(result.tokens, 12);
 	assert_false(result.stopped);
-	struct collected on_host = generate(a, (rwkvk_generate_options){ .max_tokens = 12, .ignore_end = true, .sampling = { .top_k = 1, .temperature = 1, .top_p = 1 } }, RWKVK_OK, &result);
+	struct collected on_host =
+		generate(a,
+	             (rwkvk_generate_options){
+					 .max_tokens = 12, .ignore_end = true, .sampling = { .top_k = 1, .temperature = 1, .top_p = 1 } },
+	             RWKVK_OK, &result);
 	assert_memory_equal(on_device.tokens, on_host.tokens, 12 * sizeof(uint32_t));
 	for (size_t i = 0; i < 12; i++) {
 		uint32_t token;
@@ -200,12 +206,15 @@ static void stop_tokens(void **state)
 		rwkvk_session *a = new_session(), *b = new_session();
 		assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
 		assert_ok(rwkvk_session_eval(b, text, TEXT, NULL));
-		struct collected free_run = generate(a, (rwkvk_generate_options){ .max_tokens = 8, .ignore_end = true, .sampling = sampling }, RWKVK_OK, &result);
+		struct collected free_run = generate(
+			a, (rwkvk_generate_options){ .max_tokens = 8, .ignore_end = true, .sampling = sampling }, RWKVK_OK, &result);
 		uint32_t stop = free_run.tokens[5];
 		size_t until = 0;
 		while (free_run.tokens[until] != stop)
 			until++;
-		struct collected stopped = generate(b, (rwkvk_generate_options){ .max_tokens = 8, .stop_tokens = &stop, .stop_token_count = 1, .sampling = sampling }, RWKVK_OK, &result);
+		struct collected stopped = generate(
+			b, (rwkvk_generate_options){ .max_tokens = 8, .stop_tokens = &stop, .stop_token_count = 1, .sampling = sampling },
+			RWKVK_OK, &result);
 		assert_true(result.stopped);
 		assert_int_equal(result.tokens, until);
 		assert_int_equal(stopped.count, until);
@@ -249,10 +258,13 @@ static void sampling_is_repeatable(void **state)
 	(void)state;
 	struct collected runs[3];
 	for (int i = 0; i < 3; i++) {
-		rwkvk_sampling sampling = { .temperature = 1.5f, .top_p = 1, .presence = 0.2f, .frequency = 0.2f, .decay = 0.99f, .seed = i == 2 ? 8 : 7 };
+		rwkvk_sampling sampling = {
+			.temperature = 1.5f, .top_p = 1, .presence = 0.2f, .frequency = 0.2f, .decay = 0.99f, .seed = i == 2 ? 8 : 7
+		};
 		rwkvk_session *a = new_session();
 		assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
-		runs[i] = generate(a, (rwkvk_generate_options){ .max_tokens = 20, .ignore_end = true, .sampling = sampling }, RWKVK_OK, NULL);
+		runs[i] =
+			generate(a, (rwkvk_generate_options){ .max_tokens = 20, .ignore_end = true, .sampling = sampling }, RWKVK_OK, NULL);
 		rwkvk_session_destroy(a);
 	}
 	assert_memory_equal(runs[0].tokens, runs[1].tokens, 20 * sizeof(uint32_t));
@@ -282,7 +294,8 @@ static void counters_per_token(void **state)
 	const rwkvk_sampling ways[] = { { 0 }, { .temperature = 1, .top_p = 0.9f, .seed = 3 } };
 	for (size_t i = 0; i < 2; i++) {
 		rwkvk_model_counters(model, &before);
-		assert_ok(rwkvk_session_generate(a, &(rwkvk_generate_options){ .max_tokens = TOKENS, .ignore_end = true, .sampling = ways[i] }, NULL));
+		assert_ok(rwkvk_session_generate(
+			a, &(rwkvk_generate_options){ .max_tokens = TOKENS, .ignore_end = true, .sampling = ways[i] }, NULL));
 		rwkvk_model_counters(model, &after);
 		const char *range = getenv("RWKVK_CAPS");
 		bool sliced = range && strstr(range, "range=");
@@ -350,12 +363,16 @@ static void loading(void **state)
 	rwkvk_model *other;
 	uint64_t calls = 0;
 	snprintf(path, sizeof path, "%s/v7-c128-f16.gguf", TEST_DATA_DIR);
-	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .progress = give_up, .progress_user = &calls }, &other), RWKVK_CANCELLED, "cancelled");
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .progress = give_up, .progress_user = &calls }, &other),
+	             RWKVK_CANCELLED, "cancelled");
 	assert_null(other);
 	assert_in_range(calls, 2, 1000);
-	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .device = "no such device" }, &other), RWKVK_ERROR_DEVICE, "no such device");
-	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = "/nowhere/model.gguf" }, &other), RWKVK_ERROR_FILE, "/nowhere/model.gguf");
-	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .vocab = "/nowhere/vocab.txt" }, &other), RWKVK_ERROR_FILE, "/nowhere/vocab.txt");
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .device = "no such device" }, &other),
+	             RWKVK_ERROR_DEVICE, "no such device");
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = "/nowhere/model.gguf" }, &other), RWKVK_ERROR_FILE,
+	             "/nowhere/model.gguf");
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .vocab = "/nowhere/vocab.txt" }, &other),
+	             RWKVK_ERROR_FILE, "/nowhere/vocab.txt");
 	size_t bytes;
 	uint8_t *data = test_read_file(path, &bytes);
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .data = data, .data_bytes = bytes }, &other));

@@ -6,8 +6,8 @@
 #include "support.h"
 
 /* A tensor of values around `middle`, spread by `spread`. */
-static void put(struct gguf_writer *w, uint64_t *random, const char *name, enum dtype type, uint64_t rows, uint64_t columns, float middle,
-                float spread)
+static void put(struct gguf_writer *w, uint64_t *random, const char *name, enum dtype type, uint64_t rows, uint64_t columns,
+                float middle, float spread)
 {
 	uint64_t shape[2] = { rows, columns }, count = (rows ? rows : 1) * columns;
 	float *data = malloc(count * sizeof *data);
@@ -23,13 +23,13 @@ static void put_layer(struct gguf_writer *w, const struct model_spec *s, uint32_
 	/* Inputs of a matrix have size about 1, so sums of C products with these spreads stay there. */
 	const float square = 1.7f / sqrtf((float)C), lora_in = 1.2f / sqrtf((float)C);
 	char name[96];
-#define NAME(suffix) (snprintf(name, sizeof name, "blk.%u." suffix, index), name)
-#define VECTOR(suffix, middle, spread) put(w, random, NAME(suffix), DTYPE_F32, 0, C, middle, spread)
+#define NAME(suffix)                          (snprintf(name, sizeof name, "blk.%u." suffix, index), name)
+#define VECTOR(suffix, middle, spread)        put(w, random, NAME(suffix), DTYPE_F32, 0, C, middle, spread)
 #define MATRIX(suffix, rows, columns, spread) put(w, random, NAME(suffix), s->type, rows, columns, 0, spread)
-#define LORA(letter, rank)                                                                                                   \
-	do {                                                                                                                     \
-		put(w, random, NAME("time_mix_" letter "1.weight"), s->lora_type, rank, C, 0, lora_in);                              \
-		put(w, random, NAME("time_mix_" letter "2.weight"), s->lora_type, C, rank, 0, 1.2f / sqrtf((float)(rank)));          \
+#define LORA(letter, rank)                                                                                                     \
+	do {                                                                                                                       \
+		put(w, random, NAME("time_mix_" letter "1.weight"), s->lora_type, rank, C, 0, lora_in);                                \
+		put(w, random, NAME("time_mix_" letter "2.weight"), s->lora_type, C, rank, 0, 1.2f / sqrtf((float)(rank)));            \
 	} while (0)
 	VECTOR("attn_norm.weight", 1, 0.3f);
 	VECTOR("attn_norm.bias", 0, 0.1f);

@@ -8,7 +8,7 @@ struct model_spec {
 	const char *name;
 	uint32_t layers, width, head_size, ffn, vocab;
 	uint32_t rank_decay, rank_iclr, rank_gate, rank_value;
-	enum dtype type;      /* of the matrices */
+	enum dtype type; /* of the matrices */
 	enum dtype lora_type;
 	bool no_embedding_norm, output_bias, head_bias;
 	uint64_t seed;

@@ -19,7 +19,8 @@ double test_error(const float *got, const float *want, size_t n)
 	return worst / (scale > 0 ? scale : 1);
 }
 
-void test_assert_close(const char *what, const float *got, const float *want, size_t n, double tolerance, const char *file, int line)
+void test_assert_close(const char *what, const float *got, const float *want, size_t n, double tolerance, const char *file,
+                       int line)
 {
 	double error = test_error(got, want, n), scale = 0;
 	if (error <= tolerance)

@@ -15,27 +15,28 @@
 /* cmocka's fail() would hide the function of base/error.h; fail_msg() stays. */
 #undef fail
 #undef fail_msg
-#define fail_msg(...)                                                                     \
-	do {                                                                                  \
-		print_error("ERROR: " __VA_ARGS__);                                               \
-		print_error("\n");                                                                \
-		_fail(__FILE__, __LINE__);                                                        \
+#define fail_msg(...)                                                                                                          \
+	do {                                                                                                                       \
+		print_error("ERROR: " __VA_ARGS__);                                                                                    \
+		print_error("\n");                                                                                                     \
+		_fail(__FILE__, __LINE__);                                                                                             \
 	} while (0)
 
 /* got and want are finite and |got - want| <= tolerance * scale, where scale is the largest |want| of the array (1 when all
  * are zero).  Prints `what`, the first ten mismatches and the largest error on failure. */
 #define assert_close(what, got, want, n, tolerance) test_assert_close(what, got, want, n, tolerance, __FILE__, __LINE__)
-void test_assert_close(const char *what, const float *got, const float *want, size_t n, double tolerance, const char *file, int line);
+void test_assert_close(const char *what, const float *got, const float *want, size_t n, double tolerance, const char *file,
+                       int line);
 /* The same without the assertion: largest |got - want| / scale; infinity if anything is not finite. */
 double test_error(const float *got, const float *want, size_t n);
 
 /* status == RWKVK_OK, else prints rwkvk_last_error(). */
 #define assert_ok(call) test_assert_status((int)(call), 0, #call, __FILE__, __LINE__)
 /* status is `want` and the error text contains `text`. */
-#define assert_fails(call, want, text)                                          \
-	do {                                                                        \
-		test_assert_status((int)(call), (int)(want), #call, __FILE__, __LINE__); \
-		test_assert_error_contains(text, __FILE__, __LINE__);                   \
+#define assert_fails(call, want, text)                                                                                         \
+	do {                                                                                                                       \
+		test_assert_status((int)(call), (int)(want), #call, __FILE__, __LINE__);                                               \
+		test_assert_error_contains(text, __FILE__, __LINE__);                                                                  \
 	} while (0)
 void test_assert_status(int status, int want, const char *call, const char *file, int line);
 void test_assert_error_contains(const char *text, const char *file, int line);

@@ -45,15 +45,15 @@ static void test_bf16_rounding(void **state)
 		uint32_t in;
 		uint16_t want;
 	} cases[] = {
-		{0x3f808000, 0x3f80}, /* tie, down to even */
-		{0x3f818000, 0x3f82}, /* tie, up to even */
-		{0x3f808001, 0x3f81}, /* just above a tie */
-		{0x3f807fff, 0x3f80}, /* just below one */
-		{0x7f7fffff, 0x7f80}, /* largest float: infinity */
-		{0xff800000, 0xff80}, /* -infinity */
-		{0x80000001, 0x8000}, /* smallest negative subnormal */
-		{0x7f800001, 0x7fc0}, /* a NaN whose bits are all in the half that is cut off */
-		{0xffffffff, 0xffff}, /* a NaN that adding would turn into zero */
+		{ 0x3f808000, 0x3f80 }, /* tie, down to even */
+		{ 0x3f818000, 0x3f82 }, /* tie, up to even */
+		{ 0x3f808001, 0x3f81 }, /* just above a tie */
+		{ 0x3f807fff, 0x3f80 }, /* just below one */
+		{ 0x7f7fffff, 0x7f80 }, /* largest float: infinity */
+		{ 0xff800000, 0xff80 }, /* -infinity */
+		{ 0x80000001, 0x8000 }, /* smallest negative subnormal */
+		{ 0x7f800001, 0x7fc0 }, /* a NaN whose bits are all in the half that is cut off */
+		{ 0xffffffff, 0xffff }, /* a NaN that adding would turn into zero */
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		float value = float_of_bits(cases[i].in);
@@ -109,11 +109,11 @@ static void test_q8_random(void **state)
 static void test_q8_rounding(void **state)
 {
 	(void)state;
-	float in[32] = {127, 0.5f, -0.5f, 1.5f, -1.5f, 2.5f, -126.5f, 0.25f, -127}, out[32];
-	static const int8_t want[32] = {127, 1, -1, 2, -2, 3, -127, 0, -127};
+	float in[32] = { 127, 0.5f, -0.5f, 1.5f, -1.5f, 2.5f, -126.5f, 0.25f, -127 }, out[32];
+	static const int8_t want[32] = { 127, 1, -1, 2, -2, 3, -127, 0, -127 };
 	uint8_t block[34];
 	dtype_from_float(DTYPE_Q8_0, in, 32, block);
-	assert_memory_equal(block, ((uint8_t[]){0x00, 0x3c}), 2); /* 1.0 */
+	assert_memory_equal(block, ((uint8_t[]){ 0x00, 0x3c }), 2); /* 1.0 */
 	assert_memory_equal(block + 2, want, 32);
 	dtype_to_float(DTYPE_Q8_0, block, 0, 32, out);
 	assert_float_equal(out[0], 127, 0);
@@ -129,7 +129,7 @@ static void test_q8_rounding(void **state)
 static void test_q8_hostile(void **state)
 {
 	(void)state;
-	static const float bad[] = {INFINITY, -INFINITY, NAN, 3e38f, 1e7f};
+	static const float bad[] = { INFINITY, -INFINITY, NAN, 3e38f, 1e7f };
 	for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
 		float in[64], out[64];
 		uint8_t blocks[68];
@@ -143,7 +143,7 @@ static void test_q8_hostile(void **state)
 		for (size_t i = 32; i < 64; i++)
 			assert_true(fabsf(out[i] - 1) < 0.01f); /* the neighbouring block is untouched */
 	}
-	float tiny[32] = {1e-44f, -1e-44f}, out[32];
+	float tiny[32] = { 1e-44f, -1e-44f }, out[32];
 	uint8_t block[34];
 	dtype_from_float(DTYPE_Q8_0, tiny, 32, block); /* 1 / scale would be infinite */
 	dtype_to_float(DTYPE_Q8_0, block, 0, 32, out);
@@ -161,19 +161,19 @@ static void test_sizes(void **state)
 		bool fits;
 		uint64_t bytes;
 	} cases[] = {
-		{DTYPE_F32, 1, {7}, true, 28},
-		{DTYPE_F16, 3, {2, 3, 5}, true, 60},
-		{DTYPE_BF16, 2, {4, 1}, true, 8},
-		{DTYPE_Q8_0, 2, {3, 64}, true, 3 * 2 * 34},
-		{DTYPE_F32, 0, {0}, true, 4}, /* a scalar */
-		{DTYPE_F32, 2, {0, 8}, true, 0},
-		{DTYPE_Q8_0, 2, {64, 3}, false, 0}, /* rows must be whole blocks, not the whole */
-		{DTYPE_Q8_0, 1, {31}, false, 0},
-		{DTYPE_F32, 2, {(uint64_t)1 << 32, (uint64_t)1 << 32}, false, 0},
-		{DTYPE_F32, 1, {(uint64_t)1 << 62}, false, 0},
-		{DTYPE_F16, 1, {((uint64_t)1 << 63) - 1}, true, UINT64_MAX - 1},
-		{DTYPE_F32, 4, {65536, 65536, 65536, 65536}, false, 0},
-		{DTYPE_Q8_0, 2, {2, (uint64_t)1 << 63}, false, 0},
+		{ DTYPE_F32, 1, { 7 }, true, 28 },
+		{ DTYPE_F16, 3, { 2, 3, 5 }, true, 60 },
+		{ DTYPE_BF16, 2, { 4, 1 }, true, 8 },
+		{ DTYPE_Q8_0, 2, { 3, 64 }, true, 3 * 2 * 34 },
+		{ DTYPE_F32, 0, { 0 }, true, 4 }, /* a scalar */
+		{ DTYPE_F32, 2, { 0, 8 }, true, 0 },
+		{ DTYPE_Q8_0, 2, { 64, 3 }, false, 0 }, /* rows must be whole blocks, not the whole */
+		{ DTYPE_Q8_0, 1, { 31 }, false, 0 },
+		{ DTYPE_F32, 2, { (uint64_t)1 << 32, (uint64_t)1 << 32 }, false, 0 },
+		{ DTYPE_F32, 1, { (uint64_t)1 << 62 }, false, 0 },
+		{ DTYPE_F16, 1, { ((uint64_t)1 << 63) - 1 }, true, UINT64_MAX - 1 },
+		{ DTYPE_F32, 4, { 65536, 65536, 65536, 65536 }, false, 0 },
+		{ DTYPE_Q8_0, 2, { 2, (uint64_t)1 << 63 }, false, 0 },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		uint64_t bytes = 0;
@@ -191,9 +191,9 @@ static void test_shown(void **state)
 	assert_string_equal(show_text(text, 0).text, "");
 	struct shown cut = show_text(text, sizeof text);
 	assert_true(strlen(cut.text) == sizeof cut.text - 1 && strcmp(cut.text + sizeof cut.text - 4, "...") == 0);
-	assert_string_equal(show_shape(2, (uint64_t[]){6, 128}).text, "[6, 128]");
+	assert_string_equal(show_shape(2, (uint64_t[]){ 6, 128 }).text, "[6, 128]");
 	assert_string_equal(show_shape(0, NULL).text, "[]");
-	uint64_t huge[8] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+	uint64_t huge[8] = { UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX };
 	assert_non_null(strchr(show_shape(8, huge).text, ']'));
 }
 

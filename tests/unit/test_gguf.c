@@ -21,20 +21,20 @@ static const float *pattern(unsigned tensor)
 
 static void put(struct gguf_writer *w, const char *name, enum dtype type, uint64_t rows, uint64_t columns, unsigned tensor)
 {
-	gguf_put_tensor(w, name, type, rows ? 2 : 1, rows ? (uint64_t[]){rows, columns} : &columns, pattern(tensor));
+	gguf_put_tensor(w, name, type, rows ? 2 : 1, rows ? (uint64_t[]){ rows, columns } : &columns, pattern(tensor));
 }
 
 static void put_keys(struct gguf_writer *w)
 {
-	static const char *const tokens[] = {"<s>", "\\x00", "ab"};
+	static const char *const tokens[] = { "<s>", "\\x00", "ab" };
 	gguf_put_string(w, "general.architecture", "rwkv7");
 	gguf_put_string(w, "general.name", "t\xc3\xa9st\n");
 	gguf_put_u32(w, "general.alignment", 32);
 	gguf_put_u32(w, "rwkv7.wkv.head_size", 16);
 	gguf_put_f32(w, "rwkv7.attention.layer_norm_epsilon", 1e-5f);
 	gguf_put_string(w, "tokenizer.ggml.model", "rwkv");
-	gguf_put_strings(w, "tokenizer.ggml.tokens", tokens, (size_t[]){3, 4, 2}, VOCAB);
-	gguf_put_i32s(w, "tokenizer.ggml.token_type", (int32_t[]){3, 1, 1}, VOCAB);
+	gguf_put_strings(w, "tokenizer.ggml.tokens", tokens, (size_t[]){ 3, 4, 2 }, VOCAB);
+	gguf_put_i32s(w, "tokenizer.ggml.token_type", (int32_t[]){ 3, 1, 1 }, VOCAB);
 	gguf_put_bool(w, "tokenizer.ggml.add_bos_token", true);
 	gguf_put_f32(w, "general.sampling.temp", 0.75f);
 	gguf_put_u32(w, "general.sampling.top_k", 40);
@@ -49,7 +49,7 @@ static void put_tensors(struct gguf_writer *w)
 	put(w, "token_embd_norm.bias", DTYPE_F32, 0, C, 2);
 	put(w, "blk.0.attn_norm.weight", DTYPE_F32, 0, C, 3);
 	put(w, "blk.0.attn_norm_2.bias", DTYPE_F32, 0, C, 4);
-	gguf_put_tensor(w, "blk.0.time_mix_lerp_fused.weight", DTYPE_F16, 4, (uint64_t[]){6, 1, 1, C}, pattern(5));
+	gguf_put_tensor(w, "blk.0.time_mix_lerp_fused.weight", DTYPE_F16, 4, (uint64_t[]){ 6, 1, 1, C }, pattern(5));
 	put(w, "blk.0.time_mix_v0.weight", DTYPE_F32, 0, C, 6);
 	put(w, "blk.0.time_mix_v1.weight", DTYPE_F32, 8, C, 7);
 	put(w, "blk.0.time_mix_v2.weight", DTYPE_F32, C, 8, 8);
@@ -112,7 +112,7 @@ static void add_text(struct bytes *to, const char *text)
 /* Header and the architecture, for `keys` more keys and no tensors. */
 static struct bytes begin(const char *architecture, uint64_t keys)
 {
-	struct bytes file = {.count = 0};
+	struct bytes file = { .count = 0 };
 	add(&file, "GGUF\3\0\0\0", 8);
 	add_u64(&file, 0);
 	add_u64(&file, keys + 1);
@@ -141,7 +141,7 @@ static void refuse(const char *what, const void *data, size_t bytes, rwkvk_statu
 	rwkvk_status got = open_bytes(data, bytes, &weights);
 	if (got != status || !strstr(rwkvk_last_error(), text) || !strstr(rwkvk_last_error(), "bad.gguf"))
 		fail_msg("%s: status %s, text: %s; wanted status %s and \"%s\"", what, rwkvk_status_name(got), rwkvk_last_error(),
-				 rwkvk_status_name(status), text);
+		         rwkvk_status_name(status), text);
 	assert_null(weights.tensors);
 	assert_null(weights.path);
 	open_bytes("", 0, &weights); /* lets the copy go */
@@ -150,7 +150,7 @@ static void refuse(const char *what, const void *data, size_t bytes, rwkvk_statu
 /* ---------------------------------------------------------------------------------------------------- good files */
 
 static const struct tensor *want(const struct weights *weights, const char *name, const char *file_name, enum dtype type,
-								 bool out_in)
+                                 bool out_in)
 {
 	const struct tensor *tensor = weights_find(weights, name);
 	if (!tensor)
@@ -184,8 +184,8 @@ static void test_good(void **state)
 	want(&w, "blocks.0.ln0.bias", "token_embd_norm.bias", DTYPE_F32, false);
 	want(&w, "blocks.0.ln1.weight", "blk.0.attn_norm.weight", DTYPE_F32, false);
 	same_values(want(&w, "blocks.0.ln2.bias", "blk.0.attn_norm_2.bias", DTYPE_F32, false), pattern(4), C);
-	static const char *const mixes[] = {"blocks.0.att.x_r", "blocks.0.att.x_w", "blocks.0.att.x_k",
-										"blocks.0.att.x_v", "blocks.0.att.x_a", "blocks.0.att.x_g"};
+	static const char *const mixes[] = { "blocks.0.att.x_r", "blocks.0.att.x_w", "blocks.0.att.x_k",
+		                                 "blocks.0.att.x_v", "blocks.0.att.x_a", "blocks.0.att.x_g" };
 	for (size_t i = 0; i < 6; i++) {
 		t = want(&w, mixes[i], "blk.0.time_mix_lerp_fused.weight", DTYPE_F16, false);
 		assert_true(t->rank == 1 && t->shape[0] == C && t->bytes == 2 * C);
@@ -236,7 +236,7 @@ static void test_versions_and_defaults(void **state)
 	assert_null(w.metadata.name);
 	const rwkvk_sampling *s = &w.metadata.sampling;
 	assert_true(s->temperature == 1 && s->top_p == 0.3f && s->top_k == 0 && s->presence == 0.5f && s->frequency == 0.5f &&
-				s->decay == 0.996f && s->seed == 0);
+	            s->decay == 0.996f && s->seed == 0);
 	weights_close(&w);
 
 	file = begin("rwkv7", 1); /* llama.cpp's "no limit" */
@@ -266,11 +266,11 @@ static void test_alignment(void **state)
 	while (file.count % 8)
 		add(&file, "", 1);
 	add_u64(&file, UINT64_MAX);
-	add(&file, &(float){2.5f}, 4);
+	add(&file, &(float){ 2.5f }, 4);
 	assert_ok(open_bytes(file.data, file.count, &w));
 	const struct tensor *x = want(&w, "x", "x", DTYPE_F32, false);
 	assert_true(x->rank == 1 && x->shape[0] == 1);
-	same_values(x, &(float){2.5f}, 1);
+	same_values(x, &(float){ 2.5f }, 1);
 	weights_close(&w);
 	open_bytes("", 0, &w);
 }
@@ -286,77 +286,78 @@ static const struct {
 	rwkvk_status status;
 	const char *text;
 } patches[] = {
-	{NULL, 4, "\0\0\0\3", 4, RWKVK_ERROR_UNSUPPORTED, "big-endian"},
-	{NULL, 4, "\1", 1, RWKVK_ERROR_UNSUPPORTED, "expected GGUF version 2 or 3, found version 1"},
-	{NULL, 4, "\4", 1, RWKVK_ERROR_UNSUPPORTED, "found version 4"},
-	{NULL, 4, "\0", 1, RWKVK_ERROR_UNSUPPORTED, "found version 0"},
-	{NULL, 8, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE, "claims 18446744073709551615 tensors"},
-	{NULL, 8, "\0\0\0\x10", 4, RWKVK_ERROR_FILE, "claims 268435456 tensors"},
-	{NULL, 8, "\x18", 1, RWKVK_ERROR_FILE, "tensor"}, /* one more than there are: data is read as an entry */
-	{NULL, 16, "\xff\xff\xff\xff\xff\xff\xff\x7f", 8, RWKVK_ERROR_FILE, "claims 9223372036854775807 keys"},
-	{NULL, 16, "\0", 1, RWKVK_ERROR_FILE, "general.architecture"},
-	{NULL, 24, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE,
-	 "expected the name of a key, 18446744073709551615 bytes"},
-	{"general.architecture", 0, "\x0d", 1, RWKVK_ERROR_FILE, "expected a value type from 0 to 12, found 13"},
-	{"general.architecture", 4, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE, "expected a string"},
-	{"general.architecture", 12, "llama", 5, RWKVK_ERROR_UNSUPPORTED, "rwkv7, the only one this version runs, found \"llama\""},
-	{"general.architecture", 12, "rwkv6", 5, RWKVK_ERROR_UNSUPPORTED, "found \"rwkv6\""},
-	{"general.architecture", 12, "rw\x1b]7", 5, RWKVK_ERROR_UNSUPPORTED, "found \"rw?]7\""},
-	{NULL, 32, "general.architecturE", 20, RWKVK_ERROR_FILE, "expected the key general.architecture, found none"},
-	{"general.alignment", 4, "\x30", 1, RWKVK_ERROR_FILE, "general.alignment to be a power of two, found 48"},
-	{"general.alignment", 4, "\0", 1, RWKVK_ERROR_FILE, "general.alignment to be from 1"},
-	{"general.alignment", 4, "\x40", 1, RWKVK_ERROR_FILE, "to be a multiple of 64"},
-	{"tokenizer.ggml.tokens", 4, "\x04", 1, RWKVK_ERROR_FILE,
-	 "tokenizer.ggml.tokens to be an array of strings, found an array of uint32"},
-	{"tokenizer.ggml.tokens", 4, "\x0d", 1, RWKVK_ERROR_FILE, "expected arrays of types 0 to 12, found type 13"},
-	{"tokenizer.ggml.tokens", 8, "\xff\xff\xff\xff\xff\xff\xff\x7f", 8, RWKVK_ERROR_FILE, "array elements"},
-	{"tokenizer.ggml.tokens", 16, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE,
-	 "expected a string, 18446744073709551615"},
-	{"tokenizer.ggml.token_type", 4, "\6", 1, RWKVK_ERROR_FILE,
-	 "token_type to be an array of int32, found an array of float32"},
-	{"tokenizer.ggml.token_type", 8, "\xff\xff\xff\xff\xff\xff\xff\x3f", 8, RWKVK_ERROR_FILE, "array elements"},
-	{"tokenizer.ggml.add_bos_token", 4, "\2", 1, RWKVK_ERROR_FILE, "add_bos_token to be 0 or 1, found 2"},
-	{"tokenizer.ggml.add_bos_token", 0, "\1", 1, RWKVK_ERROR_FILE, "add_bos_token to be a bool, found type int8"},
-	{"general.sampling.temp", 0, "\4", 1, RWKVK_ERROR_FILE, "general.sampling.temp to be a float, found type uint32"},
-	{"general.sampling.temp", 4, "\0\0\xc0\x7f", 4, RWKVK_ERROR_FILE,
-	 "general.sampling.temp to be from 0 to 1000000, found nan"},
-	{"general.sampling.temp", 4, "\0\0\x80\x7f", 4, RWKVK_ERROR_FILE, "found inf"},
-	{"general.sampling.temp", 4, "\0\0\x80\xbf", 4, RWKVK_ERROR_FILE, "found -1"},
-	{"general.sampling.top_k", 0, "\6", 1, RWKVK_ERROR_FILE, "general.sampling.top_k to be an integer, found type float32"},
-	{"general.sampling.presence", 4, "\0\0\x80\xff", 4, RWKVK_ERROR_FILE,
-	 "general.sampling.presence to be from -1000000 to 1000000, found -inf"},
-	{"rwkv7.wkv.head_size", 4, "\0", 1, RWKVK_ERROR_FILE, "rwkv7.wkv.head_size to be from 1 to 65536, found 0"},
-	{"rwkv7.attention.layer_norm_epsilon", 4, "\0\0\0\0", 4, RWKVK_ERROR_FILE,
-	 "layer_norm_epsilon to be from 1e-30 to 1, found 0"},
-	{"general.name", 0, "\4", 1, RWKVK_ERROR_FILE, "general.name to be a string, found type uint32"},
+	{ NULL, 4, "\0\0\0\3", 4, RWKVK_ERROR_UNSUPPORTED, "big-endian" },
+	{ NULL, 4, "\1", 1, RWKVK_ERROR_UNSUPPORTED, "expected GGUF version 2 or 3, found version 1" },
+	{ NULL, 4, "\4", 1, RWKVK_ERROR_UNSUPPORTED, "found version 4" },
+	{ NULL, 4, "\0", 1, RWKVK_ERROR_UNSUPPORTED, "found version 0" },
+	{ NULL, 8, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE, "claims 18446744073709551615 tensors" },
+	{ NULL, 8, "\0\0\0\x10", 4, RWKVK_ERROR_FILE, "claims 268435456 tensors" },
+	{ NULL, 8, "\x18", 1, RWKVK_ERROR_FILE, "tensor" }, /* one more than there are: data is read as an entry */
+	{ NULL, 16, "\xff\xff\xff\xff\xff\xff\xff\x7f", 8, RWKVK_ERROR_FILE, "claims 9223372036854775807 keys" },
+	{ NULL, 16, "\0", 1, RWKVK_ERROR_FILE, "general.architecture" },
+	{ NULL, 24, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE,
+	  "expected the name of a key, 18446744073709551615 bytes" },
+	{ "general.architecture", 0, "\x0d", 1, RWKVK_ERROR_FILE, "expected a value type from 0 to 12, found 13" },
+	{ "general.architecture", 4, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE, "expected a string" },
+	{ "general.architecture", 12, "llama", 5, RWKVK_ERROR_UNSUPPORTED,
+	  "rwkv7, the only one this version runs, found \"llama\"" },
+	{ "general.architecture", 12, "rwkv6", 5, RWKVK_ERROR_UNSUPPORTED, "found \"rwkv6\"" },
+	{ "general.architecture", 12, "rw\x1b]7", 5, RWKVK_ERROR_UNSUPPORTED, "found \"rw?]7\"" },
+	{ NULL, 32, "general.architecturE", 20, RWKVK_ERROR_FILE, "expected the key general.architecture, found none" },
+	{ "general.alignment", 4, "\x30", 1, RWKVK_ERROR_FILE, "general.alignment to be a power of two, found 48" },
+	{ "general.alignment", 4, "\0", 1, RWKVK_ERROR_FILE, "general.alignment to be from 1" },
+	{ "general.alignment", 4, "\x40", 1, RWKVK_ERROR_FILE, "to be a multiple of 64" },
+	{ "tokenizer.ggml.tokens", 4, "\x04", 1, RWKVK_ERROR_FILE,
+	  "tokenizer.ggml.tokens to be an array of strings, found an array of uint32" },
+	{ "tokenizer.ggml.tokens", 4, "\x0d", 1, RWKVK_ERROR_FILE, "expected arrays of types 0 to 12, found type 13" },
+	{ "tokenizer.ggml.tokens", 8, "\xff\xff\xff\xff\xff\xff\xff\x7f", 8, RWKVK_ERROR_FILE, "array elements" },
+	{ "tokenizer.ggml.tokens", 16, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE,
+	  "expected a string, 18446744073709551615" },
+	{ "tokenizer.ggml.token_type", 4, "\6", 1, RWKVK_ERROR_FILE,
+	  "token_type to be an array of int32, found an array of float32" },
+	{ "tokenizer.ggml.token_type", 8, "\xff\xff\xff\xff\xff\xff\xff\x3f", 8, RWKVK_ERROR_FILE, "array elements" },
+	{ "tokenizer.ggml.add_bos_token", 4, "\2", 1, RWKVK_ERROR_FILE, "add_bos_token to be 0 or 1, found 2" },
+	{ "tokenizer.ggml.add_bos_token", 0, "\1", 1, RWKVK_ERROR_FILE, "add_bos_token to be a bool, found type int8" },
+	{ "general.sampling.temp", 0, "\4", 1, RWKVK_ERROR_FILE, "general.sampling.temp to be a float, found type uint32" },
+	{ "general.sampling.temp", 4, "\0\0\xc0\x7f", 4, RWKVK_ERROR_FILE,
+	  "general.sampling.temp to be from 0 to 1000000, found nan" },
+	{ "general.sampling.temp", 4, "\0\0\x80\x7f", 4, RWKVK_ERROR_FILE, "found inf" },
+	{ "general.sampling.temp", 4, "\0\0\x80\xbf", 4, RWKVK_ERROR_FILE, "found -1" },
+	{ "general.sampling.top_k", 0, "\6", 1, RWKVK_ERROR_FILE, "general.sampling.top_k to be an integer, found type float32" },
+	{ "general.sampling.presence", 4, "\0\0\x80\xff", 4, RWKVK_ERROR_FILE,
+	  "general.sampling.presence to be from -1000000 to 1000000, found -inf" },
+	{ "rwkv7.wkv.head_size", 4, "\0", 1, RWKVK_ERROR_FILE, "rwkv7.wkv.head_size to be from 1 to 65536, found 0" },
+	{ "rwkv7.attention.layer_norm_epsilon", 4, "\0\0\0\0", 4, RWKVK_ERROR_FILE,
+	  "layer_norm_epsilon to be from 1e-30 to 1, found 0" },
+	{ "general.name", 0, "\4", 1, RWKVK_ERROR_FILE, "general.name to be a string, found type uint32" },
 	/* tensor entries: rank, dimensions (fastest first), type, offset */
-	{"token_embd.weight", 0, "\5", 1, RWKVK_ERROR_FILE, "at most 4 dimensions for tensor token_embd.weight, found 5"},
-	{"token_embd.weight", 0, "\xff\xff\xff\xff", 4, RWKVK_ERROR_FILE, "at most 4 dimensions"},
-	{"token_embd.weight", 4, "\x21", 1, RWKVK_ERROR_FILE, "the shape [3, 33], which is impossible for Q8_0"},
-	{"token_embd.weight", 4, "\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0\x80", 16, RWKVK_ERROR_FILE, "impossible for Q8_0"},
-	{"token_embd.weight", 4, "\0\0\0\0\0\1", 6, RWKVK_ERROR_FILE, "tensor token_embd.weight takes 3504693313536 bytes"},
-	{"token_embd.weight", 4, "\0", 1, RWKVK_ERROR_FILE, "token_embd.weight of shape [3, 0]"},
-	{"token_embd.weight", 20, "\x0c", 1, RWKVK_ERROR_UNSUPPORTED, "tensor token_embd.weight has the type Q4_K (12)"},
-	{"token_embd.weight", 20, "\x0e", 1, RWKVK_ERROR_UNSUPPORTED, "Q6_K (14); this version reads F32, F16, BF16 and Q8_0"},
-	{"token_embd.weight", 20, "\4", 1, RWKVK_ERROR_UNSUPPORTED, "type unknown to this version (4)"},
-	{"token_embd.weight", 20, "\xff\xff\xff\xff", 4, RWKVK_ERROR_UNSUPPORTED, "unknown to this version (4294967295)"},
-	{"output_norm.weight", 16, "\1", 1, RWKVK_ERROR_FILE, "offset of tensor output_norm.weight to be a multiple of 32"},
-	{"output_norm.weight", 16, "\0\0\0\0", 4, RWKVK_ERROR_FILE, "output_norm.weight behind the tensor before it"},
-	{"output_norm.weight", 16, "\xe0\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE, "truncated"},
-	{"output_norm.weight", 16, "\0\0\0\0\0\1", 6, RWKVK_ERROR_FILE, "tensor output_norm.weight takes 128 bytes at offset"},
-	{"last", 4, "\x09", 1, RWKVK_ERROR_FILE, "tensor last takes 36 bytes"},
-	{"time_mix_lerp_fused.weight", 28, "\5", 1, RWKVK_ERROR_FILE,
-	 "lerp_fused.weight to have 6 rows, found the shape [5, 1, 1, 32]"},
-	{"time_mix_lerp_fused.weight", 4, "\x10\0\0\0\0\0\0\0\2", 9, RWKVK_ERROR_FILE,
-	 "to have 6 rows, found the shape [6, 1, 2, 16]"},
-	{"time_mix_lerp_fused.weight", 36, "\x08", 1, RWKVK_ERROR_UNSUPPORTED, "as F32, F16 or BF16, found Q8_0"},
-	{"blk.0.attn_norm.weight", -22 + 20, "\x07\x08", 2, RWKVK_ERROR_FILE,
-	 "plain ASCII characters, found \"blk.0.attn_norm.weig??\""},
-	{"blk.0.attn_norm.weight", -22 + 20, "\0", 1, RWKVK_ERROR_FILE,
-	 "1 to 255 plain ASCII characters, found \"blk.0.attn_norm.weig?t\""},
-	{"blk.0.attn_norm.weight", 12, "\x0c", 1, RWKVK_ERROR_UNSUPPORTED, "tensor blk.0.attn_norm.weight has the type Q4_K"},
-	{"blk.0.attn_norm.weight", -22 - 8, "\0", 1, RWKVK_ERROR_FILE, "1 to 255 plain ASCII characters, found \"\""},
-	{"blk.0.attn_norm.weight", -22 - 8, "\x2c\x01", 2, RWKVK_ERROR_FILE, "(300 bytes)"},
+	{ "token_embd.weight", 0, "\5", 1, RWKVK_ERROR_FILE, "at most 4 dimensions for tensor token_embd.weight, found 5" },
+	{ "token_embd.weight", 0, "\xff\xff\xff\xff", 4, RWKVK_ERROR_FILE, "at most 4 dimensions" },
+	{ "token_embd.weight", 4, "\x21", 1, RWKVK_ERROR_FILE, "the shape [3, 33], which is impossible for Q8_0" },
+	{ "token_embd.weight", 4, "\0\0\0\0\0\0\0\x80\0\0\0\0\0\0\0\x80", 16, RWKVK_ERROR_FILE, "impossible for Q8_0" },
+	{ "token_embd.weight", 4, "\0\0\0\0\0\1", 6, RWKVK_ERROR_FILE, "tensor token_embd.weight takes 3504693313536 bytes" },
+	{ "token_embd.weight", 4, "\0", 1, RWKVK_ERROR_FILE, "token_embd.weight of shape [3, 0]" },
+	{ "token_embd.weight", 20, "\x0c", 1, RWKVK_ERROR_UNSUPPORTED, "tensor token_embd.weight has the type Q4_K (12)" },
+	{ "token_embd.weight", 20, "\x0e", 1, RWKVK_ERROR_UNSUPPORTED, "Q6_K (14); this version reads F32, F16, BF16 and Q8_0" },
+	{ "token_embd.weight", 20, "\4", 1, RWKVK_ERROR_UNSUPPORTED, "type unknown to this version (4)" },
+	{ "token_embd.weight", 20, "\xff\xff\xff\xff", 4, RWKVK_ERROR_UNSUPPORTED, "unknown to this version (4294967295)" },
+	{ "output_norm.weight", 16, "\1", 1, RWKVK_ERROR_FILE, "offset of tensor output_norm.weight to be a multiple of 32" },
+	{ "output_norm.weight", 16, "\0\0\0\0", 4, RWKVK_ERROR_FILE, "output_norm.weight behind the tensor before it" },
+	{ "output_norm.weight", 16, "\xe0\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE, "truncated" },
+	{ "output_norm.weight", 16, "\0\0\0\0\0\1", 6, RWKVK_ERROR_FILE, "tensor output_norm.weight takes 128 bytes at offset" },
+	{ "last", 4, "\x09", 1, RWKVK_ERROR_FILE, "tensor last takes 36 bytes" },
+	{ "time_mix_lerp_fused.weight", 28, "\5", 1, RWKVK_ERROR_FILE,
+	  "lerp_fused.weight to have 6 rows, found the shape [5, 1, 1, 32]" },
+	{ "time_mix_lerp_fused.weight", 4, "\x10\0\0\0\0\0\0\0\2", 9, RWKVK_ERROR_FILE,
+	  "to have 6 rows, found the shape [6, 1, 2, 16]" },
+	{ "time_mix_lerp_fused.weight", 36, "\x08", 1, RWKVK_ERROR_UNSUPPORTED, "as F32, F16 or BF16, found Q8_0" },
+	{ "blk.0.attn_norm.weight", -22 + 20, "\x07\x08", 2, RWKVK_ERROR_FILE,
+	  "plain ASCII characters, found \"blk.0.attn_norm.weig??\"" },
+	{ "blk.0.attn_norm.weight", -22 + 20, "\0", 1, RWKVK_ERROR_FILE,
+	  "1 to 255 plain ASCII characters, found \"blk.0.attn_norm.weig?t\"" },
+	{ "blk.0.attn_norm.weight", 12, "\x0c", 1, RWKVK_ERROR_UNSUPPORTED, "tensor blk.0.attn_norm.weight has the type Q4_K" },
+	{ "blk.0.attn_norm.weight", -22 - 8, "\0", 1, RWKVK_ERROR_FILE, "1 to 255 plain ASCII characters, found \"\"" },
+	{ "blk.0.attn_norm.weight", -22 - 8, "\x2c\x01", 2, RWKVK_ERROR_FILE, "(300 bytes)" },
 };
 
 static const uint8_t *find(const uint8_t *data, size_t bytes, const char *text)
@@ -399,9 +400,9 @@ static void test_truncated(void **state)
 		char what[64];
 		snprintf(what, sizeof what, "the first %zu bytes", n);
 		refuse(what, good, n, RWKVK_ERROR_FILE,
-			   n == 0  ? "empty"
-			   : n < 4 ? "expected a model in GGUF or safetensors"
-					   : "truncated");
+		       n == 0  ? "empty"
+		       : n < 4 ? "expected a model in GGUF or safetensors"
+		               : "truncated");
 	}
 	free(good);
 }
@@ -436,9 +437,9 @@ static void duplicate(const char *first, const char *second, const char *text)
 	struct gguf_writer *w = gguf_writer_create();
 	struct weights weights;
 	gguf_put_string(w, "general.architecture", "rwkv7");
-	gguf_put_tensor(w, first, DTYPE_F32, 2, (uint64_t[]){6, C}, pattern(0));
-	gguf_put_tensor(w, "between", DTYPE_F32, 2, (uint64_t[]){6, C}, pattern(0));
-	gguf_put_tensor(w, second, DTYPE_F32, 2, (uint64_t[]){6, C}, pattern(0));
+	gguf_put_tensor(w, first, DTYPE_F32, 2, (uint64_t[]){ 6, C }, pattern(0));
+	gguf_put_tensor(w, "between", DTYPE_F32, 2, (uint64_t[]){ 6, C }, pattern(0));
+	gguf_put_tensor(w, second, DTYPE_F32, 2, (uint64_t[]){ 6, C }, pattern(0));
 	assert_ok(gguf_writer_finish(w, path));
 	assert_fails(weights_open(path, NULL, 0, &weights), RWKVK_ERROR_FILE, text);
 }
@@ -471,33 +472,33 @@ static void test_values(void **state)
 		size_t bytes;
 		const char *text; /* NULL: accepted */
 	} cases[] = {
-		{"x", 0, "\xff", 1, NULL},
-		{"x", 3, "\xff\xff", 2, NULL},
-		{"x", 12, "\0\0\0\0\0\0\xf8\x7f", 8, NULL}, /* NaN where nobody looks */
-		{"x", 10, "\0\0\0\0\0\0\0", 7, "truncated"},
-		{"x", 0xffffffff, "", 0, "found 4294967295"},
-		{"rwkv7.wkv.head_size", 0, "\x40", 1, NULL},
-		{"rwkv7.wkv.head_size", 10, "\x40\0\0\0\0\0\0\0", 8, NULL},
-		{"rwkv7.wkv.head_size", 10, "\0\0\0\0\0\0\0\x80", 8, "found 9.223372037e+18"},
-		{"rwkv7.wkv.head_size", 11, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, "found -1"},
-		{"rwkv7.wkv.head_size", 1, "\x80", 1, "found -128"},
-		{"rwkv7.wkv.head_size", 7, "\1", 1, "to be an integer, found type bool"},
-		{"rwkv7.wkv.head_size", 8, "\0\0\0\0\0\0\0\0", 8, "found type string"},
-		{"rwkv7.wkv.head_size", 9, "\4\0\0\0\1\0\0\0\0\0\0\0\x40\0\0\0", 16, "found an array of uint32"},
-		{"general.sampling.decay", 12, "\0\0\0\0\0\0\xf0\x3f", 8, NULL}, /* 1.0 as float64 */
-		{"general.sampling.decay", 12, "\1\0\0\0\0\0\xf0\x3f", 8, "decay to be from 0 to 1"},
-		{"general.sampling.frequency", 12, "\0\0\0\0\0\0\xf8\xff", 8, "nan"},
-		{"general.sampling.top_p", 5, "\1\0\0\0", 4, "general.sampling.top_p to be a float, found type int32"},
-		{"general.sampling.top_k", 10, "\0\0\0\0\1\0\0\0", 8, "found 4294967296"},
-		{"tokenizer.ggml.model", 8, "\4\0\0\0\0\0\0\0rwkv", 12, "expected a token list"},
-		{"tokenizer.ggml.model", 8, "\4\0\0\0\0\0\0\0gpt2", 12, NULL},
-		{"tokenizer.ggml.tokens", 8, "\0\0\0\0\0\0\0\0", 8, "an array of strings, found type string"},
-		{"tokenizer.ggml.token_type", 9, "\0\0\0\0\1\0\0\0\0\0\0\0\x40", 13, "found an array of uint8"},
+		{ "x", 0, "\xff", 1, NULL },
+		{ "x", 3, "\xff\xff", 2, NULL },
+		{ "x", 12, "\0\0\0\0\0\0\xf8\x7f", 8, NULL }, /* NaN where nobody looks */
+		{ "x", 10, "\0\0\0\0\0\0\0", 7, "truncated" },
+		{ "x", 0xffffffff, "", 0, "found 4294967295" },
+		{ "rwkv7.wkv.head_size", 0, "\x40", 1, NULL },
+		{ "rwkv7.wkv.head_size", 10, "\x40\0\0\0\0\0\0\0", 8, NULL },
+		{ "rwkv7.wkv.head_size", 10, "\0\0\0\0\0\0\0\x80", 8, "found 9.223372037e+18" },
+		{ "rwkv7.wkv.head_size", 11, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, "found -1" },
+		{ "rwkv7.wkv.head_size", 1, "\x80", 1, "found -128" },
+		{ "rwkv7.wkv.head_size", 7, "\1", 1, "to be an integer, found type bool" },
+		{ "rwkv7.wkv.head_size", 8, "\0\0\0\0\0\0\0\0", 8, "found type string" },
+		{ "rwkv7.wkv.head_size", 9, "\4\0\0\0\1\0\0\0\0\0\0\0\x40\0\0\0", 16, "found an array of uint32" },
+		{ "general.sampling.decay", 12, "\0\0\0\0\0\0\xf0\x3f", 8, NULL }, /* 1.0 as float64 */
+		{ "general.sampling.decay", 12, "\1\0\0\0\0\0\xf0\x3f", 8, "decay to be from 0 to 1" },
+		{ "general.sampling.frequency", 12, "\0\0\0\0\0\0\xf8\xff", 8, "nan" },
+		{ "general.sampling.top_p", 5, "\1\0\0\0", 4, "general.sampling.top_p to be a float, found type int32" },
+		{ "general.sampling.top_k", 10, "\0\0\0\0\1\0\0\0", 8, "found 4294967296" },
+		{ "tokenizer.ggml.model", 8, "\4\0\0\0\0\0\0\0rwkv", 12, "expected a token list" },
+		{ "tokenizer.ggml.model", 8, "\4\0\0\0\0\0\0\0gpt2", 12, NULL },
+		{ "tokenizer.ggml.tokens", 8, "\0\0\0\0\0\0\0\0", 8, "an array of strings, found type string" },
+		{ "tokenizer.ggml.token_type", 9, "\0\0\0\0\1\0\0\0\0\0\0\0\x40", 13, "found an array of uint8" },
 		/* arrays: element type, count, elements */
-		{"x", 9, "\0\0\0\0\0\0\0\0\0\0\0\0", 12, NULL},
-		{"x", 9, "\x0a\0\0\0\xff\xff\xff\xff\xff\xff\xff\x1f", 12, "claims 2305843009213693951 array elements"},
-		{"x", 9, "\x08\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0", 20, "expected a string, 1 bytes"},
-		{"x", 9, "\x09\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 24, "room for at most 1"},
+		{ "x", 9, "\0\0\0\0\0\0\0\0\0\0\0\0", 12, NULL },
+		{ "x", 9, "\x0a\0\0\0\xff\xff\xff\xff\xff\xff\xff\x1f", 12, "claims 2305843009213693951 array elements" },
+		{ "x", 9, "\x08\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0", 20, "expected a string, 1 bytes" },
+		{ "x", 9, "\x09\0\0\0\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 24, "room for at most 1" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct bytes file = begin("rwkv7", 1);
@@ -550,9 +551,9 @@ static void test_token_types(void **state)
 		struct gguf_writer *w = gguf_writer_create();
 		struct weights weights;
 		gguf_put_string(w, "tokenizer.ggml.model", "rwkv");
-		gguf_put_strings(w, "tokenizer.ggml.tokens", (const char *const[]){"", "a"}, (size_t[]){0, 1}, 2);
+		gguf_put_strings(w, "tokenizer.ggml.tokens", (const char *const[]){ "", "a" }, (size_t[]){ 0, 1 }, 2);
 		if (types)
-			gguf_put_i32s(w, "tokenizer.ggml.token_type", (int32_t[]){3, 1}, types);
+			gguf_put_i32s(w, "tokenizer.ggml.token_type", (int32_t[]){ 3, 1 }, types);
 		gguf_put_string(w, "general.architecture", "rwkv7"); /* last: the order is free */
 		assert_ok(gguf_writer_finish(w, path));
 		if (types == 1) {
@@ -561,7 +562,7 @@ static void test_token_types(void **state)
 		}
 		assert_ok(weights_open(path, NULL, 0, &weights));
 		assert_true(weights.metadata.token_count == 2 && weights.metadata.token_bytes[0] == 0 &&
-					weights.metadata.token_bytes[1] == 1);
+		            weights.metadata.token_bytes[1] == 1);
 		assert_true((weights.metadata.token_type != NULL) == (types == 2));
 		weights_close(&weights);
 	}
@@ -577,26 +578,26 @@ static void test_foreign(void **state)
 		rwkvk_status status;
 		const char *text;
 	} cases[] = {
-		{"", 0, RWKVK_ERROR_FILE, "found an empty file"},
-		{"PK\3\4\0\0\0\0\0\0\0\0", 12, RWKVK_ERROR_UNSUPPORTED, "PyTorch's .pth files"},
-		{"\x80\2\x8a\nl\xfc\x9c\x46", 8, RWKVK_ERROR_UNSUPPORTED, "Python pickle"},
-		{"fmgg\x65\0\0\0\0\1\0\0", 12, RWKVK_ERROR_UNSUPPORTED, "rwkv.cpp .bin"},
-		{"tjgg\3\0\0\0", 8, RWKVK_ERROR_UNSUPPORTED, "GGJT"},
-		{"lmgg\3\0\0\0", 8, RWKVK_ERROR_UNSUPPORTED, "old GGML"},
-		{"\x1f\x8b\x08\0", 4, RWKVK_ERROR_FILE, "gzip"},
-		{"\x28\xb5\x2f\xfd", 4, RWKVK_ERROR_FILE, "zstd"},
-		{"\xfd"
-		 "7zXZ\0",
-		 6, RWKVK_ERROR_FILE, "an xz file"},
-		{"<!DOCTYPE html>", 15, RWKVK_ERROR_FILE, "a web page"},
-		{"\n  <HTML lang=en>", 17, RWKVK_ERROR_FILE, "a web page"},
-		{"\xef\xbb\xbf<html>", 9, RWKVK_ERROR_FILE, "a web page"},
-		{"   ", 3, RWKVK_ERROR_FILE, "found 3 bytes that begin with 20 20 20"},
-		{"version https://git-lfs.github.com/spec/v1\n", 43, RWKVK_ERROR_FILE, "Git LFS pointer"},
-		{"{\"a\": 1, {\"b\"}}", 15, RWKVK_ERROR_FILE, "begin with 7b 22 61"},
-		{"\1\2\x1b[m", 5, RWKVK_ERROR_FILE, "found 5 bytes that begin with 01 02 1b 5b 6d (\"???[m\")"},
-		{"GGU", 3, RWKVK_ERROR_FILE, "expected a model in GGUF or safetensors format"},
-		{"GGUF", 4, RWKVK_ERROR_FILE, "the GGUF version"},
+		{ "", 0, RWKVK_ERROR_FILE, "found an empty file" },
+		{ "PK\3\4\0\0\0\0\0\0\0\0", 12, RWKVK_ERROR_UNSUPPORTED, "PyTorch's .pth files" },
+		{ "\x80\2\x8a\nl\xfc\x9c\x46", 8, RWKVK_ERROR_UNSUPPORTED, "Python pickle" },
+		{ "fmgg\x65\0\0\0\0\1\0\0", 12, RWKVK_ERROR_UNSUPPORTED, "rwkv.cpp .bin" },
+		{ "tjgg\3\0\0\0", 8, RWKVK_ERROR_UNSUPPORTED, "GGJT" },
+		{ "lmgg\3\0\0\0", 8, RWKVK_ERROR_UNSUPPORTED, "old GGML" },
+		{ "\x1f\x8b\x08\0", 4, RWKVK_ERROR_FILE, "gzip" },
+		{ "\x28\xb5\x2f\xfd", 4, RWKVK_ERROR_FILE, "zstd" },
+		{ "\xfd"
+		  "7zXZ\0",
+		  6, RWKVK_ERROR_FILE, "an xz file" },
+		{ "<!DOCTYPE html>", 15, RWKVK_ERROR_FILE, "a web page" },
+		{ "\n  <HTML lang=en>", 17, RWKVK_ERROR_FILE, "a web page" },
+		{ "\xef\xbb\xbf<html>", 9, RWKVK_ERROR_FILE, "a web page" },
+		{ "   ", 3, RWKVK_ERROR_FILE, "found 3 bytes that begin with 20 20 20" },
+		{ "version https://git-lfs.github.com/spec/v1\n", 43, RWKVK_ERROR_FILE, "Git LFS pointer" },
+		{ "{\"a\": 1, {\"b\"}}", 15, RWKVK_ERROR_FILE, "begin with 7b 22 61" },
+		{ "\1\2\x1b[m", 5, RWKVK_ERROR_FILE, "found 5 bytes that begin with 01 02 1b 5b 6d (\"???[m\")" },
+		{ "GGU", 3, RWKVK_ERROR_FILE, "expected a model in GGUF or safetensors format" },
+		{ "GGUF", 4, RWKVK_ERROR_FILE, "the GGUF version" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char what[64];
@@ -618,25 +619,25 @@ static void test_writer_failures(void **state)
 		enum dtype type;
 		uint32_t rank;
 		uint64_t columns;
-	} cases[] = {{DTYPE_Q8_0, 2, 33}, {DTYPE_F32, 0, 32}, {DTYPE_F32, 5, 1}, {DTYPE_F32, 2, UINT64_MAX / 4}};
+	} cases[] = { { DTYPE_Q8_0, 2, 33 }, { DTYPE_F32, 0, 32 }, { DTYPE_F32, 5, 1 }, { DTYPE_F32, 2, UINT64_MAX / 4 } };
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		const char *path = test_temp("never.gguf");
 		struct gguf_writer *w = gguf_writer_create();
-		gguf_put_tensor(w, "wrong one", cases[i].type, cases[i].rank, (uint64_t[]){3, cases[i].columns, 1, 1, 1}, pattern(0));
-		gguf_put_tensor(w, "good one", DTYPE_F32, 1, (uint64_t[]){4}, pattern(0));
+		gguf_put_tensor(w, "wrong one", cases[i].type, cases[i].rank, (uint64_t[]){ 3, cases[i].columns, 1, 1, 1 }, pattern(0));
+		gguf_put_tensor(w, "good one", DTYPE_F32, 1, (uint64_t[]){ 4 }, pattern(0));
 		gguf_put_string(w, "key", "value");
 		assert_fails(gguf_writer_finish(w, path), RWKVK_ERROR_ARGUMENT, "wrong one");
 		assert_null(fopen(path, "rb"));
 	}
 	struct gguf_writer *w = gguf_writer_create();
-	gguf_put_tensor(w, "too large", DTYPE_F32, 1, (uint64_t[]){(uint64_t)1 << 61}, pattern(0));
+	gguf_put_tensor(w, "too large", DTYPE_F32, 1, (uint64_t[]){ (uint64_t)1 << 61 }, pattern(0));
 	assert_fails(gguf_writer_finish(w, "never.gguf"), RWKVK_ERROR_MEMORY, "never.gguf");
 	assert_fails(gguf_writer_finish(gguf_writer_create(), "/nonexistent/x.gguf"), RWKVK_ERROR_FILE, "/nonexistent/x.gguf");
 	gguf_put_string(NULL, "a", "b"); /* a writer that could not be made */
 	gguf_put_u32(NULL, "a", 1);
 	gguf_put_strings(NULL, "a", NULL, NULL, 0);
 	gguf_put_i32s(NULL, "a", NULL, 0);
-	gguf_put_tensor(NULL, "a", DTYPE_F32, 1, (uint64_t[]){1}, pattern(0));
+	gguf_put_tensor(NULL, "a", DTYPE_F32, 1, (uint64_t[]){ 1 }, pattern(0));
 	assert_fails(gguf_writer_finish(NULL, "x.gguf"), RWKVK_ERROR_MEMORY, "x.gguf");
 }
 
@@ -694,11 +695,11 @@ static void test_other_models(void **state)
 		const char *path;
 		const char *text;
 	} cases[] = {
-		{"models/synthetic/v7-c128-q4_0.gguf", "has the type Q4_0 (2)"},
-		{"models/synthetic/v7-c256-q4_k_m.gguf", "has the type Q"},
-		{"models/synthetic/v6-c128-rescale2-f16.gguf", "found \"rwkv6\""},
-		{"models/synthetic/v7-c192-bf16.pth", "PyTorch's .pth files"},
-		{"models/tiny/tiny-rwkv-7v0-834K-FP16.bin", "rwkv.cpp .bin"},
+		{ "models/synthetic/v7-c128-q4_0.gguf", "has the type Q4_0 (2)" },
+		{ "models/synthetic/v7-c256-q4_k_m.gguf", "has the type Q" },
+		{ "models/synthetic/v6-c128-rescale2-f16.gguf", "found \"rwkv6\"" },
+		{ "models/synthetic/v7-c192-bf16.pth", "PyTorch's .pth files" },
+		{ "models/tiny/tiny-rwkv-7v0-834K-FP16.bin", "rwkv.cpp .bin" },
 	};
 	size_t missing = 0;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -31,7 +31,7 @@ static void test_good(void **state)
 		"\"model.blocks.0.ln1.weight\":" T("F16", "[2]", 12, 16) ",\"rwkv7.emb.weight\":" T(
 			"F32", "[3,1,1]", 0, 12) ","
 									 "\"blocks.1.att.w1\":" T("BF16", "[1,2,1,2]", 16,
-															  24) ",\"model.layers.0\":" T("F32", "[]", 24, 28) "}   ";
+	                                                          24) ",\"model.layers.0\":" T("F32", "[]", 24, 28) "}   ";
 	struct weights w;
 	assert_ok(open_header(header, 28, &w));
 	assert_string_equal(w.format, "safetensors");
@@ -63,64 +63,64 @@ static const struct {
 	const char *text;
 } bad[] = {
 	/* JSON */
-	{"{", 0, RWKVK_ERROR_FILE, "header is not valid JSON"},
-	{"{\"a\":}", 0, RWKVK_ERROR_FILE, "not valid JSON"},
-	{"{\"a\":" T("F32", "[1]", 0, 4) "} x", 4, RWKVK_ERROR_FILE, "not valid JSON"},
-	{"{\"a\":" T("F32", "[1]", 0, 4) ",\"a\":" T("F32", "[1]", 4, 8) "}", 8, RWKVK_ERROR_FILE, "duplicate"},
-	{"{\"\\u0000\":1}", 0, RWKVK_ERROR_FILE, "not valid JSON"},
-	{"{\"\xff\":1}", 0, RWKVK_ERROR_FILE, "not valid JSON"},
-	{"{\"a\":1}", 0, RWKVK_ERROR_FILE, "expected a JSON object for tensor a"},
-	{"{\"a\":[[[[[[[[]]]]]]]]}", 0, RWKVK_ERROR_FILE, "expected a JSON object for tensor a"},
+	{ "{", 0, RWKVK_ERROR_FILE, "header is not valid JSON" },
+	{ "{\"a\":}", 0, RWKVK_ERROR_FILE, "not valid JSON" },
+	{ "{\"a\":" T("F32", "[1]", 0, 4) "} x", 4, RWKVK_ERROR_FILE, "not valid JSON" },
+	{ "{\"a\":" T("F32", "[1]", 0, 4) ",\"a\":" T("F32", "[1]", 4, 8) "}", 8, RWKVK_ERROR_FILE, "duplicate" },
+	{ "{\"\\u0000\":1}", 0, RWKVK_ERROR_FILE, "not valid JSON" },
+	{ "{\"\xff\":1}", 0, RWKVK_ERROR_FILE, "not valid JSON" },
+	{ "{\"a\":1}", 0, RWKVK_ERROR_FILE, "expected a JSON object for tensor a" },
+	{ "{\"a\":[[[[[[[[]]]]]]]]}", 0, RWKVK_ERROR_FILE, "expected a JSON object for tensor a" },
 	/* dtype */
-	{"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, RWKVK_ERROR_FILE, "string \"dtype\" for tensor a"},
-	{"{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, RWKVK_ERROR_FILE, "string \"dtype\""},
-	{"{\"a\":" T("I64", "[1]", 0, 8) "}", 8, RWKVK_ERROR_UNSUPPORTED,
-	 "tensor a has the dtype I64; this version reads F32, F16 and BF16"},
-	{"{\"a\":" T("F8_E4M3", "[1]", 0, 1) "}", 1, RWKVK_ERROR_UNSUPPORTED, "F8_E4M3"},
-	{"{\"a\":" T("Q8_0", "[32]", 0, 34) "}", 34, RWKVK_ERROR_UNSUPPORTED, "the dtype Q8_0"},
-	{"{\"a\":" T("f32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_UNSUPPORTED, "the dtype f32"},
-	{"{\"a\":" T("\\u001b[m", "[1]", 0, 4) "}", 4, RWKVK_ERROR_UNSUPPORTED, "the dtype ?[m"},
+	{ "{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, RWKVK_ERROR_FILE, "string \"dtype\" for tensor a" },
+	{ "{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,4]}}", 4, RWKVK_ERROR_FILE, "string \"dtype\"" },
+	{ "{\"a\":" T("I64", "[1]", 0, 8) "}", 8, RWKVK_ERROR_UNSUPPORTED,
+	  "tensor a has the dtype I64; this version reads F32, F16 and BF16" },
+	{ "{\"a\":" T("F8_E4M3", "[1]", 0, 1) "}", 1, RWKVK_ERROR_UNSUPPORTED, "F8_E4M3" },
+	{ "{\"a\":" T("Q8_0", "[32]", 0, 34) "}", 34, RWKVK_ERROR_UNSUPPORTED, "the dtype Q8_0" },
+	{ "{\"a\":" T("f32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_UNSUPPORTED, "the dtype f32" },
+	{ "{\"a\":" T("\\u001b[m", "[1]", 0, 4) "}", 4, RWKVK_ERROR_UNSUPPORTED, "the dtype ?[m" },
 	/* shape */
-	{"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, RWKVK_ERROR_FILE, "\"shape\" of tensor a"},
-	{"{\"a\":" T("F32", "4", 0, 4) "}", 4, RWKVK_ERROR_FILE, "array of 0 to 8 integers, found another type"},
-	{"{\"a\":" T("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4, RWKVK_ERROR_FILE,
-	 "array of 0 to 8 integers, found another length"},
-	{"{\"a\":" T("F32", "[-1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "integers of 0 or more"},
-	{"{\"a\":" T("F32", "[1.0]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "integers of 0 or more"},
-	{"{\"a\":" T("F32", "[1,\"1\"]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "something else at index 1"},
-	{"{\"a\":" T("F32", "[99999999999999999999]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "too big integer"},
-	{"{\"a\":" T("F32", "[4294967296,4294967296]", 0, 4) "}", 4, RWKVK_ERROR_FILE,
-	 "[4294967296, 4294967296], which cannot be stored"},
-	{"{\"a\":" T("F32", "[9223372036854775807]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "which cannot be stored as F32"},
-	{"{\"a\":" T("F32", "[0]", 0, 0) "}", 0, RWKVK_ERROR_FILE, "expected tensors with data, found tensor a of shape [0]"},
-	{"{\"a\":" T("F16", "[2,2,2,2,2]", 0, 64) "}", 64, RWKVK_ERROR_UNSUPPORTED,
-	 "at most 4 dimensions, found a of shape [2, 2, 2, 2, 2]"},
+	{ "{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, RWKVK_ERROR_FILE, "\"shape\" of tensor a" },
+	{ "{\"a\":" T("F32", "4", 0, 4) "}", 4, RWKVK_ERROR_FILE, "array of 0 to 8 integers, found another type" },
+	{ "{\"a\":" T("F32", "[1,1,1,1,1,1,1,1,1]", 0, 4) "}", 4, RWKVK_ERROR_FILE,
+	  "array of 0 to 8 integers, found another length" },
+	{ "{\"a\":" T("F32", "[-1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "integers of 0 or more" },
+	{ "{\"a\":" T("F32", "[1.0]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "integers of 0 or more" },
+	{ "{\"a\":" T("F32", "[1,\"1\"]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "something else at index 1" },
+	{ "{\"a\":" T("F32", "[99999999999999999999]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "too big integer" },
+	{ "{\"a\":" T("F32", "[4294967296,4294967296]", 0, 4) "}", 4, RWKVK_ERROR_FILE,
+	  "[4294967296, 4294967296], which cannot be stored" },
+	{ "{\"a\":" T("F32", "[9223372036854775807]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "which cannot be stored as F32" },
+	{ "{\"a\":" T("F32", "[0]", 0, 0) "}", 0, RWKVK_ERROR_FILE, "expected tensors with data, found tensor a of shape [0]" },
+	{ "{\"a\":" T("F16", "[2,2,2,2,2]", 0, 64) "}", 64, RWKVK_ERROR_UNSUPPORTED,
+	  "at most 4 dimensions, found a of shape [2, 2, 2, 2, 2]" },
 	/* data_offsets */
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, RWKVK_ERROR_FILE, "\"data_offsets\" of tensor a"},
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4]}}", 4, RWKVK_ERROR_FILE, "array of 2 to 2 integers"},
-	{"{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,4]}}", 4, RWKVK_ERROR_FILE, "another length"},
-	{"{\"a\":" T("F32", "[1]", 4, 0) "}", 4, RWKVK_ERROR_FILE, "to be in order, found [4, 0]"},
-	{"{\"a\":" T("F32", "[1]", -4, 0) "}", 4, RWKVK_ERROR_FILE, "integers of 0 or more"},
-	{"{\"a\":" T("F32", "[1]", 0, 8) "}", 8, RWKVK_ERROR_FILE, "takes 4 bytes, but the file gives it 8"},
-	{"{\"a\":" T("F32", "[2]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "takes 8 bytes, but the file gives it 4"},
-	{"{\"a\":" T("F32", "[1]", 0, 4) "}", 3, RWKVK_ERROR_FILE, "tensor a ends at byte 4 of the data, but the file holds 3"},
-	{"{\"a\":" T("F32", "[1]", 9223372036854775803, 9223372036854775807) "}", 4, RWKVK_ERROR_FILE, "truncated"},
-	{"{\"a\":" T("F32", "[1]", 4, 8) "}", 8, RWKVK_ERROR_FILE, "without gap or overlap, found tensor a"},
-	{"{\"a\":" T("F32", "[1]", 0, 4) ",\"b\":" T("F32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "without gap or overlap"},
-	{"{\"a\":" T("F32", "[2]", 0, 8) ",\"b\":" T("F32", "[1]", 4, 8) "}", 8, RWKVK_ERROR_FILE,
-	 "without gap or overlap, found tensor b"},
-	{"{\"a\":" T("F32", "[1]", 0, 4) ",\"b\":" T("F32", "[1]", 8, 12) "}", 12, RWKVK_ERROR_FILE,
-	 "without gap or overlap, found tensor b"},
-	{"{\"a\":" T("F32", "[1]", 0, 4) "}", 5, RWKVK_ERROR_FILE, "to fill the file, found 1 bytes after the last one"},
-	{"{}", 1, RWKVK_ERROR_FILE, "found 1 bytes after the last one"},
+	{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4, RWKVK_ERROR_FILE, "\"data_offsets\" of tensor a" },
+	{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4]}}", 4, RWKVK_ERROR_FILE, "array of 2 to 2 integers" },
+	{ "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,4]}}", 4, RWKVK_ERROR_FILE, "another length" },
+	{ "{\"a\":" T("F32", "[1]", 4, 0) "}", 4, RWKVK_ERROR_FILE, "to be in order, found [4, 0]" },
+	{ "{\"a\":" T("F32", "[1]", -4, 0) "}", 4, RWKVK_ERROR_FILE, "integers of 0 or more" },
+	{ "{\"a\":" T("F32", "[1]", 0, 8) "}", 8, RWKVK_ERROR_FILE, "takes 4 bytes, but the file gives it 8" },
+	{ "{\"a\":" T("F32", "[2]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "takes 8 bytes, but the file gives it 4" },
+	{ "{\"a\":" T("F32", "[1]", 0, 4) "}", 3, RWKVK_ERROR_FILE, "tensor a ends at byte 4 of the data, but the file holds 3" },
+	{ "{\"a\":" T("F32", "[1]", 9223372036854775803, 9223372036854775807) "}", 4, RWKVK_ERROR_FILE, "truncated" },
+	{ "{\"a\":" T("F32", "[1]", 4, 8) "}", 8, RWKVK_ERROR_FILE, "without gap or overlap, found tensor a" },
+	{ "{\"a\":" T("F32", "[1]", 0, 4) ",\"b\":" T("F32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "without gap or overlap" },
+	{ "{\"a\":" T("F32", "[2]", 0, 8) ",\"b\":" T("F32", "[1]", 4, 8) "}", 8, RWKVK_ERROR_FILE,
+	  "without gap or overlap, found tensor b" },
+	{ "{\"a\":" T("F32", "[1]", 0, 4) ",\"b\":" T("F32", "[1]", 8, 12) "}", 12, RWKVK_ERROR_FILE,
+	  "without gap or overlap, found tensor b" },
+	{ "{\"a\":" T("F32", "[1]", 0, 4) "}", 5, RWKVK_ERROR_FILE, "to fill the file, found 1 bytes after the last one" },
+	{ "{}", 1, RWKVK_ERROR_FILE, "found 1 bytes after the last one" },
 	/* names and metadata */
-	{"{\"\":" T("F32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "plain ASCII, found \"\""},
-	{"{\"a b\":" T("F32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "plain ASCII, found \"a b\""},
-	{"{\"\\u001b]0;x\":" T("F32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "plain ASCII, found \"?]0;x\""},
-	{"{\"emb.weight\":" T("F32", "[1]", 0, 4) ",\"model.emb.weight\":" T("F32", "[1]", 4, 8) "}", 8, RWKVK_ERROR_FILE,
-	 "found two for emb.weight"},
-	{"{\"__metadata__\":3}", 0, RWKVK_ERROR_FILE, "\"__metadata__\" to be a JSON object"},
-	{"{\"__metadata__\":{\"name\":[]}}", 0, RWKVK_ERROR_FILE, "\"name\" in \"__metadata__\" to be a string"},
+	{ "{\"\":" T("F32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "plain ASCII, found \"\"" },
+	{ "{\"a b\":" T("F32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "plain ASCII, found \"a b\"" },
+	{ "{\"\\u001b]0;x\":" T("F32", "[1]", 0, 4) "}", 4, RWKVK_ERROR_FILE, "plain ASCII, found \"?]0;x\"" },
+	{ "{\"emb.weight\":" T("F32", "[1]", 0, 4) ",\"model.emb.weight\":" T("F32", "[1]", 4, 8) "}", 8, RWKVK_ERROR_FILE,
+	  "found two for emb.weight" },
+	{ "{\"__metadata__\":3}", 0, RWKVK_ERROR_FILE, "\"__metadata__\" to be a JSON object" },
+	{ "{\"__metadata__\":{\"name\":[]}}", 0, RWKVK_ERROR_FILE, "\"name\" in \"__metadata__\" to be a string" },
 };
 
 static void test_bad_headers(void **state)
@@ -132,7 +132,7 @@ static void test_bad_headers(void **state)
 		const char *text = rwkvk_last_error();
 		if (status != bad[i].status || !strstr(text, bad[i].text) || !strstr(text, "bad.safetensors: "))
 			fail_msg("%s: status %s, text: %s; wanted status %s and \"%s\"", bad[i].header, rwkvk_status_name(status), text,
-					 rwkvk_status_name(bad[i].status), bad[i].text);
+			         rwkvk_status_name(bad[i].status), bad[i].text);
 		assert_null(w.tensors);
 	}
 }
@@ -161,12 +161,12 @@ static void test_header_lengths(void **state)
 		uint64_t length;
 		const char *text;
 	} cases[] = {
-		{100000001, "header of at most 100000000 bytes, found one of 100000001"},
-		{UINT64_MAX >> 16, "at most 100000000 bytes"},
-		{UINT64_MAX, "expected a model in GGUF or safetensors format"},
-		{9, "header of 9 bytes, but the file ends at byte 16"},
-		{0, "not valid JSON"},
-		{1, "not valid JSON"},
+		{ 100000001, "header of at most 100000000 bytes, found one of 100000001" },
+		{ UINT64_MAX >> 16, "at most 100000000 bytes" },
+		{ UINT64_MAX, "expected a model in GGUF or safetensors format" },
+		{ 9, "header of 9 bytes, but the file ends at byte 16" },
+		{ 0, "not valid JSON" },
+		{ 1, "not valid JSON" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		uint8_t file[16] = "........{      }";
@@ -181,7 +181,7 @@ static void test_truncated(void **state)
 	(void)state;
 	static const char header[] = "{\"a\":" T("F32", "[2,3]", 0, 24) ",\"b\":" T("F16", "[2]", 24, 28) "}";
 	enum { HEADER = sizeof header - 1, TOTAL = 8 + HEADER + 28 };
-	uint8_t file[TOTAL] = {0};
+	uint8_t file[TOTAL] = { 0 };
 	uint64_t length = HEADER;
 	memcpy(file, &length, 8);
 	memcpy(file + 8, header, HEADER);
@@ -194,9 +194,9 @@ static void test_truncated(void **state)
 			assert_ok(weights_open("cut", copy, n, &w));
 		else
 			assert_fails(weights_open("cut", copy, n, &w), RWKVK_ERROR_FILE,
-						 n == 0  ? "empty"
-						 : n < 9 ? "expected a model"
-								 : "truncated");
+			             n == 0  ? "empty"
+			             : n < 9 ? "expected a model"
+			                     : "truncated");
 		weights_close(&w);
 		free(copy);
 	}

@@ -77,7 +77,8 @@ static void philox_vectors(void **state)
 	(void)state;
 	static const struct {
 		uint32_t counter[4], key[2], out[4];
-	} vectors[] = { /* of the Random123 distribution */
+	} vectors[] = {
+		/* of the Random123 distribution */
 		{ { 0, 0, 0, 0 }, { 0, 0 }, { 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 } },
 		{ { UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX },
 		  { UINT32_MAX, UINT32_MAX },
@@ -370,12 +371,18 @@ static void broken_sampling(void **state)
 		rwkvk_sampling sampling;
 		const char *message;
 	} cases[] = {
-		{ { .temperature = -0.5f }, "temperature is -0.5" },   { { .temperature = NAN }, "temperature is" },
-		{ { .temperature = INFINITY }, "temperature is inf" }, { { .temperature = 1, .top_p = -0.25f }, "top-p is -0.25" },
-		{ { .top_p = NAN }, "top-p is" },                      { { .top_p = INFINITY }, "top-p is inf" },
-		{ { .presence = NAN }, "presence penalty is" },        { { .presence = -INFINITY }, "presence penalty is -inf" },
-		{ { .frequency = INFINITY }, "frequency penalty is inf" }, { { .decay = -1 }, "decay is -1" },
-		{ { .decay = 1.5f }, "decay is 1.5" },                 { { .decay = NAN }, "decay is" },
+		{ { .temperature = -0.5f }, "temperature is -0.5" },
+		{ { .temperature = NAN }, "temperature is" },
+		{ { .temperature = INFINITY }, "temperature is inf" },
+		{ { .temperature = 1, .top_p = -0.25f }, "top-p is -0.25" },
+		{ { .top_p = NAN }, "top-p is" },
+		{ { .top_p = INFINITY }, "top-p is inf" },
+		{ { .presence = NAN }, "presence penalty is" },
+		{ { .presence = -INFINITY }, "presence penalty is -inf" },
+		{ { .frequency = INFINITY }, "frequency penalty is inf" },
+		{ { .decay = -1 }, "decay is -1" },
+		{ { .decay = 1.5f }, "decay is 1.5" },
+		{ { .decay = NAN }, "decay is" },
 	};
 	static const float logits[2] = { 1, 2 };
 	struct occurrences seen = make(2);

@@ -8,13 +8,9 @@
 
 #define FLOATS 24 /* 2 layers of 2 * 2 + 1 * 2 * 2 and some more: the shape is the caller's business */
 
-static const struct state_header header = { .model_version = 70,
-	                                        .layers = 2,
-	                                        .width = 4,
-	                                        .heads = 1,
-	                                        .head_size = 2,
-	                                        .position = 0x123456789abcdef0u,
-	                                        .floats = FLOATS };
+static const struct state_header header = {
+	.model_version = 70, .layers = 2, .width = 4, .heads = 1, .head_size = 2, .position = 0x123456789abcdef0u, .floats = FLOATS
+};
 
 static void fill(float *state)
 {
@@ -63,9 +59,9 @@ static void round_trip(void **unused)
 static void layout(void **unused)
 {
 	(void)unused;
-	static const uint8_t want[48] = { 'R', 'W',  'K', 'V', 'K', 'S', 'T', 'A', 1,    0,    0,    0,    70,   0,    0,    0,
-		                              2,   0,    0,   0,   4,   0,   0,   0,   1,    0,    0,    0,    2,    0,    0,    0,
-		                              0xf0, 0xde, 0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12, FLOATS, 0, 0, 0, 0, 0, 0, 0 };
+	static const uint8_t want[48] = { 'R',  'W',  'K',  'V',  'K',  'S',  'T',  'A',  1,      0, 0, 0, 70, 0, 0, 0,
+		                              2,    0,    0,    0,    4,    0,    0,    0,    1,      0, 0, 0, 2,  0, 0, 0,
+		                              0xf0, 0xde, 0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12, FLOATS, 0, 0, 0, 0,  0, 0, 0 };
 	size_t count;
 	uint8_t *bytes = written(&count);
 	assert_int_equal(count, 56 + 4 * FLOATS);
@@ -90,12 +86,24 @@ static void other_shapes(void **unused)
 	for (int field = 0; field < 6; field++) {
 		struct state_header want = header;
 		switch (field) {
-		case 0: want.model_version = 52; break;
-		case 1: want.layers++; break;
-		case 2: want.width++; break;
-		case 3: want.heads++; break;
-		case 4: want.head_size++; break;
-		case 5: want.floats++; break;
+		case 0:
+			want.model_version = 52;
+			break;
+		case 1:
+			want.layers++;
+			break;
+		case 2:
+			want.width++;
+			break;
+		case 3:
+			want.heads++;
+			break;
+		case 4:
+			want.head_size++;
+			break;
+		case 5:
+			want.floats++;
+			break;
 		}
 		rwkvk_status status = state_file_read(path, &want, state, &position);
 		assert_fails(status, RWKVK_ERROR_FILE, "RWKV-7.0, 2 layers of width 4, 1 heads of 2, 24 floats; this model needs RWKV");
@@ -108,9 +116,9 @@ static void hostile(void **unused)
 {
 	(void)unused;
 	static const struct {
-		int at, value;   /* a byte to change, none if at < 0 */
-		int cut;         /* bytes to take off (negative: to add) */
-		bool sealed;     /* give it the right checksum */
+		int at, value; /* a byte to change, none if at < 0 */
+		int cut;       /* bytes to take off (negative: to add) */
+		bool sealed;   /* give it the right checksum */
 		rwkvk_status status;
 		const char *message;
 	} cases[] = {

@@ -211,17 +211,17 @@ static void accepted(void **state)
 		const char *token;
 		size_t bytes;
 	} cases[] = {
-		{ "5 'a' 1", 5, "a", 1 },                                  /* no newline at the end */
-		{ "5 'a' 1\r\n\r\n\n7 \"b\" 1\r\n", 7, "b", 1 },           /* line ends of Windows, empty lines */
-		{ "9 'b' 1\n2 'a' 1\n", 2, "a", 1 },                       /* any order */
+		{ "5 'a' 1", 5, "a", 1 },                        /* no newline at the end */
+		{ "5 'a' 1\r\n\r\n\n7 \"b\" 1\r\n", 7, "b", 1 }, /* line ends of Windows, empty lines */
+		{ "9 'b' 1\n2 'a' 1\n", 2, "a", 1 },             /* any order */
 		{ "16777215 'a' 1\n", 16777215, "a", 1 },
 		{ "5 ' a ' 3\n", 5, " a ", 3 },
 		{ "5 'a\"\\'b' 4\n", 5, "a\"'b", 4 },
 		{ "5 \"a'\\\"b\" 4\n", 5, "a'\"b", 4 },
 		{ "5 '\\n\\t\\r\\\\' 4\n", 5, "\n\t\r\\", 4 },
 		{ "5 '\\x00\\x7F' 2\n", 5, "\0\x7f", 2 },
-		{ "5 '\\xe9' 2\n", 5, "\xc3\xa9", 2 },                     /* a code point in a string */
-		{ "5 b'\\xe9' 1\n", 5, "\xe9", 1 },                        /* a byte in a bytes literal */
+		{ "5 '\\xe9' 2\n", 5, "\xc3\xa9", 2 }, /* a code point in a string */
+		{ "5 b'\\xe9' 1\n", 5, "\xe9", 1 },    /* a byte in a bytes literal */
 		{ "5 '\\u20ac\\U0010FFFF' 7\n", 5, "\u20ac\U0010ffff", 7 },
 		{ "5 '\u00e9\u4f60' 5\n", 5, "\u00e9\u4f60", 5 },
 	};
@@ -330,13 +330,13 @@ static void same_bytes(void **state)
 static void from_metadata(void **state)
 {
 	(void)state;
-	static const char *const literals[TOKENS] = { "<s>", "a",     "b'", "\\xe4", "\\n\\t\\r", "\\\\\\'\\\"",
-		                                          "x\"y", "\\x00", "",   "a",     "\xc3\xa9", "[PAD11]" };
+	static const char *const literals[TOKENS] = { "<s>",  "a",     "b'", "\\xe4", "\\n\\t\\r", "\\\\\\'\\\"",
+		                                          "x\"y", "\\x00", "",   "a",     "\xc3\xa9",  "[PAD11]" };
 	static const int32_t types[TOKENS] = { 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 5 };
 	static const struct {
 		const char *bytes;
 		size_t count;
-	} want[TOKENS] = { { "", 0 },    { "a", 1 },  { "b'", 2 }, { "\xe4", 1 }, { "\n\t\r", 3 },   { "\\'\"", 3 },
+	} want[TOKENS] = { { "", 0 },     { "a", 1 },  { "b'", 2 }, { "\xe4", 1 }, { "\n\t\r", 3 },   { "\\'\"", 3 },
 		               { "x\"y", 3 }, { "\0", 1 }, { "", 0 },   { "a", 1 },    { "\xc3\xa9", 2 }, { "", 0 } };
 	const uint8_t *text[TOKENS];
 	uint64_t bytes[TOKENS];
@@ -419,11 +419,20 @@ static void hostile_metadata(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(golden),       cmocka_unit_test(every_token),         cmocka_unit_test(tiny),
-		cmocka_unit_test(capacity),     cmocka_unit_test(tokens_without_text), cmocka_unit_test(random_texts),
-		cmocka_unit_test(missing_byte), cmocka_unit_test(accepted),            cmocka_unit_test(refused),
-		cmocka_unit_test(refused_sizes), cmocka_unit_test(same_bytes),         cmocka_unit_test(from_metadata),
-		cmocka_unit_test(metadata_agrees_with_text), cmocka_unit_test(hostile_metadata),
+		cmocka_unit_test(golden),
+		cmocka_unit_test(every_token),
+		cmocka_unit_test(tiny),
+		cmocka_unit_test(capacity),
+		cmocka_unit_test(tokens_without_text),
+		cmocka_unit_test(random_texts),
+		cmocka_unit_test(missing_byte),
+		cmocka_unit_test(accepted),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(refused_sizes),
+		cmocka_unit_test(same_bytes),
+		cmocka_unit_test(from_metadata),
+		cmocka_unit_test(metadata_agrees_with_text),
+		cmocka_unit_test(hostile_metadata),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

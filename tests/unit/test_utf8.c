@@ -122,8 +122,19 @@ static void streamed(void **state)
 static void invalid_lengths(void **state)
 {
 	(void)state;
-	static const char *const invalid[] = { "\x80", "\xc0\xaf", "\xc1\xbf", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf",
-		                                   "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xe4\xbd" "a", "\xc3" "a" };
+	static const char *const invalid[] = { "\x80",
+		                                   "\xc0\xaf",
+		                                   "\xc1\xbf",
+		                                   "\xe0\x9f\xbf",
+		                                   "\xed\xa0\x80",
+		                                   "\xf0\x8f\xbf\xbf",
+		                                   "\xf4\x90\x80\x80",
+		                                   "\xf5\x80\x80\x80",
+		                                   "\xff",
+		                                   "\xe4\xbd"
+		                                   "a",
+		                                   "\xc3"
+		                                   "a" };
 	for (size_t i = 0; i < sizeof invalid / sizeof *invalid; i++)
 		assert_int_equal(utf8_length((const uint8_t *)invalid[i], strlen(invalid[i])), 0);
 	assert_int_equal(utf8_length((const uint8_t *)"\0", 1), 1);

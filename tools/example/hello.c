@@ -28,7 +28,7 @@ static bool print_token(void *user, uint32_t token, const void *bytes, size_t co
 static int tell(rwkvk_model *model, rwkvk_session *session, const char *prompt)
 {
 	const rwkvk_tokenizer *tokenizer = rwkvk_model_tokenizer(model);
-	uint32_t tokens[1024] = {0}; /* the first one stays 0, the token that begins a text where a model wants one */
+	uint32_t tokens[1024] = { 0 }; /* the first one stays 0, the token that begins a text where a model wants one */
 	size_t count;
 	rwkvk_model_info info;
 	rwkvk_model_get_info(model, &info);
@@ -46,7 +46,7 @@ static int tell(rwkvk_model *model, rwkvk_session *session, const char *prompt)
 	if (rwkvk_session_eval(session, tokens + first, 1 + count - first, NULL) != RWKVK_OK)
 		return fail("prompt");
 	printf("%s", prompt);
-	rwkvk_generate_options options = {.sampling = rwkvk_model_sampling(model), .max_tokens = 200, .on_token = print_token};
+	rwkvk_generate_options options = { .sampling = rwkvk_model_sampling(model), .max_tokens = 200, .on_token = print_token };
 	options.sampling.seed = 1; /* another number, another text */
 	if (rwkvk_session_generate(session, &options, NULL) != RWKVK_OK)
 		return fail("text");
@@ -62,7 +62,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: rwkvk_example MODEL [PROMPT]\n");
 		return 2;
 	}
-	if (rwkvk_model_open(&(rwkvk_model_options){.path = argv[1]}, &model) != RWKVK_OK)
+	if (rwkvk_model_open(&(rwkvk_model_options){ .path = argv[1] }, &model) != RWKVK_OK)
 		return fail("model");
 	int code = EXIT_FAILURE;
 	if (rwkvk_session_create(model, &session) != RWKVK_OK)

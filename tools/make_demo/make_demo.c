@@ -24,33 +24,33 @@ static const struct part {
 	const char *official, *gguf;
 	enum kind kind;
 } parts[] = {
-	{"ln1.weight", "attn_norm.weight", VECTOR},
-	{"ln1.bias", "attn_norm.bias", VECTOR},
-	{"ln2.weight", "attn_norm_2.weight", VECTOR},
-	{"ln2.bias", "attn_norm_2.bias", VECTOR},
-	{"att.w0", "time_mix_w0.weight", VECTOR},
-	{"att.w1", "time_mix_w1.weight", LORA},
-	{"att.w2", "time_mix_w2.weight", LORA},
-	{"att.a0", "time_mix_a0.weight", VECTOR},
-	{"att.a1", "time_mix_a1.weight", LORA},
-	{"att.a2", "time_mix_a2.weight", LORA},
-	{"att.v0", "time_mix_v0.weight", VECTOR},
-	{"att.v1", "time_mix_v1.weight", LORA},
-	{"att.v2", "time_mix_v2.weight", LORA},
-	{"att.g1", "time_mix_g1.weight", LORA},
-	{"att.g2", "time_mix_g2.weight", LORA},
-	{"att.k_k", "time_mix_k_k.weight", VECTOR},
-	{"att.k_a", "time_mix_k_a.weight", VECTOR},
-	{"att.r_k", "time_mix_r_k.weight", VECTOR},
-	{"att.receptance.weight", "time_mix_receptance.weight", MATRIX},
-	{"att.key.weight", "time_mix_key.weight", MATRIX},
-	{"att.value.weight", "time_mix_value.weight", MATRIX},
-	{"att.output.weight", "time_mix_output.weight", MATRIX},
-	{"att.ln_x.weight", "time_mix_ln.weight", VECTOR},
-	{"att.ln_x.bias", "time_mix_ln.bias", VECTOR},
-	{"ffn.x_k", "channel_mix_lerp_k.weight", VECTOR},
-	{"ffn.key.weight", "channel_mix_key.weight", MATRIX},
-	{"ffn.value.weight", "channel_mix_value.weight", MATRIX},
+	{ "ln1.weight", "attn_norm.weight", VECTOR },
+	{ "ln1.bias", "attn_norm.bias", VECTOR },
+	{ "ln2.weight", "attn_norm_2.weight", VECTOR },
+	{ "ln2.bias", "attn_norm_2.bias", VECTOR },
+	{ "att.w0", "time_mix_w0.weight", VECTOR },
+	{ "att.w1", "time_mix_w1.weight", LORA },
+	{ "att.w2", "time_mix_w2.weight", LORA },
+	{ "att.a0", "time_mix_a0.weight", VECTOR },
+	{ "att.a1", "time_mix_a1.weight", LORA },
+	{ "att.a2", "time_mix_a2.weight", LORA },
+	{ "att.v0", "time_mix_v0.weight", VECTOR },
+	{ "att.v1", "time_mix_v1.weight", LORA },
+	{ "att.v2", "time_mix_v2.weight", LORA },
+	{ "att.g1", "time_mix_g1.weight", LORA },
+	{ "att.g2", "time_mix_g2.weight", LORA },
+	{ "att.k_k", "time_mix_k_k.weight", VECTOR },
+	{ "att.k_a", "time_mix_k_a.weight", VECTOR },
+	{ "att.r_k", "time_mix_r_k.weight", VECTOR },
+	{ "att.receptance.weight", "time_mix_receptance.weight", MATRIX },
+	{ "att.key.weight", "time_mix_key.weight", MATRIX },
+	{ "att.value.weight", "time_mix_value.weight", MATRIX },
+	{ "att.output.weight", "time_mix_output.weight", MATRIX },
+	{ "att.ln_x.weight", "time_mix_ln.weight", VECTOR },
+	{ "att.ln_x.bias", "time_mix_ln.bias", VECTOR },
+	{ "ffn.x_k", "channel_mix_lerp_k.weight", VECTOR },
+	{ "ffn.key.weight", "channel_mix_key.weight", MATRIX },
+	{ "ffn.value.weight", "channel_mix_value.weight", MATRIX },
 };
 
 static _Noreturn void die(const char *format, ...) PRINTF_LIKE(1, 2);
@@ -111,17 +111,17 @@ static float *transposed(const struct tensor *tensor)
 static void copy(struct demo *demo, const char *official, const char *gguf, enum kind kind)
 {
 	const struct tensor *tensor = need(demo, official);
-	uint64_t shape[2] = {tensor->shape[0], tensor->shape[1]}, flat = elements(tensor);
+	uint64_t shape[2] = { tensor->shape[0], tensor->shape[1] }, flat = elements(tensor);
 	if (kind != VECTOR && tensor->rank != 2)
 		die("%s: expected %s to be a matrix, found shape %s", demo->in.path, official,
-			show_shape(tensor->rank, tensor->shape).text);
+		    show_shape(tensor->rank, tensor->shape).text);
 	float *values = kind == LORA ? transposed(tensor) : floats(tensor);
 	if (kind == VECTOR)
 		gguf_put_tensor(demo->out, gguf, DTYPE_F32, 1, &flat, values);
 	else if (kind == MATRIX)
 		gguf_put_tensor(demo->out, gguf, DTYPE_Q8_0, 2, shape, values);
 	else /* F16 would make the file 0.3 MB larger and the logits no better */
-		gguf_put_tensor(demo->out, gguf, DTYPE_Q8_0, 2, (uint64_t[]){shape[1], shape[0]}, values);
+		gguf_put_tensor(demo->out, gguf, DTYPE_Q8_0, 2, (uint64_t[]){ shape[1], shape[0] }, values);
 	free(values);
 }
 
@@ -137,7 +137,7 @@ static void put_mixes(struct demo *demo, uint64_t layer)
 		dtype_to_float(mix->type, mix->data, 0, demo->width, rows + (uint64_t)i * demo->width);
 	}
 	snprintf(name, sizeof name, "blk.%llu.time_mix_lerp_fused.weight", (unsigned long long)layer);
-	gguf_put_tensor(demo->out, name, DTYPE_F32, 4, (uint64_t[]){6, 1, 1, demo->width}, rows);
+	gguf_put_tensor(demo->out, name, DTYPE_F32, 4, (uint64_t[]){ 6, 1, 1, demo->width }, rows);
 	free(rows);
 }
 
@@ -196,7 +196,7 @@ static void put_vocabulary(struct demo *demo)
 	int32_t *types = allocate(demo->vocab * sizeof *types);
 	if (tokenizer_size(demo->tokenizer) > demo->vocab)
 		die("the vocabulary has the id %u, but the model has %llu rows", tokenizer_size(demo->tokenizer) - 1,
-			(unsigned long long)demo->vocab);
+		    (unsigned long long)demo->vocab);
 	for (uint64_t id = 0; id < demo->vocab; id++) {
 		size_t bytes;
 		const uint8_t *text = rwkvk_tokenizer_token(demo->tokenizer, (uint32_t)id, &bytes);
@@ -230,7 +230,7 @@ static void put_keys(struct demo *demo)
 	gguf_put_string(out, "general.name", "rwkvk story demo");
 	gguf_put_string(out, "general.license", "MIT");
 	gguf_put_string(out, "general.description",
-					"Continues short children's stories in simple English. Begin with token 0; token 0 ends a story.");
+	                "Continues short children's stories in simple English. Begin with token 0; token 0 ends a story.");
 	gguf_put_u32(out, "general.file_type", 7); /* mostly Q8_0 */
 	gguf_put_u32(out, "general.quantization_version", 2);
 	gguf_put_u32(out, "rwkv7.context_length", 1048576);
@@ -265,7 +265,7 @@ static void measure(struct demo *demo)
 
 int main(int argc, char **argv)
 {
-	struct demo demo = {.out = gguf_writer_create()};
+	struct demo demo = { .out = gguf_writer_create() };
 	if (argc != 4) {
 		fputs("usage: make_demo MODEL.safetensors VOCAB.txt OUT.gguf\n", stderr);
 		return 2;

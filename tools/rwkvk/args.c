@@ -60,7 +60,7 @@ static void print_usage(const struct usage *usage)
 		print_arg(&usage->args[i]);
 	}
 	out_printf("\n");
-	print_arg(&(struct arg){.letter = 'h', .name = "help", .help = "print this"});
+	print_arg(&(struct arg){ .letter = 'h', .name = "help", .help = "print this" });
 	if (usage->notes)
 		out_printf("\n%s\n", usage->notes);
 }
@@ -108,7 +108,7 @@ static int set_count(const struct usage *usage, const struct arg *arg, const cha
 	uint64_t high = arg->high > 0 ? (uint64_t)arg->high : UINT64_MAX;
 	if (!read_count(text, high, &target->value))
 		return misused(usage->command, "%s: expected a whole number from 0 to %" PRIu64 ", got \"%.60s\"",
-					   option_name(arg).text, high, text);
+		               option_name(arg).text, high, text);
 	target->given = true;
 	return ARGS_GO_ON;
 }
@@ -118,7 +118,7 @@ static int set_number(const struct usage *usage, const struct arg *arg, const ch
 	struct arg_number *target = arg->target;
 	if (!read_number(text, arg->low, arg->high, &target->value))
 		return misused(usage->command, "%s: expected a number from %g to %g, got \"%.60s\"", option_name(arg).text, arg->low,
-					   arg->high, text);
+		               arg->high, text);
 	target->given = true;
 	return ARGS_GO_ON;
 }
@@ -150,7 +150,7 @@ int args_ids(const char *command, const char *option, const char *text, struct a
 {
 	static const char digits[] = "0123456789", blanks[] = " \t\r\n";
 	free(ids->ids);
-	*ids = (struct arg_ids){.ids = malloc((strlen(text) / 2 + 1) * sizeof(uint32_t)), .given = true};
+	*ids = (struct arg_ids){ .ids = malloc((strlen(text) / 2 + 1) * sizeof(uint32_t)), .given = true };
 	if (!ids->ids)
 		return failed("out of memory");
 	const char *at = text + strspn(text, blanks);
@@ -242,11 +242,11 @@ static void make_getopt(const struct usage *usage, char *letters, struct option 
 				*letters++ = ':';
 		}
 		if (arg->name)
-			*names++ = (struct option){arg->name, arg->value ? required_argument : no_argument, NULL, LONG_BASE + (int)i};
+			*names++ = (struct option){ arg->name, arg->value ? required_argument : no_argument, NULL, LONG_BASE + (int)i };
 	}
 	*letters = 0;
-	*names++ = (struct option){"help", no_argument, NULL, HELP_VALUE};
-	*names = (struct option){0};
+	*names++ = (struct option){ "help", no_argument, NULL, HELP_VALUE };
+	*names = (struct option){ 0 };
 }
 
 static int take_operand(const struct usage *usage, int count, char **words, const char **operand)
@@ -255,7 +255,7 @@ static int take_operand(const struct usage *usage, int count, char **words, cons
 		return misused(usage->command, "unexpected argument \"%.60s\"", words[0]);
 	if (count > 1)
 		return misused(usage->command, "expected one %s, got %d arguments: a text with blanks goes in quotes", usage->operand,
-					   count);
+		               count);
 	if (count == 1)
 		*operand = words[0];
 	return ARGS_GO_ON;

@@ -28,7 +28,7 @@ static struct short_text version_text(const rwkvk_device_info *device)
 {
 	struct short_text out;
 	snprintf(out.text, sizeof(out.text), "%u.%u.%u", device->api_version[0] % 1000, device->api_version[1] % 10000,
-			 device->api_version[2] % 10000);
+	         device->api_version[2] % 10000);
 	return out;
 }
 
@@ -72,9 +72,9 @@ static void print_row(const rwkvk_device_info *device, int name_width)
 	else
 		snprintf(subgroup.text, sizeof(subgroup.text), "none");
 	out_printf("%c %3" PRIu32 "  %-*s  %-10s  %-9s  %7s %-7s  %-8s  %s\n", device->is_default ? '*' : ' ', device->index,
-			   name_width, printable(name, sizeof(name), device->name), type_name(device->type), version_text(device).text,
-			   show_bytes(device->device_memory).text, device->unified_memory ? "unified" : "own", subgroup.text,
-			   printable(driver, sizeof(driver), device->driver));
+	           name_width, printable(name, sizeof(name), device->name), type_name(device->type), version_text(device).text,
+	           show_bytes(device->device_memory).text, device->unified_memory ? "unified" : "own", subgroup.text,
+	           printable(driver, sizeof(driver), device->driver));
 	if (!device->usable)
 		out_printf("       cannot be used: %s\n", device->reason);
 }
@@ -86,7 +86,7 @@ static void print_table(const rwkvk_device_info *devices, size_t count)
 		if (strlen(devices[i].name) > width)
 			width = strlen(devices[i].name);
 	out_printf("index  %-*s  %-10s  %-9s  %-15s  %-8s  %s\n", (int)width, "name", "type", "vulkan", "memory", "subgroup",
-			   "driver");
+	           "driver");
 	for (size_t i = 0; i < count; i++)
 		print_row(&devices[i], (int)width);
 	out_printf("* is used when no --device is given\n");
@@ -122,7 +122,7 @@ static int list_devices(bool json)
 	free(devices);
 	if (count == 0)
 		return failed("no Vulkan device: install the driver of your graphics card, or Mesa's lavapipe, which runs on any "
-					  "processor (Debian, Ubuntu: apt install mesa-vulkan-drivers)");
+		              "processor (Debian, Ubuntu: apt install mesa-vulkan-drivers)");
 	return code;
 }
 
@@ -130,7 +130,7 @@ int cmd_devices(int argc, char **argv)
 {
 	bool json = false;
 	const struct arg args[] = {
-		{.group = "Options", .name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON", .standard = "a table"},
+		{ .group = "Options", .name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON", .standard = "a table" },
 	};
 	const struct usage usage = {
 		.command = "devices",

@@ -79,8 +79,8 @@ static void note_sampling(const rwkvk_sampling *s)
 		note("temperature 0, presence %g, frequency %g, decay %g", (double)s->presence, (double)s->frequency, (double)s->decay);
 	else
 		note("temperature %g, top-p %g, top-k %" PRIu32 ", presence %g, frequency %g, decay %g, seed %" PRIu64,
-			 (double)s->temperature, (double)s->top_p, s->top_k, (double)s->presence, (double)s->frequency, (double)s->decay,
-			 s->seed);
+		     (double)s->temperature, (double)s->top_p, s->top_k, (double)s->presence, (double)s->frequency, (double)s->decay,
+		     s->seed);
 }
 
 /* ---------------------------------------------------------------------------------------------------- the text */
@@ -155,8 +155,8 @@ static void note_speed(const struct run *run)
 	if (interrupt_seen())
 		note("interrupted");
 	note("prompt %" PRIu64 " tokens, %.1f tok/s; text %" PRIu64 " tokens, %.1f tok/s, %s/s", run->prompt_tokens,
-		 per((double)run->prompt_tokens, run->prompt_seconds), run->picked, speed,
-		 show_bytes((uint64_t)(speed * (double)info.bytes_per_token)).text);
+	     per((double)run->prompt_tokens, run->prompt_seconds), run->picked, speed,
+	     show_bytes((uint64_t)(speed * (double)info.bytes_per_token)).text);
 }
 
 static void note_counters(const struct run *run)
@@ -167,11 +167,11 @@ static void note_counters(const struct run *run)
 		return;
 	double n = (double)tokens;
 	note("per token of the text: %.2f dispatches, %.2f barriers, %.2f submits", (double)(b->dispatches - a->dispatches) / n,
-		 (double)(b->barriers - a->barriers) / n, (double)(b->submits - a->submits) / n);
+	     (double)(b->barriers - a->barriers) / n, (double)(b->submits - a->submits) / n);
 	note("in the whole text: %" PRIu64 " descriptor updates, %" PRIu64 " allocations, %" PRIu64 " buffers, %" PRIu64
-		 " recorded command buffers",
-		 b->descriptor_updates - a->descriptor_updates, b->allocations - a->allocations, b->buffers - a->buffers,
-		 b->recordings - a->recordings);
+	     " recorded command buffers",
+	     b->descriptor_updates - a->descriptor_updates, b->allocations - a->allocations, b->buffers - a->buffers,
+	     b->recordings - a->recordings);
 }
 
 static void note_profile(const struct run *run)
@@ -187,8 +187,8 @@ static void note_profile(const struct run *run)
 		note("%-12s %9s %10s %7s %10s %8s", "stage", "runs", "ms", "share", "us a run", "GB/s");
 	for (size_t i = 0; rwkvk_model_profile(run->model, i, &row); i++)
 		note("%-12s %9" PRIu64 " %10.2f %5.1f %% %10.2f %8.2f", row.stage, row.runs, 1e3 * row.seconds,
-			 100 * per(row.seconds, total), 1e6 * per(row.seconds, (double)row.runs),
-			 1e-9 * per((double)row.bytes, row.seconds));
+		     100 * per(row.seconds, total), 1e6 * per(row.seconds, (double)row.runs),
+		     1e-9 * per((double)row.bytes, row.seconds));
 	note_counters(run);
 }
 
@@ -208,7 +208,8 @@ static rwkvk_status write_text(struct run *run, const rwkvk_sampling *sampling)
 {
 	const struct arg_count *count = &run->args->count;
 	rwkvk_generate_options options = {
-		.sampling = *sampling, .max_tokens = count->given ? count->value : STANDARD_COUNT, .on_token = on_token, .user = run};
+		.sampling = *sampling, .max_tokens = count->given ? count->value : STANDARD_COUNT, .on_token = on_token, .user = run
+	};
 	if (options.max_tokens == 0) /* -n 0: only the prompt is read */
 		return RWKVK_OK;
 	double start = now_seconds();
@@ -263,7 +264,9 @@ static int run_model(struct run *run)
 
 static int generate(const struct generate *args)
 {
-	struct run run = {.args = args, .last_byte = -1, .stream = {.stops = args->stops.texts, .stop_count = args->stops.count}};
+	struct run run = { .args = args,
+		               .last_byte = -1,
+		               .stream = { .stops = args->stops.texts, .stop_count = args->stops.count } };
 	int code = feed_read("generate", &args->feed, &run.feed);
 	if (code != EXIT_DONE)
 		return code;
@@ -278,7 +281,7 @@ static int generate(const struct generate *args)
 
 int cmd_generate(int argc, char **argv)
 {
-	struct generate g = {.feed.bos = -1};
+	struct generate g = { .feed.bos = -1 };
 	/* clang-format off: a row is an option */
 	const struct arg args[] = {
 		ARG_MODEL(g.model),
@@ -287,77 +290,77 @@ int cmd_generate(int argc, char **argv)
 		ARG_DEVICE(g.model),
 		ARG_TOKENS(g.feed),
 		ARGS_BOS(g.feed),
-		{.group = "Length",
-		 .letter = 'n',
-		 .kind = ARG_COUNT,
-		 .target = &g.count,
-		 .value = "N",
-		 .help = "at most N tokens",
-		 .standard = "until the model ends its text with token 0, at most 1024"},
-		{.name = "stop",
-		 .kind = ARG_TEXTS,
-		 .target = &g.stops,
-		 .value = "TEXT",
-		 .help = "end before TEXT would be written; may be given several times",
-		 .standard = "none"},
-		{.group = "Sampling (defaults: what the model's file recommends, else these)",
-		 .name = "temp",
-		 .kind = ARG_NUMBER,
-		 .target = &g.temperature,
-		 .value = "T",
-		 .high = 100,
-		 .help = "temperature; 0 always takes the most probable token, without penalties unless they are given",
-		 .standard = "1.0"},
-		{.name = "top-p",
-		 .kind = ARG_NUMBER,
-		 .target = &g.top_p,
-		 .value = "P",
-		 .high = 1,
-		 .help = "only the most probable tokens that together reach P",
-		 .standard = "0.3"},
-		{.name = "top-k",
-		 .kind = ARG_COUNT,
-		 .target = &g.top_k,
-		 .value = "K",
-		 .high = UINT32_MAX,
-		 .help = "only the K most probable tokens; 0 is no limit",
-		 .standard = "0"},
-		{.name = "presence",
-		 .kind = ARG_NUMBER,
-		 .target = &g.presence,
-		 .value = "A",
-		 .low = -100,
-		 .high = 100,
-		 .help = "penalty for tokens already generated",
-		 .standard = "0.5"},
-		{.name = "frequency",
-		 .kind = ARG_NUMBER,
-		 .target = &g.frequency,
-		 .value = "B",
-		 .low = -100,
-		 .high = 100,
-		 .help = "penalty for each time",
-		 .standard = "0.5"},
-		{.name = "decay",
-		 .kind = ARG_NUMBER,
-		 .target = &g.decay,
-		 .value = "D",
-		 .high = 1,
-		 .help = "what is left of those counts after each token",
-		 .standard = "0.996"},
-		{.name = "seed",
-		 .kind = ARG_COUNT,
-		 .target = &g.seed,
-		 .value = "S",
-		 .help = "the same seed gives the same text",
-		 .standard = "random, and shown"},
+		{ .group = "Length",
+		  .letter = 'n',
+		  .kind = ARG_COUNT,
+		  .target = &g.count,
+		  .value = "N",
+		  .help = "at most N tokens",
+		  .standard = "until the model ends its text with token 0, at most 1024" },
+		{ .name = "stop",
+		  .kind = ARG_TEXTS,
+		  .target = &g.stops,
+		  .value = "TEXT",
+		  .help = "end before TEXT would be written; may be given several times",
+		  .standard = "none" },
+		{ .group = "Sampling (defaults: what the model's file recommends, else these)",
+		  .name = "temp",
+		  .kind = ARG_NUMBER,
+		  .target = &g.temperature,
+		  .value = "T",
+		  .high = 100,
+		  .help = "temperature; 0 always takes the most probable token, without penalties unless they are given",
+		  .standard = "1.0" },
+		{ .name = "top-p",
+		  .kind = ARG_NUMBER,
+		  .target = &g.top_p,
+		  .value = "P",
+		  .high = 1,
+		  .help = "only the most probable tokens that together reach P",
+		  .standard = "0.3" },
+		{ .name = "top-k",
+		  .kind = ARG_COUNT,
+		  .target = &g.top_k,
+		  .value = "K",
+		  .high = UINT32_MAX,
+		  .help = "only the K most probable tokens; 0 is no limit",
+		  .standard = "0" },
+		{ .name = "presence",
+		  .kind = ARG_NUMBER,
+		  .target = &g.presence,
+		  .value = "A",
+		  .low = -100,
+		  .high = 100,
+		  .help = "penalty for tokens already generated",
+		  .standard = "0.5" },
+		{ .name = "frequency",
+		  .kind = ARG_NUMBER,
+		  .target = &g.frequency,
+		  .value = "B",
+		  .low = -100,
+		  .high = 100,
+		  .help = "penalty for each time",
+		  .standard = "0.5" },
+		{ .name = "decay",
+		  .kind = ARG_NUMBER,
+		  .target = &g.decay,
+		  .value = "D",
+		  .high = 1,
+		  .help = "what is left of those counts after each token",
+		  .standard = "0.996" },
+		{ .name = "seed",
+		  .kind = ARG_COUNT,
+		  .target = &g.seed,
+		  .value = "S",
+		  .help = "the same seed gives the same text",
+		  .standard = "random, and shown" },
 		ARGS_STATE(g.feed),
-		{.group = "Report",
-		 .name = "profile",
-		 .kind = ARG_FLAG,
-		 .target = &g.profile,
-		 .help = "time every stage on the device",
-		 .standard = "off"},
+		{ .group = "Report",
+		  .name = "profile",
+		  .kind = ARG_FLAG,
+		  .target = &g.profile,
+		  .help = "time every stage on the device",
+		  .standard = "off" },
 		ARG_QUIET(g.model),
 	};
 	/* clang-format on */

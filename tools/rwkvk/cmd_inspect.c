@@ -12,7 +12,7 @@ struct shape_text {
 
 static struct shape_text shape_text(const rwkvk_tensor_info *tensor)
 {
-	struct shape_text out = {""};
+	struct shape_text out = { "" };
 	size_t used = 0;
 	for (uint32_t i = 0; i < tensor->rank && i < 4; i++)
 		used += (size_t)snprintf(out.text + used, sizeof(out.text) - used, "%s%" PRIu64, i ? " x " : "", tensor->shape[i]);
@@ -46,19 +46,19 @@ static int print_json(const rwkvk_file *file, const rwkvk_model_info *info)
 		const char *name;
 		uint64_t value;
 	} numbers[] = {
-		{"layers", info->layers},
-		{"width", info->width},
-		{"ffn_width", info->ffn_width},
-		{"vocab", info->vocab},
-		{"heads", info->heads},
-		{"head_size", info->head_size},
-		{"rank_decay", info->rank_decay},
-		{"rank_iclr", info->rank_iclr},
-		{"rank_value", info->rank_value},
-		{"rank_gate", info->rank_gate},
-		{"parameters", info->parameters},
-		{"bytes_per_token", info->bytes_per_token},
-		{"state_floats", info->state_floats},
+		{ "layers", info->layers },
+		{ "width", info->width },
+		{ "ffn_width", info->ffn_width },
+		{ "vocab", info->vocab },
+		{ "heads", info->heads },
+		{ "head_size", info->head_size },
+		{ "rank_decay", info->rank_decay },
+		{ "rank_iclr", info->rank_iclr },
+		{ "rank_value", info->rank_value },
+		{ "rank_gate", info->rank_gate },
+		{ "parameters", info->parameters },
+		{ "bytes_per_token", info->bytes_per_token },
+		{ "state_floats", info->state_floats },
 	};
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		json_object_set_new(root, numbers[i].name, json_integer((json_int_t)numbers[i].value));
@@ -72,12 +72,12 @@ static void print_summary(const rwkvk_model_info *info)
 {
 	char name[256];
 	out_printf("model            RWKV-%s%s%s (%s)\n", info->version, *info->name ? ", " : "",
-			   printable(name, sizeof(name), info->name), info->format);
+	           printable(name, sizeof(name), info->name), info->format);
 	out_printf("layers           %" PRIu32 "\n", info->layers);
 	out_printf("width            %" PRIu32 ", %" PRIu32 " heads of %" PRIu32 "\n", info->width, info->heads, info->head_size);
 	out_printf("ffn width        %" PRIu32 "\n", info->ffn_width);
 	out_printf("ranks            decay %" PRIu32 ", iclr %" PRIu32 ", value %" PRIu32 ", gate %" PRIu32 "\n", info->rank_decay,
-			   info->rank_iclr, info->rank_value, info->rank_gate);
+	           info->rank_iclr, info->rank_value, info->rank_gate);
 	out_printf("vocabulary       %" PRIu32 ", %s\n", info->vocab, info->has_tokenizer ? "with a tokenizer" : "no tokenizer");
 	out_printf("starts a text    %s\n", info->add_bos ? "with token 0" : "with its first token");
 	out_printf("parameters       %s (%" PRIu64 ")\n", show_count(info->parameters).text, info->parameters);
@@ -99,7 +99,7 @@ static void print_tensors(const rwkvk_file *file)
 	for (size_t i = 0; rwkvk_file_tensor(file, i, &tensor); i++) {
 		char name[256];
 		out_printf("%-*s  %-5s  %14" PRIu64 "  %s\n", (int)width, printable(name, sizeof(name), tensor.name), tensor.type,
-				   tensor.bytes, shape_text(&tensor).text);
+		           tensor.bytes, shape_text(&tensor).text);
 		bytes += tensor.bytes;
 	}
 	out_printf("%zu tensors, %s\n", count, show_bytes(bytes).text);
@@ -126,10 +126,10 @@ static int inspect(const struct model_args *args, bool json)
 
 int cmd_inspect(int argc, char **argv)
 {
-	struct model_args model = {0};
+	struct model_args model = { 0 };
 	bool json = false;
 	const struct arg args[] = {
-		{.group = "Options", .name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON", .standard = "a table"},
+		{ .group = "Options", .name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON", .standard = "a table" },
 		ARG_QUANT(model),
 	};
 	const struct usage usage = {

@@ -34,7 +34,7 @@ static void sink_close(struct sink *sink)
 
 static int sink_open(struct sink *sink, const char *path, size_t count)
 {
-	*sink = (struct sink){.path = path, .count = count};
+	*sink = (struct sink){ .path = path, .count = count };
 	sink->values = calloc(count, sizeof(float));
 	sink->bytes = calloc(count, sizeof(float));
 	if (!sink->values || !sink->bytes)
@@ -92,7 +92,7 @@ static int run_session(const struct logits *run, rwkvk_session *session, const s
 	if (run->feed.state_out && rwkvk_session_save(session, run->feed.state_out) != RWKVK_OK)
 		return failed_call();
 	note("%zu tokens%s in %.2f s; %zu x %zu logits", feed->count, feed->bos ? ", the first is token 0," : "",
-		 now_seconds() - start, run->all ? feed->count : (size_t)1, sink->count);
+	     now_seconds() - start, run->all ? feed->count : (size_t)1, sink->count);
 	return EXIT_DONE;
 }
 
@@ -136,7 +136,7 @@ static int logits(struct logits *run)
 
 int cmd_logits(int argc, char **argv)
 {
-	struct logits run = {.feed.bos = -1};
+	struct logits run = { .feed.bos = -1 };
 	/* clang-format off: a row is an option */
 	const struct arg args[] = {
 		ARG_MODEL(run.model),
@@ -145,18 +145,18 @@ int cmd_logits(int argc, char **argv)
 		ARG_DEVICE(run.model),
 		ARG_TOKENS(run.feed),
 		ARGS_BOS(run.feed),
-		{.group = "Output",
-		 .letter = 'o',
-		 .kind = ARG_TEXT,
-		 .target = &run.output,
-		 .value = "FILE",
-		 .help = "write here",
-		 .standard = "standard output, unless that is a terminal"},
-		{.name = "all",
-		 .kind = ARG_FLAG,
-		 .target = &run.all,
-		 .help = "after every token, token 0 included",
-		 .standard = "after the last one"},
+		{ .group = "Output",
+		  .letter = 'o',
+		  .kind = ARG_TEXT,
+		  .target = &run.output,
+		  .value = "FILE",
+		  .help = "write here",
+		  .standard = "standard output, unless that is a terminal" },
+		{ .name = "all",
+		  .kind = ARG_FLAG,
+		  .target = &run.all,
+		  .help = "after every token, token 0 included",
+		  .standard = "after the last one" },
 		ARG_QUIET(run.model),
 		ARGS_STATE(run.feed),
 	};

@@ -22,7 +22,7 @@ static void vocabulary_close(struct vocabulary *vocabulary)
 
 static int vocabulary_open(const struct model_args *args, struct vocabulary *out)
 {
-	*out = (struct vocabulary){0};
+	*out = (struct vocabulary){ 0 };
 	if (args->path && args->vocab)
 		return misused("tokenize", "--vocab: stands instead of -m; give one of them");
 	if (args->vocab) {
@@ -100,9 +100,9 @@ static int read_ids(const char *text, struct arg_ids *ids)
 
 static int tokenize(const struct model_args *args, const char *ids_text, const struct feed_args *feed_args)
 {
-	struct vocabulary vocabulary = {0};
-	struct arg_ids ids = {0};
-	struct feed feed = {0};
+	struct vocabulary vocabulary = { 0 };
+	struct arg_ids ids = { 0 };
+	struct feed feed = { 0 };
 	int code = ids_text ? read_ids(ids_text, &ids) : feed_read("tokenize", feed_args, &feed);
 	if (code == ARGS_GO_ON)
 		code = EXIT_DONE;
@@ -119,19 +119,19 @@ static int tokenize(const struct model_args *args, const char *ids_text, const s
 
 int cmd_tokenize(int argc, char **argv)
 {
-	struct model_args model = {0};
+	struct model_args model = { 0 };
 	const char *ids = NULL, *text = NULL;
 	/* clang-format off: a row is an option */
 	const struct arg args[] = {
 		ARG_MODEL(model),
 		ARG_VOCAB(model),
-		{.group = "Direction",
-		 .name = "decode",
-		 .kind = ARG_TEXT,
-		 .target = &ids,
-		 .value = "IDS",
-		 .help = "write the bytes of these token ids, such as 1,2,3; - reads them from standard input",
-		 .standard = "turn text into ids"},
+		{ .group = "Direction",
+		  .name = "decode",
+		  .kind = ARG_TEXT,
+		  .target = &ids,
+		  .value = "IDS",
+		  .help = "write the bytes of these token ids, such as 1,2,3; - reads them from standard input",
+		  .standard = "turn text into ids" },
 	};
 	/* clang-format on */
 	const struct usage usage = {
@@ -147,5 +147,5 @@ int cmd_tokenize(int argc, char **argv)
 		return code;
 	if (ids && text)
 		return misused("tokenize", "--decode: stands instead of a TEXT; give one of them");
-	return tokenize(&model, ids, &(struct feed_args){.prompt = text ? text : "-"});
+	return tokenize(&model, ids, &(struct feed_args){ .prompt = text ? text : "-" });
 }

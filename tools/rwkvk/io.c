@@ -93,7 +93,7 @@ bool read_input(uint8_t **bytes, size_t *count)
 
 static struct short_text show(uint64_t value, const char *unit)
 {
-	static const char *const prefixes[] = {"", "k", "M", "G", "T", "P", "E"};
+	static const char *const prefixes[] = { "", "k", "M", "G", "T", "P", "E" };
 	struct short_text out;
 	double scaled = (double)value;
 	size_t prefix = 0;

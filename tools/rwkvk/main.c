@@ -17,12 +17,12 @@ struct command {
 static int cmd_help(int argc, char **argv);
 
 static const struct command commands[] = {
-	{"generate", "write text that continues a prompt", cmd_generate},
-	{"devices", "list the Vulkan devices", cmd_devices},
-	{"inspect", "show what a model file holds", cmd_inspect},
-	{"tokenize", "turn text into token ids, or back", cmd_tokenize},
-	{"logits", "write the raw logits of a prompt", cmd_logits},
-	{"help", "explain a command", cmd_help},
+	{ "generate", "write text that continues a prompt", cmd_generate },
+	{ "devices", "list the Vulkan devices", cmd_devices },
+	{ "inspect", "show what a model file holds", cmd_inspect },
+	{ "tokenize", "turn text into token ids, or back", cmd_tokenize },
+	{ "logits", "write the raw logits of a prompt", cmd_logits },
+	{ "help", "explain a command", cmd_help },
 };
 
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
@@ -173,16 +173,16 @@ static int cmd_help(int argc, char **argv)
 		return unknown_command(argv[1]);
 	char name[16], option[] = "--help";
 	snprintf(name, sizeof(name), "%s", command->name);
-	return command->run(2, (char *[]){name, option, NULL});
+	return command->run(2, (char *[]){ name, option, NULL });
 }
 
 static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-			  "Commands: generate, devices, inspect, tokenize, logits, help\n"
-			  "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
-			  stderr);
+		      "Commands: generate, devices, inspect, tokenize, logits, help\n"
+		      "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
+		      stderr);
 		return EXIT_USAGE;
 	}
 	if (strcmp(argv[1], "--version") == 0) {

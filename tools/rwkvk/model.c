@@ -8,11 +8,11 @@
 #include "io.h"
 #include "terminal.h"
 
-const char *const quant_words[] = {[RWKVK_QUANT_NONE] = "none", [RWKVK_QUANT_Q8] = "q8", NULL};
+const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none", [RWKVK_QUANT_Q8] = "q8", NULL };
 
 rwkvk_model_options model_options(const struct model_args *args)
 {
-	rwkvk_model_options options = {.device = args->device, .vocab = args->vocab, .quant = (rwkvk_quant)args->quant};
+	rwkvk_model_options options = { .device = args->device, .vocab = args->vocab, .quant = (rwkvk_quant)args->quant };
 	if (args->path)
 		options.path = args->path;
 	else {
@@ -45,14 +45,14 @@ int model_open(const struct model_args *args, bool profile, rwkvk_model **out)
 	rwkvk_model_get_info(*out, &info);
 	char device[256];
 	note("%s on %s: %s parameters, %s on the device, ready in %.2f s", model_title(args),
-		 printable(device, sizeof(device), info.device), show_count(info.parameters).text, show_bytes(info.device_bytes).text,
-		 now_seconds() - progress.start);
+	     printable(device, sizeof(device), info.device), show_count(info.parameters).text, show_bytes(info.device_bytes).text,
+	     now_seconds() - progress.start);
 	return EXIT_DONE;
 }
 
 int feed_read(const char *command, const struct feed_args *args, struct feed *feed)
 {
-	*feed = (struct feed){0};
+	*feed = (struct feed){ 0 };
 	if (args->prompt && args->ids.given)
 		return misused(command, "--tokens: stands instead of a PROMPT; give one of them");
 	if (!args->prompt)
@@ -85,7 +85,7 @@ static int append_text(const struct model_args *model_args, const rwkvk_model *m
 		return EXIT_DONE;
 	if (!tokenizer)
 		return failed("%s: has no vocabulary, which a prompt needs; give --vocab FILE, or token ids with --tokens",
-					  model_title(model_args));
+		              model_title(model_args));
 	if (rwkvk_tokenizer_encode(tokenizer, feed->text, feed->bytes, feed->ids + feed->count, feed->bytes, &count) != RWKVK_OK)
 		return failed_call();
 	feed->count += count;
@@ -98,14 +98,14 @@ static int append_ids(const char *command, const struct feed_args *args, const r
 		uint32_t id = args->ids.ids[i];
 		if (id >= info->vocab)
 			return misused(command, "--tokens: expected ids below %" PRIu32 ", the model's vocabulary, got %" PRIu32,
-						   info->vocab, id);
+			               info->vocab, id);
 		feed->ids[feed->count++] = id;
 	}
 	return EXIT_DONE;
 }
 
 int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args,
-				const rwkvk_model *model, struct feed *feed)
+                const rwkvk_model *model, struct feed *feed)
 {
 	rwkvk_model_info info;
 	rwkvk_model_get_info(model, &info);
@@ -120,7 +120,7 @@ int feed_tokens(const char *command, const struct feed_args *args, const struct 
 		return code;
 	if (feed->count == 0)
 		return misused(command, args->state_in ? "a state says what was read, not what comes next: give a PROMPT or --tokens"
-											   : "nothing to begin with: give a PROMPT, --tokens or --bos");
+		                                       : "nothing to begin with: give a PROMPT, --tokens or --bos");
 	return EXIT_DONE;
 }
 
@@ -128,5 +128,5 @@ void feed_free(struct feed *feed)
 {
 	free(feed->text);
 	free(feed->ids);
-	*feed = (struct feed){0};
+	*feed = (struct feed){ 0 };
 }

@@ -64,23 +64,23 @@ struct feed_args {
 	}
 /* clang-format off: a row is an option */
 #define ARGS_BOS(f)                                                                                                            \
-	{.name = "bos",                                                                                                            \
-	 .kind = ARG_SWITCH,                                                                                                       \
-	 .target = &(f).bos,                                                                                                       \
-	 .store = 1,                                                                                                               \
-	 .help = "feed token 0 first",                                                                                             \
-	 .standard = "if the model's file asks for it and there is no --state"},                                                   \
+	{ .name = "bos",                                                                                                           \
+	  .kind = ARG_SWITCH,                                                                                                      \
+	  .target = &(f).bos,                                                                                                      \
+	  .store = 1,                                                                                                              \
+	  .help = "feed token 0 first",                                                                                            \
+	  .standard = "if the model's file asks for it and there is no --state" },                                                 \
 	{                                                                                                                          \
 		.name = "no-bos", .kind = ARG_SWITCH, .target = &(f).bos, .store = 0, .help = "do not"                                 \
 	}
 #define ARGS_STATE(f)                                                                                                          \
-	{.group = "State",                                                                                                         \
-	 .name = "state",                                                                                                          \
-	 .kind = ARG_TEXT,                                                                                                         \
-	 .target = &(f).state_in,                                                                                                  \
-	 .value = "IN",                                                                                                            \
-	 .help = "start from a state file",                                                                                        \
-	 .standard = "an empty state"},                                                                                            \
+	{ .group = "State",                                                                                                        \
+	  .name = "state",                                                                                                         \
+	  .kind = ARG_TEXT,                                                                                                        \
+	  .target = &(f).state_in,                                                                                                 \
+	  .value = "IN",                                                                                                           \
+	  .help = "start from a state file",                                                                                       \
+	  .standard = "an empty state" },                                                                                          \
 	{                                                                                                                          \
 		.name = "save-state", .kind = ARG_TEXT, .target = &(f).state_out, .value = "OUT",                                      \
 		.help = "write the state at the end", .standard = "not written"                                                        \
@@ -101,7 +101,7 @@ int feed_read(const char *command, const struct feed_args *args, struct feed *fe
 
 /* With the model: the tokens.  EXIT_DONE, or the exit code after a message.  At least one token, or an error. */
 int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args,
-				const rwkvk_model *model, struct feed *feed);
+                const rwkvk_model *model, struct feed *feed);
 
 void feed_free(struct feed *feed);
 

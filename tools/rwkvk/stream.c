@@ -75,5 +75,5 @@ void stream_end(struct stream *stream, bool whole)
 void stream_free(struct stream *stream)
 {
 	free(stream->held);
-	*stream = (struct stream){0};
+	*stream = (struct stream){ 0 };
 }

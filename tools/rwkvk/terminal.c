@@ -12,7 +12,7 @@
 void progress_begin(struct progress *progress)
 {
 	double now = now_seconds();
-	*progress = (struct progress){.shown = !is_quiet() && isatty(STDERR_FILENO), .start = now, .last = now};
+	*progress = (struct progress){ .shown = !is_quiet() && isatty(STDERR_FILENO), .start = now, .last = now };
 }
 
 /* Overwrites the line with blanks where the new text is shorter: needs nothing of the terminal but '\r'. */
@@ -35,7 +35,7 @@ bool progress_step(void *user, uint64_t done, uint64_t total)
 	double speed = (double)done / (now - progress->start);
 	char line[120];
 	int length = snprintf(line, sizeof(line), "loading %3d %%  %s of %s  %s/s", (int)(100.0 * (double)done / (double)total),
-						  show_bytes(done).text, show_bytes(total).text, show_bytes((uint64_t)speed).text);
+	                      show_bytes(done).text, show_bytes(total).text, show_bytes((uint64_t)speed).text);
 	if (speed > 0)
 		snprintf(line + length, sizeof(line) - (size_t)length, "  %.0f s left", (double)(total - done) / speed);
 	progress->last = now;
@@ -65,7 +65,7 @@ static void on_interrupt(int number)
 void interrupt_catch(rwkvk_session *session)
 {
 	running = session;
-	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
+	struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = (int)(SA_RESTART | SA_RESETHAND) };
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, &action, NULL);
 }

@@ -17,8 +17,8 @@ typedef float State[N][N];
 
 /* One step, which also gives S a; out may be in. */
 static void step(const State in, State out, const float *restrict r, const float *restrict w, const float *restrict k,
-				 const float *restrict v, const float *restrict a, const float *restrict b, float *restrict sa,
-				 float *restrict y)
+                 const float *restrict v, const float *restrict a, const float *restrict b, float *restrict sa,
+                 float *restrict y)
 {
 	for (int i = 0; i < N; i++) {
 		const float *before = in[i];
@@ -37,12 +37,12 @@ static void step(const State in, State out, const float *restrict r, const float
 }
 
 void wkv7_forward(int B, int T, int H, const float *r, const float *w, const float *k, const float *v, const float *a,
-				  const float *b, float *y, float *sa, State *chunks)
+                  const float *b, float *y, float *sa, State *chunks)
 {
 #pragma omp parallel for collapse(2)
 	for (int n = 0; n < B; n++)
 		for (int h = 0; h < H; h++) {
-			State s = {0};
+			State s = { 0 };
 			State *keep = chunks + (size_t)(n * H + h) * (T / CHUNK);
 			for (int t = 0; t < T; t++) {
 				size_t p = (((size_t)n * T + t) * H + h) * N;
@@ -55,11 +55,11 @@ void wkv7_forward(int B, int T, int H, const float *r, const float *w, const flo
 
 /* The gradients of one step.  g is that of the state after it, and becomes that of the state before it. */
 static void step_back(const State before, const State after, State g, const float *restrict r, const float *restrict w,
-					  const float *restrict k, const float *restrict v, const float *restrict a, const float *restrict b,
-					  const float *restrict sa, const float *restrict dy, float *dr, float *dw, float *dk, float *dv, float *da,
-					  float *db)
+                      const float *restrict k, const float *restrict v, const float *restrict a, const float *restrict b,
+                      const float *restrict sa, const float *restrict dy, float *dr, float *dw, float *dk, float *dv, float *da,
+                      float *db)
 {
-	float gr[N] = {0}, gw[N] = {0}, gk[N] = {0}, ga[N] = {0}, gb[N] = {0};
+	float gr[N] = { 0 }, gw[N] = { 0 }, gk[N] = { 0 }, ga[N] = { 0 }, gb[N] = { 0 };
 	for (int i = 0; i < N; i++) {
 		const float *restrict old = before[i], *restrict new = after[i];
 		float *restrict row = g[i];
@@ -88,14 +88,14 @@ static void step_back(const State before, const State after, State g, const floa
 }
 
 void wkv7_backward(int B, int T, int H, const float *r, const float *w, const float *k, const float *v, const float *a,
-				   const float *b, const float *sa, const State *chunks, const float *dy, float *dr, float *dw, float *dk,
-				   float *dv, float *da, float *db)
+                   const float *b, const float *sa, const State *chunks, const float *dy, float *dr, float *dw, float *dk,
+                   float *dv, float *da, float *db)
 {
 #pragma omp parallel for collapse(2)
 	for (int n = 0; n < B; n++)
 		for (int h = 0; h < H; h++) {
 			_Alignas(64) State s[CHUNK + 1];
-			State g = {0};
+			State g = { 0 };
 			float unused[2][N];
 			for (int t = T - 1; t >= 0; t--) {
 				if (t % CHUNK == CHUNK - 1) {
@@ -107,7 +107,7 @@ void wkv7_backward(int B, int T, int H, const float *r, const float *w, const fl
 				}
 				size_t p = (((size_t)n * T + t) * H + h) * N;
 				step_back(s[t % CHUNK], s[t % CHUNK + 1], g, r + p, w + p, k + p, v + p, a + p, b + p, sa + p, dy + p, dr + p,
-						  dw + p, dk + p, dv + p, da + p, db + p);
+				          dw + p, dk + p, dv + p, da + p, db + p);
 			}
 		}
 }
@@ -149,7 +149,7 @@ void shift_backward(int B, int T, int C, int mixes, const float *x, const float 
 		for (int n = 0; n < B * T; n++) {
 			size_t p = (size_t)n * C + at;
 			const float *now = x + p, *before = n % T ? now - C : zero;
-			float d[BLOCK] = {0}, earlier[BLOCK] = {0};
+			float d[BLOCK] = { 0 }, earlier[BLOCK] = { 0 };
 			for (int i = 0; i < mixes; i++)
 				for (int c = 0; c < BLOCK; c++) {
 					float g = widen(dout[i][p + c]), share = g * m[i * C + at + c];
