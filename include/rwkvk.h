@@ -150,11 +150,13 @@ typedef enum rwkvk_quant {
 typedef bool rwkvk_progress_fn(void *user, uint64_t done, uint64_t total);
 
 typedef struct rwkvk_model_options {
-	const char *path; /* GGUF or safetensors, told apart by content */
+	const char *path; /* told apart by content: GGUF, safetensors (or the index of its shards), .pth, rwkv.cpp's .bin */
 	const void *data; /* instead of path: the file's bytes, which must outlive the model */
 	size_t data_bytes;
-	const char *device; /* an index, or part of a device's name in any case; NULL: the best device */
-	const char *vocab;  /* World text vocabulary; NULL: the model's own, if it has one */
+	const char *device;       /* an index, or part of a device's name in any case; NULL: the best device */
+	const char *vocab;        /* World text vocabulary; NULL: the model's own, if it has one */
+	const char *names;        /* a file that maps the model's tensor names to official ones (docs/formats.md); NULL: none */
+	float group_norm_epsilon; /* of ln_x; 0: what the file's kind implies, 1e-5 for RWKV-5 from rwkv.cpp, else 64e-5 */
 	rwkvk_quant quant;
 	uint32_t max_sessions;       /* states in the pool; 0: 4, or fewer where a device cannot bind so much at once */
 	bool profile;                /* time every stage, see rwkvk_model_profile() */

@@ -612,8 +612,8 @@ static rwkvk_status add_fused(struct gguf *gguf, const struct tensor_entry *entr
 	for (uint64_t i = 0; i < 6; i++) {
 		char name[sizeof place->name + 1];
 		snprintf(name, sizeof name, "%s%c", place->name, rows[i]);
-		TRY(weights_add(gguf->weights, name, entry->name, type, 1, &entry->shape[entry->rank - 1], offset + i * (bytes / 6),
-		                bytes / 6));
+		TRY(weights_add(gguf->weights, &gguf->weights->mapping, name, entry->name, type, 1, &entry->shape[entry->rank - 1],
+		                offset + i * (bytes / 6), bytes / 6));
 	}
 	return RWKVK_OK;
 }
@@ -656,8 +656,9 @@ static rwkvk_status add_tensor(struct gguf *gguf, const struct tensor_entry *ent
 	uint64_t offset = gguf->data_start + entry->offset;
 	if (place.fused)
 		return add_fused(gguf, entry, &place, type, offset, bytes);
-	TRY(weights_add(gguf->weights, place.name, entry->name, type, entry->rank, entry->shape, offset, bytes));
-	gguf->weights->tensors[gguf->weights->count - 1].out_in = place.lora;
+	TRY(weights_add(gguf->weights, &gguf->weights->mapping, place.name, entry->name, type, entry->rank, entry->shape, offset,
+	                bytes));
+	gguf->weights->tensors[gguf->weights->count - 1].swapped = place.lora;
 	return RWKVK_OK;
 }
 

@@ -90,7 +90,8 @@ static rwkvk_status read_tensor(struct weights *weights, const char *name, const
 		            "%s: tensor %s ends at byte %" PRIu64 " of the data, but the file holds %" PRIu64
 		            " bytes of data: it is truncated (an incomplete download?)",
 		            weights->path, safe, offsets[1], room);
-	return weights_add(weights, strip_prefix(name), name, type, rank, shape, data_start + offsets[0], offsets[1] - offsets[0]);
+	return weights_add(weights, &weights->mapping, strip_prefix(name), name, type, rank, shape, data_start + offsets[0],
+	                   offsets[1] - offsets[0]);
 }
 
 static int by_data(const void *a, const void *b)

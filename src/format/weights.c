@@ -171,8 +171,8 @@ static bool name_is_plain(const char *name)
 	return *name != 0;
 }
 
-static rwkvk_status check_tensor(const struct weights *weights, const char *name, enum dtype type, uint32_t rank,
-                                 const uint64_t *shape, uint64_t offset, uint64_t bytes)
+static rwkvk_status check_tensor(const struct weights *weights, const struct mapping *in, const char *name, enum dtype type,
+                                 uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes)
 {
 	const char *path = weights->path;
 	uint64_t need;
@@ -190,11 +190,11 @@ static rwkvk_status check_tensor(const struct weights *weights, const char *name
 	if (bytes != need)
 		return fail(RWKVK_ERROR_FILE, "%s: tensor %s: %s of shape %s takes %" PRIu64 " bytes, but the file gives it %" PRIu64,
 		            path, name, dtype_info[type].name, show_shape(rank, shape).text, need, bytes);
-	if (offset > weights->mapping.bytes || bytes > weights->mapping.bytes - offset)
+	if (offset > in->bytes || bytes > in->bytes - offset)
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: tensor %s needs %" PRIu64 " bytes from byte %" PRIu64 " on, but the file ends at byte %" PRIu64
 		            ": it is truncated (an incomplete download?)",
-		            path, name, bytes, offset, weights->mapping.bytes);
+		            path, name, bytes, offset, in->bytes);
 	return RWKVK_OK;
 }
 
@@ -211,11 +211,11 @@ static bool grow(struct weights *weights)
 	return tensors != NULL;
 }
 
-rwkvk_status weights_add(struct weights *weights, const char *name, const char *file_name, enum dtype type, uint32_t rank,
-                         const uint64_t *shape, uint64_t offset, uint64_t bytes)
+rwkvk_status weights_add(struct weights *weights, const struct mapping *in, const char *name, const char *file_name,
+                         enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes)
 {
-	TRY(check_tensor(weights, file_name, type, rank, shape, offset, bytes));
-	struct tensor tensor = { .type = type, .data = weights->mapping.data + offset, .bytes = bytes };
+	TRY(check_tensor(weights, in, file_name, type, rank, shape, offset, bytes));
+	struct tensor tensor = { .type = type, .data = in->data + offset, .bytes = bytes };
 	for (uint32_t i = 0; i < rank; i++) {
 		if (shape[i] == 1)
 			continue;
@@ -234,6 +234,33 @@ rwkvk_status weights_add(struct weights *weights, const char *name, const char *
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the list of tensors", weights->path);
 	}
 	weights->tensors[weights->count++] = tensor;
+	return RWKVK_OK;
+}
+
+static rwkvk_status add_part(struct weights *weights, const struct mapping **out)
+{
+	struct mapping *parts = realloc(weights->parts, (weights->part_count + 1) * sizeof *parts);
+	if (!parts)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for another part", weights->path);
+	weights->parts = parts;
+	parts[weights->part_count] = (struct mapping){ 0 };
+	*out = &parts[weights->part_count++];
+	return RWKVK_OK;
+}
+
+rwkvk_status weights_map(struct weights *weights, const char *path, const struct mapping **out)
+{
+	TRY(add_part(weights, out));
+	return file_map(path, &weights->parts[weights->part_count - 1]);
+}
+
+rwkvk_status weights_allocate(struct weights *weights, uint64_t bytes, const struct mapping **out)
+{
+	TRY(add_part(weights, out));
+	void *data = bytes <= SIZE_MAX ? calloc((size_t)bytes, 1) : NULL;
+	if (!data)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for %" PRIu64 " bytes", weights->path, bytes);
+	weights->parts[weights->part_count - 1] = (struct mapping){ .data = data, .bytes = bytes };
 	return RWKVK_OK;
 }
 
@@ -332,9 +359,10 @@ static rwkvk_status read_contents(struct weights *weights)
 	return refuse_duplicates(weights);
 }
 
-rwkvk_status weights_open(const char *path, const void *data, size_t bytes, struct weights *out)
+rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out)
 {
 	*out = (struct weights){ 0 };
+	(void)names;
 	REQUIRE(path || data);
 	struct weights weights = {
 		.path = strdup(path ? path : "embedded model"),
@@ -368,6 +396,13 @@ void weights_close(struct weights *weights)
 	free(weights->metadata.token_bytes);
 	free((void *)weights->metadata.token_type);
 	free(weights->path);
+	for (size_t i = 0; i < weights->part_count; i++) {
+		if (weights->parts[i].mapped)
+			file_unmap(&weights->parts[i]);
+		else
+			free((void *)(uintptr_t)weights->parts[i].data);
+	}
+	free(weights->parts);
 	if (weights->mapping.mapped)
 		file_unmap(&weights->mapping);
 	*weights = (struct weights){ 0 };

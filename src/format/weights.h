@@ -1,10 +1,18 @@
-/* A model file as a list of named tensors.  Readers (gguf.c, safetensors.c) turn their format into this and nothing
- * else; what the tensors mean is the model's business.
+/* A model file as a list of named tensors.  Readers (one file a format) turn their format into this and nothing else; what
+ * the tensors mean is the model's business.
  *
  * Names are the official ones (blocks.0.att.receptance.weight, ...), whatever the file calls them.  Shapes are as stored,
  * outermost dimension first, unit dimensions dropped; tensors that a file keeps fused (GGUF's time_mix_lerp_fused) appear
- * as their parts.  Matrices are [out,in].  Only LoRA factors differ between files: official files keep them [in,out]
- * (w1 [C,D], w2 [D,C]), GGUF [out,in]; the model tells by the dimension that equals C, or by `out_in` when D = C. */
+ * as their parts.  Matrices are [out,in].  Where files differ in more than names, the canonical name tells which it is:
+ *
+ *   att.time_first          the bonus u of RWKV-4; of RWKV-5 its logarithm, u = exp(time_first)
+ *   att.time_faaaa          the bonus u as it is (5, 6)
+ *   att.time_decay          as trained: RWKV-4 w = -exp(time_decay), RWKV-5 w = exp(-exp(time_decay)), RWKV-6 before its LoRA
+ *   att.decay               that w itself, as rwkv.cpp stores it (4, 5)
+ *
+ * Tensors whose last two dimensions some files swap (LoRA factors: official w1 [C,D], w2 [D,C], RWKV-6's time_maa_w1 [C,5D],
+ * time_maa_w2 [5,D,C], time_decay_w1 and _w2; and time_state [H,value,key]) say so in `swapped`; the model tells by the
+ * dimension that equals C where it can. */
 #ifndef RWKVK_FORMAT_WEIGHTS_H
 #define RWKVK_FORMAT_WEIGHTS_H
 
@@ -26,9 +34,9 @@ struct tensor {
 	enum dtype type;
 	uint32_t rank;     /* 1 to 4 */
 	uint64_t shape[4]; /* outermost first, as stored; unit dimensions removed, at least one dimension left */
-	const void *data;  /* inside the mapping, not necessarily aligned */
+	const void *data;  /* inside a mapping or an owned block, not necessarily aligned */
 	uint64_t bytes;
-	bool out_in; /* a LoRA factor stored [out,in] (GGUF) rather than [in,out] (official); others: false */
+	bool swapped; /* the last two dimensions are the other way round than in an official file; see above */
 };
 
 /* What a file may say beside its tensors.  NULL or 0 where it does not. */
@@ -37,6 +45,8 @@ struct metadata {
 	char *architecture; /* "rwkv7"; NULL for safetensors */
 	uint64_t head_size; /* {arch}.wkv.head_size */
 	float layer_norm_epsilon;
+	float group_norm_epsilon;  /* of ln_x, where the format implies another than 64e-5: rwkv.cpp's RWKV-5 */
+	uint32_t rescale;          /* rwkv6.rescale_every_n_layers: att.output and ffn.value of layer i are stored / 2^floor(i/n) */
 	bool has_add_bos, add_bos; /* tokenizer.ggml.add_bos_token */
 	bool has_sampling;         /* at least one general.sampling.* key */
 	rwkvk_sampling sampling;   /* defaults overwritten by those keys */
@@ -51,14 +61,16 @@ struct weights {
 	char *path;      /* for messages; "embedded model" when opened from memory */
 	char format[32]; /* "GGUF v3", "safetensors" */
 	struct mapping mapping;
+	struct mapping *parts; /* more memory that tensors lie in: further files, or blocks that a reader made */
+	size_t part_count;
 	struct tensor *tensors; /* in file order */
 	size_t count;
 	struct metadata metadata;
 };
 
 /* Opens by content.  `data` non-NULL: parse these bytes instead of the file, `path` is then only a name.
- * On failure *out is zeroed. */
-rwkvk_status weights_open(const char *path, const void *data, size_t bytes, struct weights *out);
+ * `names`: a file of aliases (names.c), NULL for none.  On failure *out is zeroed. */
+rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out);
 void weights_close(struct weights *weights); /* zeroed weights are allowed */
 
 /* NULL when there is none. */
@@ -69,10 +81,15 @@ const struct tensor *weights_find(const struct weights *weights, const char *nam
 rwkvk_status gguf_read(struct weights *weights);
 rwkvk_status safetensors_read(struct weights *weights);
 
-/* Used by the readers.  Takes the strings' content, checks that [data, data+bytes) is what type and shape need and lies in
- * the mapping; shape is squeezed here. */
-rwkvk_status weights_add(struct weights *weights, const char *name, const char *file_name, enum dtype type, uint32_t rank,
-                         const uint64_t *shape, uint64_t offset, uint64_t bytes);
+/* Used by the readers.  Takes the strings' content, checks that [offset, offset+bytes) is what type and shape need and lies
+ * in `in`, which is weights->mapping or one of its parts; shape is squeezed here. */
+rwkvk_status weights_add(struct weights *weights, const struct mapping *in, const char *name, const char *file_name,
+                         enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes);
+
+/* More memory, freed with the weights: a mapped file, or `bytes` zeroed bytes (writable until the reader is done).  *out is
+ * valid until the next of these calls, what it points to until weights_close(). */
+rwkvk_status weights_map(struct weights *weights, const char *path, const struct mapping **out);
+rwkvk_status weights_allocate(struct weights *weights, uint64_t bytes, const struct mapping **out);
 
 /* Facts of a file as they may stand in a message: cut to the buffer, anything but visible ASCII as '?'.  The buffer lives to
  * the end of the statement: fail(..., show_shape(rank, shape).text). */

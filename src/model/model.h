@@ -38,8 +38,8 @@ struct layer {
 	const struct tensor *ln1_w, *ln1_b, *ln2_w, *ln2_b;     /* [C] */
 	const struct tensor *x_r, *x_w, *x_k, *x_v, *x_a, *x_g; /* [C] token shift of time-mix */
 	const struct tensor *w0, *a0, *v0;                      /* [C] v0 NULL in layer 0 */
-	const struct tensor *w1, *a1, *g1, *v1;                 /* [C,D*] or out_in [D*,C]; v1 NULL in layer 0 */
-	const struct tensor *w2, *a2, *g2, *v2;                 /* [D*,C] or out_in [C,D*]; v2 NULL in layer 0 */
+	const struct tensor *w1, *a1, *g1, *v1;                 /* [C,D*] or swapped [D*,C]; v1 NULL in layer 0 */
+	const struct tensor *w2, *a2, *g2, *v2;                 /* [D*,C] or swapped [C,D*]; v2 NULL in layer 0 */
 	const struct tensor *k_k, *k_a, *r_k;                   /* [C]; r_k [H,N] or [C] */
 	const struct tensor *receptance, *key, *value, *output; /* [C,C] */
 	const struct tensor *output_b;                          /* [C] or NULL */
@@ -106,7 +106,7 @@ struct matrix_source {
 void pack_rows(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint64_t rows,
                void *to, void *scales, float *scratch);
 
-/* A LoRA factor as [rows,columns], told by its shape, or by out_in where rows = columns. */
+/* A LoRA factor as [rows,columns], told by its shape, or by swapped where rows = columns. */
 struct matrix_source lora_source(const struct tensor *tensor, uint32_t rows, uint32_t columns);
 
 /* One row as floats, rounded as the device will have it. */

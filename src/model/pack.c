@@ -87,7 +87,7 @@ static void through_q8(float *row, uint64_t columns)
 
 struct matrix_source lora_source(const struct tensor *tensor, uint32_t rows, uint32_t columns)
 {
-	bool as_wanted = rows == columns ? tensor->out_in : tensor->shape[0] == rows;
+	bool as_wanted = rows == columns ? tensor->swapped : tensor->shape[0] == rows;
 	return (struct matrix_source){ tensor, !as_wanted, type_of_dtype(tensor->type) };
 }
 

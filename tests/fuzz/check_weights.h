@@ -62,7 +62,7 @@ static void check_refusal(rwkvk_status status)
 static int fuzz_weights(const uint8_t *data, size_t bytes)
 {
 	struct weights weights;
-	rwkvk_status status = weights_open("fuzz input", data, bytes, &weights);
+	rwkvk_status status = weights_open("fuzz input", data, bytes, NULL, &weights);
 	if (status == RWKVK_OK)
 		check_weights(&weights);
 	else

@@ -131,7 +131,7 @@ static rwkvk_status open_bytes(const void *data, size_t bytes, struct weights *o
 	assert_non_null(copy);
 	if (bytes)
 		memcpy(copy, data, bytes);
-	return weights_open("bad.gguf", copy, bytes, out);
+	return weights_open("bad.gguf", copy, bytes, NULL, out);
 }
 
 /* Fails as it should, names the file and leaves nothing. */
@@ -150,14 +150,14 @@ static void refuse(const char *what, const void *data, size_t bytes, rwkvk_statu
 /* ---------------------------------------------------------------------------------------------------- good files */
 
 static const struct tensor *want(const struct weights *weights, const char *name, const char *file_name, enum dtype type,
-                                 bool out_in)
+                                 bool swapped)
 {
 	const struct tensor *tensor = weights_find(weights, name);
 	if (!tensor)
 		fail_msg("no tensor %s", name);
 	assert_string_equal(tensor->file_name, file_name);
 	assert_int_equal(tensor->type, type);
-	assert_int_equal(tensor->out_in, out_in);
+	assert_int_equal(tensor->swapped, swapped);
 	return tensor;
 }
 
@@ -173,7 +173,7 @@ static void test_good(void **state)
 {
 	(void)state;
 	struct weights w;
-	assert_ok(weights_open(good_file(), NULL, 0, &w));
+	assert_ok(weights_open(good_file(), NULL, 0, NULL, &w));
 	assert_string_equal(w.format, "GGUF v3");
 	assert_int_equal(w.count, 23 + 5 - 3); /* one tensor became six, three copies are left out */
 
@@ -441,7 +441,7 @@ static void duplicate(const char *first, const char *second, const char *text)
 	gguf_put_tensor(w, "between", DTYPE_F32, 2, (uint64_t[]){ 6, C }, pattern(0));
 	gguf_put_tensor(w, second, DTYPE_F32, 2, (uint64_t[]){ 6, C }, pattern(0));
 	assert_ok(gguf_writer_finish(w, path));
-	assert_fails(weights_open(path, NULL, 0, &weights), RWKVK_ERROR_FILE, text);
+	assert_fails(weights_open(path, NULL, 0, NULL, &weights), RWKVK_ERROR_FILE, text);
 }
 
 static void test_duplicates(void **state)
@@ -557,10 +557,10 @@ static void test_token_types(void **state)
 		gguf_put_string(w, "general.architecture", "rwkv7"); /* last: the order is free */
 		assert_ok(gguf_writer_finish(w, path));
 		if (types == 1) {
-			assert_fails(weights_open(path, NULL, 0, &weights), RWKVK_ERROR_FILE, "found 1 types for 2 tokens");
+			assert_fails(weights_open(path, NULL, 0, NULL, &weights), RWKVK_ERROR_FILE, "found 1 types for 2 tokens");
 			continue;
 		}
-		assert_ok(weights_open(path, NULL, 0, &weights));
+		assert_ok(weights_open(path, NULL, 0, NULL, &weights));
 		assert_true(weights.metadata.token_count == 2 && weights.metadata.token_bytes[0] == 0 &&
 		            weights.metadata.token_bytes[1] == 1);
 		assert_true((weights.metadata.token_type != NULL) == (types == 2));
@@ -605,8 +605,8 @@ static void test_foreign(void **state)
 		refuse(what, cases[i].bytes, cases[i].count, cases[i].status, cases[i].text);
 	}
 	struct weights w;
-	assert_fails(weights_open("/nonexistent/model.gguf", NULL, 0, &w), RWKVK_ERROR_FILE, "/nonexistent/model.gguf");
-	assert_fails(weights_open(NULL, "GGUF", 4, &w), RWKVK_ERROR_FILE, "embedded model: ");
+	assert_fails(weights_open("/nonexistent/model.gguf", NULL, 0, NULL, &w), RWKVK_ERROR_FILE, "/nonexistent/model.gguf");
+	assert_fails(weights_open(NULL, "GGUF", 4, NULL, &w), RWKVK_ERROR_FILE, "embedded model: ");
 	assert_null(w.path);
 }
 
@@ -651,7 +651,7 @@ static void same_model(const struct weights *exact, const struct weights *rounde
 		assert_non_null(b);
 		assert_int_equal(a->rank, b->rank);
 		assert_memory_equal(a->shape, b->shape, a->rank * sizeof *a->shape);
-		assert_int_equal(a->out_in, b->out_in);
+		assert_int_equal(a->swapped, b->swapped);
 		uint64_t count = 1;
 		for (uint32_t d = 0; d < a->rank; d++)
 			count *= a->shape[d];
@@ -672,8 +672,8 @@ static void test_synthetic_models(void **state)
 	struct weights a, b;
 	if (!f16 || !q8)
 		skip();
-	assert_ok(weights_open(f16, NULL, 0, &a));
-	assert_ok(weights_open(q8, NULL, 0, &b));
+	assert_ok(weights_open(f16, NULL, 0, NULL, &a));
+	assert_ok(weights_open(q8, NULL, 0, NULL, &b));
 	assert_int_equal(a.count, 1 + 2 + 2 + 1 + 3 * (4 + 6 + 11 + 3 + 4 + 2 + 3) - 3);
 	want(&a, "blocks.2.att.v2", "blk.2.time_mix_v2.weight", DTYPE_F16, true);
 	want(&b, "blocks.2.att.v2", "blk.2.time_mix_v2.weight", DTYPE_Q8_0, true);
@@ -707,7 +707,7 @@ static void test_other_models(void **state)
 		struct weights w;
 		missing += path == NULL;
 		if (path)
-			assert_fails(weights_open(path, NULL, 0, &w), RWKVK_ERROR_UNSUPPORTED, cases[i].text);
+			assert_fails(weights_open(path, NULL, 0, NULL, &w), RWKVK_ERROR_UNSUPPORTED, cases[i].text);
 	}
 	if (missing == sizeof cases / sizeof *cases)
 		skip();
@@ -718,7 +718,7 @@ static void test_demo_model(void **state)
 {
 	(void)state;
 	struct weights w;
-	assert_ok(weights_open(TEST_DATA_DIR "/../../src/demo/story.gguf", NULL, 0, &w));
+	assert_ok(weights_open(TEST_DATA_DIR "/../../src/demo/story.gguf", NULL, 0, NULL, &w));
 	assert_true(w.mapping.bytes <= 5200000);
 	const struct tensor *head = want(&w, "head.weight", "output.weight", DTYPE_Q8_0, false);
 	assert_true(head->rank == 2 && head->shape[0] == 2048 && head->shape[1] == 256);

@@ -17,7 +17,7 @@ static rwkvk_status open_header(const char *header, size_t data, struct weights 
 	memcpy(file + 8, header, length);
 	for (size_t i = 0; i < data; i++)
 		file[8 + length + i] = (uint8_t)i;
-	return weights_open("bad.safetensors", file, 8 + (size_t)length + data, out);
+	return weights_open("bad.safetensors", file, 8 + (size_t)length + data, NULL, out);
 }
 
 #define T(type, shape, begin, end) "{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":[" #begin "," #end "]}"
@@ -46,7 +46,7 @@ static void test_good(void **state)
 	const struct tensor *t = weights_find(&w, "blocks.0.ln1.weight");
 	assert_true(t && t->type == DTYPE_F16 && t->bytes == 4 && *(const uint8_t *)t->data == 12);
 	t = weights_find(&w, "blocks.1.att.w1");
-	assert_true(t && t->type == DTYPE_BF16 && t->rank == 2 && t->shape[0] == 2 && t->shape[1] == 2 && !t->out_in);
+	assert_true(t && t->type == DTYPE_BF16 && t->rank == 2 && t->shape[0] == 2 && t->shape[1] == 2 && !t->swapped);
 	t = weights_find(&w, "model.layers.0"); /* no official name behind the prefix: kept */
 	assert_true(t && t->rank == 1 && t->shape[0] == 1);
 	weights_close(&w);
@@ -172,7 +172,7 @@ static void test_header_lengths(void **state)
 		uint8_t file[16] = "........{      }";
 		struct weights w;
 		memcpy(file, &cases[i].length, 8);
-		assert_fails(weights_open("bad.safetensors", file, sizeof file, &w), RWKVK_ERROR_FILE, cases[i].text);
+		assert_fails(weights_open("bad.safetensors", file, sizeof file, NULL, &w), RWKVK_ERROR_FILE, cases[i].text);
 	}
 }
 
@@ -191,9 +191,9 @@ static void test_truncated(void **state)
 		assert_non_null(copy);
 		memcpy(copy, file, n);
 		if (n == TOTAL)
-			assert_ok(weights_open("cut", copy, n, &w));
+			assert_ok(weights_open("cut", copy, n, NULL, &w));
 		else
-			assert_fails(weights_open("cut", copy, n, &w), RWKVK_ERROR_FILE,
+			assert_fails(weights_open("cut", copy, n, NULL, &w), RWKVK_ERROR_FILE,
 			             n == 0  ? "empty"
 			             : n < 9 ? "expected a model"
 			                     : "truncated");
@@ -223,13 +223,13 @@ static void test_reverse_model(void **state)
 	struct weights w;
 	if (!path)
 		skip();
-	assert_ok(weights_open(path, NULL, 0, &w));
+	assert_ok(weights_open(path, NULL, 0, NULL, &w));
 	const struct tensor *t = weights_find(&w, "emb.weight");
 	assert_true(t && t == &w.tensors[0] && t->type == DTYPE_F32 && t->rank == 2 && t->shape[0] == 12 && t->shape[1] == 32);
 	t = weights_find(&w, "blocks.0.att.x_r");
 	assert_true(t && t->rank == 1 && t->shape[0] == 32);
 	t = weights_find(&w, "blocks.1.att.w2");
-	assert_true(t && t->rank == 2 && t->shape[0] == 8 && t->shape[1] == 32 && !t->out_in);
+	assert_true(t && t->rank == 2 && t->shape[0] == 8 && t->shape[1] == 32 && !t->swapped);
 	assert_non_null(weights_find(&w, "blocks.0.att.output.bias"));
 	assert_non_null(weights_find(&w, "head.bias"));
 	assert_null(weights_find(&w, "blocks.0.att.v0"));

@@ -378,7 +378,7 @@ static void metadata_agrees_with_text(void **state)
 	rwkvk_tokenizer *text, *list;
 	struct weights weights;
 	assert_ok(rwkvk_tokenizer_open(vocab, &text));
-	assert_ok(weights_open(file, NULL, 0, &weights));
+	assert_ok(weights_open(file, NULL, 0, NULL, &weights));
 	assert_ok(tokenizer_from_metadata(&weights, &list));
 	weights_close(&weights); /* the tokenizer keeps nothing of it */
 	assert_int_equal(tokenizer_size(list), 512);

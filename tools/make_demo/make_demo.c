@@ -270,7 +270,8 @@ int main(int argc, char **argv)
 		fputs("usage: make_demo MODEL.safetensors VOCAB.txt OUT.gguf\n", stderr);
 		return 2;
 	}
-	if (weights_open(argv[1], NULL, 0, &demo.in) != RWKVK_OK || rwkvk_tokenizer_open(argv[2], &demo.tokenizer) != RWKVK_OK)
+	if (weights_open(argv[1], NULL, 0, NULL, &demo.in) != RWKVK_OK ||
+	    rwkvk_tokenizer_open(argv[2], &demo.tokenizer) != RWKVK_OK)
 		die("%s", rwkvk_last_error());
 	measure(&demo);
 	put_keys(&demo);
