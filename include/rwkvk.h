@@ -157,6 +157,9 @@ typedef struct rwkvk_model_options {
 	const char *vocab;        /* World text vocabulary; NULL: the model's own, if it has one */
 	const char *names;        /* a file that maps the model's tensor names to official ones (docs/formats.md); NULL: none */
 	float group_norm_epsilon; /* of ln_x; 0: what the file's kind implies, 1e-5 for RWKV-5 from rwkv.cpp, else 64e-5 */
+	/* n > 0: halve the residual stream after every n layers, as 16-bit engines do with RWKV-4 to 6; it changes nothing but
+	 * the share that LayerNorm's epsilon has.  Files that are stored so (rwkv6 GGUF) are always run so. */
+	uint32_t rescale;
 	rwkvk_quant quant;
 	uint32_t max_sessions;       /* states in the pool; 0: 4, or fewer where a device cannot bind so much at once */
 	bool profile;                /* time every stage, see rwkvk_model_profile() */
@@ -174,13 +177,14 @@ RWKVK_API void rwkvk_model_close(rwkvk_model *model);
 typedef struct rwkvk_model_info {
 	const char *name;                                      /* general.name of the file, else "" */
 	const char *format;                                    /* "GGUF v3", "safetensors" */
-	const char *version;                                   /* "7" */
+	const char *version;                                   /* "4", "5.0", "5.1", "5.2", "6", "7" */
 	uint32_t layers;                                       /* L */
 	uint32_t width;                                        /* C, n_embd */
 	uint32_t ffn_width;                                    /* F */
 	uint32_t vocab;                                        /* V: logits per token */
-	uint32_t heads, head_size;                             /* heads * head_size = width */
-	uint32_t rank_decay, rank_iclr, rank_value, rank_gate; /* LoRA ranks of RWKV-7 */
+	uint32_t heads, head_size;                             /* heads * head_size = width; RWKV-4 has C heads of 1 */
+	uint32_t rank_decay, rank_iclr, rank_value, rank_gate; /* LoRA ranks of RWKV-7; RWKV-6 has a decay and a mix rank */
+	uint32_t rank_mix;
 	uint64_t parameters;
 	uint64_t bytes_per_token; /* what one decoded token must read from device memory: weights as stored, state twice */
 	uint64_t device_bytes;    /* device memory the model holds; 0 when no device is involved */

@@ -1,5 +1,5 @@
-// Stage 3 of a layer: x = x + att.output y + its bias.  [D,D]; reads ACT_Y, updates ACT_X: each row has one owner.
-// Recorded by att_out() in src/model/rwkv7.c.
+// x = x + att.output y + its bias.  [D,D]; reads ACT_Y, updates ACT_X: each row has one owner.  In RWKV-4 it also moves this
+// token's LN1 output from ACT_N1 into the shift state.  Recorded by plan_att_out() in src/model/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
@@ -9,8 +9,11 @@
 
 void emit(uint row, float value)
 {
-	if (row < row_end)
-		result[ACT_X + row] += value + vectors[VEC_OUT_B * DP + row];
+	if (row >= row_end)
+		return;
+	result[ACT_X + row] += residual(value + vector(VEC_OUT_B, row));
+	if (flag(FLAG_SHIFT))
+		state[state_slot() + STATE_ATT_X + row] = act[ACT_N1(D) + row];
 }
 
 void main()

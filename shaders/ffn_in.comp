@@ -1,34 +1,37 @@
-// Stage 4 of a layer: n = LN(x; ln2), f = relu(ffn.key (n + (n' - n) x_k))^2.  [F,D]
+// Channel-mix, first half: n = LN(x; ln2),  f = relu(ffn.key (n + (n' - n) mix))^2  [F,D],  and up to RWKV-6 the receptance of
+// the whole, ffn.receptance (n + (n' - n) mix_r)  [D,D].
 //
-// Reads ACT_X, the shift state; writes ACT_F, and n to ACT_N2: stage 5 moves it into the state.
-// Recorded by ffn_in() in src/model/rwkv7.c.
+// Reads ACT_X, the shift state; writes ACT_F, ACT_FR, and n to ACT_N2: ffn_out moves it into the state.  FLAG_PRE: the same with
+// ln1 and the state of time-mix.  Recorded by plan_ffn() in src/model/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
 #include "common/norm.glsl"
+#define WITH_SECOND
 #define INPUT(u, J, j) s_input[((u) / 8 * J + j) * 8 + (u) % 8]
 #include "common/matvec.glsl"
 #include "common/normed.glsl"
 
+bool is_receptance;
+uint end;
+
 void emit(uint row, float value)
 {
+	if (row >= end)
+		return;
 	float positive = max(value, 0);
-	if (row < row_end)
-		result[ACT_F(D, HIDDEN_COUNT) + row] = positive * positive;
+	if (is_receptance)
+		result[ACT_FR(D) + row] = value;
+	else
+		result[ACT_F(D) + row] = positive * positive;
 }
 
 void stage_input(uint from, uint J)
 {
-	uint shift = state_slot() + STATE_FFN_X(D);
-	for (uint i = thread; i < CHUNK / 4; i += WORKGROUP) {
-		uint c = from / 4 + i;
-		vec4 value = vec4(0);
-		if (c < D / 4) {
-			vec4 n = normed(c, VEC_LN2_W * DP);
-			value = n + (state4[shift / 4 + c] - n) * vectors4[VEC_MIX_FFN * DP / 4 + c];
-		}
-		s_input[staged(i, J)] = value;
-	}
+	if (flag(FLAG_PRE))
+		stage_shifted(from, J, VEC_LN1_W, state_slot() + STATE_ATT_X, is_receptance ? VEC_MIX_R : VEC_MIX_K);
+	else
+		stage_shifted(from, J, VEC_LN2_W, state_slot() + STATE_FFN_X(D), is_receptance ? VEC_MIX_FFN_R : VEC_MIX_FFN);
 }
 
 void main()
@@ -36,8 +39,15 @@ void main()
 	if (done())
 		return;
 	norm_statistics();
-	if (gl_WorkGroupID.x == 0 && first_slice == 1)
-		for (uint i = thread; i < D / 4; i += WORKGROUP)
-			result4[ACT_N2(D) / 4 + i] = normed(i, VEC_LN2_W * DP);
-	normed_matvec();
+	if (flag(FLAG_PRE))
+		keep_normed(VEC_LN1_W, ACT_N1(D));
+	else
+		keep_normed(VEC_LN2_W, ACT_N2(D));
+	uint key_groups = groups_for(row_end - row_begin), group = gl_WorkGroupID.x;
+	is_receptance = group >= key_groups;
+	end = is_receptance ? D : row_end;
+	if (is_receptance)
+		normed_matvec(group - key_groups, 0, D, 0, true);
+	else
+		normed_matvec(group, row_begin, row_end, -row_begin, false);
 }

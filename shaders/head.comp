@@ -2,7 +2,7 @@
 //
 // Reads ACT_X; writes the logits (binding 7) and, for each workgroup, its largest logit and that one's id to ACT_PART, where
 // `select` finds them: nobody has to read 65,536 logits to pick the most probable token.
-// Recorded by head() in src/model/rwkv7.c.
+// Recorded by plan_head() in src/model/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
@@ -21,8 +21,8 @@ void emit(uint row, float value)
 {
 	if (row >= row_end)
 		return;
-	if ((FLAGS & FLAG_HEAD_BIAS) != 0)
-		value += vectors[VEC_HEAD_B * DP + row];
+	if (flag(FLAG_HEAD_BIAS))
+		value += vector(VEC_HEAD_B, row);
 	logits[row] = value;
 	if (value > best) { // a thread's rows come in ascending order: the lowest id stays
 		best = value;
@@ -41,7 +41,7 @@ void main()
 	if (done())
 		return;
 	norm_statistics();
-	normed_matvec();
+	normed_matvec(gl_WorkGroupID.x, row_begin, row_end, -row_begin, false);
 
 	s_best[thread] = best;
 	s_best_id[thread] = best_id;
@@ -56,7 +56,7 @@ void main()
 		count = half_count;
 	}
 	if (thread == 0) {
-		uint at = ACT_PART(D, HIDDEN_COUNT, F) + 2 * (part + gl_WorkGroupID.x);
+		uint at = ACT_PART(D, F) + 2 * (part + gl_WorkGroupID.x);
 		result[at] = s_best[0];
 		result_word[at + 1] = s_best_id[0];
 	}

@@ -4,7 +4,7 @@
 //   x     = LN(emb[token]; ln0)
 //
 // Also tells the later stages the state's slot, and whether the token ends the text.  An embedding table of several slices has a dispatch for each; the one
-// that holds the token's row writes x.  Recorded by select() in src/model/rwkv7.c.
+// that holds the token's row writes x.  Recorded by plan_select() in src/model/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
@@ -18,7 +18,7 @@ uint argmax()
 	float best = -3.402823466e38;
 	uint best_id = 0xffffffffu;
 	for (uint i = thread; i < io[IO_PARTS]; i += WORKGROUP) {
-		uint at = ACT_PART(D, HIDDEN_COUNT, F) + 2 * i, id = act_word[at + 1];
+		uint at = ACT_PART(D, F) + 2 * i, id = act_word[at + 1];
 		float value = act[at];
 		if (value > best || (value == best && id < best_id)) {
 			best = value;
@@ -74,7 +74,7 @@ void main()
 		return; // the same for all threads
 
 	float mean = 0, scale = 1;
-	if ((FLAGS & FLAG_EMBEDDING_NORM) != 0) {
+	if (flag(FLAG_EMBEDDING_NORM)) {
 		float sum = 0;
 		for (uint i = thread; i < D / 4; i += WORKGROUP) {
 			vec4 e = embedding(token - row_begin, i);
@@ -90,7 +90,7 @@ void main()
 	}
 	for (uint i = thread; i < D / 4; i += WORKGROUP) {
 		vec4 e = embedding(token - row_begin, i);
-		if ((FLAGS & FLAG_EMBEDDING_NORM) != 0)
+		if (flag(FLAG_EMBEDDING_NORM))
 			e = (e - mean) * scale * vectors4[VEC_LN0_W * DP / 4 + i] + vectors4[VEC_LN0_B * DP / 4 + i];
 		result4[ACT_X / 4 + i] = e;
 	}

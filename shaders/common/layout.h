@@ -13,22 +13,33 @@
 #define SPEC_CHUNK           4  // floats of the input staged in shared memory at once; a multiple of 128
 #define SPEC_PASSES          5  // times a workgroup goes over its threads' rows
 #define SPEC_WEIGHT_TYPE     6  // TYPE_* of the stage's matrices
-#define SPEC_LORA_TYPE       7  // TYPE_* of its LoRA factors
+#define SPEC_SECOND_TYPE     7  // TYPE_* of the stage's second matrix: LoRA factors, or ffn.receptance
 #define SPEC_WIDTH           8
 #define SPEC_FFN             9
 #define SPEC_VOCAB          10
 #define SPEC_HEAD           11
-#define SPEC_RANK_DECAY     12
-#define SPEC_RANK_ICLR      13
-#define SPEC_RANK_GATE      14
-#define SPEC_RANK_VALUE     15  // 0 in layer 0, which has no value residual
-#define SPEC_STATE_LANES    16  // threads that share a row of the state matrix; a power of two, N a multiple of 4 of them
-#define SPEC_FLAGS          17
-#define SPEC_COUNT          18
+#define SPEC_PRODUCTS       12  // att_in: matrices [D,D] that share its first binding: receptance, key, value, gate
+#define SPEC_RANK_DECAY     13  // ranks of the LoRA factors that the stage has, 0 for none
+#define SPEC_RANK_ICLR      14
+#define SPEC_RANK_GATE      15
+#define SPEC_RANK_VALUE     16
+#define SPEC_STATE_LANES    17  // wkv7: threads that share a row of the state; a power of two, N a multiple of 4 of them
+#define SPEC_STATE_STRIDE   18  // floats of a slot: STATE_STRIDE
+#define SPEC_GROUP_EPSILON  19  // of ln_x, the bits of a float
+#define SPEC_RESIDUAL       20  // what a stage adds to x is multiplied by this, the bits of a float; 1 unless a model is rescaled
+#define SPEC_FLAGS          21
+#define SPEC_COUNT          22
 
-#define FLAG_FIRST_LAYER     1  // wkv: keep v for the other layers
+#define FLAG_FIRST_LAYER     1  // wkv7: keep v for the other layers
 #define FLAG_EMBEDDING_NORM  2  // select: apply ln0
 #define FLAG_HEAD_BIAS       4
+#define FLAG_MIXED           8  // att_in: its inputs lie ready at ACT_MIXED (RWKV-6)
+#define FLAG_GATE           16  // wkv5: times silu of the gate product
+#define FLAG_DECAY_LORA     32  // wkv5: the decay depends on the token (RWKV-6)
+#define FLAG_SHIFT          64  // att_out: moves ACT_N1 into the state, where no wkv stage does (RWKV-4)
+#define FLAG_RECEPTANCE    128  // ffn_in, ffn_out: with a receptance (RWKV-4 to 6)
+#define FLAG_PRE           256  // ffn_in, ffn_out: the ffnPre that some RWKV-4 have in place of time-mix
+#define FLAG_HALVE         512  // ffn_out: x is halved afterwards
 
 #define TYPE_F32             0
 #define TYPE_F16             1
@@ -38,20 +49,27 @@
 // The activations: one buffer of floats, written by one stage and read by the next.  Every vector is padded with zeros to
 // a multiple of 128 that no shader ever writes, so that a matrix row padded to a whole k-block multiplies zeros.
 #define ACT_CONTROL          0                       // 128 words, see CONTROL_*
+#define ACT_VECTOR(D, i)     (128 + (i) * PAD(D, 128))
 #define ACT_X                128                     // [D] the residual stream
-#define ACT_N1(D)            (ACT_X + PAD(D, 128))   // [D] LN1 of x: the next token's shift state of time-mix
-#define ACT_N2(D)            (ACT_N1(D) + PAD(D, 128)) // [D] LN2 of x: the same of channel-mix
-#define ACT_R(D)             (ACT_N2(D) + PAD(D, 128)) // [D] receptance
-#define ACT_K(D)             (ACT_R(D) + PAD(D, 128)) // [D] key, raw
-#define ACT_V(D)             (ACT_K(D) + PAD(D, 128)) // [D] value, before the residual
-#define ACT_VFIRST(D)        (ACT_V(D) + PAD(D, 128)) // [D] layer 0's value
-#define ACT_Y(D)             (ACT_VFIRST(D) + PAD(D, 128)) // [D] what goes into att.output
-#define ACT_H(D)             (ACT_Y(D) + PAD(D, 128)) // hidden LoRA vectors: decay, iclr, gate, value, each padded to 8
-#define HIDDEN(RW, RA, RG, RV) (PAD(RW, 8) + PAD(RA, 8) + PAD(RG, 8) + PAD(RV, 8))
-#define ACT_F(D, hidden)     (ACT_H(D) + PAD(hidden, 128)) // [F] relu(key x)^2
-#define ACT_PART(D, hidden, F) (ACT_F(D, hidden) + PAD(F, 128)) // [MAX_PARTS] (largest logit, its id) of each head workgroup
+#define ACT_N1(D)            ACT_VECTOR(D, 1)        // [D] LN1 of x: the next token's shift state of time-mix
+#define ACT_N2(D)            ACT_VECTOR(D, 2)        // [D] LN2 of x: the same of channel-mix
+#define ACT_R(D)             ACT_VECTOR(D, 3)        // [D] receptance, key, value, gate: the products of att_in
+#define ACT_K(D)             ACT_VECTOR(D, 4)
+#define ACT_V(D)             ACT_VECTOR(D, 5)
+#define ACT_G(D)             ACT_VECTOR(D, 6)
+#define ACT_VFIRST(D)        ACT_VECTOR(D, 7)        // [D] layer 0's value (RWKV-7)
+#define ACT_Y(D)             ACT_VECTOR(D, 8)        // [D] what goes into att.output
+#define ACT_FR(D)            ACT_VECTOR(D, 9)        // [D] ffn.receptance x
+#define ACT_MIXED(D)         ACT_VECTOR(D, 10)       // [5][D] the shifted inputs of att_in in the order w, k, v, r, g (RWKV-6)
+#define ACT_F(D)             ACT_VECTOR(D, 15)       // [F] relu(key x)^2
+#define ACT_PART(D, F)       (ACT_F(D) + PAD(F, 128)) // [MAX_PARTS] (largest logit, its id) of each head workgroup
 #define MAX_PARTS            1024
-#define ACT_FLOATS(D, hidden, F) (ACT_PART(D, hidden, F) + 2 * MAX_PARTS)
+#define ACT_H(D, F)          (ACT_PART(D, F) + 2 * MAX_PARTS) // hidden LoRA vectors, each padded to 8
+#define ACT_FLOATS(D, F, hidden) (ACT_H(D, F) + PAD(hidden, 128))
+
+// RWKV-7's hidden vectors in their order: decay, iclr, gate, value.  RWKV-6 has first the five of token shift, then the
+// decay's in the same place.
+#define HIDDEN(RW, RA, RG, RV) (PAD(RW, 8) + PAD(RA, 8) + PAD(RG, 8) + PAD(RV, 8))
 
 // Words at ACT_CONTROL that `select` sets for the stages after it.
 #define CONTROL_SLOT         0 // which state of the pool
@@ -72,27 +90,31 @@
 #define MODE_ARGMAX          1 // feed the most probable token of the last head, unless it is in the list
 
 // The small vectors of a layer, f32, each padded to 128 with zeros: entry i of layer l is at (l * VEC_COUNT + i) * PAD(D, 128).
+// src/model/vectors.c makes them what the stages of all versions expect.
 #define VEC_LN1_W            0
 #define VEC_LN1_B            1
-#define VEC_MIX_R            2 // token shift: x_r, x_w, x_k, x_v, x_a, x_g
+#define VEC_MIX_R            2 // token shift: n + (n' - n) mix
 #define VEC_MIX_W            3
 #define VEC_MIX_K            4
 #define VEC_MIX_V            5
 #define VEC_MIX_A            6
 #define VEC_MIX_G            7
-#define VEC_W0               8
-#define VEC_A0               9
-#define VEC_V0              10
-#define VEC_K_K             11
-#define VEC_K_A             12
-#define VEC_R_K             13
-#define VEC_LNX_W           14
-#define VEC_LNX_B           15
-#define VEC_OUT_B           16 // att.output.bias, usually zeros
-#define VEC_LN2_W           17
-#define VEC_LN2_B           18
-#define VEC_MIX_FFN         19 // ffn.x_k
-#define VEC_COUNT           20
+#define VEC_MIX_X            8 // RWKV-6: of the input of the mixing LoRA
+#define VEC_DECAY            9 // 4: -exp(time_decay); 5: exp(-exp(time_decay)); 6: time_decay; 7: w0
+#define VEC_BONUS           10 // 4 to 6: u
+#define VEC_A0              11
+#define VEC_V0              12
+#define VEC_K_K             13
+#define VEC_K_A             14
+#define VEC_R_K             15
+#define VEC_LNX_W           16
+#define VEC_LNX_B           17
+#define VEC_OUT_B           18 // att.output.bias, usually zeros
+#define VEC_LN2_W           19
+#define VEC_LN2_B           20
+#define VEC_MIX_FFN         21 // token shift of channel-mix: its key
+#define VEC_MIX_FFN_R       22 // and its receptance
+#define VEC_COUNT           23
 // After the last layer: these, then head.bias [V] if there is one.
 #define VEC_LN0_W            0
 #define VEC_LN0_B            1
@@ -100,11 +122,14 @@
 #define VEC_LNOUT_B          3
 #define VEC_HEAD_B           4
 
-// A slot of a layer's state pool, floats: att_x [D], ffn_x [D], S [H][value N][key N].
+// A slot of a layer's state pool, floats: att_x [D], ffn_x [D], then W floats a channel.
 #define STATE_ATT_X          0
 #define STATE_FFN_X(D)       (D)
-#define STATE_S(D)           (2 * (D))
-#define STATE_STRIDE(D, N)   PAD((D) * (2 + (N)), 64)
+#define STATE_S(D)           (2 * (D)) // 5, 6: [H][key N][value N]; 7: [H][value N][key N]
+#define STATE_AA(D)          (2 * (D)) // 4: [D] each
+#define STATE_BB(D)          (3 * (D))
+#define STATE_PP(D)          (4 * (D))
+#define STATE_STRIDE(D, W)   PAD((D) * (2 + (W)), 64)
 
 // Push constants.
 #define PUSH_ROW_BEGIN       0 // the slice of the matrix that is bound: rows [begin, end), multiples of 8 except at the end

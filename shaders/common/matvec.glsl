@@ -32,19 +32,19 @@ void emit(uint row, float value);
 #undef WEIGHTS
 #undef SCALES
 
-#ifdef WITH_LORA
-#define WEIGHTS lora
-#define SCALES lora_scales
-#define DOT lora_f32
+#ifdef WITH_SECOND
+#define WEIGHTS second
+#define SCALES second_scales
+#define DOT second_f32
 #include "weight_f32.glsl"
 #undef DOT
-#define DOT lora_f16
+#define DOT second_f16
 #include "weight_f16.glsl"
 #undef DOT
-#define DOT lora_bf16
+#define DOT second_bf16
 #include "weight_bf16.glsl"
 #undef DOT
-#define DOT lora_q8
+#define DOT second_q8
 #include "weight_q8.glsl"
 #undef DOT
 #undef WEIGHTS
@@ -61,6 +61,12 @@ uint input_per_word(uint type)
 uint row_words(uint type, uint columns)
 {
 	return PAD(columns, 32 * input_per_word(type)) / (4 * input_per_word(type));
+}
+
+// Workgroups that `rows` rows take.
+uint groups_for(uint rows)
+{
+	return (rows + PASS_ROWS * PASSES - 1) / (PASS_ROWS * PASSES);
 }
 
 void clear_sums()
@@ -84,18 +90,18 @@ void dot_rows(uint row, uint words, uint skip, uint count)
 		dot_q8(at, count);
 }
 
-#ifdef WITH_LORA
-void dot_lora_rows(uint row, uint words, uint skip, uint count)
+#ifdef WITH_SECOND
+void dot_second_rows(uint row, uint words, uint skip, uint count)
 {
 	uint at = row / 8 * 8 * words + skip * 8 + row % 8 * 8;
-	if (LORA_TYPE == TYPE_F32)
-		lora_f32(at, count);
-	else if (LORA_TYPE == TYPE_F16)
-		lora_f16(at, count);
-	else if (LORA_TYPE == TYPE_BF16)
-		lora_bf16(at, count);
+	if (SECOND_TYPE == TYPE_F32)
+		second_f32(at, count);
+	else if (SECOND_TYPE == TYPE_F16)
+		second_f16(at, count);
+	else if (SECOND_TYPE == TYPE_BF16)
+		second_bf16(at, count);
 	else
-		lora_q8(at, count);
+		second_q8(at, count);
 }
 #endif
 

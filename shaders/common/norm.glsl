@@ -34,3 +34,27 @@ uint staged(uint i, uint J)
 	uint u = i / J, j = i % J;
 	return (u / 8 * J + j) * 8 + u % 8;
 }
+
+// Channels 4c .. 4c+3 of the token shift of LN(x; the vectors at `norm`) with the state at `shift`; `mix` is a VEC_*.
+vec4 shifted(uint c, uint norm, uint shift, uint mix)
+{
+	vec4 n = normed(c, norm * DP);
+	return n + (state4[shift / 4 + c] - n) * vectors4[mix * DP / 4 + c];
+}
+
+// Stages `shifted` channels [from, from + CHUNK), J vec4s to a uvec4 of weights.
+void stage_shifted(uint from, uint J, uint norm, uint shift, uint mix)
+{
+	for (uint i = thread; i < CHUNK / 4; i += WORKGROUP) {
+		uint c = from / 4 + i;
+		s_input[staged(i, J)] = c < D / 4 ? shifted(c, norm, shift, mix) : vec4(0);
+	}
+}
+
+// The first workgroup keeps LN(x): a later stage moves it into the state, which the others still read.
+void keep_normed(uint norm, uint at)
+{
+	if (gl_WorkGroupID.x == 0 && first_slice == 1)
+		for (uint i = thread; i < D / 4; i += WORKGROUP)
+			result4[at / 4 + i] = normed(i, norm * DP);
+}

@@ -14,16 +14,20 @@ layout(constant_id = SPEC_ROWS) const uint ROWS = 4;
 layout(constant_id = SPEC_CHUNK) const uint CHUNK = 1024;
 layout(constant_id = SPEC_PASSES) const uint PASSES = 1;
 layout(constant_id = SPEC_WEIGHT_TYPE) const uint WEIGHT_TYPE = TYPE_F16;
-layout(constant_id = SPEC_LORA_TYPE) const uint LORA_TYPE = TYPE_F16;
+layout(constant_id = SPEC_SECOND_TYPE) const uint SECOND_TYPE = TYPE_F16;
 layout(constant_id = SPEC_WIDTH) const uint D = 64;
 layout(constant_id = SPEC_FFN) const uint F = 256;
 layout(constant_id = SPEC_VOCAB) const uint V = 256;
 layout(constant_id = SPEC_HEAD) const uint N = 64;
+layout(constant_id = SPEC_PRODUCTS) const uint PRODUCTS = 3;
 layout(constant_id = SPEC_RANK_DECAY) const uint RANK_DECAY = 32;
 layout(constant_id = SPEC_RANK_ICLR) const uint RANK_ICLR = 32;
 layout(constant_id = SPEC_RANK_GATE) const uint RANK_GATE = 32;
 layout(constant_id = SPEC_RANK_VALUE) const uint RANK_VALUE = 32;
 layout(constant_id = SPEC_STATE_LANES) const uint STATE_LANES = 4;
+layout(constant_id = SPEC_STATE_STRIDE) const uint SLOT_FLOATS = 4224;
+layout(constant_id = SPEC_GROUP_EPSILON) const uint GROUP_EPSILON_BITS = 0x3a27c5ac; // 64e-5
+layout(constant_id = SPEC_RESIDUAL) const uint RESIDUAL_BITS = 0x3f800000;           // 1
 layout(constant_id = SPEC_FLAGS) const uint FLAGS = 0;
 
 layout(push_constant) uniform Push {
@@ -43,11 +47,10 @@ layout(set = 0, binding = 3) readonly restrict buffer Weights { uvec4 weights[];
 layout(set = 0, binding = 4) readonly restrict buffer Scales { uint scales[]; };
 layout(set = 0, binding = 5) buffer State4 { vec4 state4[]; };
 layout(set = 0, binding = 5) buffer State1 { float state[]; };
-layout(set = 0, binding = 6) readonly restrict buffer Lora { uvec4 lora[]; };
-layout(set = 0, binding = 7) readonly restrict buffer LoraScales { uint lora_scales[]; };
+layout(set = 0, binding = 6) readonly restrict buffer Second { uvec4 second[]; };
+layout(set = 0, binding = 7) readonly restrict buffer SecondScales { uint second_scales[]; };
 
 const uint DP = PAD(D, 128);
-const uint HIDDEN_COUNT = HIDDEN(RANK_DECAY, RANK_ICLR, RANK_GATE, RANK_VALUE);
 
 // Lanes that share a row must sit in one subgroup, so threads are numbered subgroup by subgroup.
 #if SUBGROUPS
@@ -66,7 +69,7 @@ bool done()
 
 uint state_slot()
 {
-	return act_word[ACT_CONTROL + CONTROL_SLOT] * STATE_STRIDE(D, N);
+	return act_word[ACT_CONTROL + CONTROL_SLOT] * SLOT_FLOATS;
 }
 
 // The sum of v over all threads of the workgroup, for all of them.  Called in uniform control flow.
@@ -101,6 +104,22 @@ vec4 workgroup_sum(vec4 v)
 float workgroup_sum(float v)
 {
 	return workgroup_sum(vec4(v, 0, 0, 0)).x;
+}
+
+bool flag(uint bit)
+{
+	return (FLAGS & bit) != 0;
+}
+
+// What a stage adds to the residual stream.
+float residual(float sum)
+{
+	return sum * uintBitsToFloat(RESIDUAL_BITS);
+}
+
+float vector(uint index, uint c)
+{
+	return vectors[index * DP + c];
 }
 
 float sigmoid(float x)

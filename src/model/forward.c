@@ -1,29 +1,10 @@
-/* A token on the device.  The plan (rwkv7.c) is recorded into two command buffers at load, with and without the head; a
- * token afterwards is three words for `select` and one submission.  The same driver serves every version of RWKV. */
+/* A token on the device.  The plan (plan.c, rwkv4.c to rwkv7.c) is recorded into two command buffers at load, with and without
+ * the head; a token afterwards is three words for `select` and one submission.  The same driver serves every version of RWKV.
+ */
 #include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-rwkvk_status plan_step(struct rwkvk_model *m, const char *shader, const uint32_t constants[SPEC_COUNT],
-                       const struct gpu_binding bindings[GPU_BINDINGS], const uint32_t push[PUSH_COUNT], uint32_t groups,
-                       const char *stage, uint32_t layer, uint64_t bytes)
-{
-	if (m->step_count == m->step_capacity) {
-		uint32_t capacity = m->step_capacity ? 2 * m->step_capacity : 64;
-		struct step *steps = realloc(m->steps, capacity * sizeof *steps);
-		if (!steps)
-			return fail(RWKVK_ERROR_MEMORY, "out of memory");
-		m->steps = steps;
-		m->step_capacity = capacity;
-	}
-	struct step step = { .groups = groups, .stage = stage, .layer = layer, .bytes = bytes };
-	memcpy(step.push, push, sizeof step.push);
-	TRY(gpu_pipeline_get(m->gpu, shader, constants, SPEC_COUNT, &step.pipeline));
-	TRY(gpu_set_create(m->gpu, bindings, &m->act, &step.set));
-	m->steps[m->step_count++] = step;
-	return RWKVK_OK;
-}
 
 static void record(struct gpu_cmd *cmd, const struct step *steps, uint32_t count)
 {
@@ -42,9 +23,25 @@ static rwkvk_status record_new(struct rwkvk_model *m, uint32_t first, uint32_t c
 	return gpu_cmd_end(*out);
 }
 
+static rwkvk_status plan_layer(struct rwkvk_model *m, uint32_t layer)
+{
+	switch (m->file.network.config.version / 10) {
+	case 4:
+		return rwkv4_plan(m, layer);
+	case 5:
+		return rwkv5_plan(m, layer);
+	case 6:
+		return rwkv6_plan(m, layer);
+	}
+	return rwkv7_plan(m, layer);
+}
+
 rwkvk_status forward_plan(struct rwkvk_model *m)
 {
-	TRY(rwkv7_plan(m));
+	TRY(plan_select(m));
+	for (uint32_t i = 0; i < m->file.network.config.layers; i++)
+		TRY(plan_layer(m, i));
+	TRY(plan_head(m));
 	gpu_pipeline_cache_save(m->gpu);
 	TRY(record_new(m, 0, m->head_step, &m->feed));
 	return record_new(m, 0, m->step_count, &m->run);

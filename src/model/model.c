@@ -63,7 +63,7 @@ static void describe(const struct rwkvk_file *file, rwkvk_model_info *info)
 	*info = (rwkvk_model_info){
 		.name = file->weights.metadata.name ? file->weights.metadata.name : "",
 		.format = file->weights.format,
-		.version = "7",
+		.version = config_version(c),
 		.layers = c->layers,
 		.width = c->width,
 		.ffn_width = c->ffn,
@@ -74,6 +74,7 @@ static void describe(const struct rwkvk_file *file, rwkvk_model_info *info)
 		.rank_iclr = c->rank_iclr,
 		.rank_value = c->rank_value,
 		.rank_gate = c->rank_gate,
+		.rank_mix = c->rank_mix,
 		.bytes_per_token = model_token_bytes(&file->network, file->quant),
 		.state_floats = config_state_floats(c),
 		.add_bos = file->add_bos,

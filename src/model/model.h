@@ -3,12 +3,16 @@
  * C width, F FFN width, V vocabulary, L layers, H heads of N channels (H*N = C), D* a LoRA rank.  The mathematics is in
  * docs/model.md, the same names are used there, here and in the shaders.
  *
- *   config.c     recognises the model: sizes from shapes, tensors from names
+ *   config.c     recognises the model: version and sizes from names and shapes
+ *   vectors.c    the small tensors as the stages use them
+ *   outline.c    which matrices a layer consists of on the device
  *   pack.c       the layout of matrices on the device
  *   load.c       does it fit, upload
+ *   plan.c       the stages that versions share: pipeline, bindings, rows
+ *   rwkv4.c ...  what is special to a version
  *   forward.c    the token's plan: recorded once, submitted for every token
- *   rwkv7.c      what RWKV-7's stages are: pipeline, bindings, rows
- *   reference.c  the same stages in plain C: what the shaders are compared with */
+ *   stages.c     the stages of each version by name: what they read and write
+ *   reference.c, reference_att.c   the same stages in plain C: what the shaders are compared with */
 #ifndef RWKVK_MODEL_H
 #define RWKVK_MODEL_H
 
@@ -22,31 +26,39 @@
 /* ------------------------------------------------------------------------------------------------------ the file */
 
 struct config {
-	uint32_t version;                                      /* 70: RWKV-7 */
+	uint32_t version;                                      /* 40, 50, 51, 52, 60, 70 */
 	uint32_t layers;                                       /* L */
 	uint32_t width;                                        /* C, a multiple of 4 */
 	uint32_t ffn;                                          /* F */
 	uint32_t vocab;                                        /* V */
-	uint32_t heads;                                        /* H */
-	uint32_t head_size;                                    /* N, a multiple of 4 */
+	uint32_t heads;                                        /* H; RWKV-4: C, it has no heads */
+	uint32_t head_size;                                    /* N, a multiple of 4; RWKV-4: 1 */
+	uint32_t state_width;                                  /* state floats a channel besides the two shifts: N; RWKV-4: 3 */
 	uint32_t rank_decay, rank_iclr, rank_gate, rank_value; /* the columns of w1, a1, g1, v1 */
+	uint32_t rank_mix;                                     /* RWKV-6: a fifth of the columns of time_maa_w1 */
 	bool embedding_norm;                                   /* blocks.0.ln0 exists */
+	float group_norm_epsilon;                              /* of ln_x */
+	uint32_t rescale;    /* n > 0: x is halved after every n layers, and what layer i adds to it is divided by 2^floor(i/n) */
+	bool rescale_stored; /* that division is in the file's matrices already */
 };
 
-/* Tensors of one layer; [out,in] matrices.  NULL only where said. */
+/* Tensors of one layer; [out,in] matrices.  NULL where a version has none, and where said. */
 struct layer {
-	const struct tensor *ln1_w, *ln1_b, *ln2_w, *ln2_b;     /* [C] */
-	const struct tensor *x_r, *x_w, *x_k, *x_v, *x_a, *x_g; /* [C] token shift of time-mix */
-	const struct tensor *w0, *a0, *v0;                      /* [C] v0 NULL in layer 0 */
-	const struct tensor *w1, *a1, *g1, *v1;                 /* [C,D*] or swapped [D*,C]; v1 NULL in layer 0 */
-	const struct tensor *w2, *a2, *g2, *v2;                 /* [D*,C] or swapped [C,D*]; v2 NULL in layer 0 */
-	const struct tensor *k_k, *k_a, *r_k;                   /* [C]; r_k [H,N] or [C] */
-	const struct tensor *receptance, *key, *value, *output; /* [C,C] */
-	const struct tensor *output_b;                          /* [C] or NULL */
-	const struct tensor *ln_x_w, *ln_x_b;                   /* [C] */
-	const struct tensor *x_k_ffn;                           /* [C] token shift of channel-mix */
-	const struct tensor *ffn_key;                           /* [F,C] */
-	const struct tensor *ffn_value;                         /* [C,F] */
+	const struct tensor *ln1_w, *ln1_b, *ln2_w, *ln2_b;         /* [C] */
+	const struct tensor *mix_r, *mix_w, *mix_k, *mix_v, *mix_a; /* [C] token shift of time-mix; w: 6, 7; a: 7 */
+	const struct tensor *mix_g, *mix_x;                         /* [C] g: 5.1 on; x: 6 */
+	const struct tensor *receptance, *key, *value, *gate;       /* [C,C]; gate: 5.1 to 6 */
+	const struct tensor *output, *output_b;                     /* [C,C]; [C] or NULL */
+	const struct tensor *ln_x_w, *ln_x_b;                       /* [C], 5 on */
+	const struct tensor *decay;                                 /* [C]; 5.0 and 5.1 [H] */
+	const struct tensor *bonus;                                 /* [C], 4 to 6; 5.0 and 5.1 [H] */
+	const struct tensor *mix_w1, *mix_w2;                       /* 6: [C,5D], [5,D,C], the last two swapped or not */
+	const struct tensor *w1, *a1, *g1, *v1;         /* [C,D*] or swapped [D*,C]; w1: 6, 7; else 7; v1 not in layer 0 */
+	const struct tensor *w2, *a2, *g2, *v2;         /* [D*,C] or swapped [C,D*]; likewise */
+	const struct tensor *a0, *v0, *k_k, *k_a, *r_k; /* [C], 7; v0 not in layer 0 */
+	const struct tensor *ffn_mix_k, *ffn_mix_r;     /* [C] token shift of channel-mix; r: 4 to 6 */
+	const struct tensor *ffn_key, *ffn_value, *ffn_receptance; /* [F,C], [C,F]; [C,C], 4 to 6 */
+	const struct tensor *pre_key, *pre_value, *pre_receptance; /* ffnPre of layer 0, instead of everything of time-mix, 4 */
 };
 
 struct network {
@@ -62,12 +74,24 @@ struct network {
 rwkvk_status network_init(const struct weights *weights, struct network *out);
 void network_finish(struct network *network); /* zeroed is allowed */
 
-/* Floats of one state: L * C * (2 + N). */
+/* "4", "5.0", "5.1", "5.2", "6", "7" */
+const char *config_version(const struct config *config);
+/* Floats of one layer's state, C * (2 + state_width), and of the slot they lie in; of one whole state. */
+uint64_t config_layer_floats(const struct config *config);
+uint64_t config_slot_floats(const struct config *config);
 uint64_t config_state_floats(const struct config *config);
-/* Floats of the activation buffer (shaders/common/layout.h). */
+/* Floats of the activation buffer (shaders/common/layout.h), and of the hidden vectors in it. */
 uint32_t config_act_floats(const struct config *config);
-/* Where ACT_F begins, which depends on the ranks. */
 uint32_t config_hidden(const struct config *config);
+/* What layer i adds to x is multiplied by this; whether x is halved after it. */
+float config_residual(const struct config *config, uint32_t layer);
+bool config_halves(const struct config *config, uint32_t layer);
+
+/* A layer's state before the first token, [config_slot_floats()]. */
+void state_start(const struct config *config, float *slot);
+
+/* vectors.c: the small vector VEC_* of layer i, [C], as the stages of this version expect it; zeros where the file has none. */
+void layer_vector(const struct network *network, uint32_t layer, uint32_t vec, float *out);
 
 /* A model file without a device. */
 struct rwkvk_file {
@@ -93,11 +117,13 @@ uint32_t type_block(uint32_t type);
 uint64_t packed_bytes(uint32_t type, uint64_t rows, uint64_t columns);
 uint64_t packed_scale_bytes(uint32_t type, uint64_t rows, uint64_t columns);
 
-/* Where pack_rows() reads: a tensor as the file has it. */
+/* Where pack_rows() reads: a matrix in a tensor of the file, or part of one.  Element [row,column] is element
+ * start + row stride + column of the tensor, or, transposed, start + column stride + row. */
 struct matrix_source {
-	const struct tensor *tensor; /* [rows,columns], or its transpose */
-	bool transposed;             /* the tensor is [columns,rows] */
-	uint32_t type;               /* what to store; equal to the tensor's, or any float type or Q8 made from floats */
+	const struct tensor *tensor;
+	uint64_t start, stride;
+	bool transposed;
+	uint32_t type; /* what to store; equal to the tensor's, or any float type or Q8 made from floats */
 };
 
 /* Packs rows [first, first + rows) of a source, first a multiple of 8, into tiles of 8 rows.  `to` has
@@ -106,8 +132,12 @@ struct matrix_source {
 void pack_rows(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint64_t rows,
                void *to, void *scales, float *scratch);
 
-/* A LoRA factor as [rows,columns], told by its shape, or by swapped where rows = columns. */
-struct matrix_source lora_source(const struct tensor *tensor, uint32_t rows, uint32_t columns);
+/* A tensor that is a matrix of `columns` columns, stored as `type`. */
+struct matrix_source matrix_source(const struct tensor *tensor, uint64_t columns, uint32_t type);
+/* Part `part` of `parts` of a tensor that holds LoRA factors [rows,columns] each, or their transposes: told by its shape, or
+ * by `swapped` where rows = columns.  first: an inner factor ([C,D] in official files) rather than an outer one ([D,C]). */
+struct matrix_source lora_source(const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rows, uint32_t columns,
+                                 bool inner);
 
 /* One row as floats, rounded as the device will have it. */
 void source_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out);
@@ -116,24 +146,68 @@ void source_row(const struct matrix_source *source, uint64_t row, uint64_t colum
 
 /* A matrix in slices of rows, each at most one binding's range. */
 struct device_slice {
-	uint32_t row_begin, row_end;       /* row_begin is a multiple of 8 */
+	uint32_t row_begin, row_end;       /* row_begin is a multiple of 8, or 24 if interleaved */
 	struct gpu_buffer weights, scales; /* scales.bytes 0 but for Q8 */
 };
 
+/* What it is made of (parts under each other, each padded to 8 rows if there are several; or interleaved, 8 rows of each in
+ * turn), and, after loading, where it is. */
 struct device_matrix {
 	uint32_t type, rows, columns;
+	bool interleaved;
+	uint32_t part_count; /* 0: the layer has no such matrix */
+	struct matrix_part {
+		struct matrix_source source;
+		uint32_t rows;
+	} parts[5];
 	uint32_t count;
 	struct device_slice *slices;
 };
 
+/* Outer LoRA factors [C,rank] for a stage that works head by head: see pack_lora(). */
+struct device_lora {
+	uint32_t type; /* F32, F16 or BF16 */
+	uint32_t count, ranks[5];
+	struct matrix_source sources[5];
+	struct gpu_buffer buffer;
+};
+
+struct device_ffn {
+	struct device_matrix key, receptance, value; /* [F,C]; [C,C], 4 to 6; [C,F] */
+};
+
 struct device_layer {
-	struct device_matrix rkv;     /* receptance, key, value under each other, each padded to 8 rows; [3 PAD(C,8), C] */
-	struct device_matrix lora_in; /* w1, a1, g1, v1 under each other, each padded to 8 rows; [HIDDEN, C]; one slice */
-	struct gpu_buffer lora_out;   /* w2, a2, g2, v2 by head, see load.c */
-	uint32_t lora_type;           /* of lora_out: F32, F16 or BF16 */
-	struct device_matrix output, ffn_key, ffn_value;
+	struct device_matrix products; /* receptance, key, value, gate; [3 or 4 PAD(C,8), C]; RWKV-4: three, interleaved */
+	struct device_matrix lora_in;  /* w1, a1, g1, v1; [HIDDEN, C]; one slice */
+	struct device_lora lora_out;   /* w2, a2, g2, v2 */
+	struct device_matrix mix_in;   /* RWKV-6: time_maa_w1, five parts; [5 PAD(D,8), C]; one slice */
+	struct device_lora mix_out;    /* RWKV-6: time_maa_w2 */
+	struct device_matrix output;   /* [C,C] */
+	struct device_ffn ffn, pre;
 	struct gpu_buffer state; /* [slots][STATE_STRIDE] */
 };
+
+/* outline.c: what a layer, the embedding and the head consist of on the device; no buffers yet. */
+void outline_layer(const struct network *network, rwkvk_quant quant, uint32_t index, struct device_layer *out);
+void outline_matrix(const struct tensor *tensor, uint32_t rows, uint32_t columns, rwkvk_quant quant, struct device_matrix *out);
+/* All matrices of a layer, absent ones too; LoRAs likewise. */
+enum { LAYER_MATRICES = 10, LAYER_LORAS = 2 };
+void layer_matrices(struct device_layer *layer, struct device_matrix *out[LAYER_MATRICES]);
+void layer_loras(struct device_layer *layer, struct device_lora *out[LAYER_LORAS]);
+/* Bytes on the device: matrices and LoRAs of a layer; the small vectors of all. */
+uint64_t matrix_bytes(const struct device_matrix *matrix);
+uint64_t lora_bytes(const struct device_lora *lora, const struct config *config);
+uint64_t vectors_floats(const struct network *network);
+/* Device bytes that the model needs with `slots` states. */
+uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots);
+/* Bytes one token must read and write: weights once, its state twice, one embedding row. */
+uint64_t model_token_bytes(const struct network *network, rwkvk_quant quant);
+/* The device's type of a large matrix. */
+uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant);
+/* uvec4s of a row of a LoRA factor, and the packing of all of them: head by head, factor by factor, then uvec4 by uvec4 of
+ * the rank, the head's N channels beside each other.  scratch: the longest rank. */
+uint32_t lora_words(uint32_t rank, uint32_t type);
+void pack_lora(const struct device_lora *lora, const struct config *config, uint8_t *out, float *scratch);
 
 /* How the work is cut for a kind of device: specialisation constants. */
 struct shape {
@@ -173,6 +247,7 @@ struct rwkvk_model {
 	uint32_t parts;                                /* workgroups of the head */
 	struct gpu_cmd *feed, *run;                    /* a token without and with the head */
 
+	float *start_state;       /* of one layer, [STATE_STRIDE]: before the first token */
 	bool *slot_taken;         /* [slots] */
 	uint32_t slots;           /* before model_load(): what was asked for */
 	rwkvk_session *logits_of; /* whose logits the device holds; NULL: nobody's */
@@ -183,12 +258,6 @@ struct rwkvk_model {
 /* load.c: fit check, buffers, upload. */
 rwkvk_status model_load(struct rwkvk_model *model, rwkvk_progress_fn *progress, void *user);
 void model_unload(struct rwkvk_model *model);
-/* Device bytes that the model needs with `slots` states. */
-uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots);
-/* Bytes one token must read and write: weights once, its state twice, one embedding row. */
-uint64_t model_token_bytes(const struct network *network, rwkvk_quant quant);
-/* The device's type of a large matrix. */
-uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant);
 
 /* forward.c */
 rwkvk_status forward_plan(struct rwkvk_model *model); /* after load: pipelines, sets, recording */
@@ -199,22 +268,65 @@ rwkvk_status forward_argmax(struct rwkvk_model *model, uint32_t slot, const uint
                             bool *stopped);
 /* Runs the steps of one stage of one layer on whatever the buffers hold: for tests and verification. */
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
-/* Appends a step to the plan; used by rwkv7.c. */
-rwkvk_status plan_step(struct rwkvk_model *model, const char *shader, const uint32_t constants[SPEC_COUNT],
-                       const struct gpu_binding bindings[GPU_BINDINGS], const uint32_t push[PUSH_COUNT], uint32_t groups,
-                       const char *stage, uint32_t layer, uint64_t bytes);
 
-/* rwkv7.c: appends all steps of a token. */
-rwkvk_status rwkv7_plan(struct rwkvk_model *model);
+/* plan.c: a dispatch in the making.  dispatch_init() fills in what all have: sizes, activations, the layer's vectors and state
+ * (layer L: the vectors of no layer, no state); the stage sets the rest and hands it to plan_step(). */
+struct dispatch {
+	const char *shader, *stage;
+	uint32_t layer, groups;
+	uint32_t constants[SPEC_COUNT], push[PUSH_COUNT];
+	struct gpu_binding bindings[GPU_BINDINGS];
+	uint64_t bytes;
+};
+void dispatch_init(struct rwkvk_model *model, uint32_t layer, const char *shader, const char *stage, struct dispatch *out);
+/* Binds the slice of a matrix as the stage's first. */
+void dispatch_slice(struct dispatch *dispatch, struct device_matrix *matrix, uint32_t index);
+/* Binds a LoRA; its ranks become the constants'. */
+void dispatch_lora(struct dispatch *dispatch, struct device_lora *lora);
+rwkvk_status plan_step(struct rwkvk_model *model, const struct dispatch *dispatch);
+struct gpu_binding whole(struct gpu_buffer *buffer);
+/* Workgroups for `rows` rows at `passes` passes, and the passes with which about shape.groups of them do `rows`. */
+uint32_t groups_for(const struct shape *shape, uint32_t rows, uint32_t passes);
+uint32_t passes_for(const struct shape *shape, uint32_t rows);
+/* The stages that versions share.  att_in: `lora` may have no parts; flags FLAG_MIXED. */
+rwkvk_status plan_select(struct rwkvk_model *model);
+rwkvk_status plan_att_in(struct rwkvk_model *model, uint32_t layer, const char *stage, struct device_matrix *products,
+                         struct device_matrix *lora, uint32_t flags);
+rwkvk_status plan_att_out(struct rwkvk_model *model, uint32_t layer, uint32_t flags);
+rwkvk_status plan_ffn(struct rwkvk_model *model, uint32_t layer, struct device_ffn *ffn, bool pre);
+rwkvk_status plan_head(struct rwkvk_model *model);
+/* rwkv4.c to rwkv7.c: appends the steps of a layer.  rwkv5.c's wkv stage is RWKV-6's too. */
+rwkvk_status rwkv4_plan(struct rwkvk_model *model, uint32_t layer);
+rwkvk_status rwkv5_plan(struct rwkvk_model *model, uint32_t layer);
+rwkvk_status rwkv6_plan(struct rwkvk_model *model, uint32_t layer);
+rwkvk_status rwkv7_plan(struct rwkvk_model *model, uint32_t layer);
+rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 
 /* shape.c: the table of device kinds; `caps` limits what is taken from it. */
 struct shape shape_for(const struct gpu_caps *caps, const struct config *config);
-/* The specialisation constants of a stage. */
-struct stage_types {
-	uint32_t weights, lora;
+/* The constants that all stages have. */
+void shape_constants(const struct shape *shape, const struct config *config, uint32_t constants[SPEC_COUNT]);
+
+/* ------------------------------------------------------------------------------------------------------ stages.c */
+
+/* A stage as tests and verification see it: the reference that does the same, and the vectors of the activation buffer that
+ * it reads and writes (NULL-terminated). */
+struct reference;
+struct stage {
+	const char *name;
+	void (*reference)(const struct reference *ref, uint32_t layer, float *state, float *act);
+	const char *reads[9], *writes[9];
 };
-void stage_constants(const struct shape *shape, const struct config *config, struct stage_types types, bool first_layer,
-                     uint32_t passes, uint32_t flags, uint32_t constants[SPEC_COUNT]);
+enum { MAX_STAGES = 7, MAX_REGIONS = 24 };
+/* The stages of layer `index` in order; returns how many. */
+uint32_t layer_stages(const struct network *network, uint32_t index, struct stage out[MAX_STAGES]);
+
+/* A vector of the activation buffer. */
+struct region {
+	const char *name;
+	uint32_t at, count;
+};
+uint32_t act_regions(const struct config *config, struct region out[MAX_REGIONS]);
 
 /* ------------------------------------------------------------------------------------------------------ reference.c */
 
@@ -231,13 +343,31 @@ enum { REFERENCE_LINES = 12 };
 rwkvk_status reference_init(struct reference *ref, const struct network *network, rwkvk_quant quant);
 void reference_finish(struct reference *ref);
 void reference_select(const struct reference *ref, uint32_t token, float *act);
-void reference_att_in(const struct reference *ref, uint32_t layer, const float *state, float *act);
-void reference_wkv(const struct reference *ref, uint32_t layer, float *state, float *act);
-void reference_att_out(const struct reference *ref, uint32_t layer, float *act);
-void reference_ffn_in(const struct reference *ref, uint32_t layer, const float *state, float *act);
+void reference_att_in(const struct reference *ref, uint32_t layer, float *state, float *act);
+void reference_mix_in(const struct reference *ref, uint32_t layer, float *state, float *act);
+void reference_mix(const struct reference *ref, uint32_t layer, float *state, float *act);
+void reference_att_wkv4(const struct reference *ref, uint32_t layer, float *state, float *act);
+void reference_wkv5(const struct reference *ref, uint32_t layer, float *state, float *act);
+void reference_wkv7(const struct reference *ref, uint32_t layer, float *state, float *act);
+void reference_att_out(const struct reference *ref, uint32_t layer, float *state, float *act);
+void reference_pre_in(const struct reference *ref, uint32_t layer, float *state, float *act);
+void reference_pre_out(const struct reference *ref, uint32_t layer, float *state, float *act);
+void reference_ffn_in(const struct reference *ref, uint32_t layer, float *state, float *act);
 void reference_ffn_out(const struct reference *ref, uint32_t layer, float *state, float *act);
 void reference_head(const struct reference *ref, const float *act, float *logits);
-/* A whole token: states is [L][STATE_STRIDE]; logits may be NULL. */
+/* The helpers of reference.c that reference_att.c uses.  Lines 0 to 2 of the workspace are theirs, a stage's own start at 3. */
+float *reference_line(const struct reference *ref, unsigned i);
+const float *reference_vector(const struct reference *ref, unsigned i, uint32_t layer, uint32_t vec);
+void reference_matvec(const struct reference *ref, struct matrix_source source, uint32_t rows, uint32_t columns, const float *x,
+                      float *out); /* uses line 0 */
+void reference_large(const struct reference *ref, const struct tensor *tensor, uint32_t rows, uint32_t columns, const float *x,
+                     float *out);
+void reference_norm(const float *x, const float *w, const float *b, uint32_t n, float *out);
+void reference_shift(const float *n, const float *before, const float *mix, uint32_t count, float *out);
+/* y = GroupNorm(y; ln_x) of one head; uses lines 1 and 2. */
+void reference_group_norm(const struct reference *ref, uint32_t layer, uint32_t head, float *y);
+/* A fresh state, and a whole token: states is [L][config_slot_floats()]; logits may be NULL. */
+void reference_start(const struct reference *ref, float *states);
 void reference_token(const struct reference *ref, uint32_t token, float *states, float *act, float *logits);
 
 #endif

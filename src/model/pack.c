@@ -85,22 +85,33 @@ static void through_q8(float *row, uint64_t columns)
 	}
 }
 
-struct matrix_source lora_source(const struct tensor *tensor, uint32_t rows, uint32_t columns)
+struct matrix_source matrix_source(const struct tensor *tensor, uint64_t columns, uint32_t type)
 {
-	bool as_wanted = rows == columns ? tensor->swapped : tensor->shape[0] == rows;
-	return (struct matrix_source){ tensor, !as_wanted, type_of_dtype(tensor->type) };
+	return (struct matrix_source){ .tensor = tensor, .stride = columns, .type = type };
+}
+
+struct matrix_source lora_source(const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rows, uint32_t columns,
+                                 bool inner)
+{
+	/* An inner factor's parts lie beside each other, [C,parts rank], or swapped under each other; an outer one's are a
+	 * dimension of their own.  Official files have both transposed. */
+	uint64_t stacked = inner ? (uint64_t)rows * parts : rows, first = tensor->shape[tensor->rank - 2];
+	bool as_wanted = stacked == columns ? tensor->swapped : first == stacked;
+	struct matrix_source source = { .tensor = tensor, .transposed = !as_wanted, .type = type_of_dtype(tensor->type) };
+	source.stride = as_wanted ? columns : stacked;
+	source.start = (uint64_t)part * rows * (inner && !as_wanted ? 1 : columns);
+	return source;
 }
 
 static void stored_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out)
 {
 	const struct tensor *tensor = source->tensor;
 	if (!source->transposed) {
-		dtype_to_float(tensor->type, tensor->data, row * columns, columns, out);
+		dtype_to_float(tensor->type, tensor->data, source->start + row * source->stride, columns, out);
 		return;
 	}
-	uint64_t rows = tensor->shape[tensor->rank - 1];
 	for (uint64_t i = 0; i < columns; i++)
-		out[i] = element(tensor, i * rows + row);
+		out[i] = element(tensor, source->start + i * source->stride + row);
 }
 
 void source_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out)
@@ -117,7 +128,7 @@ static const uint8_t *typed_row(const struct matrix_source *source, uint64_t row
 	uint64_t padded = PAD(columns, 128);
 	if (source->tensor->type == type && !source->transposed) {
 		const struct dtype_info *info = &dtype_info[type];
-		return (const uint8_t *)source->tensor->data + row * (columns / info->block * info->bytes);
+		return (const uint8_t *)source->tensor->data + (source->start + row * source->stride) / info->block * info->bytes;
 	}
 	stored_row(source, row, columns, scratch);
 	for (uint64_t i = columns; i < padded; i++)
@@ -169,4 +180,31 @@ void pack_rows(const struct matrix_source *source, uint64_t source_rows, uint64_
 		else
 			place_row(row, real ? row_bytes : 0, blocks, i % 8, tile);
 	}
+}
+
+/* ------------------------------------------------------------------------------------------------------ LoRA, outer factors */
+
+uint32_t lora_words(uint32_t rank, uint32_t type)
+{
+	return PAD(rank, 8) / (type == TYPE_F32 ? 4 : 8);
+}
+
+void pack_lora(const struct device_lora *lora, const struct config *c, uint8_t *out, float *scratch)
+{
+	uint32_t per_word = lora->type == TYPE_F32 ? 4 : 8, all = 0, before = 0;
+	enum dtype type = dtype_of_type(lora->type);
+	for (uint32_t i = 0; i < lora->count; i++)
+		all += lora_words(lora->ranks[i], lora->type);
+	for (uint32_t i = 0; i < lora->count; before += lora_words(lora->ranks[i++], lora->type))
+		for (uint32_t channel = 0; channel < c->width; channel++) {
+			uint32_t head = channel / c->head_size, n = channel % c->head_size, rank = lora->ranks[i];
+			float row[8];
+			source_row(&lora->sources[i], channel, rank, scratch);
+			for (uint32_t u = 0; u < lora_words(rank, lora->type); u++) {
+				for (uint32_t j = 0; j < per_word; j++)
+					row[j] = u * per_word + j < rank ? scratch[u * per_word + j] : 0;
+				uint8_t *to = out + (((uint64_t)head * all + before + u) * c->head_size + n) * 16;
+				dtype_from_float(type, row, per_word, to);
+			}
+		}
 }

@@ -45,8 +45,8 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 		while (shape.workgroup < caps->subgroup_size && shape.workgroup * 2 <= caps->max_invocations)
 			shape.workgroup *= 2;
 		shape.lanes = smaller(kind->lanes, caps->subgroup_size);
-		shape.state_lanes = smaller(4, power_of_two_at_most(c->head_size / 4));
-		while (c->head_size % (4 * shape.state_lanes))
+		shape.state_lanes = c->head_size < 4 ? 1 : smaller(4, power_of_two_at_most(c->head_size / 4));
+		while (shape.state_lanes > 1 && c->head_size % (4 * shape.state_lanes))
 			shape.state_lanes /= 2;
 	} else {
 		shape.lanes = kind->lanes;
@@ -58,25 +58,27 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 	return shape;
 }
 
-void stage_constants(const struct shape *shape, const struct config *c, struct stage_types types, bool first_layer,
-                     uint32_t passes, uint32_t flags, uint32_t constants[SPEC_COUNT])
+static uint32_t bits(float value)
+{
+	uint32_t word;
+	memcpy(&word, &value, sizeof word);
+	return word;
+}
+
+void shape_constants(const struct shape *shape, const struct config *c, uint32_t constants[SPEC_COUNT])
 {
 	memset(constants, 0, SPEC_COUNT * sizeof *constants);
 	constants[0] = constants[SPEC_WORKGROUP] = shape->workgroup;
 	constants[SPEC_LANES] = shape->lanes;
 	constants[SPEC_ROWS] = shape->rows;
 	constants[SPEC_CHUNK] = shape->chunk;
-	constants[SPEC_PASSES] = passes;
-	constants[SPEC_WEIGHT_TYPE] = types.weights;
-	constants[SPEC_LORA_TYPE] = types.lora;
+	constants[SPEC_PASSES] = 1;
 	constants[SPEC_WIDTH] = c->width;
 	constants[SPEC_FFN] = c->ffn;
 	constants[SPEC_VOCAB] = c->vocab;
 	constants[SPEC_HEAD] = c->head_size;
-	constants[SPEC_RANK_DECAY] = c->rank_decay;
-	constants[SPEC_RANK_ICLR] = c->rank_iclr;
-	constants[SPEC_RANK_GATE] = c->rank_gate;
-	constants[SPEC_RANK_VALUE] = first_layer ? 0 : c->rank_value;
 	constants[SPEC_STATE_LANES] = shape->state_lanes;
-	constants[SPEC_FLAGS] = flags;
+	constants[SPEC_STATE_STRIDE] = (uint32_t)config_slot_floats(c);
+	constants[SPEC_GROUP_EPSILON] = bits(c->group_norm_epsilon);
+	constants[SPEC_RESIDUAL] = bits(1);
 }

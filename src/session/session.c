@@ -8,13 +8,13 @@
 
 static uint64_t slot_floats(const rwkvk_model *m)
 {
-	return STATE_STRIDE((uint64_t)m->file.network.config.width, m->file.network.config.head_size);
+	return config_slot_floats(&m->file.network.config);
 }
 
 /* Floats of a layer's state that are real; the rest of the slot is padding. */
 static uint64_t layer_floats(const rwkvk_model *m)
 {
-	return (uint64_t)m->file.network.config.width * (2 + m->file.network.config.head_size);
+	return config_layer_floats(&m->file.network.config);
 }
 
 static uint64_t slot_offset(const rwkvk_session *s)
@@ -22,10 +22,12 @@ static uint64_t slot_offset(const rwkvk_session *s)
 	return s->slot * slot_floats(s->model) * sizeof(float);
 }
 
+/* No token seen. */
 static rwkvk_status clear_slot(rwkvk_session *s)
 {
-	for (uint32_t i = 0; i < s->model->file.network.config.layers; i++)
-		TRY(gpu_fill(&s->model->layers[i].state, slot_offset(s), slot_floats(s->model) * sizeof(float), 0));
+	rwkvk_model *m = s->model;
+	for (uint32_t i = 0; i < m->file.network.config.layers; i++)
+		TRY(gpu_write(&m->layers[i].state, slot_offset(s), m->start_state, slot_floats(m) * sizeof(float)));
 	return RWKVK_OK;
 }
 

@@ -1,4 +1,4 @@
-// Stage 2 of a layer: everything between the projections and att.output, one workgroup a head.
+// RWKV-7: everything between the projections and att.output, one workgroup a head.
 //
 //   w = exp(-e^(-1/2) sigmoid(w0 + w2 h_w))    A = sigmoid(a0 + a2 h_a)    g = g2 h_g
 //   v = v + (vfirst - v) sigmoid(v0 + v2 h_v)                              (layer 0: vfirst = v)
@@ -8,67 +8,37 @@
 //
 // S is read and written once: with u = S kk (old S) the output is S (w r) - u ((kk A).r) + v (k.r), so both products of a row
 // come from one pass over it.  Reads ACT_R, ACT_K, ACT_V, ACT_H, ACT_VFIRST; writes ACT_Y, the state, in layer 0 ACT_VFIRST.
-// Recorded by wkv() in src/model/rwkv7.c.
+// Recorded by plan_wkv7() in src/model/rwkv7.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
+#include "common/lora_out.glsl"
+#include "common/group_norm.glsl"
 
-const float GROUP_EPSILON = 64e-5, DECAY_SCALE = 0.60653066; // e^(-1/2)
+const float DECAY_SCALE = 0.60653066; // e^(-1/2)
 const uint VECS = N / (4 * STATE_LANES); // vec4s of a state row that one thread holds
 const uint LORAS = 4;                    // decay, iclr, gate, value: the order of ACT_H
 
 shared float s_lora[LORAS * N];
-shared float s_r[N], s_w[N], s_k[N], s_kk[N], s_b[N], s_v[N], s_y[N]; // b = kk A
+shared float s_r[N], s_w[N], s_k[N], s_kk[N], s_b[N], s_v[N]; // b = kk A
 
 uint rank(uint i)
 {
 	return i == 0 ? RANK_DECAY : i == 1 ? RANK_ICLR : i == 2 ? RANK_GATE : RANK_VALUE;
 }
 
-vec4 hidden4(uint at)
+// Row `channel` of factor i of this head times its hidden vector.
+float factor_row(uint head, uint i, uint channel)
 {
-	return act4[(ACT_H(D) + at) / 4];
-}
-
-// Row `channel` of factor i of this head times its hidden vector.  A row is a column of uvec4s: neighbouring threads read
-// neighbouring words and nothing has to be added up between them.
-float lora_row(uint head, uint i, uint channel)
-{
-	uint per_word = LORA_TYPE == TYPE_F32 ? 4 : 8;
-	uint before = 0, all = 0, hidden_at = 0;
+	uint before = 0, all = 0, hidden = 0;
 	for (uint j = 0; j < LORAS; j++) {
-		uint words = PAD(rank(j), 8) / per_word;
 		if (j < i) {
-			before += words;
-			hidden_at += PAD(rank(j), 8);
+			before += lora_words(rank(j));
+			hidden += PAD(rank(j), 8);
 		}
-		all += words;
+		all += lora_words(rank(j));
 	}
-	uint words = PAD(rank(i), 8) / per_word, at = (head * all + before) * N + channel;
-	float sum = 0;
-	for (uint u = 0; u < words; u++) {
-		uvec4 w = lora[at + u * N];
-		if (LORA_TYPE == TYPE_F32) {
-			sum += dot(uintBitsToFloat(w), hidden4(hidden_at + u * 4));
-		} else {
-			vec4 h0 = hidden4(hidden_at + u * 8), h1 = hidden4(hidden_at + u * 8 + 4), w0, w1;
-			if (LORA_TYPE == TYPE_F16) {
-				w0 = vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
-				w1 = vec4(unpackHalf2x16(w.z), unpackHalf2x16(w.w));
-			} else {
-				vec4 even = uintBitsToFloat(w << 16), odd = uintBitsToFloat(w & 0xffff0000u);
-				w0 = vec4(even.x, odd.x, even.y, odd.y);
-				w1 = vec4(even.z, odd.z, even.w, odd.w);
-			}
-			sum += dot(w0, h0) + dot(w1, h1);
-		}
-	}
-	return sum;
-}
-
-float vector(uint index, uint c)
-{
-	return vectors[index * DP + c];
+	return lora_row(head * all + before, lora_words(rank(i)), channel, ACT_H(D, F) + hidden);
 }
 
 // Sums over the STATE_LANES threads that share a state row; without subgroups there is only one.
@@ -86,10 +56,10 @@ void main()
 	if (done())
 		return;
 	uint head = gl_WorkGroupID.x, base = head * N, slot = state_slot();
-	bool first = (FLAGS & FLAG_FIRST_LAYER) != 0;
+	bool first = flag(FLAG_FIRST_LAYER);
 
 	for (uint i = thread; i < LORAS * N; i += WORKGROUP)
-		s_lora[i] = rank(i / N) > 0 ? lora_row(head, i / N, i % N) : 0;
+		s_lora[i] = rank(i / N) > 0 ? factor_row(head, i / N, i % N) : 0;
 	barrier();
 
 	// Per channel.  N may exceed the workgroup, so what later sums need is kept in shared memory.
@@ -107,7 +77,7 @@ void main()
 			v += (act[ACT_VFIRST(D) + c] - v) * mix;
 		}
 		s_r[n] = act[ACT_R(D) + c];
-		s_w[n] = exp(-DECAY_SCALE * sigmoid(vector(VEC_W0, c) + s_lora[n]));
+		s_w[n] = exp(-DECAY_SCALE * sigmoid(vector(VEC_DECAY, c) + s_lora[n]));
 		s_k[n] = k * (1 + (iclr - 1) * vector(VEC_K_A, c));
 		s_v[n] = v;
 		s_kk[n] = kk;
@@ -148,17 +118,7 @@ void main()
 	}
 	barrier();
 
-	float sum = 0;
+	group_statistics();
 	for (uint n = thread; n < N; n += WORKGROUP)
-		sum += s_y[n];
-	float mean = workgroup_sum(sum) / float(N);
-	sum = 0;
-	for (uint n = thread; n < N; n += WORKGROUP)
-		sum += (s_y[n] - mean) * (s_y[n] - mean);
-	float scale = 1 / sqrt(workgroup_sum(sum) / float(N) + GROUP_EPSILON);
-	for (uint n = thread; n < N; n += WORKGROUP) {
-		uint c = base + n;
-		float y = (s_y[n] - mean) * scale * vector(VEC_LNX_W, c) + vector(VEC_LNX_B, c) + dots.z * s_v[n];
-		result[ACT_Y(D) + c] = y * s_lora[2 * N + n];
-	}
+		result[ACT_Y(D) + base + n] = (group_normed(n, base + n) + dots.z * s_v[n]) * s_lora[2 * N + n];
 }

@@ -1,0 +1,25 @@
+// RWKV-6, between att_in's two runs: the token shift whose weights depend on the token, one workgroup a head's channels.
+//
+//   x_q = n + (n' - n) (time_maa_q + time_maa_w2[q] t_q)                      q in w, k, v, r, g;  t_q [rank] from ACT_H
+//
+// Reads ACT_N1, ACT_H, the shift state; writes ACT_MIXED.  Recorded by plan_mix() in src/model/rwkv6.c.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "common/stage.glsl"
+#include "common/lora_out.glsl"
+
+const uint MIXES = 5, RANK = RANK_DECAY; // of each of the five
+
+void main()
+{
+	if (done())
+		return;
+	uint head = gl_WorkGroupID.x, slot = state_slot(), words = lora_words(RANK);
+	const uint mixes[MIXES] = uint[](VEC_MIX_W, VEC_MIX_K, VEC_MIX_V, VEC_MIX_R, VEC_MIX_G);
+	for (uint i = thread; i < MIXES * N; i += WORKGROUP) {
+		uint q = i / N, c = head * N + i % N;
+		float mix = lora_row((head * MIXES + q) * words, words, i % N, ACT_H(D, F) + q * PAD(RANK, 8));
+		float n = act[ACT_N1(D) + c];
+		result[ACT_MIXED(D) + q * DP + c] = n + (state[slot + STATE_ATT_X + c] - n) * (vector(mixes[q], c) + mix);
+	}
+}

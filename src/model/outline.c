@@ -1,0 +1,169 @@
+/* Which matrices a network consists of on the device, and what that costs in bytes.  Nothing here touches a device: whether a
+ * model fits is known before its first byte is read. */
+#include "model/model.h"
+
+#include <string.h>
+
+uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant)
+{
+	return quant == RWKVK_QUANT_Q8 ? TYPE_Q8 : type_of_dtype(tensor->type);
+}
+
+/* Types that differ are widened to the one that holds them all. */
+static uint32_t common_type(uint32_t a, uint32_t b)
+{
+	return a == b ? a : TYPE_F32;
+}
+
+static void add_part(struct device_matrix *m, struct matrix_source source, uint32_t rows)
+{
+	m->type = m->part_count ? common_type(m->type, source.type) : source.type;
+	m->parts[m->part_count++] = (struct matrix_part){ source, rows };
+	m->rows = m->part_count == 1 ? rows : 0;
+	for (uint32_t i = 0; m->part_count > 1 && i < m->part_count; i++)
+		m->rows += PAD(m->parts[i].rows, 8);
+	for (uint32_t i = 0; i < m->part_count; i++)
+		m->parts[i].source.type = m->type;
+}
+
+static void add_matrix(struct device_matrix *m, const struct tensor *tensor, uint32_t rows, uint32_t columns, rwkvk_quant quant)
+{
+	if (!tensor)
+		return;
+	m->columns = columns;
+	add_part(m, matrix_source(tensor, columns, matrix_type(tensor, quant)), rows);
+}
+
+static void add_inner(struct device_matrix *m, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,
+                      uint32_t width)
+{
+	if (!tensor)
+		return;
+	m->columns = width;
+	add_part(m, lora_source(tensor, part, parts, rank, width, true), rank);
+}
+
+/* There is no block type here: rows are read down columns. */
+static void add_outer(struct device_lora *lora, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,
+                      uint32_t width)
+{
+	if (!tensor)
+		return;
+	struct matrix_source source = lora_source(tensor, part, parts, width, rank, false);
+	uint32_t type = source.type == TYPE_Q8 ? TYPE_F32 : source.type;
+	lora->type = lora->count ? common_type(lora->type, type) : type;
+	lora->ranks[lora->count] = rank;
+	lora->sources[lora->count++] = source;
+}
+
+void outline_matrix(const struct tensor *tensor, uint32_t rows, uint32_t columns, rwkvk_quant quant, struct device_matrix *out)
+{
+	*out = (struct device_matrix){ 0 };
+	add_matrix(out, tensor, rows, columns, quant);
+}
+
+void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index, struct device_layer *out)
+{
+	const struct config *c = &net->config;
+	const struct layer *l = &net->layers[index];
+	const uint32_t C = c->width, F = c->ffn;
+	*out = (struct device_layer){ .products.interleaved = c->version == 40 };
+	add_matrix(&out->products, l->receptance, C, C, quant);
+	add_matrix(&out->products, l->key, C, C, quant);
+	add_matrix(&out->products, l->value, C, C, quant);
+	add_matrix(&out->products, l->gate, C, C, quant);
+	add_matrix(&out->output, l->output, C, C, quant);
+	add_matrix(&out->ffn.key, l->ffn_key, F, C, quant);
+	add_matrix(&out->ffn.receptance, l->ffn_receptance, C, C, quant);
+	add_matrix(&out->ffn.value, l->ffn_value, C, F, quant);
+	add_matrix(&out->pre.key, l->pre_key, F, C, quant);
+	add_matrix(&out->pre.receptance, l->pre_receptance, C, C, quant);
+	add_matrix(&out->pre.value, l->pre_value, C, F, quant);
+
+	add_inner(&out->lora_in, l->w1, 0, 1, c->rank_decay, C);
+	add_inner(&out->lora_in, l->a1, 0, 1, c->rank_iclr, C);
+	add_inner(&out->lora_in, l->g1, 0, 1, c->rank_gate, C);
+	add_inner(&out->lora_in, l->v1, 0, 1, c->rank_value, C);
+	add_outer(&out->lora_out, l->w2, 0, 1, c->rank_decay, C);
+	add_outer(&out->lora_out, l->a2, 0, 1, c->rank_iclr, C);
+	add_outer(&out->lora_out, l->g2, 0, 1, c->rank_gate, C);
+	add_outer(&out->lora_out, l->v2, 0, 1, c->rank_value, C);
+	for (uint32_t i = 0; i < 5; i++) {
+		add_inner(&out->mix_in, l->mix_w1, i, 5, c->rank_mix, C);
+		add_outer(&out->mix_out, l->mix_w2, i, 5, c->rank_mix, C);
+	}
+}
+
+void layer_matrices(struct device_layer *l, struct device_matrix *out[LAYER_MATRICES])
+{
+	struct device_matrix *all[LAYER_MATRICES] = { &l->products,       &l->lora_in,        &l->mix_in,    &l->output,
+		                                          &l->ffn.key,        &l->ffn.receptance, &l->ffn.value, &l->pre.key,
+		                                          &l->pre.receptance, &l->pre.value };
+	memcpy(out, all, sizeof all);
+}
+
+void layer_loras(struct device_layer *l, struct device_lora *out[LAYER_LORAS])
+{
+	out[0] = &l->lora_out;
+	out[1] = &l->mix_out;
+}
+
+uint64_t matrix_bytes(const struct device_matrix *m)
+{
+	return m->part_count ? packed_bytes(m->type, m->rows, m->columns) + packed_scale_bytes(m->type, m->rows, m->columns) : 0;
+}
+
+uint64_t lora_bytes(const struct device_lora *lora, const struct config *c)
+{
+	uint64_t words = 0;
+	for (uint32_t i = 0; i < lora->count; i++)
+		words += lora_words(lora->ranks[i], lora->type);
+	return words * c->width * 16;
+}
+
+uint64_t vectors_floats(const struct network *net)
+{
+	const struct config *c = &net->config;
+	uint64_t entry = PAD((uint64_t)c->width, 128);
+	return entry * (VEC_COUNT * (uint64_t)c->layers + VEC_HEAD_B) + (net->head_b ? PAD((uint64_t)c->vocab, 4) : 0);
+}
+
+static uint64_t table_bytes(const struct network *net, const struct tensor *table, rwkvk_quant quant)
+{
+	struct device_matrix matrix;
+	outline_matrix(table, net->config.vocab, net->config.width, quant, &matrix);
+	return matrix_bytes(&matrix);
+}
+
+/* Weights that every token reads, without the embedding. */
+static uint64_t token_weights(const struct network *net, rwkvk_quant quant)
+{
+	uint64_t bytes = table_bytes(net, net->head, quant) + sizeof(float) * vectors_floats(net);
+	for (uint32_t i = 0; i < net->config.layers; i++) {
+		struct device_layer layer;
+		struct device_matrix *matrices[LAYER_MATRICES];
+		struct device_lora *loras[LAYER_LORAS];
+		outline_layer(net, quant, i, &layer);
+		layer_matrices(&layer, matrices);
+		layer_loras(&layer, loras);
+		for (int j = 0; j < LAYER_MATRICES; j++)
+			bytes += matrix_bytes(matrices[j]);
+		for (int j = 0; j < LAYER_LORAS; j++)
+			bytes += lora_bytes(loras[j], &net->config);
+	}
+	return bytes;
+}
+
+uint64_t model_device_bytes(const struct network *net, rwkvk_quant quant, uint32_t slots)
+{
+	const struct config *c = &net->config;
+	uint64_t state = sizeof(float) * c->layers * config_slot_floats(c);
+	return token_weights(net, quant) + table_bytes(net, net->emb, quant) + slots * state +
+	       sizeof(float) * ((uint64_t)config_act_floats(c) + c->vocab);
+}
+
+uint64_t model_token_bytes(const struct network *net, rwkvk_quant quant)
+{
+	return token_weights(net, quant) + table_bytes(net, net->emb, quant) / net->config.vocab +
+	       2 * sizeof(float) * config_state_floats(&net->config);
+}

@@ -1,0 +1,237 @@
+/* One token on the device: which pipeline, which buffers, how many workgroups, stage by stage.  Here are the stages that
+ * versions share; rwkv4.c to rwkv7.c have what is special to one.  docs/model.md has the formulas in the same order. */
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t ceil_div(uint32_t n, uint32_t by)
+{
+	return (n + by - 1) / by;
+}
+
+/* Rows that one pass of a workgroup covers. */
+static uint32_t pass_rows(const struct shape *shape)
+{
+	return shape->workgroup / shape->lanes * shape->rows;
+}
+
+uint32_t passes_for(const struct shape *shape, uint32_t rows)
+{
+	return ceil_div(ceil_div(rows, pass_rows(shape)), shape->groups);
+}
+
+uint32_t groups_for(const struct shape *shape, uint32_t rows, uint32_t passes)
+{
+	return ceil_div(rows, pass_rows(shape) * passes);
+}
+
+struct gpu_binding whole(struct gpu_buffer *buffer)
+{
+	return (struct gpu_binding){ .buffer = buffer->bytes ? buffer : NULL };
+}
+
+/* The vectors of layer i, or with i = L those that belong to no layer. */
+static struct gpu_binding layer_vectors(struct rwkvk_model *m, uint32_t i)
+{
+	const struct config *c = &m->file.network.config;
+	uint64_t entry = PAD((uint64_t)c->width, 128) * sizeof(float), offset = entry * VEC_COUNT * i;
+	return (struct gpu_binding){ &m->vectors, offset, i < c->layers ? entry * VEC_COUNT : m->vectors.bytes - offset };
+}
+
+void dispatch_init(struct rwkvk_model *m, uint32_t layer, const char *shader, const char *stage, struct dispatch *d)
+{
+	const struct config *c = &m->file.network.config;
+	*d = (struct dispatch){ .shader = shader, .stage = stage, .layer = layer, .groups = 1, .push = { [PUSH_FIRST] = 1 } };
+	shape_constants(&m->shape, c, d->constants);
+	d->bindings[0] = d->bindings[1] = whole(&m->act);
+	d->bindings[2] = layer_vectors(m, layer);
+	if (layer < c->layers)
+		d->bindings[5] = whole(&m->layers[layer].state);
+}
+
+void dispatch_slice(struct dispatch *d, struct device_matrix *matrix, uint32_t index)
+{
+	struct device_slice *slice = &matrix->slices[index];
+	d->constants[SPEC_WEIGHT_TYPE] = matrix->type;
+	d->bindings[3] = whole(&slice->weights);
+	d->bindings[4] = whole(&slice->scales);
+	d->push[PUSH_ROW_BEGIN] = slice->row_begin;
+	d->push[PUSH_ROW_END] = slice->row_end;
+	d->push[PUSH_FIRST] = index == 0;
+	d->bytes += slice->weights.bytes + slice->scales.bytes;
+}
+
+void dispatch_lora(struct dispatch *d, struct device_lora *lora)
+{
+	d->constants[SPEC_SECOND_TYPE] = lora->type;
+	d->constants[SPEC_RANK_DECAY] = lora->count > 0 ? lora->ranks[0] : 0;
+	d->constants[SPEC_RANK_ICLR] = lora->count > 1 ? lora->ranks[1] : 0;
+	d->constants[SPEC_RANK_GATE] = lora->count > 2 ? lora->ranks[2] : 0;
+	d->constants[SPEC_RANK_VALUE] = lora->count > 3 ? lora->ranks[3] : 0;
+	d->bindings[6] = whole(&lora->buffer);
+	d->bytes += lora->buffer.bytes;
+}
+
+/* Binds a matrix of one slice as the stage's second. */
+static void dispatch_second(struct dispatch *d, struct device_matrix *matrix)
+{
+	struct device_slice *slice = &matrix->slices[0];
+	d->constants[SPEC_SECOND_TYPE] = matrix->type;
+	d->bindings[6] = whole(&slice->weights);
+	d->bindings[7] = whole(&slice->scales);
+	d->bytes += slice->weights.bytes + slice->scales.bytes;
+}
+
+rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
+{
+	if (m->step_count == m->step_capacity) {
+		uint32_t capacity = m->step_capacity ? 2 * m->step_capacity : 64;
+		struct step *steps = realloc(m->steps, capacity * sizeof *steps);
+		if (!steps)
+			return fail(RWKVK_ERROR_MEMORY, "out of memory");
+		m->steps = steps;
+		m->step_capacity = capacity;
+	}
+	struct step step = { .groups = d->groups, .stage = d->stage, .layer = d->layer, .bytes = d->bytes };
+	memcpy(step.push, d->push, sizeof step.push);
+	TRY(gpu_pipeline_get(m->gpu, d->shader, d->constants, SPEC_COUNT, &step.pipeline));
+	TRY(gpu_set_create(m->gpu, d->bindings, &m->act, &step.set));
+	m->steps[m->step_count++] = step;
+	return RWKVK_OK;
+}
+
+static uint32_t float_bits(float value)
+{
+	uint32_t word;
+	memcpy(&word, &value, sizeof word);
+	return word;
+}
+
+/* A stage that is nothing but a matrix: a dispatch for each slice of rows.  `d` is what they have in common. */
+static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *common, struct device_matrix *matrix,
+                                uint32_t passes, uint32_t *parts)
+{
+	for (uint32_t i = 0; i < matrix->count; i++) {
+		struct dispatch d = *common;
+		dispatch_slice(&d, matrix, i);
+		d.constants[SPEC_PASSES] = passes;
+		d.groups = groups_for(&m->shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes);
+		d.push[PUSH_PART] = parts ? *parts : 0;
+		TRY(plan_step(m, &d));
+		if (parts)
+			*parts += d.groups;
+	}
+	return RWKVK_OK;
+}
+
+/* x = LN(emb[token]; ln0) */
+rwkvk_status plan_select(struct rwkvk_model *m)
+{
+	const struct config *c = &m->file.network.config;
+	for (uint32_t i = 0; i < m->emb.count; i++) {
+		struct dispatch d;
+		dispatch_init(m, c->layers, "select", "select", &d);
+		dispatch_slice(&d, &m->emb, i);
+		d.constants[SPEC_FLAGS] = c->embedding_norm ? FLAG_EMBEDDING_NORM : 0;
+		d.bindings[7] = whole(&m->io);
+		d.bytes = packed_bytes(m->emb.type, 8, c->width) / 8;
+		d.layer = 0;
+		TRY(plan_step(m, &d));
+	}
+	return RWKVK_OK;
+}
+
+/* The workgroups of att_in: each matrix, or the part of it in the slice, gets its own. */
+static uint32_t att_in_groups(const struct rwkvk_model *m, const struct device_matrix *products,
+                              const struct device_slice *slice, const struct device_matrix *lora, uint32_t passes)
+{
+	uint32_t groups = 0, width = m->file.network.config.width, padded = PAD(width, 8);
+	for (uint32_t i = 0; slice && i < products->part_count; i++) {
+		uint32_t begin = slice->row_begin > i * padded ? slice->row_begin - i * padded : 0;
+		uint32_t end = slice->row_end > i * padded ? slice->row_end - i * padded : 0;
+		end = end < width ? end : width;
+		groups += end > begin ? groups_for(&m->shape, end - begin, passes) : 0;
+	}
+	for (uint32_t i = 0; lora && i < lora->part_count; i++)
+		groups += groups_for(&m->shape, lora->parts[i].rows, passes);
+	return groups;
+}
+
+/* The products of the shifted LN(x; ln1), and the hidden vectors of the LoRAs; either may be missing. */
+rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, const char *stage, struct device_matrix *products,
+                         struct device_matrix *lora, uint32_t flags)
+{
+	uint32_t slices = products->count ? products->count : 1, passes = passes_for(&m->shape, products->rows + lora->rows);
+	for (uint32_t i = 0; i < slices; i++) {
+		struct dispatch d;
+		dispatch_init(m, layer, "att_in", stage, &d);
+		if (products->count)
+			dispatch_slice(&d, products, i);
+		if (lora->count && i == 0)
+			dispatch_second(&d, lora);
+		d.constants[SPEC_SECOND_TYPE] = lora->type; /* the same pipeline for all slices */
+		d.constants[SPEC_PRODUCTS] = products->part_count;
+		for (uint32_t j = 0; j < 4; j++)
+			d.constants[SPEC_RANK_DECAY + j] = j < lora->part_count ? lora->parts[j].rows : 0;
+		d.constants[SPEC_PASSES] = passes;
+		d.constants[SPEC_FLAGS] = flags;
+		d.groups = att_in_groups(m, products, products->count ? &products->slices[i] : NULL, i == 0 ? lora : NULL, passes);
+		TRY(plan_step(m, &d));
+	}
+	return RWKVK_OK;
+}
+
+rwkvk_status plan_att_out(struct rwkvk_model *m, uint32_t layer, uint32_t flags)
+{
+	struct dispatch d;
+	struct device_matrix *output = &m->layers[layer].output;
+	dispatch_init(m, layer, "att_out", "att_out", &d);
+	d.constants[SPEC_FLAGS] = flags;
+	d.constants[SPEC_RESIDUAL] = float_bits(config_residual(&m->file.network.config, layer));
+	return plan_matrix(m, &d, output, passes_for(&m->shape, output->rows), NULL);
+}
+
+/* Both stages of channel-mix, or of the ffnPre in its place. */
+rwkvk_status plan_ffn(struct rwkvk_model *m, uint32_t layer, struct device_ffn *ffn, bool pre)
+{
+	const struct config *c = &m->file.network.config;
+	bool receptance = ffn->receptance.count > 0;
+	uint32_t flags = (pre ? FLAG_PRE : 0) | (receptance ? FLAG_RECEPTANCE : 0);
+	uint32_t passes = passes_for(&m->shape, ffn->key.rows + ffn->receptance.rows);
+	for (uint32_t i = 0; i < ffn->key.count; i++) {
+		struct dispatch d;
+		dispatch_init(m, layer, "ffn_in", pre ? "pre_in" : "ffn_in", &d);
+		dispatch_slice(&d, &ffn->key, i);
+		d.constants[SPEC_SECOND_TYPE] = ffn->receptance.type;
+		d.constants[SPEC_PASSES] = passes;
+		d.constants[SPEC_FLAGS] = flags;
+		d.groups = groups_for(&m->shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes);
+		if (receptance && i == 0) {
+			dispatch_second(&d, &ffn->receptance);
+			d.groups += groups_for(&m->shape, c->width, passes);
+		}
+		TRY(plan_step(m, &d));
+	}
+	struct dispatch d;
+	dispatch_init(m, layer, "ffn_out", pre ? "pre_out" : "ffn_out", &d);
+	d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);
+	d.constants[SPEC_RESIDUAL] = float_bits(pre ? 1 : config_residual(c, layer));
+	return plan_matrix(m, &d, &ffn->value, passes_for(&m->shape, ffn->value.rows), NULL);
+}
+
+rwkvk_status plan_head(struct rwkvk_model *m)
+{
+	const struct config *c = &m->file.network.config;
+	uint32_t passes = passes_for(&m->shape, m->head.rows);
+	/* one entry of ACT_PART for each workgroup; slices may each add one that is not full */
+	while (groups_for(&m->shape, m->head.rows, passes) + m->head.count > MAX_PARTS)
+		passes++;
+	m->head_step = m->step_count;
+	m->parts = 0;
+	struct dispatch d;
+	dispatch_init(m, c->layers, "head", "head", &d);
+	d.constants[SPEC_FLAGS] = m->file.network.head_b ? FLAG_HEAD_BIAS : 0;
+	d.bindings[7] = whole(&m->logits);
+	return plan_matrix(m, &d, &m->head, passes, &m->parts);
+}

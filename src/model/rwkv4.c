@@ -1,0 +1,31 @@
+/* RWKV-4: four stages a layer.  Its state is three numbers a channel, so the products and the whole recurrence are one stage.
+ */
+#include "model/model.h"
+
+static rwkvk_status plan_att_wkv(struct rwkvk_model *m, uint32_t layer)
+{
+	struct device_matrix *products = &m->layers[layer].products;
+	uint32_t channels = products->rows / products->part_count, passes = passes_for(&m->shape, channels);
+	for (uint32_t i = 0; i < products->count; i++) {
+		struct dispatch d;
+		dispatch_init(m, layer, "att_wkv4", "att_wkv", &d);
+		dispatch_slice(&d, products, i);
+		d.constants[SPEC_PASSES] = passes;
+		d.groups = groups_for(&m->shape, (d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN]) / products->part_count, passes);
+		d.bytes += 2 * sizeof(float) * (uint64_t)m->file.network.config.width * 3;
+		TRY(plan_step(m, &d));
+	}
+	return RWKVK_OK;
+}
+
+rwkvk_status rwkv4_plan(struct rwkvk_model *m, uint32_t layer)
+{
+	struct device_layer *l = &m->layers[layer];
+	if (l->pre.key.count) {
+		TRY(plan_ffn(m, layer, &l->pre, true));
+	} else {
+		TRY(plan_att_wkv(m, layer));
+		TRY(plan_att_out(m, layer, FLAG_SHIFT));
+	}
+	return plan_ffn(m, layer, &l->ffn, false);
+}

@@ -1,0 +1,27 @@
+/* RWKV-5.0, 5.1 and 5.2: five stages a layer.  They differ in whether there is a gate and in whether decay and bonus are
+ * numbers a head or a channel, and neither is visible here: a gate is a fourth product, and vectors.c spreads numbers a head.
+ */
+#include "model/model.h"
+
+/* The state, head by head; RWKV-6's too. */
+rwkvk_status plan_wkv5(struct rwkvk_model *m, uint32_t layer)
+{
+	const struct config *c = &m->file.network.config;
+	struct device_layer *l = &m->layers[layer];
+	struct dispatch d;
+	dispatch_init(m, layer, "wkv5", "wkv", &d);
+	dispatch_lora(&d, &l->lora_out);
+	d.constants[SPEC_FLAGS] = (l->products.part_count > 3 ? FLAG_GATE : 0) | (l->lora_out.count ? FLAG_DECAY_LORA : 0);
+	d.groups = c->heads;
+	d.bytes += 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
+	return plan_step(m, &d);
+}
+
+rwkvk_status rwkv5_plan(struct rwkvk_model *m, uint32_t layer)
+{
+	struct device_layer *l = &m->layers[layer];
+	TRY(plan_att_in(m, layer, "att_in", &l->products, &l->lora_in, 0));
+	TRY(plan_wkv5(m, layer));
+	TRY(plan_att_out(m, layer, 0));
+	return plan_ffn(m, layer, &l->ffn, false);
+}
