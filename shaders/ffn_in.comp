@@ -45,9 +45,9 @@ void main()
 		keep_normed(VEC_LN2_W, ACT_N2(D));
 	uint key_groups = groups_for(row_end - row_begin), group = gl_WorkGroupID.x;
 	is_receptance = group >= key_groups;
-	end = is_receptance ? D : row_end;
+	end = is_receptance ? second_end : row_end;
 	if (is_receptance)
-		normed_matvec(group - key_groups, 0, D, 0, true);
+		normed_matvec(group - key_groups, second_begin, second_end, -second_begin, true);
 	else
 		normed_matvec(group, row_begin, row_end, -row_begin, false);
 }

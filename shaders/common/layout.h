@@ -136,6 +136,8 @@
 #define PUSH_ROW_END         1
 #define PUSH_FIRST           2 // 1 for the first slice, which also does what a stage does once
 #define PUSH_PART            3 // head: index of the first workgroup's entry at ACT_PART
-#define PUSH_COUNT           4
+#define PUSH_SECOND_BEGIN    4 // ffn_in: the rows of the slice of its second matrix
+#define PUSH_SECOND_END      5
+#define PUSH_COUNT           6
 
 #endif

@@ -31,7 +31,7 @@ layout(constant_id = SPEC_RESIDUAL) const uint RESIDUAL_BITS = 0x3f800000;      
 layout(constant_id = SPEC_FLAGS) const uint FLAGS = 0;
 
 layout(push_constant) uniform Push {
-	uint row_begin, row_end, first_slice, part;
+	uint row_begin, row_end, first_slice, part, second_begin, second_end;
 };
 
 // The activations are bound twice, for reading (0) and for writing (1), each also as words.
@@ -127,8 +127,9 @@ float sigmoid(float x)
 	return 1 / (1 + exp(-x));
 }
 
-// Through one exponential that may overflow to infinity without harm; the built-in is NaN for large x on some drivers.
+// Through one exponential that may overflow to infinity without harm; the built-in is NaN for large x on some drivers.  Near
+// zero that would cancel, and two terms of the series are exact to 2^-24.
 float tanh_safe(float x)
 {
-	return 1 - 2 / (exp(2 * x) + 1);
+	return abs(x) < 0.02 ? x - x * x * x / 3 : 1 - 2 / (exp(2 * x) + 1);
 }

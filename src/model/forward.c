@@ -36,12 +36,17 @@ static rwkvk_status plan_layer(struct rwkvk_model *m, uint32_t layer)
 	return rwkv7_plan(m, layer);
 }
 
-rwkvk_status forward_plan(struct rwkvk_model *m)
+rwkvk_status forward_steps(struct rwkvk_model *m)
 {
 	TRY(plan_select(m));
 	for (uint32_t i = 0; i < m->file.network.config.layers; i++)
 		TRY(plan_layer(m, i));
-	TRY(plan_head(m));
+	return plan_head(m);
+}
+
+rwkvk_status forward_plan(struct rwkvk_model *m)
+{
+	TRY(forward_steps(m));
 	gpu_pipeline_cache_save(m->gpu);
 	TRY(record_new(m, 0, m->head_step, &m->feed));
 	return record_new(m, 0, m->step_count, &m->run);

@@ -167,10 +167,9 @@ static rwkvk_status load_layer(struct loader *loader, uint32_t index)
 		TRY(load_matrix(loader, matrices[i], "weights"));
 	for (int i = 0; i < LAYER_LORAS; i++)
 		TRY(load_lora(loader, loras[i]));
-	if (l->lora_in.count > 1 || l->mix_in.count > 1 || l->ffn.receptance.count > 1 || l->pre.receptance.count > 1)
+	if (l->lora_in.count > 1 || l->mix_in.count > 1)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
-		            "%s: a matrix of layer %u that must not be cut exceeds what one binding of %s may cover (%" PRIu64
-		            " bytes)",
+		            "%s: the LoRA factors of layer %u exceed what one binding of %s may cover (%" PRIu64 " bytes)",
 		            m->file.weights.path, index, gpu_caps(m->gpu)->name, gpu_caps(m->gpu)->max_range);
 	return gpu_buffer_create(m->gpu, sizeof(float) * m->slots * config_slot_floats(c), GPU_DEVICE, "states", &l->state);
 }

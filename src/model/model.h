@@ -260,7 +260,8 @@ rwkvk_status model_load(struct rwkvk_model *model, rwkvk_progress_fn *progress, 
 void model_unload(struct rwkvk_model *model);
 
 /* forward.c */
-rwkvk_status forward_plan(struct rwkvk_model *model); /* after load: pipelines, sets, recording */
+rwkvk_status forward_plan(struct rwkvk_model *model);  /* after load: pipelines, sets, recording */
+rwkvk_status forward_steps(struct rwkvk_model *model); /* of these the first two, for which buffers may be missing */
 rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t token, bool head);
 /* Feeds the most probable token of the head run before, which must be the same slot's; *token tells which.  A token of the
  * list (MAX_STOPS at most) is not fed: *stopped. */

@@ -36,6 +36,8 @@ static struct gpu_binding layer_vectors(struct rwkvk_model *m, uint32_t i)
 {
 	const struct config *c = &m->file.network.config;
 	uint64_t entry = PAD((uint64_t)c->width, 128) * sizeof(float), offset = entry * VEC_COUNT * i;
+	if (!m->vectors.bytes)
+		return (struct gpu_binding){ 0 };
 	return (struct gpu_binding){ &m->vectors, offset, i < c->layers ? entry * VEC_COUNT : m->vectors.bytes - offset };
 }
 
@@ -73,13 +75,14 @@ void dispatch_lora(struct dispatch *d, struct device_lora *lora)
 	d->bytes += lora->buffer.bytes;
 }
 
-/* Binds a matrix of one slice as the stage's second. */
-static void dispatch_second(struct dispatch *d, struct device_matrix *matrix)
+/* Binds the slice of a matrix as the stage's second. */
+static void dispatch_second(struct dispatch *d, struct device_matrix *matrix, uint32_t index)
 {
-	struct device_slice *slice = &matrix->slices[0];
-	d->constants[SPEC_SECOND_TYPE] = matrix->type;
+	struct device_slice *slice = &matrix->slices[index];
 	d->bindings[6] = whole(&slice->weights);
 	d->bindings[7] = whole(&slice->scales);
+	d->push[PUSH_SECOND_BEGIN] = slice->row_begin;
+	d->push[PUSH_SECOND_END] = slice->row_end;
 	d->bytes += slice->weights.bytes + slice->scales.bytes;
 }
 
@@ -96,7 +99,8 @@ rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
 	struct step step = { .groups = d->groups, .stage = d->stage, .layer = d->layer, .bytes = d->bytes };
 	memcpy(step.push, d->push, sizeof step.push);
 	TRY(gpu_pipeline_get(m->gpu, d->shader, d->constants, SPEC_COUNT, &step.pipeline));
-	TRY(gpu_set_create(m->gpu, d->bindings, &m->act, &step.set));
+	if (m->act.bytes) /* else only the plan is wanted */
+		TRY(gpu_set_create(m->gpu, d->bindings, &m->act, &step.set));
 	m->steps[m->step_count++] = step;
 	return RWKVK_OK;
 }
@@ -169,7 +173,7 @@ rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, const char *stag
 		if (products->count)
 			dispatch_slice(&d, products, i);
 		if (lora->count && i == 0)
-			dispatch_second(&d, lora);
+			dispatch_second(&d, lora, 0);
 		d.constants[SPEC_SECOND_TYPE] = lora->type; /* the same pipeline for all slices */
 		d.constants[SPEC_PRODUCTS] = products->part_count;
 		for (uint32_t j = 0; j < 4; j++)
@@ -192,27 +196,35 @@ rwkvk_status plan_att_out(struct rwkvk_model *m, uint32_t layer, uint32_t flags)
 	return plan_matrix(m, &d, output, passes_for(&m->shape, output->rows), NULL);
 }
 
+/* Key and receptance share the dispatches: slice i of both, as long as there are any. */
+static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct device_ffn *ffn, uint32_t flags)
+{
+	uint32_t slices = ffn->key.count > ffn->receptance.count ? ffn->key.count : ffn->receptance.count;
+	uint32_t passes = passes_for(&m->shape, ffn->key.rows + ffn->receptance.rows);
+	for (uint32_t i = 0; i < slices; i++) {
+		struct dispatch d;
+		dispatch_init(m, layer, "ffn_in", flags & FLAG_PRE ? "pre_in" : "ffn_in", &d);
+		if (i < ffn->key.count)
+			dispatch_slice(&d, &ffn->key, i);
+		if (i < ffn->receptance.count)
+			dispatch_second(&d, &ffn->receptance, i);
+		d.constants[SPEC_WEIGHT_TYPE] = ffn->key.type; /* the same pipeline for all slices */
+		d.constants[SPEC_SECOND_TYPE] = ffn->receptance.type;
+		d.constants[SPEC_PASSES] = passes;
+		d.constants[SPEC_FLAGS] = flags;
+		d.groups = groups_for(&m->shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes) +
+		           groups_for(&m->shape, d.push[PUSH_SECOND_END] - d.push[PUSH_SECOND_BEGIN], passes);
+		TRY(plan_step(m, &d));
+	}
+	return RWKVK_OK;
+}
+
 /* Both stages of channel-mix, or of the ffnPre in its place. */
 rwkvk_status plan_ffn(struct rwkvk_model *m, uint32_t layer, struct device_ffn *ffn, bool pre)
 {
 	const struct config *c = &m->file.network.config;
-	bool receptance = ffn->receptance.count > 0;
-	uint32_t flags = (pre ? FLAG_PRE : 0) | (receptance ? FLAG_RECEPTANCE : 0);
-	uint32_t passes = passes_for(&m->shape, ffn->key.rows + ffn->receptance.rows);
-	for (uint32_t i = 0; i < ffn->key.count; i++) {
-		struct dispatch d;
-		dispatch_init(m, layer, "ffn_in", pre ? "pre_in" : "ffn_in", &d);
-		dispatch_slice(&d, &ffn->key, i);
-		d.constants[SPEC_SECOND_TYPE] = ffn->receptance.type;
-		d.constants[SPEC_PASSES] = passes;
-		d.constants[SPEC_FLAGS] = flags;
-		d.groups = groups_for(&m->shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes);
-		if (receptance && i == 0) {
-			dispatch_second(&d, &ffn->receptance);
-			d.groups += groups_for(&m->shape, c->width, passes);
-		}
-		TRY(plan_step(m, &d));
-	}
+	uint32_t flags = (pre ? FLAG_PRE : 0) | (ffn->receptance.count ? FLAG_RECEPTANCE : 0);
+	TRY(plan_ffn_in(m, layer, ffn, flags));
 	struct dispatch d;
 	dispatch_init(m, layer, "ffn_out", pre ? "pre_out" : "ffn_out", &d);
 	d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);

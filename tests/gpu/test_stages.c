@@ -134,6 +134,110 @@ static const struct model_spec specs[] = {
 	  .type = DTYPE_BF16,
 	  .lora_type = DTYPE_F32,
 	  .seed = 9 },
+	{ .name = "RWKV-4, F16",
+	  .version = 40,
+	  .layers = 2,
+	  .width = 128,
+	  .ffn = 512,
+	  .vocab = 100,
+	  .type = DTYPE_F16,
+	  .seed = 10 },
+	{ .name = "RWKV-4, multiples of nothing, F32, ffnPre",
+	  .version = 40,
+	  .layers = 2,
+	  .width = 84,
+	  .ffn = 101,
+	  .vocab = 77,
+	  .type = DTYPE_F32,
+	  .output_bias = true,
+	  .head_bias = true,
+	  .pre = true,
+	  .seed = 11 },
+	{ .name = "RWKV-4, wider than a staged chunk, BF16",
+	  .version = 40,
+	  .layers = 1,
+	  .width = 2180,
+	  .ffn = 96,
+	  .vocab = 40,
+	  .type = DTYPE_BF16,
+	  .no_embedding_norm = true,
+	  .seed = 12 },
+	{ .name = "RWKV-5.0, numbers a head, F16",
+	  .version = 50,
+	  .layers = 2,
+	  .width = 84,
+	  .head_size = 12,
+	  .ffn = 101,
+	  .vocab = 77,
+	  .type = DTYPE_F16,
+	  .seed = 13 },
+	{ .name = "RWKV-5.1, numbers a head, F32",
+	  .version = 51,
+	  .layers = 2,
+	  .width = 192,
+	  .head_size = 64,
+	  .ffn = 672,
+	  .vocab = 65,
+	  .type = DTYPE_F32,
+	  .output_bias = true,
+	  .seed = 14 },
+	{ .name = "RWKV-5.2, heads of 8, BF16",
+	  .version = 52,
+	  .layers = 2,
+	  .width = 200,
+	  .head_size = 8,
+	  .ffn = 77,
+	  .vocab = 33,
+	  .type = DTYPE_BF16,
+	  .head_bias = true,
+	  .seed = 15 },
+	{ .name = "RWKV-5.2, wider than a staged chunk, F16",
+	  .version = 52,
+	  .layers = 1,
+	  .width = 2176,
+	  .head_size = 64,
+	  .ffn = 96,
+	  .vocab = 40,
+	  .type = DTYPE_F16,
+	  .seed = 16 },
+	{ .name = "RWKV-6, multiples of nothing, F32",
+	  .version = 60,
+	  .layers = 2,
+	  .width = 84,
+	  .head_size = 28,
+	  .ffn = 101,
+	  .vocab = 77,
+	  .rank_decay = 9,
+	  .rank_mix = 11,
+	  .type = DTYPE_F32,
+	  .lora_type = DTYPE_F32,
+	  .output_bias = true,
+	  .seed = 17 },
+	{ .name = "RWKV-6, F16",
+	  .version = 60,
+	  .layers = 2,
+	  .width = 192,
+	  .head_size = 64,
+	  .ffn = 672,
+	  .vocab = 200,
+	  .rank_decay = 64,
+	  .rank_mix = 32,
+	  .type = DTYPE_F16,
+	  .lora_type = DTYPE_F16,
+	  .seed = 18 },
+	{ .name = "RWKV-6, wider than a staged chunk, head size 256, BF16",
+	  .version = 60,
+	  .layers = 1,
+	  .width = 2304,
+	  .head_size = 256,
+	  .ffn = 96,
+	  .vocab = 40,
+	  .rank_decay = 128,
+	  .rank_mix = 64,
+	  .type = DTYPE_BF16,
+	  .lora_type = DTYPE_BF16,
+	  .no_embedding_norm = true,
+	  .seed = 19 },
 };
 enum { SPECS = sizeof specs / sizeof *specs };
 
@@ -169,35 +273,6 @@ static void poison(float *out, uint32_t n)
 		out[i] = NAN;
 }
 
-/* The vectors of the activation buffer, for messages and for comparing each by its own scale. */
-struct region {
-	const char *name;
-	uint32_t at, count;
-};
-
-static uint32_t regions_of(const struct config *c, struct region out[16])
-{
-	const uint32_t D = c->width, hidden = config_hidden(c);
-	const uint32_t h = ACT_H(D), a = h + PAD(c->rank_decay, 8), g = a + PAD(c->rank_iclr, 8), v = g + PAD(c->rank_gate, 8);
-	const struct region all[] = {
-		{ "x", ACT_X, D },
-		{ "n1", ACT_N1(D), D },
-		{ "n2", ACT_N2(D), D },
-		{ "r", ACT_R(D), D },
-		{ "k", ACT_K(D), D },
-		{ "v", ACT_V(D), D },
-		{ "vfirst", ACT_VFIRST(D), D },
-		{ "y", ACT_Y(D), D },
-		{ "hidden decay", h, c->rank_decay },
-		{ "hidden iclr", a, c->rank_iclr },
-		{ "hidden gate", g, c->rank_gate },
-		{ "hidden value", v, c->rank_value },
-		{ "f", ACT_F(D, hidden), c->ffn },
-	};
-	memcpy(out, all, sizeof all);
-	return sizeof all / sizeof *all;
-}
-
 static const struct region *region(const struct region *regions, uint32_t count, const char *name)
 {
 	for (uint32_t i = 0; i < count; i++)
@@ -207,55 +282,27 @@ static const struct region *region(const struct region *regions, uint32_t count,
 	return NULL;
 }
 
-/* What a stage reads and writes. */
-struct stage {
-	const char *name;
-	const char *inputs[8], *outputs[8];
-};
-static const struct stage stages[] = {
-	{ "att_in", { "x" }, { "n1", "r", "k", "v", "hidden decay", "hidden iclr", "hidden gate", "hidden value" } },
-	{ "wkv", { "n1", "r", "k", "v", "vfirst", "hidden decay", "hidden iclr", "hidden gate" }, { "y" } },
-	{ "att_out", { "y", "x" }, { 0 } },
-	{ "ffn_in", { "x" }, { "n2", "f" } },
-	{ "ffn_out", { "f", "n2", "x" }, { 0 } },
-	{ "head", { "x" }, { 0 } },
-};
-
-static void run_reference(struct fixture *f, const char *stage, uint32_t layer)
-{
-	if (strcmp(stage, "att_in") == 0)
-		reference_att_in(&f->reference, layer, f->want_state, f->want);
-	else if (strcmp(stage, "wkv") == 0)
-		reference_wkv(&f->reference, layer, f->want_state, f->want);
-	else if (strcmp(stage, "att_out") == 0)
-		reference_att_out(&f->reference, layer, f->want);
-	else if (strcmp(stage, "ffn_in") == 0)
-		reference_ffn_in(&f->reference, layer, f->want_state, f->want);
-	else if (strcmp(stage, "ffn_out") == 0)
-		reference_ffn_out(&f->reference, layer, f->want_state, f->want);
-	else
-		reference_head(&f->reference, f->want, f->want_logits);
-}
+static const struct stage head_stage = { "head", NULL, { "x" }, { 0 } };
 
 /* Where the reference wrote nothing, neither may the shader have. */
 static void assert_untouched(struct fixture *f, const float *before)
 {
-	struct region regions[16];
-	uint32_t count = regions_of(f->config, regions);
+	struct region regions[MAX_REGIONS];
+	uint32_t count = act_regions(f->config, regions);
 	uint8_t *known = calloc(f->act_floats, 1);
 	for (uint32_t i = 0; i < count; i++)
 		memset(known + regions[i].at, 1, regions[i].count);
-	uint32_t parts = ACT_PART(f->config->width, config_hidden(f->config), f->config->ffn);
-	for (uint32_t i = ACT_X; i < parts; i++)
-		if (!known[i] && memcmp(&f->act[i], &before[i], sizeof(float)))
+	uint32_t parts = ACT_PART(f->config->width, f->config->ffn);
+	for (uint32_t i = ACT_X; i < f->act_floats; i++)
+		if (!known[i] && (i < parts || i >= parts + 2 * MAX_PARTS) && memcmp(&f->act[i], &before[i], sizeof(float)))
 			fail_msg("%s: padding word %u was written", f->what, i);
 	free(known);
 }
 
 static void compare(struct fixture *f, const float *before, const float *reference_before)
 {
-	struct region regions[16];
-	uint32_t count = regions_of(f->config, regions);
+	struct region regions[MAX_REGIONS];
+	uint32_t count = act_regions(f->config, regions);
 	char what[256];
 	for (uint32_t i = 0; i < count; i++) {
 		const struct region *r = &regions[i];
@@ -269,13 +316,51 @@ static void compare(struct fixture *f, const float *before, const float *referen
 	assert_untouched(f, before);
 }
 
+static bool is_among(const char *name, const char *const *list)
+{
+	while (*list && strcmp(*list, name) != 0)
+		list++;
+	return *list != NULL;
+}
+
+/* What a session's state may hold: RWKV-4 divides by bb, which is a sum of exponentials, or nothing at all. */
+static void fill_state(struct fixture *f, enum pattern pattern)
+{
+	const struct config *c = f->config;
+	/* Equal rows of the state would leave GroupNorm nothing but rounding errors to enlarge. */
+	fill(f, f->state, f->slot_floats, pattern == ONE_HUGE || pattern == ALL_EQUAL ? RANDOM : pattern);
+	if (c->version != 40)
+		return;
+	for (uint32_t i = 0; i < c->width; i++)
+		f->state[STATE_BB(c->width) + i] = fabsf(f->state[STATE_BB(c->width) + i]) + 0.125f;
+	if (pattern == ZEROS)
+		state_start(c, f->state);
+}
+
+static void fill_inputs(struct fixture *f, const struct stage *stage, uint32_t layer, enum pattern pattern)
+{
+	struct region regions[MAX_REGIONS];
+	uint32_t count = act_regions(f->config, regions);
+	for (const char *const *name = stage->reads; *name; name++) {
+		const struct region *r = region(regions, count, *name);
+		fill(f, f->act + r->at, r->count, pattern);
+		for (uint32_t i = 0; strcmp(*name, "f") == 0 && i < r->count; i++) /* squares */
+			f->act[r->at + i] = fabsf(f->act[r->at + i]);
+	}
+	for (const char *const *name = stage->writes; *name; name++) {
+		const struct region *r = region(regions, count, *name);
+		bool made_by_first = strcmp(*name, "vfirst") == 0 && layer == 0;
+		if (!is_among(*name, stage->reads) || made_by_first)
+			poison(f->act + r->at, r->count);
+	}
+	fill_state(f, pattern);
+}
+
 static void run_stage(struct fixture *f, const struct stage *stage, uint32_t layer, uint32_t slot, enum pattern pattern)
 {
 	const struct config *c = f->config;
 	struct rwkvk_model *m = f->model;
-	struct region regions[16];
-	uint32_t count = regions_of(c, regions);
-	bool is_head = strcmp(stage->name, "head") == 0;
+	bool is_head = !stage->reference;
 	char what[200];
 	snprintf(what, sizeof what, "%s, layer %u, %s, %s", stage->name, layer, pattern_names[pattern],
 	         f->reference.quant ? "quantised" : "as stored");
@@ -283,28 +368,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 
 	memset(f->act, 0, f->act_floats * sizeof *f->act);
 	memcpy(&f->act[ACT_CONTROL + CONTROL_SLOT], &slot, sizeof slot);
-	for (uint32_t i = 0; i < 8 && stage->inputs[i]; i++) {
-		const struct region *r = region(regions, count, stage->inputs[i]);
-		fill(f, f->act + r->at, r->count, pattern);
-	}
-	if (strcmp(stage->name, "wkv") == 0) {
-		const struct region *r = region(regions, count, "hidden value");
-		fill(f, f->act + r->at, r->count, pattern);
-		if (layer == 0) /* it writes it there */
-			poison(f->act + region(regions, count, "vfirst")->at, c->width);
-	}
-	if (strcmp(stage->name, "ffn_out") == 0) { /* squares */
-		const struct region *r = region(regions, count, "f");
-		for (uint32_t i = 0; i < r->count; i++)
-			f->act[r->at + i] = fabsf(f->act[r->at + i]);
-	}
-	for (uint32_t i = 0; i < 8 && stage->outputs[i]; i++) {
-		const struct region *r = region(regions, count, stage->outputs[i]);
-		if (layer > 0 || strcmp(r->name, "hidden value") != 0)
-			poison(f->act + r->at, r->count);
-	}
-	/* Equal rows of the state would leave GroupNorm nothing but rounding errors to enlarge. */
-	fill(f, f->state, f->slot_floats, pattern == ONE_HUGE || pattern == ALL_EQUAL ? RANDOM : pattern);
+	fill_inputs(f, stage, layer, pattern);
 	memcpy(f->want, f->act, f->act_floats * sizeof *f->act);
 	memcpy(f->want_state, f->state, f->slot_floats * sizeof *f->state);
 	poison(f->want_logits, c->vocab);
@@ -312,7 +376,10 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 	memcpy(before, f->act, f->act_floats * sizeof *before);
 
 	assert_ok(gpu_write(&m->logits, 0, f->want_logits, c->vocab * sizeof(float)));
-	run_reference(f, stage->name, layer);
+	if (is_head)
+		reference_head(&f->reference, f->want, f->want_logits);
+	else
+		stage->reference(&f->reference, layer, f->want_state, f->want);
 	struct gpu_buffer *state = &m->layers[is_head ? 0 : layer].state;
 	uint64_t at = (uint64_t)slot * f->slot_floats * sizeof(float);
 	assert_ok(gpu_write(&m->act, 0, f->act, f->act_floats * sizeof *f->act));
@@ -323,7 +390,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 
 	compare(f, before, before);
 	if (is_head) {
-		uint32_t best = 0, parts = ACT_PART(c->width, config_hidden(c), c->ffn), found = UINT32_MAX;
+		uint32_t best = 0, parts = ACT_PART(c->width, c->ffn), found = UINT32_MAX;
 		float largest = -INFINITY;
 		memcpy(f->logits, m->logits.mapped, c->vocab * sizeof *f->logits);
 		assert_close(what, f->logits, f->want_logits, c->vocab, LIMIT);
@@ -343,7 +410,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 		uint32_t D = c->width;
 		assert_close("state: att_x", f->state, f->want_state, D, 0);
 		assert_close("state: ffn_x", f->state + D, f->want_state + D, D, 0);
-		assert_close(what, f->state + 2 * D, f->want_state + 2 * D, D * c->head_size, LIMIT);
+		assert_close(what, f->state + 2 * D, f->want_state + 2 * D, D * c->state_width, LIMIT);
 	}
 	free(before);
 }
@@ -351,7 +418,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 static void open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk_quant quant)
 {
 	char name[64];
-	snprintf(name, sizeof name, "stages-%u.gguf", (unsigned)spec->seed);
+	snprintf(name, sizeof name, "stages-%u", (unsigned)spec->seed);
 	const char *path = test_temp(name);
 	make_model(path, spec);
 	*f = (struct fixture){ .random = spec->seed * 977 };
@@ -359,7 +426,7 @@ static void open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk
 	f->config = &f->model->file.network.config;
 	assert_ok(reference_init(&f->reference, &f->model->file.network, quant));
 	f->act_floats = config_act_floats(f->config);
-	f->slot_floats = STATE_STRIDE(f->config->width, f->config->head_size);
+	f->slot_floats = (uint32_t)config_slot_floats(f->config);
 	f->act = malloc(f->act_floats * sizeof(float));
 	f->want = malloc(f->act_floats * sizeof(float));
 	f->state = malloc(f->slot_floats * sizeof(float));
@@ -385,11 +452,16 @@ static void test_spec(const struct model_spec *spec, rwkvk_quant quant)
 	struct fixture f;
 	print_message("    %s%s\n", spec->name, quant ? ", quantised at load" : "");
 	open_fixture(&f, spec, quant);
-	for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
-		for (uint32_t layer = 0; layer < spec->layers; layer++)
-			for (int pattern = 0; pattern < PATTERNS; pattern++)
-				if (strcmp(stages[i].name, "head") != 0 || layer == 0)
-					run_stage(&f, &stages[i], layer, (uint32_t)pattern % f.model->slots, (enum pattern)pattern);
+	for (int pattern = 0; pattern < PATTERNS; pattern++) {
+		uint32_t slot = (uint32_t)pattern % f.model->slots;
+		for (uint32_t layer = 0; layer < spec->layers; layer++) {
+			struct stage stages[MAX_STAGES];
+			uint32_t count = layer_stages(&f.model->file.network, layer, stages);
+			for (uint32_t i = 0; i < count; i++)
+				run_stage(&f, &stages[i], layer, slot, (enum pattern)pattern);
+		}
+		run_stage(&f, &head_stage, 0, slot, (enum pattern)pattern);
+	}
 	close_fixture(&f);
 }
 
@@ -449,7 +521,7 @@ static void select_picks(void **state)
 		{ { NAN, NAN, NAN, NAN }, { UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX }, 99, UINT32_MAX, true },
 		{ { NAN, 1, NAN, 0 }, { UINT32_MAX, 7, UINT32_MAX, 8 }, 99, 7, false },
 	};
-	uint32_t parts = ACT_PART(f.config->width, config_hidden(f.config), f.config->ffn);
+	uint32_t parts = ACT_PART(f.config->width, f.config->ffn);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		uint32_t *io = f.model->io.mapped;
 		memset(f.act, 0, f.act_floats * sizeof(float));

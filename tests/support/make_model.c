@@ -70,8 +70,226 @@ static void put_layer(struct gguf_writer *w, const struct model_spec *s, uint32_
 #undef LORA
 }
 
+/* ------------------------------------------------------------------------------------------------------ official names */
+
+struct lister {
+	const struct model_spec *spec;
+	model_tensor_fn *each;
+	void *user;
+};
+
+static void list(struct lister *o, int layer, const char *name, enum dtype type, uint64_t rows, uint64_t columns, float middle,
+                 float spread)
+{
+	struct model_tensor tensor = { .type = type, .shape = { 1, rows, columns }, .middle = middle, .spread = spread };
+	if (layer < 0)
+		snprintf(tensor.name, sizeof tensor.name, "%s", name);
+	else
+		snprintf(tensor.name, sizeof tensor.name, "blocks.%d.%s", layer, name);
+	o->each(o->user, &tensor);
+}
+
+static void list_norm(struct lister *o, int layer, const char *name)
+{
+	char full[64];
+	snprintf(full, sizeof full, "%s.weight", name);
+	list(o, layer, full, DTYPE_F32, 1, o->spec->width, 1, 0.3f);
+	snprintf(full, sizeof full, "%s.bias", name);
+	list(o, layer, full, DTYPE_F32, 1, o->spec->width, 0, 0.1f);
+}
+
+/* The vectors NAME%c of the letters. */
+static void list_mixes(struct lister *o, int layer, const char *name, const char *letters)
+{
+	char full[64];
+	for (; *letters; letters++) {
+		snprintf(full, sizeof full, "%s%c", name, *letters);
+		list(o, layer, full, DTYPE_F32, 1, o->spec->width, 0.5f, 0.6f);
+	}
+}
+
+/* NAME1 [C,rank] and NAME2 [rank,C]. */
+static void list_lora(struct lister *o, int layer, const char *name, uint32_t rank)
+{
+	const struct model_spec *s = o->spec;
+	char full[64];
+	snprintf(full, sizeof full, "%s1", name);
+	list(o, layer, full, s->lora_type, s->width, rank, 0, 1.2f / sqrtf((float)s->width));
+	snprintf(full, sizeof full, "%s2", name);
+	list(o, layer, full, s->lora_type, rank, s->width, 0, 1.2f / sqrtf((float)rank));
+}
+
+static void list_recurrence_45(struct lister *o, int i)
+{
+	const struct model_spec *s = o->spec;
+	const uint32_t C = s->width;
+	list_mixes(o, i, "att.time_mix_", s->version >= 51 ? "rkvg" : "rkv");
+	if (s->version == 52) {
+		list(o, i, "att.time_decay", DTYPE_F32, C / s->head_size, s->head_size, -1, 2);
+		list(o, i, "att.time_faaaa", DTYPE_F32, C / s->head_size, s->head_size, 0, 1);
+	} else {
+		uint32_t count = s->version == 40 ? C : C / s->head_size;
+		list(o, i, "att.time_decay", DTYPE_F32, 1, count, -1, 2);
+		list(o, i, "att.time_first", DTYPE_F32, 1, count, 0, 1);
+	}
+}
+
+static void list_recurrence_6(struct lister *o, int i)
+{
+	const struct model_spec *s = o->spec;
+	const uint32_t C = s->width;
+	struct model_tensor w2 = { .type = s->lora_type,
+		                       .shape = { 5, s->rank_mix, C },
+		                       .spread = 0.6f / sqrtf((float)s->rank_mix) };
+	list_mixes(o, i, "att.time_maa_", "xwkvrg");
+	list(o, i, "att.time_maa_w1", s->lora_type, C, 5 * s->rank_mix, 0, 1.2f / sqrtf((float)C));
+	snprintf(w2.name, sizeof w2.name, "blocks.%d.att.time_maa_w2", i);
+	o->each(o->user, &w2);
+	list(o, i, "att.time_decay", DTYPE_F32, 1, C, -1, 2);
+	list_lora(o, i, "att.time_decay_w", s->rank_decay);
+	list(o, i, "att.time_faaaa", DTYPE_F32, C / s->head_size, s->head_size, 0, 1);
+}
+
+static void list_recurrence_7(struct lister *o, int i)
+{
+	const struct model_spec *s = o->spec;
+	const uint32_t C = s->width;
+	list_mixes(o, i, "att.x_", "rwkvag");
+	list(o, i, "att.w0", DTYPE_F32, 1, C, -1, 3);
+	list(o, i, "att.a0", DTYPE_F32, 1, C, 0, 1);
+	list_lora(o, i, "att.w", s->rank_decay);
+	list_lora(o, i, "att.a", s->rank_iclr);
+	list_lora(o, i, "att.g", s->rank_gate);
+	if (i > 0) {
+		list(o, i, "att.v0", DTYPE_F32, 1, C, 0.5f, 1);
+		list_lora(o, i, "att.v", s->rank_value);
+	}
+	list(o, i, "att.k_k", DTYPE_F32, 1, C, 0.7f, 0.3f);
+	list(o, i, "att.k_a", DTYPE_F32, 1, C, 1, 0.3f);
+	list(o, i, "att.r_k", DTYPE_F32, C / s->head_size, s->head_size, 0, 0.3f);
+}
+
+static void list_time_mix(struct lister *o, int i)
+{
+	const struct model_spec *s = o->spec;
+	const uint32_t C = s->width;
+	const float square = 1.7f / sqrtf((float)C);
+	list(o, i, "att.receptance.weight", s->type, C, C, 0, square);
+	list(o, i, "att.key.weight", s->type, C, C, 0, square);
+	list(o, i, "att.value.weight", s->type, C, C, 0, square);
+	list(o, i, "att.output.weight", s->type, C, C, 0, square);
+	if (s->output_bias)
+		list(o, i, "att.output.bias", DTYPE_F32, 1, C, 0, 1);
+	if (s->version > 50 && s->version < 70)
+		list(o, i, "att.gate.weight", s->type, C, C, 0, square);
+	if (s->version > 40)
+		list_norm(o, i, "att.ln_x");
+	if (s->version == 70)
+		list_recurrence_7(o, i);
+	else if (s->version == 60)
+		list_recurrence_6(o, i);
+	else
+		list_recurrence_45(o, i);
+}
+
+static void list_channel_mix(struct lister *o, int i, const char *part)
+{
+	const struct model_spec *s = o->spec;
+	const uint32_t C = s->width, F = s->ffn;
+	const float square = 1.7f / sqrtf((float)C);
+	char name[64];
+#define NAME(suffix) (snprintf(name, sizeof name, "%s." suffix, part), name)
+	if (s->version == 70)
+		list_mixes(o, i, NAME("x_"), "k");
+	else if (s->version == 60)
+		list_mixes(o, i, NAME("time_maa_"), "kr");
+	else
+		list_mixes(o, i, NAME("time_mix_"), "kr");
+	list(o, i, NAME("key.weight"), s->type, F, C, 0, square);
+	list(o, i, NAME("value.weight"), s->type, C, F, 0, 1.7f / sqrtf((float)F));
+	if (s->version < 70)
+		list(o, i, NAME("receptance.weight"), s->type, C, C, 0, square);
+#undef NAME
+}
+
+void model_tensors(const struct model_spec *spec, model_tensor_fn *each, void *user)
+{
+	struct model_spec s = *spec;
+	struct lister o = { .spec = &s, .each = each, .user = user };
+	s.version = s.version ? s.version : 70;
+	list(&o, -1, "emb.weight", s.type, s.vocab, s.width, 0, 1);
+	if (!s.no_embedding_norm)
+		list_norm(&o, 0, "ln0");
+	for (int i = 0; i < (int)s.layers; i++) {
+		list_norm(&o, i, "ln1");
+		list_norm(&o, i, "ln2");
+		if (s.pre && i == 0)
+			list_channel_mix(&o, 0, "ffnPre");
+		else
+			list_time_mix(&o, i);
+		list_channel_mix(&o, i, "ffn");
+	}
+	list_norm(&o, -1, "ln_out");
+	list(&o, -1, "head.weight", s.type, s.vocab, s.width, 0, 1.7f / sqrtf((float)s.width));
+	if (s.head_bias)
+		list(&o, -1, "head.bias", DTYPE_F32, 1, s.vocab, 0, 1);
+}
+
+/* ------------------------------------------------------------------------------------------------------ safetensors */
+
+/* A file in the making: the header's text and the data. */
+struct official {
+	uint64_t random;
+	char *header;
+	size_t header_bytes, header_room;
+	uint8_t *data;
+	size_t data_bytes;
+};
+
+static void put_official(void *user, const struct model_tensor *t)
+{
+	static const char *const names[] = { [DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16" };
+	struct official *o = user;
+	uint64_t count = t->shape[0] * t->shape[1] * t->shape[2], bytes;
+	assert_true(dtype_bytes(t->type, 3, t->shape, &bytes));
+	float *values = malloc(count * sizeof *values);
+	for (uint64_t i = 0; i < count; i++)
+		values[i] = t->middle + t->spread * test_uniform(&o->random);
+	o->data = realloc(o->data, o->data_bytes + bytes);
+	dtype_from_float(t->type, values, count, o->data + o->data_bytes);
+	free(values);
+	if (o->header_room - o->header_bytes < 512)
+		o->header = realloc(o->header, o->header_room += 1 << 16);
+	o->header_bytes += (size_t)snprintf(o->header + o->header_bytes, o->header_room - o->header_bytes,
+	                                    "%c\"%s\":{\"dtype\":\"%s\",\"shape\":[%llu,%llu,%llu],\"data_offsets\":[%zu,%zu]}",
+	                                    o->header_bytes ? ',' : '{', t->name, names[t->type], (unsigned long long)t->shape[0],
+	                                    (unsigned long long)t->shape[1], (unsigned long long)t->shape[2], o->data_bytes,
+	                                    o->data_bytes + (size_t)bytes);
+	o->data_bytes += bytes;
+}
+
+static void make_official(const char *path, const struct model_spec *s)
+{
+	struct official o = { .random = s->seed };
+	model_tensors(s, put_official, &o);
+	uint64_t header = o.header_bytes + 1;
+	uint8_t *file = malloc(8 + header + o.data_bytes);
+	memcpy(file, &header, 8);
+	memcpy(file + 8, o.header, o.header_bytes);
+	file[8 + o.header_bytes] = '}';
+	memcpy(file + 8 + header, o.data, o.data_bytes);
+	test_write_file(path, file, 8 + header + o.data_bytes);
+	free(file);
+	free(o.header);
+	free(o.data);
+}
+
 void make_model(const char *path, const struct model_spec *s)
 {
+	if (s->version && s->version != 70) {
+		make_official(path, s);
+		return;
+	}
 	uint64_t random = s->seed;
 	struct gguf_writer *w = gguf_writer_create();
 	assert_non_null(w);
