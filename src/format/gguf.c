@@ -561,7 +561,7 @@ static rwkvk_status map_type(const struct gguf *gguf, const struct tensor_entry 
 		}
 	return fail(RWKVK_ERROR_UNSUPPORTED,
 	            "%s: tensor %s has the type %s (%" PRIu32
-	            "); this version reads F32, F16, BF16 and Q8_0: use a file in one of these",
+	            "); this version reads F32, F16, BF16, Q2_K to Q6_K, Q4_0 to Q8_0 and IQ4_NL: use a file in one of these",
 	            gguf->path, entry->name, name ? name : "unknown to this version", entry->type);
 }
 

@@ -9,7 +9,11 @@
 enum { ALIGNMENT = 32, MAX_DIMENSIONS = 4 };
 enum { VALUE_U32 = 4, VALUE_I32 = 5, VALUE_F32 = 6, VALUE_BOOL = 7, VALUE_STRING = 8, VALUE_ARRAY = 9 };
 
-static const uint32_t ggml_type[DTYPE_COUNT] = { [DTYPE_F32] = 0, [DTYPE_F16] = 1, [DTYPE_BF16] = 30, [DTYPE_Q8_0] = 8 };
+static const uint32_t ggml_type[DTYPE_COUNT] = {
+	[DTYPE_F32] = 0,   [DTYPE_F16] = 1,   [DTYPE_BF16] = 30, [DTYPE_Q8_0] = 8,    [DTYPE_Q4_0] = 2,
+	[DTYPE_Q4_1] = 3,  [DTYPE_Q5_0] = 6,  [DTYPE_Q5_1] = 7,  [DTYPE_Q2_K] = 10,   [DTYPE_Q3_K] = 11,
+	[DTYPE_Q4_K] = 12, [DTYPE_Q5_K] = 13, [DTYPE_Q6_K] = 14, [DTYPE_IQ4_NL] = 20,
+};
 
 struct buffer {
 	uint8_t *data;
@@ -157,6 +161,10 @@ void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, u
 		return;
 	if (rank < 1 || rank > MAX_DIMENSIONS || !dtype_bytes(type, rank, shape, &bytes)) {
 		give_up(w, RWKVK_ERROR_ARGUMENT, "rank or row length do not fit the type of tensor", name);
+		return;
+	}
+	if (!dtype_is_encodable(type)) {
+		give_up(w, RWKVK_ERROR_UNSUPPORTED, "this version reads but does not make the type of tensor", name);
 		return;
 	}
 	append_string(w, &w->entries, name, strlen(name));

@@ -18,15 +18,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-
-enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_Q8_0, DTYPE_COUNT };
-
-/* Elements and bytes of one block along the last dimension. */
-struct dtype_info {
-	const char *name;
-	uint32_t block, bytes;
-};
-extern const struct dtype_info dtype_info[DTYPE_COUNT];
+#include "format/dtype.h"
 
 struct tensor {
 	char *name;      /* official name */
@@ -99,15 +91,6 @@ struct shown {
 struct shown show_text(const void *text, uint64_t bytes);
 struct shown show_shape(uint32_t rank, const uint64_t *shape); /* "[6, 128]" */
 
-/* Bytes that `shape` takes as `type`; false on overflow or when rows are not whole blocks. */
-bool dtype_bytes(enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t *bytes);
-
-/* `count` elements starting at element `first` (a multiple of the type's block) of consecutive stored data. */
-void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t count, float *out);
-
-/* Rounds to nearest; Q8_0 as ggml does (d = max|x| / 127, q = round half away from zero).  count: whole blocks. */
-void dtype_from_float(enum dtype type, const float *in, uint64_t count, void *out);
-
 /* ---------------------------------------------------------------------------------------------------- writing GGUF */
 
 /* Builds a GGUF v3 file in memory order and writes it atomically.  Used to make the demonstration model and tests; sticky
@@ -120,7 +103,7 @@ void gguf_put_f32(struct gguf_writer *w, const char *key, float value);
 void gguf_put_bool(struct gguf_writer *w, const char *key, bool value);
 void gguf_put_strings(struct gguf_writer *w, const char *key, const char *const *values, const size_t *bytes, uint64_t count);
 void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values, uint64_t count);
-/* shape outermost first; `data` holds floats and is converted to `type` at once. */
+/* shape outermost first; `data` holds floats and is converted to `type`, which must be encodable, at once. */
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
                      const float *data);
 /* Writes the file and frees the writer, also on failure. */

@@ -16,7 +16,7 @@
 static void check_tensor(const struct weights *weights, const struct tensor *tensor)
 {
 	uint64_t bytes, count = 1;
-	float values[64];
+	float values[2 * DTYPE_LARGEST_BLOCK];
 	const uint8_t *start = weights->mapping.data;
 	CHECK(tensor->rank >= 1 && tensor->rank <= 4 && tensor->name[0] && tensor->file_name[0]);
 	CHECK(dtype_bytes(tensor->type, tensor->rank, tensor->shape, &bytes) && bytes == tensor->bytes && bytes > 0);
@@ -24,7 +24,7 @@ static void check_tensor(const struct weights *weights, const struct tensor *ten
 	CHECK(tensor->bytes <= weights->mapping.bytes - (uint64_t)((const uint8_t *)tensor->data - start));
 	for (uint32_t i = 0; i < tensor->rank; i++)
 		count *= tensor->shape[i];
-	uint64_t some = dtype_info[tensor->type].block == 1 ? 1 : 32;
+	uint64_t some = dtype_info[tensor->type].block;
 	dtype_to_float(tensor->type, tensor->data, 0, some, values);
 	dtype_to_float(tensor->type, tensor->data, count - some, some, values + some); /* the very last bytes */
 	CHECK(strcmp(weights_find(weights, tensor->name)->name, tensor->name) == 0);

@@ -71,7 +71,7 @@ static void test_f32_and_offsets(void **state)
 	uint8_t stored[1 + sizeof values];
 	for (size_t i = 0; i < 96; i++)
 		values[i] = test_uniform(&seed);
-	for (enum dtype type = 0; type < DTYPE_COUNT; type++) {
+	for (enum dtype type = 0; type <= DTYPE_Q8_0; type++) { /* the other block types: test_quants.c */
 		dtype_from_float(type, values, 96, stored + 1);
 		dtype_to_float(type, stored + 1, 64, 32, back);
 		assert_close(dtype_info[type].name, back, values + 64, 32, type == DTYPE_F32 ? 0 : 0.005);
