@@ -615,6 +615,36 @@ static void test_foreign(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- the writer */
 
+/* A tensor of each type that can be made, and what the reader says of it. */
+static void test_every_type(void **state)
+{
+	(void)state;
+	enum { ROWS = 3, COLUMNS = 512 };
+	const char *path = test_temp("types.gguf");
+	float values[ROWS * COLUMNS];
+	uint8_t bytes[sizeof values];
+	uint64_t seed = 1, shape[2] = { ROWS, COLUMNS };
+	struct gguf_writer *w = gguf_writer_create();
+	struct weights weights;
+	for (size_t i = 0; i < ROWS * COLUMNS; i++)
+		values[i] = test_uniform(&seed);
+	gguf_put_string(w, "general.architecture", "rwkv7");
+	for (enum dtype type = 0; type < DTYPE_COUNT; type++)
+		if (dtype_is_encodable(type))
+			gguf_put_tensor(w, dtype_info[type].name, type, 2, shape, values);
+	assert_ok(gguf_writer_finish(w, path));
+	assert_ok(weights_open(path, NULL, 0, NULL, &weights));
+	for (enum dtype type = 0; type < DTYPE_COUNT; type++) {
+		if (!dtype_is_encodable(type))
+			continue;
+		const struct tensor *t = want(&weights, dtype_info[type].name, dtype_info[type].name, type, false);
+		dtype_from_float(type, values, ROWS * COLUMNS, bytes);
+		assert_true(t->bytes == ROWS * COLUMNS / dtype_info[type].block * dtype_info[type].bytes);
+		assert_memory_equal(t->data, bytes, t->bytes);
+	}
+	weights_close(&weights);
+}
+
 static void test_writer_failures(void **state)
 {
 	(void)state;
@@ -665,7 +695,8 @@ static void same_model(const struct weights *exact, const struct weights *rounde
 		assert_true(x && y);
 		dtype_to_float(a->type, a->data, 0, count, x);
 		dtype_to_float(b->type, b->data, 0, count, y);
-		assert_close(a->name, y, x, count, b->type == DTYPE_Q8_0 ? 0.005 : 0);
+		/* Q4_0: a step, an eighth of the largest value, of which the scale's rounding may add its share */
+		assert_close(a->name, y, x, count, b->type == DTYPE_Q8_0 ? 0.005 : b->type == DTYPE_Q4_0 ? (1 + 0x1p-11) / 8 : 0);
 		free(x);
 		free(y);
 	}
@@ -692,6 +723,27 @@ static void test_synthetic_models(void **state)
 	same_model(&a, &b);
 	weights_close(&a);
 	weights_close(&b);
+}
+
+/* As llama.cpp's quantiser makes them. */
+static void test_quantised_models(void **state)
+{
+	(void)state;
+	const char *f16 = test_shared("models/synthetic/v7-c128-f16.gguf"), *q4 = test_shared("models/synthetic/v7-c128-q4_0.gguf"),
+			   *q4_k = test_shared("models/synthetic/v7-c256-q4_k_m.gguf");
+	struct weights a, b;
+	if (!f16 || !q4 || !q4_k)
+		skip();
+	assert_ok(weights_open(f16, NULL, 0, NULL, &a));
+	assert_ok(weights_open(q4, NULL, 0, NULL, &b));
+	want(&b, "blocks.1.ffn.key.weight", "blk.1.channel_mix_key.weight", DTYPE_Q4_0, false);
+	same_model(&a, &b);
+	weights_close(&a);
+	weights_close(&b);
+	assert_ok(weights_open(q4_k, NULL, 0, NULL, &a));
+	want(&a, "blocks.0.att.key.weight", "blk.0.time_mix_key.weight", DTYPE_Q4_K, false);
+	want(&a, "head.weight", "output.weight", DTYPE_Q6_K, false);
+	weights_close(&a);
 }
 
 static void test_other_models(void **state)
@@ -750,8 +802,10 @@ int main(void)
 		cmocka_unit_test(test_nested_arrays),
 		cmocka_unit_test(test_token_types),
 		cmocka_unit_test(test_foreign),
+		cmocka_unit_test(test_every_type),
 		cmocka_unit_test(test_writer_failures),
 		cmocka_unit_test(test_synthetic_models),
+		cmocka_unit_test(test_quantised_models),
 		cmocka_unit_test(test_other_models),
 		cmocka_unit_test(test_demo_model),
 	};
