@@ -204,6 +204,36 @@ RWKVK_API rwkvk_sampling rwkvk_model_sampling(const rwkvk_model *model);
 /* The model's tokenizer, owned by the model; NULL when neither the file nor the options brought one. */
 RWKVK_API const rwkvk_tokenizer *rwkvk_model_tokenizer(const rwkvk_model *model);
 
+/* ---------------------------------------------------------------------------------------------------- verify */
+
+/* How far the device is from plain C on the model's own weights, for one stage over all layers compared. */
+typedef struct rwkvk_verify_row {
+	const char *stage;  /* "wkv"; "whole tokens" for the logits after feeding tokens to the device alone */
+	uint32_t compared;  /* how often */
+	uint32_t layer;     /* where it was worst; 0 for stages of no layer */
+	const char *vector; /* which result was worst there: "y", "state", "logits" */
+	double error;       /* largest difference, as a share of that result's largest value; infinity for what is no number */
+	double limit;       /* what rounding may amount to */
+	bool ok;            /* error <= limit */
+} rwkvk_verify_row;
+
+typedef struct rwkvk_verify_options {
+	uint32_t tokens; /* fed one after the other; 0: 3 */
+	/* Multiplications of the reference that one token may take (it does about 10^9 a second); 0: 3 * 10^9.  Of larger models a
+	 * sample of the layers is compared, first and last among them, and no whole tokens. */
+	uint64_t effort;
+	rwkvk_progress_fn *progress; /* NULL: none; done and total count layers */
+	void *progress_user;
+} rwkvk_verify_options;
+
+enum { RWKVK_VERIFY_ROWS = 16 };
+
+/* Runs every stage on the device on what the reference in plain C has computed up to there, and compares; then whole tokens.
+ * Takes a free state of the pool.  Fills `rows` (RWKVK_VERIFY_ROWS of them) and *count.  RWKVK_OK also when a row is not ok.
+ * options: NULL for the defaults. */
+RWKVK_API rwkvk_status rwkvk_model_verify(rwkvk_model *model, const rwkvk_verify_options *options, rwkvk_verify_row *rows,
+                                          size_t *count);
+
 /* ---------------------------------------------------------------------------------------------------- inspect */
 
 typedef struct rwkvk_file rwkvk_file; /* a model file without a device */

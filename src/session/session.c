@@ -23,7 +23,7 @@ static uint64_t slot_offset(const rwkvk_session *s)
 }
 
 /* No token seen. */
-static rwkvk_status clear_slot(rwkvk_session *s)
+rwkvk_status session_clear(rwkvk_session *s)
 {
 	rwkvk_model *m = s->model;
 	for (uint32_t i = 0; i < m->file.network.config.layers; i++)
@@ -77,7 +77,7 @@ static rwkvk_status take_slot(rwkvk_session *s)
 	for (uint32_t i = 0; i < m->slots; i++)
 		if (!m->slot_taken[i]) {
 			s->slot = i;
-			TRY(clear_slot(s));
+			TRY(session_clear(s));
 			m->slot_taken[i] = true;
 			return RWKVK_OK;
 		}
@@ -130,7 +130,7 @@ rwkvk_status rwkvk_session_reset(rwkvk_session *s)
 {
 	REQUIRE(s);
 	pthread_mutex_lock(&s->model->lock);
-	rwkvk_status status = clear_slot(s);
+	rwkvk_status status = session_clear(s);
 	drop_logits(s);
 	pthread_mutex_unlock(&s->model->lock);
 	s->position = 0;

@@ -31,4 +31,7 @@ rwkvk_status session_feed(rwkvk_session *session, uint32_t token, bool head);
 /* True, once, when rwkvk_session_cancel() was called. */
 bool session_cancelled(rwkvk_session *session);
 
+/* The device's part of forgetting everything. */
+rwkvk_status session_clear(rwkvk_session *session);
+
 #endif

@@ -22,6 +22,7 @@ static const struct command commands[] = {
 	{ "inspect", "show what a model file holds", cmd_inspect },
 	{ "tokenize", "turn text into token ids, or back", cmd_tokenize },
 	{ "logits", "write the raw logits of a prompt", cmd_logits },
+	{ "verify", "check that a device computes a model right", cmd_verify },
 	{ "help", "explain a command", cmd_help },
 };
 
@@ -180,7 +181,7 @@ static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-		      "Commands: generate, devices, inspect, tokenize, logits, help\n"
+		      "Commands: generate, devices, inspect, tokenize, logits, verify, help\n"
 		      "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
 		      stderr);
 		return EXIT_USAGE;

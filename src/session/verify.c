@@ -1,0 +1,231 @@
+/* Does this device compute this model right?  Every stage runs on the device on what the reference has computed up to there, so
+ * one that is wrong is found by name and does not spoil the others; then the device runs whole tokens alone. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/session.h"
+
+/* Shares of a result's largest value.  Sums of a few thousand products in f32 come to some 1e-6 of their terms' size, and the
+ * divisions by deviations in the norms enlarge that; arithmetic in half precision would come to 1e-3.  docs/model.md has what
+ * correct devices measured. */
+static const double STAGE_LIMIT = 1e-4, TOKEN_LIMIT = 1e-3;
+
+struct verifier {
+	rwkvk_session *session;
+	struct rwkvk_model *model;
+	struct reference reference;
+	rwkvk_verify_row *rows;
+	size_t count;
+	float *act, *got;           /* [act_floats] the reference's; what the device made of a copy */
+	float *states;              /* [compared layers][slot] the reference's */
+	float *state_got;           /* [slot] */
+	float *logits, *logits_got; /* [V] */
+	uint32_t *layers;           /* which are compared */
+	uint32_t layer_count;
+	const char *broken; /* for tests: the stage whose result is spoilt on its way back */
+};
+
+static double share(const float *got, const float *want, size_t n)
+{
+	double scale = 0, error = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (!isfinite(got[i]) || !isfinite(want[i]))
+			return INFINITY;
+		scale = fmax(scale, fabs((double)want[i]));
+		error = fmax(error, fabs((double)got[i] - (double)want[i]));
+	}
+	return scale > 0 ? error / scale : error;
+}
+
+static rwkvk_verify_row *row_of(struct verifier *v, const char *stage, double limit)
+{
+	for (size_t i = 0; i < v->count; i++)
+		if (strcmp(v->rows[i].stage, stage) == 0)
+			return &v->rows[i];
+	v->rows[v->count] = (rwkvk_verify_row){ .stage = stage, .limit = limit, .ok = true, .vector = "" };
+	return &v->rows[v->count++];
+}
+
+static void note(rwkvk_verify_row *row, uint32_t layer, const char *vector, const float *got, const float *want, size_t n)
+{
+	double error = share(got, want, n);
+	if (error > row->error || !*row->vector) {
+		row->error = error;
+		row->layer = layer;
+		row->vector = vector;
+	}
+	row->ok = row->error <= row->limit;
+}
+
+static void spoil(const struct verifier *v, const char *stage, float *result)
+{
+	if (v->broken && strcmp(v->broken, stage) == 0)
+		*result += 0.01f + 0.01f * fabsf(*result);
+}
+
+/* The device's turn at a stage: from the reference's numbers to v->got and v->state_got. */
+static rwkvk_status device_stage(struct verifier *v, uint32_t layer, const char *stage, const float *state)
+{
+	struct rwkvk_model *m = v->model;
+	const struct config *c = &m->file.network.config;
+	uint64_t act_bytes = (config_act_floats(c) - ACT_X) * sizeof(float), slot_bytes = config_slot_floats(c) * sizeof(float);
+	uint64_t at = v->session->slot * slot_bytes;
+	uint32_t control[ACT_X] = { [CONTROL_SLOT] = v->session->slot };
+	TRY(gpu_write(&m->act, 0, control, sizeof control));
+	TRY(gpu_write(&m->act, sizeof control, v->act + ACT_X, act_bytes));
+	if (state)
+		TRY(gpu_write(&m->layers[layer].state, at, state, slot_bytes));
+	TRY(forward_stage(m, layer, stage));
+	TRY(gpu_read(&m->act, sizeof control, v->got + ACT_X, act_bytes));
+	return state ? gpu_read(&m->layers[layer].state, at, v->state_got, slot_bytes) : RWKVK_OK;
+}
+
+static rwkvk_status verify_stage(struct verifier *v, uint32_t layer, const struct stage *stage, float *state)
+{
+	const struct config *c = &v->model->file.network.config;
+	struct region regions[MAX_REGIONS];
+	uint32_t count = act_regions(c, regions), D = c->width;
+	rwkvk_verify_row *row = row_of(v, stage->name, STAGE_LIMIT);
+	TRY(device_stage(v, layer, stage->name, state));
+	stage->reference(&v->reference, layer, state, v->act);
+	row->compared++;
+	for (const char *const *name = stage->writes; *name; name++)
+		for (uint32_t i = 0; i < count; i++)
+			if (strcmp(regions[i].name, *name) == 0) {
+				spoil(v, stage->name, v->got + regions[i].at);
+				note(row, layer, *name, v->got + regions[i].at, v->act + regions[i].at, regions[i].count);
+			}
+	note(row, layer, "att_x", v->state_got, state, D);
+	note(row, layer, "ffn_x", v->state_got + D, state + D, D);
+	note(row, layer, "state", v->state_got + STATE_S(D), state + STATE_S(D), (size_t)D * c->state_width);
+	return RWKVK_OK;
+}
+
+static rwkvk_status verify_select(struct verifier *v, uint32_t token)
+{
+	struct rwkvk_model *m = v->model;
+	uint32_t *io = m->io.mapped, D = m->file.network.config.width;
+	rwkvk_verify_row *row = row_of(v, "select", STAGE_LIMIT);
+	io[IO_MODE] = MODE_FEED;
+	io[IO_TOKEN] = token;
+	io[IO_SLOT] = v->session->slot;
+	TRY(device_stage(v, 0, "select", NULL));
+	reference_select(&v->reference, token, v->act);
+	spoil(v, "select", v->got + ACT_X);
+	row->compared++;
+	note(row, 0, "x", v->got + ACT_X, v->act + ACT_X, D);
+	return RWKVK_OK;
+}
+
+static rwkvk_status verify_head(struct verifier *v)
+{
+	struct rwkvk_model *m = v->model;
+	const struct config *c = &m->file.network.config;
+	rwkvk_verify_row *row = row_of(v, "head", STAGE_LIMIT);
+	TRY(device_stage(v, c->layers, "head", NULL));
+	reference_head(&v->reference, v->act, v->logits);
+	memcpy(v->logits_got, m->logits.mapped, c->vocab * sizeof(float));
+	spoil(v, "head", v->logits_got);
+	row->compared++;
+	note(row, 0, "logits", v->logits_got, v->logits, c->vocab);
+	return RWKVK_OK;
+}
+
+/* Some token ids of any vocabulary. */
+static uint32_t token_at(const struct verifier *v, uint32_t i)
+{
+	return (uint32_t)((uint64_t)(i + 1) * 2654435761u % v->model->file.network.config.vocab);
+}
+
+static rwkvk_status verify_token(struct verifier *v, uint32_t i, uint32_t tokens, const rwkvk_verify_options *options)
+{
+	struct stage stages[MAX_STAGES];
+	uint64_t slot = config_slot_floats(&v->model->file.network.config);
+	TRY(verify_select(v, token_at(v, i)));
+	for (uint32_t j = 0; j < v->layer_count; j++) {
+		uint32_t count = layer_stages(&v->model->file.network, v->layers[j], stages);
+		for (uint32_t k = 0; k < count; k++)
+			TRY(verify_stage(v, v->layers[j], &stages[k], v->states + j * slot));
+		if (options->progress &&
+		    !options->progress(options->progress_user, (uint64_t)i * v->layer_count + j + 1, (uint64_t)tokens * v->layer_count))
+			return fail(RWKVK_CANCELLED, "verification was cancelled");
+	}
+	return verify_head(v);
+}
+
+/* The device alone, from an empty state; the reference's last logits are at hand. */
+static rwkvk_status verify_whole(struct verifier *v, uint32_t tokens)
+{
+	rwkvk_verify_row *row = row_of(v, "whole tokens", TOKEN_LIMIT);
+	TRY(session_clear(v->session));
+	for (uint32_t i = 0; i < tokens; i++)
+		TRY(forward_token(v->model, v->session->slot, token_at(v, i), i + 1 == tokens));
+	row->compared = tokens;
+	note(row, 0, "logits", v->model->logits.mapped, v->logits, v->model->file.network.config.vocab);
+	return RWKVK_OK;
+}
+
+/* All layers if the effort allows, else as many as it does, evenly spread, the first and the last among them. */
+static void choose_layers(struct verifier *v, uint64_t effort)
+{
+	const struct config *c = &v->model->file.network.config;
+	uint64_t all = 0, head = (uint64_t)c->width * c->vocab;
+	for (size_t i = 0; i < v->model->file.weights.count; i++) {
+		const struct tensor *t = &v->model->file.weights.tensors[i];
+		if (t->rank > 1)
+			all += t->bytes / dtype_info[t->type].bytes * dtype_info[t->type].block;
+	}
+	uint64_t layer = all > 2 * head ? (all - 2 * head) / c->layers + 1 : 1;
+	uint64_t count = effort > head ? (effort - head) / layer : 0, least = c->layers < 2 ? c->layers : 2;
+	count = count < least ? least : count > c->layers ? c->layers : count;
+	v->layer_count = (uint32_t)count;
+	for (uint32_t i = 0; i < count; i++)
+		v->layers[i] = count > 1 ? (uint32_t)((uint64_t)i * (c->layers - 1) / (count - 1)) : 0;
+}
+
+static rwkvk_status verify_all(struct verifier *v, const rwkvk_verify_options *options)
+{
+	const struct config *c = &v->model->file.network.config;
+	uint32_t tokens = options->tokens ? options->tokens : 3;
+	uint64_t slot = config_slot_floats(c);
+	TRY(reference_init(&v->reference, &v->model->file.network, v->model->file.quant));
+	v->act = calloc(config_act_floats(c), sizeof(float));
+	v->got = calloc(config_act_floats(c), sizeof(float));
+	v->states = calloc(c->layers * slot, sizeof(float));
+	v->state_got = calloc(slot, sizeof(float));
+	v->logits = calloc(c->vocab, sizeof(float));
+	v->logits_got = calloc(c->vocab, sizeof(float));
+	v->layers = calloc(c->layers, sizeof *v->layers);
+	if (!v->act || !v->got || !v->states || !v->state_got || !v->logits || !v->logits_got || !v->layers)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	reference_start(&v->reference, v->states);
+	choose_layers(v, options->effort ? options->effort : 3000000000u);
+	for (uint32_t i = 0; i < tokens; i++)
+		TRY(verify_token(v, i, tokens, options));
+	return v->layer_count == c->layers ? verify_whole(v, tokens) : RWKVK_OK;
+}
+
+rwkvk_status rwkvk_model_verify(rwkvk_model *m, const rwkvk_verify_options *options, rwkvk_verify_row *rows, size_t *count)
+{
+	static const rwkvk_verify_options standard;
+	REQUIRE(m && rows && count);
+	struct verifier v = { .model = m, .rows = rows, .broken = getenv("RWKVK_BREAK_STAGE") };
+	*count = 0;
+	TRY(rwkvk_session_create(m, &v.session));
+	pthread_mutex_lock(&m->lock);
+	session_claim_logits(v.session);
+	rwkvk_status status = verify_all(&v, options ? options : &standard);
+	pthread_mutex_unlock(&m->lock);
+	reference_finish(&v.reference);
+	free(v.act);
+	free(v.got);
+	free(v.states);
+	free(v.state_got);
+	free(v.logits);
+	free(v.logits_got);
+	free(v.layers);
+	rwkvk_session_destroy(v.session);
+	*count = v.count;
+	return status;
+}

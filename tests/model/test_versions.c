@@ -1,0 +1,236 @@
+/* What holds of every version alike: a text goes on bit for bit from a copied, restored or loaded state; the device agrees with
+ * the reference; a stage that is wrong is found by name. */
+#include "support.h"
+
+#include <stdio.h>
+
+#include "make_model.h"
+#include "model/model.h"
+
+static const struct model_spec specs[] = {
+	{ .name = "RWKV-4", .version = 40, .layers = 2, .width = 128, .ffn = 512, .vocab = 100, .type = DTYPE_F16, .seed = 1 },
+	{ .name = "RWKV-4 with ffnPre",
+	  .version = 40,
+	  .layers = 2,
+	  .width = 84,
+	  .ffn = 301,
+	  .vocab = 100,
+	  .type = DTYPE_F32,
+	  .pre = true,
+	  .seed = 2 },
+	{ .name = "RWKV-5.0",
+	  .version = 50,
+	  .layers = 2,
+	  .width = 128,
+	  .head_size = 32,
+	  .ffn = 448,
+	  .vocab = 100,
+	  .type = DTYPE_F16,
+	  .seed = 3 },
+	{ .name = "RWKV-5.1",
+	  .version = 51,
+	  .layers = 2,
+	  .width = 128,
+	  .head_size = 32,
+	  .ffn = 448,
+	  .vocab = 100,
+	  .type = DTYPE_BF16,
+	  .seed = 4 },
+	{ .name = "RWKV-5.2",
+	  .version = 52,
+	  .layers = 2,
+	  .width = 128,
+	  .head_size = 64,
+	  .ffn = 448,
+	  .vocab = 100,
+	  .type = DTYPE_F16,
+	  .seed = 5 },
+	{ .name = "RWKV-6",
+	  .version = 60,
+	  .layers = 2,
+	  .width = 128,
+	  .head_size = 64,
+	  .ffn = 448,
+	  .vocab = 100,
+	  .rank_decay = 64,
+	  .rank_mix = 32,
+	  .type = DTYPE_F16,
+	  .lora_type = DTYPE_F16,
+	  .seed = 6 },
+	{ .name = "RWKV-7",
+	  .version = 70,
+	  .layers = 2,
+	  .width = 128,
+	  .head_size = 64,
+	  .ffn = 512,
+	  .vocab = 100,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_F16,
+	  .lora_type = DTYPE_F16,
+	  .seed = 7 },
+};
+enum { SPECS = sizeof specs / sizeof *specs, TOKENS = 12, HALF = 5 };
+static const uint32_t text[TOKENS] = { 3, 1, 4, 1, 5, 92, 65, 35, 89, 79, 3, 2 };
+
+static rwkvk_model *open_spec(const struct model_spec *spec)
+{
+	char name[64];
+	rwkvk_model *model;
+	snprintf(name, sizeof name, "version-%u", (unsigned)spec->seed);
+	const char *path = test_temp(name);
+	make_model(path, spec);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path }, &model));
+	assert_int_equal(model->file.network.config.version, spec->version);
+	print_message("    %s\n", spec->name);
+	return model;
+}
+
+/* The rest of the text from a session that has read the first half gives these logits. */
+static void assert_goes_on(rwkvk_session *s, const float *want, uint32_t vocab)
+{
+	float got[100];
+	assert_int_equal(vocab, 100);
+	assert_ok(rwkvk_session_eval(s, text + HALF, TOKENS - HALF, got));
+	assert_memory_equal(got, want, sizeof got);
+}
+
+static void states_go_on(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i++) {
+		rwkvk_model *model = open_spec(&specs[i]);
+		rwkvk_session *straight, *half, *clone, *other;
+		rwkvk_model_info info;
+		rwkvk_model_get_info(model, &info);
+		float want[100], *held = malloc(info.state_floats * sizeof *held);
+		const char *path = test_temp("state");
+		assert_ok(rwkvk_session_create(model, &straight));
+		assert_ok(rwkvk_session_create(model, &half));
+		assert_ok(rwkvk_session_create(model, &other));
+		assert_ok(rwkvk_session_eval(straight, text, TOKENS, want));
+		assert_ok(rwkvk_session_eval(half, text, HALF, NULL));
+		assert_ok(rwkvk_session_clone(half, &clone));
+		assert_ok(rwkvk_session_snapshot(half, held));
+		assert_ok(rwkvk_session_save(half, path));
+		assert_goes_on(half, want, info.vocab);
+		assert_goes_on(clone, want, info.vocab);
+		assert_ok(rwkvk_session_restore(other, held, HALF));
+		assert_goes_on(other, want, info.vocab);
+		assert_ok(rwkvk_session_load(other, path));
+		assert_goes_on(other, want, info.vocab);
+		assert_ok(rwkvk_session_reset(other)); /* forgets all of it */
+		assert_ok(rwkvk_session_eval(other, text, HALF, NULL));
+		assert_goes_on(other, want, info.vocab);
+		free(held);
+		rwkvk_session_destroy(straight);
+		rwkvk_session_destroy(half);
+		rwkvk_session_destroy(clone);
+		rwkvk_session_destroy(other);
+		rwkvk_model_close(model);
+	}
+}
+
+/* Rows by stage; NULL when there is none. */
+static const rwkvk_verify_row *row_named(const rwkvk_verify_row *rows, size_t count, const char *stage)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(rows[i].stage, stage) == 0)
+			return &rows[i];
+	return NULL;
+}
+
+static void verification_passes(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i++) {
+		rwkvk_model *model = open_spec(&specs[i]);
+		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+		struct stage stages[MAX_STAGES];
+		size_t count;
+		assert_ok(rwkvk_model_verify(model, NULL, rows, &count));
+		for (size_t j = 0; j < count; j++) {
+			assert_true(rows[j].ok && rows[j].error <= rows[j].limit && rows[j].compared > 0);
+			assert_true(rows[j].error > 0 || strcmp(rows[j].stage, "select") == 0);
+		}
+		for (uint32_t layer = 0; layer < specs[i].layers; layer++) {
+			uint32_t stage_count = layer_stages(&model->file.network, layer, stages);
+			for (uint32_t j = 0; j < stage_count; j++)
+				assert_non_null(row_named(rows, count, stages[j].name));
+		}
+		assert_non_null(row_named(rows, count, "head"));
+		assert_non_null(row_named(rows, count, "whole tokens"));
+		rwkvk_model_close(model);
+	}
+}
+
+static void a_broken_stage_is_named(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i++) {
+		rwkvk_model *model = open_spec(&specs[i]);
+		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS], broken[RWKVK_VERIFY_ROWS];
+		size_t count, again;
+		assert_ok(rwkvk_model_verify(model, NULL, rows, &count));
+		for (size_t j = 0; j < count; j++) {
+			if (strcmp(rows[j].stage, "whole tokens") == 0)
+				continue;
+			setenv("RWKVK_BREAK_STAGE", rows[j].stage, 1);
+			assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 1 }, broken, &again));
+			unsetenv("RWKVK_BREAK_STAGE");
+			for (size_t k = 0; k < again; k++)
+				assert_int_equal(broken[k].ok, strcmp(broken[k].stage, rows[j].stage) != 0);
+		}
+		rwkvk_model_close(model);
+	}
+}
+
+/* A weight that changed on the device, which no stage is told of. */
+static void a_wrong_weight_is_found(void **state)
+{
+	(void)state;
+	rwkvk_model *model = open_spec(&specs[SPECS - 1]);
+	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+	size_t count;
+	uint32_t word = 0x7bff7bff; /* two of 65504 */
+	assert_ok(gpu_write(&model->layers[1].output.slices[0].weights, 128, &word, sizeof word));
+	assert_ok(rwkvk_model_verify(model, NULL, rows, &count));
+	for (size_t i = 0; i < count; i++) {
+		bool wrong = strcmp(rows[i].stage, "att_out") == 0 || strcmp(rows[i].stage, "whole tokens") == 0;
+		assert_int_equal(rows[i].ok, !wrong);
+	}
+	assert_int_equal(row_named(rows, count, "att_out")->layer, 1);
+	rwkvk_model_close(model);
+}
+
+/* Of a model too large for the effort, first and last layer, and no whole tokens. */
+static void a_sample_of_layers(void **state)
+{
+	(void)state;
+	struct model_spec spec = specs[SPECS - 1];
+	spec.layers = 7;
+	spec.seed = 70;
+	rwkvk_model *model = open_spec(&spec);
+	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+	size_t count;
+	assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 2, .effort = 1 }, rows, &count));
+	assert_int_equal(row_named(rows, count, "wkv")->compared, 2 * 2);
+	assert_null(row_named(rows, count, "whole tokens"));
+	for (size_t i = 0; i < count; i++)
+		assert_true(rows[i].ok);
+	rwkvk_model_close(model);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(states_go_on),
+		cmocka_unit_test(verification_passes),
+		cmocka_unit_test(a_broken_stage_is_named),
+		cmocka_unit_test(a_wrong_weight_is_found),
+		cmocka_unit_test(a_sample_of_layers),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
