@@ -1,4 +1,4 @@
-/* GGUF, versions 2 and 3, little-endian, as llama.cpp's converter writes RWKV-7:
+/* GGUF, versions 2 and 3, little-endian, as llama.cpp's converter writes RWKV models:
  *
  *     "GGUF" version:u32 tensors:u64 keys:u64
  *     keys     key:string type:u32 value                        string = length:u64 bytes
@@ -54,6 +54,18 @@ struct span {
 	uint64_t bytes;
 };
 
+/* `rescales`: the key *.rescale_every_n_layers has a meaning. */
+static const struct architecture {
+	const char *name;
+	enum naming naming;
+	bool rescales;
+} architectures[] = {
+	{ "rwkv7", NAMES_GGUF_RWKV7, false },
+	{ "rwkv6", NAMES_GGUF_RWKV6, true },
+	{ "rwkv5", NAMES_GGUF_RWKV5, true },
+	{ "rwkv4", NAMES_GGUF_RWKV4, true },
+};
+
 struct value {
 	uint32_t type, element; /* element: of an array */
 	uint64_t count;         /* array: elements */
@@ -75,9 +87,11 @@ struct gguf {
 	uint64_t data_start; /* where tensor data begins */
 	uint64_t data_end;   /* end of the tensor before, from data_start */
 	uint32_t seen;       /* one bit an entry of known_keys */
-	struct span architecture, name, tokenizer;
+	const struct architecture *architecture;
+	struct shown key; /* the name of the key that is being read */
+	struct span architecture_name, name, tokenizer;
 	struct value tokens, token_types;
-	int64_t alignment, head_size, top_k;
+	int64_t alignment, head_size, rescale, top_k;
 	bool add_bos;
 	float epsilon, temperature, top_p, presence, frequency, decay;
 };
@@ -189,7 +203,7 @@ static const char *const kind_name[] = {
 	[KEY_FLAG] = "a bool",     [KEY_STRINGS] = "an array of strings", [KEY_INT32S] = "an array of int32",
 };
 
-/* The keys that are read; all others are only walked over.  Numbers must be within [least, most]. */
+/* The keys that are read; all others are only walked over.  `*` is the architecture.  Numbers must be within [least, most]. */
 static const struct known_key {
 	const char *name;
 	enum key_kind kind;
@@ -197,11 +211,12 @@ static const struct known_key {
 	size_t field;
 	double least, most;
 } known_keys[] = {
-	{ "general.architecture", KEY_STRING, false, offsetof(struct gguf, architecture), 0, 0 },
+	{ "general.architecture", KEY_STRING, false, offsetof(struct gguf, architecture_name), 0, 0 },
 	{ "general.name", KEY_STRING, false, offsetof(struct gguf, name), 0, 0 },
 	{ "general.alignment", KEY_INTEGER, false, offsetof(struct gguf, alignment), 1, 1 << 30 },
-	{ "rwkv7.wkv.head_size", KEY_INTEGER, false, offsetof(struct gguf, head_size), 1, 65536 },
-	{ "rwkv7.attention.layer_norm_epsilon", KEY_REAL, false, offsetof(struct gguf, epsilon), 1e-30, 1 },
+	{ "*.wkv.head_size", KEY_INTEGER, false, offsetof(struct gguf, head_size), 1, 65536 },
+	{ "*.attention.layer_norm_epsilon", KEY_REAL, false, offsetof(struct gguf, epsilon), 1e-30, 1 },
+	{ "*.rescale_every_n_layers", KEY_INTEGER, false, offsetof(struct gguf, rescale), 0, 65536 },
 	{ "tokenizer.ggml.model", KEY_STRING, false, offsetof(struct gguf, tokenizer), 0, 0 },
 	{ "tokenizer.ggml.tokens", KEY_STRINGS, false, offsetof(struct gguf, tokens), 0, 0 },
 	{ "tokenizer.ggml.token_type", KEY_INT32S, false, offsetof(struct gguf, token_types), 0, 0 },
@@ -219,13 +234,13 @@ enum { KNOWN_KEYS = sizeof known_keys / sizeof *known_keys };
 static rwkvk_status wrong_type(const struct gguf *gguf, const struct known_key *key, const struct value *value)
 {
 	bool array = value->type == GGUF_ARRAY;
-	return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be %s, found %s%s", gguf->path, key->name, kind_name[key->kind],
+	return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be %s, found %s%s", gguf->path, gguf->key.text, kind_name[key->kind],
 	            array ? "an array of " : "type ", gguf_type[array ? value->element : value->type].name);
 }
 
 static rwkvk_status out_of_range(const struct gguf *gguf, const struct known_key *key, double found)
 {
-	return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be from %.10g to %.10g, found %.10g", gguf->path, key->name,
+	return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be from %.10g to %.10g, found %.10g", gguf->path, gguf->key.text,
 	            key->least, key->most, found);
 }
 
@@ -276,7 +291,8 @@ static rwkvk_status set_flag(const struct gguf *gguf, const struct known_key *ke
 	if (value->type != GGUF_BOOL)
 		return wrong_type(gguf, key, value);
 	if (*value->span.data > 1)
-		return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be 0 or 1, found %d", gguf->path, key->name, *value->span.data);
+		return fail(RWKVK_ERROR_FILE, "%s: expected key %s to be 0 or 1, found %d", gguf->path, gguf->key.text,
+		            *value->span.data);
 	*out = *value->span.data != 0;
 	return RWKVK_OK;
 }
@@ -311,23 +327,72 @@ static rwkvk_status set_key(struct gguf *gguf, const struct known_key *key, cons
 	return RWKVK_OK;
 }
 
+static bool key_is(const struct gguf *gguf, struct span name, const char *pattern)
+{
+	if (*pattern != '*')
+		return span_is(name, pattern);
+	size_t prefix = strlen(gguf->architecture->name);
+	return name.bytes > prefix && memcmp(name.data, gguf->architecture->name, prefix) == 0 &&
+	       span_is((struct span){ name.data + prefix, name.bytes - prefix }, pattern + 1);
+}
+
+static rwkvk_status take_key(struct gguf *gguf, struct span *name, struct value *value)
+{
+	uint32_t type = 0;
+	*value = (struct value){ 0 };
+	TRY(take_string(gguf, "the name of a key", name));
+	TRY(take_u32(gguf, "the type of a value", &type));
+	gguf->key = show_text(name->data, name->bytes);
+	return take_value(gguf, type, 1, value);
+}
+
 static rwkvk_status read_key(struct gguf *gguf)
 {
 	struct span name = { 0 };
-	struct value value = { 0 };
-	uint32_t type = 0;
-	TRY(take_string(gguf, "the name of a key", &name));
-	TRY(take_u32(gguf, "the type of a value", &type));
-	TRY(take_value(gguf, type, 1, &value));
+	struct value value;
+	TRY(take_key(gguf, &name, &value));
 	for (uint32_t i = 0; i < KNOWN_KEYS; i++) {
-		if (!span_is(name, known_keys[i].name))
+		if (!key_is(gguf, name, known_keys[i].name))
 			continue;
 		if (gguf->seen & 1u << i)
-			return fail(RWKVK_ERROR_FILE, "%s: expected every key once, found %s twice", gguf->path, known_keys[i].name);
+			return fail(RWKVK_ERROR_FILE, "%s: expected every key once, found %s twice", gguf->path, gguf->key.text);
 		gguf->seen |= 1u << i;
 		return set_key(gguf, &known_keys[i], &value);
 	}
 	return RWKVK_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- architecture */
+
+static rwkvk_status set_architecture(struct gguf *gguf, struct span found)
+{
+	for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++)
+		if (span_is(found, architectures[i].name)) {
+			gguf->architecture = &architectures[i];
+			return RWKVK_OK;
+		}
+	bool hybrid = span_is(found, "rwkv6qwen2") || span_is(found, "arwkv7");
+	return fail(RWKVK_ERROR_UNSUPPORTED,
+	            "%s: expected a GGUF model of the architecture rwkv4, rwkv5, rwkv6 or rwkv7, found \"%s\"%s", gguf->path,
+	            show_text(found.data, found.bytes).text,
+	            hybrid ? ", a model with parts of Qwen, which this version does not run" : "");
+}
+
+/* The other keys are named after it, and it need not be the first. */
+static rwkvk_status find_architecture(struct gguf *gguf, uint64_t keys)
+{
+	uint64_t first = gguf->at;
+	struct span name = { 0 }, found = { 0 };
+	struct value value;
+	for (uint64_t i = 0; i < keys && !found.data; i++) {
+		TRY(take_key(gguf, &name, &value));
+		if (span_is(name, "general.architecture") && value.type == GGUF_STRING)
+			found = value.span;
+	}
+	gguf->at = first;
+	if (!found.data)
+		return fail(RWKVK_ERROR_FILE, "%s: expected the key general.architecture, found none", gguf->path);
+	return set_architecture(gguf, found);
 }
 
 /* ---------------------------------------------------------------------------------------------------- metadata */
@@ -397,29 +462,16 @@ static bool seen_key(const struct gguf *gguf, size_t field)
 	return false;
 }
 
-static rwkvk_status check_architecture(const struct gguf *gguf)
-{
-	if (!gguf->architecture.data)
-		return fail(RWKVK_ERROR_FILE, "%s: expected the key general.architecture, found none", gguf->path);
-	if (!span_is(gguf->architecture, "rwkv7"))
-		return fail(RWKVK_ERROR_UNSUPPORTED,
-		            "%s: expected a GGUF model of the architecture rwkv7, the only one this version runs, found \"%s\"",
-		            gguf->path, show_text(gguf->architecture.data, gguf->architecture.bytes).text);
-	if (gguf->alignment & (gguf->alignment - 1))
-		return fail(RWKVK_ERROR_FILE, "%s: expected key general.alignment to be a power of two, found %" PRId64, gguf->path,
-		            gguf->alignment);
-	return RWKVK_OK;
-}
-
 static rwkvk_status set_metadata(const struct gguf *gguf)
 {
 	struct metadata *to = &gguf->weights->metadata;
-	to->architecture = copy_text(gguf->architecture);
+	to->architecture = strdup(gguf->architecture->name);
 	to->name = gguf->name.data ? copy_text(gguf->name) : NULL;
 	if (!to->architecture || (gguf->name.data && !to->name))
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the model's name", gguf->path);
 	to->head_size = (uint64_t)gguf->head_size;
 	to->layer_norm_epsilon = gguf->epsilon;
+	to->rescale = gguf->architecture->rescales ? (uint32_t)gguf->rescale : 0;
 	to->has_add_bos = seen_key(gguf, offsetof(struct gguf, add_bos));
 	to->add_bos = gguf->add_bos;
 	for (uint32_t i = 0; i < KNOWN_KEYS; i++)
@@ -431,113 +483,6 @@ static rwkvk_status set_metadata(const struct gguf *gguf)
 	to->sampling.frequency = gguf->frequency;
 	to->sampling.decay = gguf->decay;
 	return span_is(gguf->tokenizer, "rwkv") ? copy_tokens(gguf) : RWKVK_OK;
-}
-
-/* ---------------------------------------------------------------------------------------------------- names */
-
-/* Within a layer.  `vector`: official names have no ending, GGUF's end in .weight.  `lora`: stored [out,in]. */
-static const struct layer_name {
-	const char *gguf, *official;
-	bool vector, lora;
-} layer_names[] = {
-	{ "attn_norm", "ln1", false, false },
-	{ "attn_norm_2", "ln2", false, false },
-	{ "time_mix_ln", "att.ln_x", false, false },
-	{ "time_mix_receptance", "att.receptance", false, false },
-	{ "time_mix_key", "att.key", false, false },
-	{ "time_mix_value", "att.value", false, false },
-	{ "time_mix_output", "att.output", false, false },
-	{ "channel_mix_key", "ffn.key", false, false },
-	{ "channel_mix_value", "ffn.value", false, false },
-	{ "channel_mix_lerp_k", "ffn.x_k", true, false },
-	{ "time_mix_k_k", "att.k_k", true, false },
-	{ "time_mix_k_a", "att.k_a", true, false },
-	{ "time_mix_r_k", "att.r_k", true, false },
-	{ "time_mix_w0", "att.w0", true, false },
-	{ "time_mix_a0", "att.a0", true, false },
-	{ "time_mix_v0", "att.v0", true, false },
-	{ "time_mix_w1", "att.w1", true, true },
-	{ "time_mix_w2", "att.w2", true, true },
-	{ "time_mix_a1", "att.a1", true, true },
-	{ "time_mix_a2", "att.a2", true, true },
-	{ "time_mix_v1", "att.v1", true, true },
-	{ "time_mix_v2", "att.v2", true, true },
-	{ "time_mix_g1", "att.g1", true, true },
-	{ "time_mix_g2", "att.g2", true, true },
-};
-
-static const struct {
-	const char *gguf, *official;
-} model_names[] = {
-	{ "token_embd", "emb" },
-	{ "token_embd_norm", "blocks.0.ln0" },
-	{ "output_norm", "ln_out" },
-	{ "output", "head" },
-};
-
-struct place {
-	char name[NAME_BYTES + 8];
-	bool lora, fused, unused;
-};
-
-/* "blk.12.time_mix_w0.weight": layer "12", base "time_mix_w0", ending "weight"; layer "" for a tensor outside the layers. */
-struct name_parts {
-	char layer[8], base[NAME_BYTES];
-	const char *ending;
-};
-
-/* false if the name is not of that form. */
-static bool split_name(const char *name, struct name_parts *parts)
-{
-	int length = 0;
-	if (sscanf(name, "blk.%7[0-9].%n", parts->layer, &length) == 1 && length > 0)
-		name += length;
-	else
-		parts->layer[0] = 0;
-	const char *dot = strchr(name, '.');
-	if (!dot)
-		return false;
-	memcpy(parts->base, name, (size_t)(dot - name));
-	parts->base[dot - name] = 0;
-	parts->ending = strcmp(dot, ".weight") == 0 ? "weight" : strcmp(dot, ".bias") == 0 ? "bias" : NULL;
-	return parts->ending != NULL;
-}
-
-static void place_in_layer(const struct name_parts *parts, struct place *place)
-{
-	bool weight = strcmp(parts->ending, "weight") == 0;
-	for (size_t i = 0; i < sizeof layer_names / sizeof *layer_names; i++) {
-		const struct layer_name *known = &layer_names[i];
-		if (strcmp(parts->base, known->gguf) != 0 || (known->vector && !weight))
-			continue;
-		snprintf(place->name, sizeof place->name, "blocks.%s.%s%s%s", parts->layer, known->official, known->vector ? "" : ".",
-		         known->vector ? "" : parts->ending);
-		place->lora = known->lora;
-		/* llama.cpp wants v0, v1, v2 in layer 0 too, where they are copies of a0, a1, a2 */
-		place->unused = strcmp(parts->layer, "0") == 0 && strncmp(known->gguf, "time_mix_v", 10) == 0 && known->vector;
-		return;
-	}
-	if (weight && strcmp(parts->base, "time_mix_lerp_fused") == 0) {
-		snprintf(place->name, sizeof place->name, "blocks.%s.att.x_", parts->layer);
-		place->fused = true;
-	}
-}
-
-/* Where a tensor belongs; one with an unknown name keeps it. */
-static void place_tensor(const char *name, struct place *place)
-{
-	struct name_parts parts;
-	*place = (struct place){ 0 };
-	strcpy(place->name, name);
-	if (!split_name(name, &parts))
-		return;
-	if (parts.layer[0]) {
-		place_in_layer(&parts, place);
-		return;
-	}
-	for (size_t i = 0; i < sizeof model_names / sizeof *model_names; i++)
-		if (strcmp(parts.base, model_names[i].gguf) == 0)
-			snprintf(place->name, sizeof place->name, "%s.%s", model_names[i].official, parts.ending);
 }
 
 /* ---------------------------------------------------------------------------------------------------- tensors */
@@ -595,29 +540,6 @@ static rwkvk_status take_entry(struct gguf *gguf, struct tensor_entry *entry)
 	return take_u64(gguf, "the offset of a tensor", &entry->offset);
 }
 
-/* [6, C] with any unit dimensions between: rows r, w, k, v, a, g. */
-static rwkvk_status add_fused(struct gguf *gguf, const struct tensor_entry *entry, const struct place *place, enum dtype type,
-                              uint64_t offset, uint64_t bytes)
-{
-	static const char rows[] = "rwkvag";
-	bool six = entry->rank >= 2 && entry->shape[0] == 6;
-	for (uint32_t i = 1; i + 1 < entry->rank; i++)
-		six = six && entry->shape[i] == 1;
-	if (!six)
-		return fail(RWKVK_ERROR_FILE, "%s: expected tensor %s to have 6 rows, found the shape %s", gguf->path, entry->name,
-		            show_shape(entry->rank, entry->shape).text);
-	if (dtype_info[type].block != 1)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensor %s as F32, F16 or BF16, found %s", gguf->path, entry->name,
-		            dtype_info[type].name);
-	for (uint64_t i = 0; i < 6; i++) {
-		char name[sizeof place->name + 1];
-		snprintf(name, sizeof name, "%s%c", place->name, rows[i]);
-		TRY(weights_add(gguf->weights, &gguf->weights->mapping, name, entry->name, type, 1, &entry->shape[entry->rank - 1],
-		                offset + i * (bytes / 6), bytes / 6));
-	}
-	return RWKVK_OK;
-}
-
 /* Data lies in the order of the entries; only this keeps a small file from describing a huge model by overlaps. */
 static rwkvk_status check_offset(struct gguf *gguf, const struct tensor_entry *entry, uint64_t bytes)
 {
@@ -642,7 +564,6 @@ static rwkvk_status check_offset(struct gguf *gguf, const struct tensor_entry *e
 static rwkvk_status add_tensor(struct gguf *gguf, const struct tensor_entry *entry)
 {
 	enum dtype type = DTYPE_F32;
-	struct place place;
 	uint64_t bytes = 0;
 	TRY(map_type(gguf, entry, &type));
 	if (!dtype_bytes(type, entry->rank, entry->shape, &bytes))
@@ -650,16 +571,8 @@ static rwkvk_status add_tensor(struct gguf *gguf, const struct tensor_entry *ent
 		            "%s: tensor %s has the shape %s, which is impossible for %s (rows in blocks of %" PRIu32 ")", gguf->path,
 		            entry->name, show_shape(entry->rank, entry->shape).text, dtype_info[type].name, dtype_info[type].block);
 	TRY(check_offset(gguf, entry, bytes));
-	place_tensor(entry->name, &place);
-	if (place.unused)
-		return RWKVK_OK;
-	uint64_t offset = gguf->data_start + entry->offset;
-	if (place.fused)
-		return add_fused(gguf, entry, &place, type, offset, bytes);
-	TRY(weights_add(gguf->weights, &gguf->weights->mapping, place.name, entry->name, type, entry->rank, entry->shape, offset,
-	                bytes));
-	gguf->weights->tensors[gguf->weights->count - 1].swapped = place.lora;
-	return RWKVK_OK;
+	return weights_add(gguf->weights, &gguf->weights->mapping, entry->name, entry->name, type, entry->rank, entry->shape,
+	                   gguf->data_start + entry->offset, bytes);
 }
 
 static rwkvk_status read_tensors(struct gguf *gguf, uint64_t count)
@@ -718,10 +631,14 @@ rwkvk_status gguf_read(struct weights *weights)
 	TRY(take_u64(&gguf, "the number of tensors", &tensors));
 	TRY(take_u64(&gguf, "the number of keys", &keys));
 	TRY(check_count(&gguf, keys, KEY_BYTES, "keys"));
+	TRY(find_architecture(&gguf, keys));
 	for (uint64_t i = 0; i < keys; i++)
 		TRY(read_key(&gguf));
-	TRY(check_architecture(&gguf));
+	if (gguf.alignment & (gguf.alignment - 1))
+		return fail(RWKVK_ERROR_FILE, "%s: expected key general.alignment to be a power of two, found %" PRId64, gguf.path,
+		            gguf.alignment);
 	TRY(set_metadata(&gguf));
 	TRY(check_count(&gguf, tensors, TENSOR_BYTES, "tensors"));
-	return read_tensors(&gguf, tensors);
+	TRY(read_tensors(&gguf, tensors));
+	return weights_rename(weights, gguf.architecture->naming);
 }

@@ -1,6 +1,5 @@
 /* safetensors: header length u64, a JSON object {name: {dtype, shape, data_offsets: [begin, end]}}, then the data, which
- * the tensors must cover without gap or overlap.  Official RWKV names; a prefix that some exporters put before them is
- * dropped. */
+ * the tensors must cover without gap or overlap.  What names they bear is in dialects.c. */
 #include "format/weights.h"
 
 #include <inttypes.h>
@@ -11,21 +10,6 @@
 #include <jansson.h>
 
 enum { PREFIX_BYTES = 8, MAX_HEADER_BYTES = 100000000, MAX_DIMENSIONS = 8, NAME_BYTES = 256 };
-
-/* "rwkv7.blocks.0.ln1.weight" -> "blocks.0.ln1.weight"; only before names that are official. */
-static const char *strip_prefix(const char *name)
-{
-	static const char *const prefixes[] = { "rwkv7.", "model." }, *const official[] = { "emb.", "blocks.", "ln_out.", "head." };
-	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
-		if (strncmp(name, prefixes[i], strlen(prefixes[i])) != 0)
-			continue;
-		const char *rest = name + strlen(prefixes[i]);
-		for (size_t j = 0; j < sizeof official / sizeof *official; j++)
-			if (strncmp(rest, official[j], strlen(official[j])) == 0)
-				return rest;
-	}
-	return name;
-}
 
 static rwkvk_status read_dtype(const struct weights *weights, const char *name, const json_t *tensor, enum dtype *out)
 {
@@ -90,7 +74,7 @@ static rwkvk_status read_tensor(struct weights *weights, const char *name, const
 		            "%s: tensor %s ends at byte %" PRIu64 " of the data, but the file holds %" PRIu64
 		            " bytes of data: it is truncated (an incomplete download?)",
 		            weights->path, safe, offsets[1], room);
-	return weights_add(weights, &weights->mapping, strip_prefix(name), name, type, rank, shape, data_start + offsets[0],
+	return weights_add(weights, &weights->mapping, name, name, type, rank, shape, data_start + offsets[0],
 	                   offsets[1] - offsets[0]);
 }
 
@@ -153,7 +137,8 @@ static rwkvk_status read_header(struct weights *weights, json_t *header, uint64_
 		else
 			TRY(read_tensor(weights, key, value, data_start));
 	}
-	return check_coverage(weights, data_start);
+	TRY(check_coverage(weights, data_start));
+	return weights_rename(weights, NAMES_TORCH);
 }
 
 rwkvk_status safetensors_read(struct weights *weights)

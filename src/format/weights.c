@@ -1,5 +1,5 @@
 /* Model files: the list of tensors, and telling by its first bytes what a file is.  What the formats look like inside is
- * known to gguf.c and safetensors.c alone. */
+ * known to the readers alone, one file a format. */
 #include "format/weights.h"
 
 #include <inttypes.h>
@@ -82,6 +82,20 @@ static bool grow(struct weights *weights)
 	return tensors != NULL;
 }
 
+rwkvk_status weights_append(struct weights *weights, const struct tensor *tensor)
+{
+	struct tensor copy = *tensor;
+	copy.name = strdup(tensor->name);
+	copy.file_name = strdup(tensor->file_name);
+	if (!copy.name || !copy.file_name || !grow(weights)) {
+		free(copy.name);
+		free(copy.file_name);
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the list of tensors", weights->path);
+	}
+	weights->tensors[weights->count++] = copy;
+	return RWKVK_OK;
+}
+
 rwkvk_status weights_add(struct weights *weights, const struct mapping *in, const char *name, const char *file_name,
                          enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes)
 {
@@ -97,15 +111,9 @@ rwkvk_status weights_add(struct weights *weights, const struct mapping *in, cons
 	}
 	if (tensor.rank == 0)
 		tensor.shape[tensor.rank++] = 1;
-	tensor.name = strdup(name);
-	tensor.file_name = strdup(file_name);
-	if (!tensor.name || !tensor.file_name || !grow(weights)) {
-		free(tensor.name);
-		free(tensor.file_name);
-		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the list of tensors", weights->path);
-	}
-	weights->tensors[weights->count++] = tensor;
-	return RWKVK_OK;
+	tensor.name = (char *)(uintptr_t)name; /* weights_append() takes copies */
+	tensor.file_name = (char *)(uintptr_t)file_name;
+	return weights_append(weights, &tensor);
 }
 
 static rwkvk_status add_part(struct weights *weights, const struct mapping **out)
@@ -174,7 +182,6 @@ static const struct foreign {
 } foreign[] = {
 	{ "PK\3\4", RWKVK_ERROR_UNSUPPORTED, "a zip archive, as PyTorch's .pth files are: convert it to safetensors or GGUF" },
 	{ "\x80\2", RWKVK_ERROR_UNSUPPORTED, "a Python pickle (an old PyTorch file): convert it to safetensors or GGUF" },
-	{ "fmgg", RWKVK_ERROR_UNSUPPORTED, "an rwkv.cpp .bin file: convert the original model to safetensors or GGUF" },
 	{ "tjgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGJT format: convert the original model to GGUF" },
 	{ "lmgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGML format: convert the original model to GGUF" },
 	{ "\x1f\x8b", RWKVK_ERROR_FILE, "a gzip file: decompress it first" },
@@ -197,7 +204,7 @@ static bool is_html(const uint8_t *data, uint64_t bytes)
 
 static rwkvk_status refuse_foreign(const struct weights *weights)
 {
-	static const char expected[] = "expected a model in GGUF or safetensors format";
+	static const char expected[] = "expected a model in GGUF, safetensors or rwkv.cpp format";
 	const uint8_t *data = weights->mapping.data;
 	uint64_t bytes = weights->mapping.bytes;
 	if (bytes == 0)
@@ -223,6 +230,8 @@ static rwkvk_status read_contents(struct weights *weights)
 	bool safetensors = bytes > 8 && data[8] == '{' && data[6] == 0 && data[7] == 0;
 	if (bytes >= 4 && memcmp(data, "GGUF", 4) == 0)
 		TRY(gguf_read(weights));
+	else if (bytes >= 4 && memcmp(data, "fmgg", 4) == 0)
+		TRY(ggmf_read(weights));
 	else if (safetensors)
 		TRY(safetensors_read(weights));
 	else

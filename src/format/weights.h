@@ -51,7 +51,7 @@ struct metadata {
 
 struct weights {
 	char *path;      /* for messages; "embedded model" when opened from memory */
-	char format[32]; /* "GGUF v3", "safetensors" */
+	char format[32]; /* "GGUF v3", "safetensors", "rwkv.cpp v101" */
 	struct mapping mapping;
 	struct mapping *parts; /* more memory that tensors lie in: further files, or blocks that a reader made */
 	size_t part_count;
@@ -71,12 +71,28 @@ const struct tensor *weights_find(const struct weights *weights, const char *nam
 /* The readers: weights->path and mapping are set, they fill the rest.  On failure they may leave partial contents, which
  * weights_close() frees. */
 rwkvk_status gguf_read(struct weights *weights);
+rwkvk_status ggmf_read(struct weights *weights); /* rwkv.cpp .bin */
 rwkvk_status safetensors_read(struct weights *weights);
 
 /* Used by the readers.  Takes the strings' content, checks that [offset, offset+bytes) is what type and shape need and lies
  * in `in`, which is weights->mapping or one of its parts; shape is squeezed here. */
 rwkvk_status weights_add(struct weights *weights, const struct mapping *in, const char *name, const char *file_name,
                          enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes);
+
+/* A copy of one that is there already, with copies of its names. */
+rwkvk_status weights_append(struct weights *weights, const struct tensor *tensor);
+
+/* From the file's names to canonical ones (dialects.c), the last step of a reader: tensors are renamed, split into parts,
+ * marked as swapped, and left out where they mean nothing.  Names that are not known stay. */
+enum naming {
+	NAMES_TORCH, /* official names, and those of Hugging Face, fla and web-rwkv */
+	NAMES_RWKV_CPP,
+	NAMES_GGUF_RWKV4,
+	NAMES_GGUF_RWKV5,
+	NAMES_GGUF_RWKV6,
+	NAMES_GGUF_RWKV7
+};
+rwkvk_status weights_rename(struct weights *weights, enum naming naming);
 
 /* More memory, freed with the weights: a mapped file, or `bytes` zeroed bytes (writable until the reader is done).  *out is
  * valid until the next of these calls, what it points to until weights_close(). */

@@ -300,8 +300,11 @@ static const struct {
 	{ "general.architecture", 0, "\x0d", 1, RWKVK_ERROR_FILE, "expected a value type from 0 to 12, found 13" },
 	{ "general.architecture", 4, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE, "expected a string" },
 	{ "general.architecture", 12, "llama", 5, RWKVK_ERROR_UNSUPPORTED,
-	  "rwkv7, the only one this version runs, found \"llama\"" },
-	{ "general.architecture", 12, "rwkv6", 5, RWKVK_ERROR_UNSUPPORTED, "found \"rwkv6\"" },
+	  "expected a GGUF model of the architecture rwkv4, rwkv5, rwkv6 or rwkv7, found \"llama\"" },
+	{ "general.architecture", 4, "\6\0\0\0\0\0\0\0arwkv7", 14, RWKVK_ERROR_UNSUPPORTED,
+	  "found \"arwkv7\", a model with parts of Qwen, which this version does not run" },
+	{ "general.architecture", 4, "\xa\0\0\0\0\0\0\0rwkv6qwen2", 18, RWKVK_ERROR_UNSUPPORTED,
+	  "found \"rwkv6qwen2\", a model with parts of Qwen" },
 	{ "general.architecture", 12, "rw\x1b]7", 5, RWKVK_ERROR_UNSUPPORTED, "found \"rw?]7\"" },
 	{ NULL, 32, "general.architecturE", 20, RWKVK_ERROR_FILE, "expected the key general.architecture, found none" },
 	{ "general.alignment", 4, "\x30", 1, RWKVK_ERROR_FILE, "general.alignment to be a power of two, found 48" },
@@ -350,9 +353,9 @@ static const struct {
 	{ "output_norm.weight", 16, "\0\0\0\0\0\1", 6, RWKVK_ERROR_FILE, "tensor output_norm.weight takes 128 bytes at offset" },
 	{ "last", 4, "\x09", 1, RWKVK_ERROR_FILE, "tensor last takes 36 bytes" },
 	{ "time_mix_lerp_fused.weight", 28, "\5", 1, RWKVK_ERROR_FILE,
-	  "lerp_fused.weight to have 6 rows, found the shape [5, 1, 1, 32]" },
+	  "lerp_fused.weight to have 6 rows, found the shape [5, 32]" },
 	{ "time_mix_lerp_fused.weight", 4, "\x10\0\0\0\0\0\0\0\2", 9, RWKVK_ERROR_FILE,
-	  "to have 6 rows, found the shape [6, 1, 2, 16]" },
+	  "to have 6 rows, found the shape [6, 2, 16]" },
 	{ "time_mix_lerp_fused.weight", 36, "\x08", 1, RWKVK_ERROR_UNSUPPORTED, "as F32, F16 or BF16, found Q8_0" },
 	{ "blk.0.attn_norm.weight", -22 + 20, "\x07\x08", 2, RWKVK_ERROR_FILE,
 	  "plain ASCII characters, found \"blk.0.attn_norm.weig??\"" },
@@ -404,7 +407,7 @@ static void test_truncated(void **state)
 		snprintf(what, sizeof what, "the first %zu bytes", n);
 		refuse(what, good, n, RWKVK_ERROR_FILE,
 		       n == 0  ? "empty"
-		       : n < 4 ? "expected a model in GGUF or safetensors"
+		       : n < 4 ? "expected a model in GGUF, safetensors"
 		               : "truncated");
 	}
 	free(good);
@@ -481,6 +484,10 @@ static void test_values(void **state)
 		{ "x", 10, "\0\0\0\0\0\0\0", 7, "truncated" },
 		{ "x", 0xffffffff, "", 0, "found 4294967295" },
 		{ "rwkv7.wkv.head_size", 0, "\x40", 1, NULL },
+		{ "rwkv6.wkv.head_size", 7, "\1", 1, NULL }, /* of another architecture */
+		{ "rwkv7.rescale_every_n_layers", 4, "\6\0\0\0", 4, NULL },
+		{ "rwkv7.rescale_every_n_layers", 5, "\xff\xff\xff\xff", 4,
+		  "rwkv7.rescale_every_n_layers to be from 0 to 65536, found -1" },
 		{ "rwkv7.wkv.head_size", 10, "\x40\0\0\0\0\0\0\0", 8, NULL },
 		{ "rwkv7.wkv.head_size", 10, "\0\0\0\0\0\0\0\x80", 8, "found 9.223372037e+18" },
 		{ "rwkv7.wkv.head_size", 11, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, "found -1" },
@@ -584,7 +591,6 @@ static void test_foreign(void **state)
 		{ "", 0, RWKVK_ERROR_FILE, "found an empty file" },
 		{ "PK\3\4\0\0\0\0\0\0\0\0", 12, RWKVK_ERROR_UNSUPPORTED, "PyTorch's .pth files" },
 		{ "\x80\2\x8a\nl\xfc\x9c\x46", 8, RWKVK_ERROR_UNSUPPORTED, "Python pickle" },
-		{ "fmgg\x65\0\0\0\0\1\0\0", 12, RWKVK_ERROR_UNSUPPORTED, "rwkv.cpp .bin" },
 		{ "tjgg\3\0\0\0", 8, RWKVK_ERROR_UNSUPPORTED, "GGJT" },
 		{ "lmgg\3\0\0\0", 8, RWKVK_ERROR_UNSUPPORTED, "old GGML" },
 		{ "\x1f\x8b\x08\0", 4, RWKVK_ERROR_FILE, "gzip" },
@@ -599,7 +605,7 @@ static void test_foreign(void **state)
 		{ "version https://git-lfs.github.com/spec/v1\n", 43, RWKVK_ERROR_FILE, "Git LFS pointer" },
 		{ "{\"a\": 1, {\"b\"}}", 15, RWKVK_ERROR_FILE, "begin with 7b 22 61" },
 		{ "\1\2\x1b[m", 5, RWKVK_ERROR_FILE, "found 5 bytes that begin with 01 02 1b 5b 6d (\"???[m\")" },
-		{ "GGU", 3, RWKVK_ERROR_FILE, "expected a model in GGUF or safetensors format" },
+		{ "GGU", 3, RWKVK_ERROR_FILE, "expected a model in GGUF, safetensors or rwkv.cpp format" },
 		{ "GGUF", 4, RWKVK_ERROR_FILE, "the GGUF version" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -746,6 +752,33 @@ static void test_quantised_models(void **state)
 	weights_close(&a);
 }
 
+/* RWKV-6: rows w, k, v, r, g, transposed factors, and layers that are stored divided. */
+static void test_version_6(void **state)
+{
+	(void)state;
+	const char *path = test_shared("models/synthetic/v6-c128-rescale2-f16.gguf");
+	struct weights w;
+	if (!path)
+		skip();
+	assert_ok(weights_open(path, NULL, 0, NULL, &w));
+	assert_string_equal(w.metadata.architecture, "rwkv6");
+	assert_true(w.metadata.head_size == 64 && w.metadata.rescale == 2 && w.metadata.layer_norm_epsilon == 1e-5f);
+	assert_int_equal(w.count, 1 + 2 + 2 + 1 + 3 * (4 + 6 + 2 + 3 + 1 + 5 + 2 + 2 + 3));
+	const struct tensor *t = want(&w, "blocks.2.att.time_maa_w1", "blk.2.time_mix_w1.weight", DTYPE_F32, true);
+	assert_true(t->rank == 2 && t->shape[1] == 128);
+	t = want(&w, "blocks.2.att.time_maa_w2", "blk.2.time_mix_w2.weight", DTYPE_F32, true);
+	assert_true(t->rank == 3 && t->shape[0] == 5 && t->shape[1] == 128);
+	want(&w, "blocks.2.att.time_decay_w2", "blk.2.time_mix_decay_w2.weight", DTYPE_F32, true);
+	want(&w, "blocks.0.att.time_maa_g", "blk.0.time_mix_lerp_fused.weight", DTYPE_F32, false);
+	want(&w, "blocks.0.att.time_maa_x", "blk.0.time_mix_lerp_x.weight", DTYPE_F32, false);
+	t = want(&w, "blocks.0.att.time_faaaa", "blk.0.time_mix_first.weight", DTYPE_F32, false);
+	assert_true(t->rank == 2 && t->shape[0] == 2 && t->shape[1] == 64);
+	want(&w, "blocks.0.ffn.time_maa_r", "blk.0.channel_mix_lerp_r.weight", DTYPE_F32, false);
+	for (size_t i = 0; i < w.count; i++)
+		assert_null(strstr(w.tensors[i].name, "blk."));
+	weights_close(&w);
+}
+
 static void test_other_models(void **state)
 {
 	(void)state;
@@ -753,9 +786,7 @@ static void test_other_models(void **state)
 		const char *path;
 		const char *text;
 	} cases[] = {
-		{ "models/synthetic/v6-c128-rescale2-f16.gguf", "found \"rwkv6\"" },
 		{ "models/synthetic/v7-c192-bf16.pth", "PyTorch's .pth files" },
-		{ "models/tiny/tiny-rwkv-7v0-834K-FP16.bin", "rwkv.cpp .bin" },
 	};
 	size_t missing = 0;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -806,6 +837,7 @@ int main(void)
 		cmocka_unit_test(test_writer_failures),
 		cmocka_unit_test(test_synthetic_models),
 		cmocka_unit_test(test_quantised_models),
+		cmocka_unit_test(test_version_6),
 		cmocka_unit_test(test_other_models),
 		cmocka_unit_test(test_demo_model),
 	};

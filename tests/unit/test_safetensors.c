@@ -163,7 +163,7 @@ static void test_header_lengths(void **state)
 	} cases[] = {
 		{ 100000001, "header of at most 100000000 bytes, found one of 100000001" },
 		{ UINT64_MAX >> 16, "at most 100000000 bytes" },
-		{ UINT64_MAX, "expected a model in GGUF or safetensors format" },
+		{ UINT64_MAX, "expected a model in GGUF, safetensors or rwkv.cpp format" },
 		{ 9, "header of 9 bytes, but the file ends at byte 16" },
 		{ 0, "not valid JSON" },
 		{ 1, "not valid JSON" },
@@ -236,6 +236,38 @@ static void test_reverse_model(void **state)
 	weights_close(&w);
 }
 
+static void test_synthetic_models(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *path;
+		size_t count;
+		const char *name;
+		enum dtype type;
+	} cases[] = {
+		{ "models/synthetic/v4-c128-f16.safetensors", 1 + 2 + 3 * 18 + 3, "blocks.2.att.time_first", DTYPE_F16 },
+		{ "models/synthetic/v5.2-c128-bf16.safetensors", 1 + 2 + 3 * 22 + 3, "blocks.2.att.time_faaaa", DTYPE_BF16 },
+		{ "models/synthetic/v6-c128-bf16.safetensors", 1 + 2 + 3 * 28 + 3, "blocks.2.att.time_maa_w2", DTYPE_BF16 },
+	};
+	size_t missing = 0;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const char *path = test_shared(cases[i].path);
+		struct weights w;
+		missing += path == NULL;
+		if (!path)
+			continue;
+		assert_ok(weights_open(path, NULL, 0, NULL, &w));
+		assert_int_equal(w.count, cases[i].count);
+		const struct tensor *t = weights_find(&w, cases[i].name);
+		assert_true(t && t->type == cases[i].type && !t->swapped);
+		for (size_t n = 0; n < w.count; n++) /* they are official */
+			assert_string_equal(w.tensors[n].name, w.tensors[n].file_name);
+		weights_close(&w);
+	}
+	if (missing == sizeof cases / sizeof *cases)
+		skip();
+}
+
 static void test_random_damage(void **state)
 {
 	(void)state;
@@ -270,7 +302,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),           cmocka_unit_test(test_bad_headers),   cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_header_lengths), cmocka_unit_test(test_truncated),     cmocka_unit_test(test_deep_nesting),
-		cmocka_unit_test(test_reverse_model),  cmocka_unit_test(test_random_damage),
+		cmocka_unit_test(test_reverse_model),  cmocka_unit_test(test_random_damage), cmocka_unit_test(test_synthetic_models),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	release();

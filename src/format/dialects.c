@@ -1,0 +1,487 @@
+/* What files call their tensors.  Each table below is one dialect: the names of a family of files and what they are in the
+ * canonical names of weights.h.  A reader adds its tensors under the names of the file and ends in weights_rename(). */
+#include "format/weights.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* `#` stands for a number, `*` for characters other than the dot, `**` for any characters, at least one each; they come back
+ * in `to` in the same order.  The first rule that fits counts. */
+struct rule {
+	const char *from, *to;
+	enum {
+		PLAIN,
+		SWAPPED, /* the last two dimensions are the other way round than in an official file */
+		FLAT,    /* one vector, whatever the shape */
+		ROWS,    /* [letters of `rows`, C]: one tensor a row, its letter takes the place of the `?` */
+		UNUSED   /* left out */
+	} how;
+	const char *rows;
+};
+
+/* ---------------------------------------------------------------------------------------------------- PyTorch names */
+
+/* Official names, and those of web-rwkv's .st files where they are the same but for capitals. */
+static const struct rule official[] = {
+	{ .from = "emb.**", .to = "emb.**" },           { .from = "blocks.#.ffnpre.**", .to = "blocks.#.ffnPre.**" },
+	{ .from = "blocks.#.**", .to = "blocks.#.**" }, { .from = "ln_out.**", .to = "ln_out.**" },
+	{ .from = "head.**", .to = "head.**" },         { 0 },
+};
+
+/* RWKV-6 in web-rwkv's .st files. */
+static const struct rule web_6[] = {
+	{ .from = "blocks.#.att.time_mix_w1", .to = "blocks.#.att.time_maa_w1", .how = SWAPPED },
+	{ .from = "blocks.#.att.time_mix_w2", .to = "blocks.#.att.time_maa_w2", .how = SWAPPED },
+	{ .from = "blocks.#.att.time_mix_*", .to = "blocks.#.att.time_maa_*" },
+	{ .from = "blocks.#.att.time_decay_w1", .to = "blocks.#.att.time_decay_w1", .how = SWAPPED },
+	{ .from = "blocks.#.att.time_decay_w2", .to = "blocks.#.att.time_decay_w2", .how = SWAPPED },
+	{ .from = "blocks.#.att.time_first", .to = "blocks.#.att.time_faaaa" },
+	{ .from = "blocks.#.att.time_state", .to = "blocks.#.att.time_state", .how = SWAPPED },
+	{ .from = "blocks.#.ffn.time_mix_*", .to = "blocks.#.ffn.time_maa_*" },
+	{ 0 },
+};
+
+/* RWKV-4 to 6 as Hugging Face models (RWKV/...). */
+static const struct rule hugging_face[] = {
+	{ .from = "embeddings.*", .to = "emb.*" },
+	{ .from = "blocks.#.pre_ln.*", .to = "blocks.#.ln0.*" },
+	{ .from = "blocks.#.attention.time_mix_key", .to = "blocks.#.att.time_mix_k" },
+	{ .from = "blocks.#.attention.time_mix_value", .to = "blocks.#.att.time_mix_v" },
+	{ .from = "blocks.#.attention.time_mix_receptance", .to = "blocks.#.att.time_mix_r" },
+	{ .from = "blocks.#.attention.time_mix_gate", .to = "blocks.#.att.time_mix_g" },
+	{ .from = "blocks.#.attention.**", .to = "blocks.#.att.**" },
+	{ .from = "blocks.#.feed_forward.time_mix_key", .to = "blocks.#.ffn.time_mix_k" },
+	{ .from = "blocks.#.feed_forward.time_mix_receptance", .to = "blocks.#.ffn.time_mix_r" },
+	{ .from = "blocks.#.feed_forward.**", .to = "blocks.#.ffn.**" },
+	{ 0 },
+};
+
+/* RWKV-7 of flash-linear-attention (fla-hub/...). */
+static const struct rule fla_7[] = {
+	{ .from = "embeddings.*", .to = "emb.*" },
+	{ .from = "norm.*", .to = "ln_out.*" },
+	{ .from = "lm_head.*", .to = "head.*" },
+	{ .from = "layers.#.pre_norm.*", .to = "blocks.#.ln0.*" },
+	{ .from = "layers.#.attn_norm.*", .to = "blocks.#.ln1.*" },
+	{ .from = "layers.#.ffn_norm.*", .to = "blocks.#.ln2.*" },
+	{ .from = "layers.#.attn.r_proj.*", .to = "blocks.#.att.receptance.*" },
+	{ .from = "layers.#.attn.k_proj.*", .to = "blocks.#.att.key.*" },
+	{ .from = "layers.#.attn.v_proj.*", .to = "blocks.#.att.value.*" },
+	{ .from = "layers.#.attn.o_proj.*", .to = "blocks.#.att.output.*" },
+	{ .from = "layers.#.attn.g_norm.*", .to = "blocks.#.att.ln_x.*" },
+	{ .from = "layers.#.attn.*_lora.lora.0.weight", .to = "blocks.#.att.*1", .how = SWAPPED },
+	{ .from = "layers.#.attn.*_lora.lora.2.weight", .to = "blocks.#.att.*2", .how = SWAPPED },
+	{ .from = "layers.#.attn.*_lora.lora.2.bias", .to = "blocks.#.att.*0" },
+	{ .from = "layers.#.attn.x_x", .to = "blocks.#.att.x_?", .how = ROWS, .rows = "rwkvag" },
+	{ .from = "layers.#.attn.*", .to = "blocks.#.att.*" },
+	{ .from = "layers.#.ffn.**", .to = "blocks.#.ffn.**" },
+	{ 0 },
+};
+
+/* ---------------------------------------------------------------------------------------------------- rwkv.cpp */
+
+/* Names are official.  RWKV-4 and 5 come with w computed, RWKV-5 with u, too. */
+static const struct rule cpp_4[] = {
+	{ .from = "blocks.#.att.time_decay", .to = "blocks.#.att.decay" },
+	{ 0 },
+};
+
+static const struct rule cpp_5[] = {
+	{ .from = "blocks.#.att.time_decay", .to = "blocks.#.att.decay" },
+	{ .from = "blocks.#.att.time_first", .to = "blocks.#.att.time_faaaa" },
+	{ 0 },
+};
+
+static const struct rule cpp_6[] = {
+	{ .from = "blocks.#.att.time_decay", .to = "blocks.#.att.time_decay", .how = FLAT }, /* [H,N,1] */
+	{ .from = "blocks.#.att.time_maa_w1", .to = "blocks.#.att.time_maa_w1", .how = SWAPPED },
+	{ .from = "blocks.#.att.time_maa_w2", .to = "blocks.#.att.time_maa_w2", .how = SWAPPED },
+	{ .from = "blocks.#.att.time_decay_w1", .to = "blocks.#.att.time_decay_w1", .how = SWAPPED },
+	{ .from = "blocks.#.att.time_decay_w2", .to = "blocks.#.att.time_decay_w2", .how = SWAPPED },
+	{ 0 },
+};
+
+static const struct rule cpp_7[] = {
+	{ .from = "blocks.#.att.x_rwkvag", .to = "blocks.#.att.x_?", .how = ROWS, .rows = "rwkvag" },
+	{ .from = "blocks.#.att.w1", .to = "blocks.#.att.w1", .how = SWAPPED },
+	{ .from = "blocks.#.att.w2", .to = "blocks.#.att.w2", .how = SWAPPED },
+	{ .from = "blocks.#.att.a1", .to = "blocks.#.att.a1", .how = SWAPPED },
+	{ .from = "blocks.#.att.a2", .to = "blocks.#.att.a2", .how = SWAPPED },
+	{ .from = "blocks.#.att.v1", .to = "blocks.#.att.v1", .how = SWAPPED },
+	{ .from = "blocks.#.att.v2", .to = "blocks.#.att.v2", .how = SWAPPED },
+	{ .from = "blocks.#.att.g1", .to = "blocks.#.att.g1", .how = SWAPPED },
+	{ .from = "blocks.#.att.g2", .to = "blocks.#.att.g2", .how = SWAPPED },
+	{ 0 },
+};
+
+/* ---------------------------------------------------------------------------------------------------- GGUF */
+
+static const struct rule gguf_all[] = {
+	{ .from = "token_embd.*", .to = "emb.*" },
+	{ .from = "token_embd_norm.*", .to = "blocks.0.ln0.*" },
+	{ .from = "output_norm.*", .to = "ln_out.*" },
+	{ .from = "output.*", .to = "head.*" },
+	{ .from = "blk.#.attn_norm.*", .to = "blocks.#.ln1.*" },
+	{ .from = "blk.#.attn_norm_2.*", .to = "blocks.#.ln2.*" },
+	{ .from = "blk.#.time_mix_ln.*", .to = "blocks.#.att.ln_x.*" },
+	{ .from = "blk.#.time_mix_receptance.*", .to = "blocks.#.att.receptance.*" },
+	{ .from = "blk.#.time_mix_key.*", .to = "blocks.#.att.key.*" },
+	{ .from = "blk.#.time_mix_value.*", .to = "blocks.#.att.value.*" },
+	{ .from = "blk.#.time_mix_gate.*", .to = "blocks.#.att.gate.*" },
+	{ .from = "blk.#.time_mix_output.*", .to = "blocks.#.att.output.*" },
+	{ .from = "blk.#.channel_mix_key.*", .to = "blocks.#.ffn.key.*" },
+	{ .from = "blk.#.channel_mix_value.*", .to = "blocks.#.ffn.value.*" },
+	{ .from = "blk.#.channel_mix_receptance.*", .to = "blocks.#.ffn.receptance.*" },
+	{ 0 },
+};
+
+/* llama.cpp has no names for RWKV-4 and 5; these follow those it has for RWKV-6. */
+static const struct rule gguf_4[] = {
+	{ .from = "blk.#.time_mix_lerp_fused.weight", .to = "blocks.#.att.time_mix_?", .how = ROWS, .rows = "kvr" },
+	{ .from = "blk.#.time_mix_lerp_*.weight", .to = "blocks.#.att.time_mix_*" },
+	{ .from = "blk.#.time_mix_decay.weight", .to = "blocks.#.att.time_decay" },
+	{ .from = "blk.#.time_mix_first.weight", .to = "blocks.#.att.time_first" },
+	{ .from = "blk.#.channel_mix_lerp_*.weight", .to = "blocks.#.ffn.time_mix_*" },
+	{ 0 },
+};
+
+static const struct rule gguf_5[] = {
+	{ .from = "blk.#.time_mix_lerp_fused.weight", .to = "blocks.#.att.time_mix_?", .how = ROWS, .rows = "kvrg" },
+	{ .from = "blk.#.time_mix_lerp_fused.weight", .to = "blocks.#.att.time_mix_?", .how = ROWS, .rows = "kvr" }, /* 5.0 */
+	{ .from = "blk.#.time_mix_lerp_*.weight", .to = "blocks.#.att.time_mix_*" },
+	{ .from = "blk.#.time_mix_decay.weight", .to = "blocks.#.att.time_decay" },
+	{ .from = "blk.#.time_mix_first.weight", .to = "blocks.#.att.time_faaaa" },
+	{ .from = "blk.#.channel_mix_lerp_*.weight", .to = "blocks.#.ffn.time_mix_*" },
+	{ 0 },
+};
+
+static const struct rule gguf_6[] = {
+	{ .from = "blk.#.time_mix_lerp_fused.weight", .to = "blocks.#.att.time_maa_?", .how = ROWS, .rows = "wkvrg" },
+	{ .from = "blk.#.time_mix_lerp_*.weight", .to = "blocks.#.att.time_maa_*" },
+	{ .from = "blk.#.time_mix_w1.weight", .to = "blocks.#.att.time_maa_w1", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_w2.weight", .to = "blocks.#.att.time_maa_w2", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_decay.weight", .to = "blocks.#.att.time_decay" },
+	{ .from = "blk.#.time_mix_decay_w1.weight", .to = "blocks.#.att.time_decay_w1", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_decay_w2.weight", .to = "blocks.#.att.time_decay_w2", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_first.weight", .to = "blocks.#.att.time_faaaa" },
+	{ .from = "blk.#.channel_mix_lerp_*.weight", .to = "blocks.#.ffn.time_maa_*" },
+	{ 0 },
+};
+
+static const struct rule gguf_7[] = {
+	/* llama.cpp wants v0, v1, v2 in layer 0 too, where they are copies of a0, a1, a2 */
+	{ .from = "blk.0.time_mix_v0.weight", .how = UNUSED },
+	{ .from = "blk.0.time_mix_v1.weight", .how = UNUSED },
+	{ .from = "blk.0.time_mix_v2.weight", .how = UNUSED },
+	{ .from = "blk.#.time_mix_lerp_fused.weight", .to = "blocks.#.att.x_?", .how = ROWS, .rows = "rwkvag" },
+	{ .from = "blk.#.time_mix_w0.weight", .to = "blocks.#.att.w0" },
+	{ .from = "blk.#.time_mix_a0.weight", .to = "blocks.#.att.a0" },
+	{ .from = "blk.#.time_mix_v0.weight", .to = "blocks.#.att.v0" },
+	{ .from = "blk.#.time_mix_w1.weight", .to = "blocks.#.att.w1", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_w2.weight", .to = "blocks.#.att.w2", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_a1.weight", .to = "blocks.#.att.a1", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_a2.weight", .to = "blocks.#.att.a2", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_v1.weight", .to = "blocks.#.att.v1", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_v2.weight", .to = "blocks.#.att.v2", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_g1.weight", .to = "blocks.#.att.g1", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_g2.weight", .to = "blocks.#.att.g2", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_k_k.weight", .to = "blocks.#.att.k_k" },
+	{ .from = "blk.#.time_mix_k_a.weight", .to = "blocks.#.att.k_a" },
+	{ .from = "blk.#.time_mix_r_k.weight", .to = "blocks.#.att.r_k" },
+	{ .from = "blk.#.channel_mix_lerp_k.weight", .to = "blocks.#.ffn.x_k" },
+	{ 0 },
+};
+
+/* ---------------------------------------------------------------------------------------------------- which one */
+
+/* A file is of the first dialect whose sign one of its tensors bears; NULL: of any file. */
+struct dialect {
+	const char *sign;
+	const struct rule *rules, *common;
+};
+
+static const struct dialect torch[] = {
+	{ "layers.#.attn.r_proj.weight", fla_7, official },
+	{ "blocks.#.attention.key.weight", hugging_face, official },
+	{ "blocks.#.att.time_mix_x", web_6, official },
+	{ NULL, official, NULL },
+};
+
+static const struct dialect rwkv_cpp[] = {
+	{ "blocks.#.att.r_k", cpp_7, NULL },
+	{ "blocks.#.att.time_maa_x", cpp_6, NULL },
+	{ "blocks.#.att.ln_x.weight", cpp_5, NULL },
+	{ NULL, cpp_4, NULL },
+};
+
+static const struct dialect gguf_rwkv4[] = { { NULL, gguf_4, gguf_all } }, gguf_rwkv5[] = { { NULL, gguf_5, gguf_all } },
+							gguf_rwkv6[] = { { NULL, gguf_6, gguf_all } }, gguf_rwkv7[] = { { NULL, gguf_7, gguf_all } };
+
+static const struct dialect *const dialects[] = {
+	[NAMES_TORCH] = torch,           [NAMES_RWKV_CPP] = rwkv_cpp,     [NAMES_GGUF_RWKV4] = gguf_rwkv4,
+	[NAMES_GGUF_RWKV5] = gguf_rwkv5, [NAMES_GGUF_RWKV6] = gguf_rwkv6, [NAMES_GGUF_RWKV7] = gguf_rwkv7,
+};
+
+/* ---------------------------------------------------------------------------------------------------- patterns */
+
+enum { MOST_CAPTURES = 4, NAME_BYTES = 512 };
+
+struct captures {
+	const char *start[MOST_CAPTURES];
+	int length[MOST_CAPTURES];
+	int count;
+};
+
+static bool stands_for(char wildcard, bool any, char c)
+{
+	return wildcard == '#' ? c >= '0' && c <= '9' : c != 0 && (any || c != '.');
+}
+
+static bool matches(const char *pattern, const char *name, struct captures *found)
+{
+	while (*pattern != '#' && *pattern != '*') {
+		if (*pattern != *name)
+			return false;
+		if (*pattern == 0)
+			return true;
+		pattern++, name++;
+	}
+	bool any = pattern[0] == '*' && pattern[1] == '*';
+	int index = found->count;
+	found->start[index] = name;
+	for (int n = 1; stands_for(*pattern, any, name[n - 1]); n++) {
+		found->length[index] = n;
+		found->count = index + 1;
+		if (matches(pattern + (any ? 2 : 1), name + n, found))
+			return true;
+	}
+	return false;
+}
+
+/* false when the name would be too long. */
+static bool expand(const char *to, const struct captures *found, char letter, char *out)
+{
+	size_t at = 0;
+	int next = 0;
+	for (const char *p = to; *p; p++) {
+		bool wildcard = *p == '#' || *p == '*';
+		const char *text = wildcard ? found->start[next] : *p == '?' ? &letter : p;
+		size_t length = wildcard ? (size_t)found->length[next++] : 1;
+		if (at + length >= NAME_BYTES)
+			return false;
+		memcpy(out + at, text, length);
+		at += length;
+		if (p[0] == '*' && p[1] == '*')
+			p++;
+	}
+	out[at] = 0;
+	return true;
+}
+
+/* What exporters of PyTorch models put before all names. */
+static const char *without_prefix(enum naming naming, const char *name)
+{
+	static const char *const prefixes[] = { "module.", "model.", "rwkv7.", "rwkv." };
+	for (size_t i = 0; naming == NAMES_TORCH && i < sizeof prefixes / sizeof *prefixes; i++)
+		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+			return without_prefix(naming, name + strlen(prefixes[i]));
+	return name;
+}
+
+static const struct dialect *recognise(const struct weights *weights, enum naming naming)
+{
+	const struct dialect *dialect = dialects[naming];
+	for (; dialect->sign; dialect++)
+		for (size_t i = 0; i < weights->count; i++)
+			if (matches(dialect->sign, without_prefix(naming, weights->tensors[i].name), &(struct captures){ 0 }))
+				return dialect;
+	return dialect;
+}
+
+/* ---------------------------------------------------------------------------------------------------- one tensor */
+
+static bool has_rows(const struct tensor *tensor, const char *rows)
+{
+	return tensor->rank == 2 && tensor->shape[0] == strlen(rows);
+}
+
+/* *out: the rule for a tensor, NULL when none has its name. */
+static rwkvk_status find_rule(const struct weights *weights, const struct rule *rules, const struct tensor *tensor,
+                              const char *name, const struct rule **out, struct captures *found)
+{
+	const struct rule *wrong = NULL;
+	for (const struct rule *rule = rules; rule && rule->from; rule++) {
+		found->count = 0;
+		if (!matches(rule->from, name, found))
+			continue;
+		if (rule->how == ROWS && !has_rows(tensor, rule->rows)) {
+			wrong = rule;
+			continue;
+		}
+		if (wrong && rule->how != ROWS)
+			break;
+		*out = rule;
+		if (rule->how != ROWS || dtype_info[tensor->type].block == 1)
+			return RWKVK_OK;
+		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensor %s as F32, F16 or BF16, found %s", weights->path,
+		            tensor->file_name, dtype_info[tensor->type].name);
+	}
+	if (wrong)
+		return fail(RWKVK_ERROR_FILE, "%s: expected tensor %s to have %zu rows, found the shape %s", weights->path,
+		            tensor->file_name, strlen(wrong->rows), show_shape(tensor->rank, tensor->shape).text);
+	return RWKVK_OK;
+}
+
+static rwkvk_status append_as(struct weights *weights, const struct tensor *tensor, const struct rule *rule,
+                              const struct captures *found, char letter)
+{
+	char name[NAME_BYTES];
+	if (!expand(rule->to, found, letter, name))
+		return fail(RWKVK_ERROR_FILE, "%s: expected shorter names, found \"%s\"", weights->path,
+		            show_text(tensor->file_name, strlen(tensor->file_name)).text);
+	struct tensor renamed = *tensor;
+	renamed.name = name;
+	renamed.swapped = rule->how == SWAPPED;
+	if (rule->how == FLAT) {
+		while (renamed.rank > 1)
+			renamed.shape[0] *= renamed.shape[--renamed.rank];
+	}
+	return weights_append(weights, &renamed);
+}
+
+static rwkvk_status append_rows(struct weights *weights, const struct tensor *tensor, const struct rule *rule,
+                                const struct captures *found)
+{
+	struct tensor row = *tensor;
+	row.rank = 1;
+	row.shape[0] = tensor->shape[1];
+	row.bytes = tensor->bytes / strlen(rule->rows);
+	for (const char *letter = rule->rows; *letter; letter++) {
+		TRY(append_as(weights, &row, rule, found, *letter));
+		row.data = (const uint8_t *)row.data + row.bytes;
+	}
+	return RWKVK_OK;
+}
+
+/* A name that no rule knows stays. */
+static rwkvk_status append_renamed(struct weights *weights, const struct tensor *tensor, enum naming naming,
+                                   const struct dialect *dialect)
+{
+	const char *name = without_prefix(naming, tensor->name);
+	const struct rule *rule = NULL;
+	struct captures found = { 0 };
+	TRY(find_rule(weights, dialect->rules, tensor, name, &rule, &found));
+	if (!rule)
+		TRY(find_rule(weights, dialect->common, tensor, name, &rule, &found));
+	if (!rule)
+		return weights_append(weights, tensor);
+	if (rule->how == ROWS)
+		return append_rows(weights, tensor, rule, &found);
+	return rule->how == UNUSED ? RWKVK_OK : append_as(weights, tensor, rule, &found, 0);
+}
+
+/* ---------------------------------------------------------------------------------------------------- what names hide */
+
+/* Factors of LoRA, by name within a layer; `first`: the one whose first dimension is officially C, the other's last is. */
+static const struct {
+	const char *pattern;
+	bool first;
+} factors[] = {
+	{ "blocks.#.att.w1", true },
+	{ "blocks.#.att.w2", false },
+	{ "blocks.#.att.a1", true },
+	{ "blocks.#.att.a2", false },
+	{ "blocks.#.att.v1", true },
+	{ "blocks.#.att.v2", false },
+	{ "blocks.#.att.g1", true },
+	{ "blocks.#.att.g2", false },
+	{ "blocks.#.att.time_maa_w1", true },
+	{ "blocks.#.att.time_maa_w2", false },
+	{ "blocks.#.att.time_decay_w1", true },
+	{ "blocks.#.att.time_decay_w2", false },
+};
+
+static bool is_factor(const struct tensor *tensor, bool *first)
+{
+	for (size_t i = 0; tensor->rank >= 2 && i < sizeof factors / sizeof *factors; i++) {
+		*first = factors[i].first;
+		if (matches(factors[i].pattern, tensor->name, &(struct captures){ 0 }))
+			return true;
+	}
+	return false;
+}
+
+/* web-rwkv's .st files of RWKV-7 have official names with transposed factors.  Nearly always a factor's shape tells; where it
+ * does not (a rank of C), the other factors of the file do.  The same files store time_state transposed. */
+static void orient(struct weights *weights, uint64_t width)
+{
+	bool transposed = false, first;
+	for (int round = 0; round < 2; round++)
+		for (size_t i = 0; i < weights->count; i++) {
+			struct tensor *tensor = &weights->tensors[i];
+			if (!is_factor(tensor, &first))
+				continue;
+			bool a = tensor->shape[tensor->rank - 2] == width, b = tensor->shape[tensor->rank - 1] == width;
+			if (a != b)
+				tensor->swapped = a != first;
+			else
+				tensor->swapped |= transposed;
+			transposed |= a != b && tensor->swapped;
+		}
+	for (size_t i = 0; transposed && i < weights->count; i++)
+		if (matches("blocks.#.att.time_state", weights->tensors[i].name, &(struct captures){ 0 }))
+			weights->tensors[i].swapped = true;
+}
+
+static bool bears(const struct weights *weights, const char *pattern)
+{
+	for (size_t i = 0; i < weights->count; i++)
+		if (matches(pattern, weights->tensors[i].name, &(struct captures){ 0 }))
+			return true;
+	return false;
+}
+
+/* web-rwkv's .st files of RWKV-5 call the bonus u time_first, as RWKV-4 does, and it is still u.  Official files of RWKV-5.0
+ * and 5.1 have its logarithm under that name: one for each head, where u has one for each channel. */
+static rwkvk_status name_bonus(struct weights *weights, uint64_t width)
+{
+	if (!bears(weights, "blocks.#.att.ln_x.weight"))
+		return RWKVK_OK;
+	for (size_t i = 0; i < weights->count; i++) {
+		struct tensor *tensor = &weights->tensors[i];
+		struct captures found = { 0 };
+		uint64_t count = 1;
+		char name[NAME_BYTES];
+		for (uint32_t d = 0; d < tensor->rank; d++)
+			count *= tensor->shape[d];
+		if (count != width || !matches("blocks.#.att.time_first", tensor->name, &found))
+			continue;
+		expand("blocks.#.att.time_faaaa", &found, 0, name);
+		char *copy = strdup(name);
+		if (!copy)
+			return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a name", weights->path);
+		free(tensor->name);
+		tensor->name = copy;
+	}
+	return RWKVK_OK;
+}
+
+rwkvk_status weights_rename(struct weights *weights, enum naming naming)
+{
+	const struct dialect *dialect = recognise(weights, naming);
+	struct weights old = { .tensors = weights->tensors, .count = weights->count };
+	rwkvk_status status = RWKVK_OK;
+	weights->tensors = NULL;
+	weights->count = 0;
+	for (size_t i = 0; i < old.count && status == RWKVK_OK; i++)
+		status = append_renamed(weights, &old.tensors[i], naming, dialect);
+	weights_close(&old);
+	TRY(status);
+	const struct tensor *emb = weights_find(weights, "emb.weight");
+	if (naming != NAMES_TORCH || !emb)
+		return RWKVK_OK;
+	orient(weights, emb->shape[emb->rank - 1]);
+	return name_bonus(weights, emb->shape[emb->rank - 1]);
+}

@@ -1,0 +1,46 @@
+/* Small models of every RWKV version as a list of official tensors, turned into what other programs' converters make of them,
+ * and written in every format.  All numbers are exact in F16. */
+#ifndef RWKVK_TEST_MAKE_FILES_H
+#define RWKVK_TEST_MAKE_FILES_H
+
+#include "format/weights.h"
+
+struct list_item {
+	char name[96];
+	uint32_t rank;
+	uint64_t shape[4], count;
+	float *values;
+};
+
+struct list {
+	struct list_item items[256];
+	size_t count;
+};
+
+struct list_sizes {
+	uint64_t vocab, width, head_size, ffn, layers, rank; /* rank: of all LoRA factors but time_maa's, which have rank + 1 */
+};
+
+/* The official tensors of version "4", "5.0", "5.1", "5.2", "6" or "7". */
+struct list *list_official(const char *version, const struct list_sizes *sizes);
+void list_free(struct list *list);
+struct list_item *list_find(struct list *list, const char *name); /* NULL when there is none */
+
+/* What the converters make of it, in place: other names, shapes and numbers. */
+void list_to_web(struct list *list, const char *version, const struct list_sizes *sizes);
+void list_to_hugging_face(struct list *list, const char *version);
+void list_to_fla(struct list *list, bool fused);
+void list_to_rwkv_cpp(struct list *list, const char *version, const struct list_sizes *sizes);
+void list_to_gguf(struct list *list, const char *version, bool fused);
+
+/* A file in memory, malloc'ed. */
+struct file_bytes {
+	uint8_t *data;
+	size_t bytes;
+};
+struct file_bytes write_safetensors(const struct list *list, enum dtype type);
+struct file_bytes write_rwkv_cpp(const struct list *list, uint32_t version, const struct list_sizes *sizes, enum dtype type);
+/* architecture "rwkv6"; head_size 0: no such key */
+void write_gguf(const char *path, const struct list *list, const char *architecture, uint32_t head_size, uint32_t rescale);
+
+#endif
