@@ -50,10 +50,11 @@ static rwkvk_status read_integers(const struct weights *weights, const char *nam
 	return RWKVK_OK;
 }
 
-static rwkvk_status read_tensor(struct weights *weights, const char *name, const json_t *tensor, uint64_t data_start)
+static rwkvk_status read_tensor(struct weights *weights, const struct mapping *file, const char *name, const json_t *tensor,
+                                uint64_t data_start)
 {
 	enum dtype type = DTYPE_F32;
-	uint64_t shape[MAX_DIMENSIONS], offsets[2] = { 0 }, room = weights->mapping.bytes - data_start;
+	uint64_t shape[MAX_DIMENSIONS], offsets[2] = { 0 }, room = file->bytes - data_start;
 	uint32_t rank = 0, two = 0;
 	struct shown shown = show_text(name, strlen(name));
 	const char *safe = shown.text;
@@ -74,8 +75,7 @@ static rwkvk_status read_tensor(struct weights *weights, const char *name, const
 		            "%s: tensor %s ends at byte %" PRIu64 " of the data, but the file holds %" PRIu64
 		            " bytes of data: it is truncated (an incomplete download?)",
 		            weights->path, safe, offsets[1], room);
-	return weights_add(weights, &weights->mapping, name, name, type, rank, shape, data_start + offsets[0],
-	                   offsets[1] - offsets[0]);
+	return weights_add(weights, file, name, name, type, rank, shape, data_start + offsets[0], offsets[1] - offsets[0]);
 }
 
 static int by_data(const void *a, const void *b)
@@ -85,18 +85,17 @@ static int by_data(const void *a, const void *b)
 }
 
 /* The format allows no byte that belongs to no tensor, and none that belongs to two. */
-static rwkvk_status check_coverage(struct weights *weights, uint64_t data_start)
+static rwkvk_status check_coverage(struct weights *weights, const struct mapping *file, size_t first, uint64_t data_start)
 {
-	const uint8_t *next = weights->mapping.data + data_start, *end = weights->mapping.data + weights->mapping.bytes;
-	if (weights->count)
-		qsort(weights->tensors, weights->count, sizeof *weights->tensors, by_data);
-	for (size_t i = 0; i < weights->count; i++) {
+	const uint8_t *next = file->data + data_start, *end = file->data + file->bytes;
+	if (weights->count > first)
+		qsort(weights->tensors + first, weights->count - first, sizeof *weights->tensors, by_data);
+	for (size_t i = first; i < weights->count; i++) {
 		const struct tensor *tensor = &weights->tensors[i];
 		if (tensor->data != next)
 			return fail(RWKVK_ERROR_FILE,
 			            "%s: expected tensors without gap or overlap, found tensor %s at byte %td of the file instead of %td",
-			            weights->path, tensor->file_name, (const uint8_t *)tensor->data - weights->mapping.data,
-			            next - weights->mapping.data);
+			            weights->path, tensor->file_name, (const uint8_t *)tensor->data - file->data, next - file->data);
 		next += tensor->bytes;
 	}
 	if (next != end)
@@ -110,7 +109,7 @@ static rwkvk_status read_metadata(struct weights *weights, const json_t *object)
 	if (!json_is_object(object))
 		return fail(RWKVK_ERROR_FILE, "%s: expected \"__metadata__\" to be a JSON object, found something else", weights->path);
 	const json_t *name = json_object_get(object, "name");
-	if (!name)
+	if (!name || weights->metadata.name)
 		return RWKVK_OK;
 	if (!json_is_string(name))
 		return fail(RWKVK_ERROR_FILE, "%s: expected \"name\" in \"__metadata__\" to be a string, found something else",
@@ -124,8 +123,9 @@ static rwkvk_status read_metadata(struct weights *weights, const json_t *object)
 	return RWKVK_OK;
 }
 
-static rwkvk_status read_header(struct weights *weights, json_t *header, uint64_t data_start)
+static rwkvk_status read_header(struct weights *weights, const struct mapping *file, json_t *header, uint64_t data_start)
 {
+	size_t first = weights->count;
 	const char *key;
 	json_t *value;
 	if (!json_is_object(header))
@@ -135,34 +135,47 @@ static rwkvk_status read_header(struct weights *weights, json_t *header, uint64_
 		if (strcmp(key, "__metadata__") == 0)
 			TRY(read_metadata(weights, value));
 		else
-			TRY(read_tensor(weights, key, value, data_start));
+			TRY(read_tensor(weights, file, key, value, data_start));
 	}
-	TRY(check_coverage(weights, data_start));
-	return weights_rename(weights, NAMES_TORCH);
+	return check_coverage(weights, file, first, data_start);
 }
 
-rwkvk_status safetensors_read(struct weights *weights)
+bool safetensors_is(const struct mapping *file)
+{
+	return file->bytes > PREFIX_BYTES && file->data[8] == '{' && file->data[6] == 0 && file->data[7] == 0;
+}
+
+rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file)
 {
 	uint64_t bytes;
 	json_error_t error;
-	snprintf(weights->format, sizeof weights->format, "safetensors");
-	memcpy(&bytes, weights->mapping.data, sizeof bytes);
+	if (!safetensors_is(file))
+		return fail(RWKVK_ERROR_FILE, "%s: expected a safetensors file, found something else", weights->path);
+	memcpy(&bytes, file->data, sizeof bytes);
 	if (bytes > MAX_HEADER_BYTES)
 		return fail(RWKVK_ERROR_FILE, "%s: expected a safetensors header of at most %d bytes, found one of %" PRIu64,
 		            weights->path, MAX_HEADER_BYTES, bytes);
-	if (bytes > weights->mapping.bytes - PREFIX_BYTES)
+	if (bytes > file->bytes - PREFIX_BYTES)
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: expected a safetensors header of %" PRIu64 " bytes, but the file ends at byte %" PRIu64
 		            ": it is truncated (an incomplete download?)",
-		            weights->path, bytes, weights->mapping.bytes);
-	json_t *header =
-		json_loadb((const char *)weights->mapping.data + PREFIX_BYTES, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
+		            weights->path, bytes, file->bytes);
+	json_t *header = json_loadb((const char *)file->data + PREFIX_BYTES, (size_t)bytes, JSON_REJECT_DUPLICATES, &error);
 	if (!header && json_error_code(&error) == json_error_out_of_memory)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the header of %" PRIu64 " bytes", weights->path, bytes);
 	if (!header)
 		return fail(RWKVK_ERROR_FILE, "%s: the safetensors header is not valid JSON: %s (byte %d of %" PRIu64 ")",
 		            weights->path, show_text(error.text, strlen(error.text)).text, error.position, bytes);
-	rwkvk_status status = read_header(weights, header, PREFIX_BYTES + bytes);
+	rwkvk_status status = read_header(weights, file, header, PREFIX_BYTES + bytes);
 	json_decref(header);
 	return status;
+}
+
+rwkvk_status safetensors_read(struct weights *weights)
+{
+	snprintf(weights->format, sizeof weights->format, "safetensors");
+	if (weights->mapping.mapped)
+		TRY(shards_refuse_part(weights->path));
+	TRY(safetensors_add(weights, &weights->mapping));
+	return weights_rename(weights, NAMES_TORCH);
 }

@@ -226,14 +226,14 @@ static rwkvk_status read_contents(struct weights *weights)
 {
 	const uint8_t *data = weights->mapping.data;
 	uint64_t bytes = weights->mapping.bytes;
-	/* safetensors has no magic: a 64-bit header length, of which the upper bytes are 0, then a brace */
-	bool safetensors = bytes > 8 && data[8] == '{' && data[6] == 0 && data[7] == 0;
 	if (bytes >= 4 && memcmp(data, "GGUF", 4) == 0)
 		TRY(gguf_read(weights));
 	else if (bytes >= 4 && memcmp(data, "fmgg", 4) == 0)
 		TRY(ggmf_read(weights));
-	else if (safetensors)
+	else if (safetensors_is(&weights->mapping))
 		TRY(safetensors_read(weights));
+	else if (bytes && *data == '{')
+		TRY(shards_read(weights));
 	else
 		return refuse_foreign(weights);
 	return refuse_duplicates(weights);
@@ -245,15 +245,17 @@ rwkvk_status weights_open(const char *path, const void *data, size_t bytes, cons
 	(void)names;
 	REQUIRE(path || data);
 	struct weights weights = {
-		.path = strdup(path ? path : "embedded model"),
+		.path = data ? strdup(path ? path : "embedded model") : NULL,
 		.mapping = { .data = data, .bytes = bytes },
 		.metadata.sampling = { .temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f },
 	};
 	rwkvk_status status = RWKVK_OK;
-	if (!weights.path)
+	if (!data)
+		status = shards_resolve(path, &weights.path);
+	else if (!weights.path)
 		status = fail(RWKVK_ERROR_MEMORY, "no memory for a file name");
-	else if (!data)
-		status = file_map(path, &weights.mapping);
+	if (status == RWKVK_OK && !data)
+		status = file_map(weights.path, &weights.mapping);
 	if (status == RWKVK_OK)
 		status = read_contents(&weights);
 	if (status == RWKVK_OK)

@@ -51,7 +51,7 @@ struct metadata {
 
 struct weights {
 	char *path;      /* for messages; "embedded model" when opened from memory */
-	char format[32]; /* "GGUF v3", "safetensors", "rwkv.cpp v101" */
+	char format[32]; /* "GGUF v3", "safetensors", "rwkv.cpp v101" ... */
 	struct mapping mapping;
 	struct mapping *parts; /* more memory that tensors lie in: further files, or blocks that a reader made */
 	size_t part_count;
@@ -60,8 +60,8 @@ struct weights {
 	struct metadata metadata;
 };
 
-/* Opens by content.  `data` non-NULL: parse these bytes instead of the file, `path` is then only a name.
- * `names`: a file of aliases (names.c), NULL for none.  On failure *out is zeroed. */
+/* Opens by content; a folder by the names of the files in it.  `data` non-NULL: parse these bytes instead of the file, `path`
+ * is then only a name. `names`: a file of aliases (names.c), NULL for none.  On failure *out is zeroed. */
 rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out);
 void weights_close(struct weights *weights); /* zeroed weights are allowed */
 
@@ -73,11 +73,22 @@ const struct tensor *weights_find(const struct weights *weights, const char *nam
 rwkvk_status gguf_read(struct weights *weights);
 rwkvk_status ggmf_read(struct weights *weights); /* rwkv.cpp .bin */
 rwkvk_status safetensors_read(struct weights *weights);
+rwkvk_status shards_read(struct weights *weights); /* an index of safetensors files */
 
 /* Used by the readers.  Takes the strings' content, checks that [offset, offset+bytes) is what type and shape need and lies
  * in `in`, which is weights->mapping or one of its parts; shape is squeezed here. */
 rwkvk_status weights_add(struct weights *weights, const struct mapping *in, const char *name, const char *file_name,
                          enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes);
+
+/* Parts of the safetensors readers: told by its first bytes (a 64-bit header length, of which the upper bytes are 0, then a
+ * brace); adding the tensors of `file`, weights->mapping or a part, under the names that they have there. */
+bool safetensors_is(const struct mapping *file);
+rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file);
+
+/* What to open for `path`: of a folder, the index or the model in it.  *out is for free(). */
+rwkvk_status shards_resolve(const char *path, char **out);
+/* A file whose name says that it is one of several is refused, with the index to open instead. */
+rwkvk_status shards_refuse_part(const char *path);
 
 /* A copy of one that is there already, with copies of its names. */
 rwkvk_status weights_append(struct weights *weights, const struct tensor *tensor);

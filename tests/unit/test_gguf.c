@@ -603,7 +603,7 @@ static void test_foreign(void **state)
 		{ "\xef\xbb\xbf<html>", 9, RWKVK_ERROR_FILE, "a web page" },
 		{ "   ", 3, RWKVK_ERROR_FILE, "found 3 bytes that begin with 20 20 20" },
 		{ "version https://git-lfs.github.com/spec/v1\n", 43, RWKVK_ERROR_FILE, "Git LFS pointer" },
-		{ "{\"a\": 1, {\"b\"}}", 15, RWKVK_ERROR_FILE, "begin with 7b 22 61" },
+		{ "{\"a\": 1, {\"b\"}}", 15, RWKVK_ERROR_FILE, "expected a model or an index of one, found JSON that is not valid" },
 		{ "\1\2\x1b[m", 5, RWKVK_ERROR_FILE, "found 5 bytes that begin with 01 02 1b 5b 6d (\"???[m\")" },
 		{ "GGU", 3, RWKVK_ERROR_FILE, "expected a model in GGUF, safetensors or rwkv.cpp format" },
 		{ "GGUF", 4, RWKVK_ERROR_FILE, "the GGUF version" },
