@@ -1,0 +1,65 @@
+/* Arbitrary bytes as the index of a model in two files, which lie in a folder of this process: "a" holds emb.weight and
+ * blocks.0.att.w1, "b" head.weight. */
+#include "check_weights.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+static char folder[] = "/tmp/rwkvk-fuzz-XXXXXX";
+static const char *const names[] = { "a", "b" };
+
+static void path_of(const char *name, char *out, size_t size)
+{
+	snprintf(out, size, "%s/%s", folder, name);
+}
+
+static void remove_folder(void)
+{
+	for (size_t i = 0; i < 2; i++) {
+		char path[64];
+		path_of(names[i], path, sizeof path);
+		unlink(path);
+	}
+	rmdir(folder);
+}
+
+static void make_folder(void)
+{
+	static const char *const headers[] = {
+		"{\"emb.weight\":{\"dtype\":\"F32\",\"shape\":[2,4],\"data_offsets\":[0,32]},"
+		"\"blocks.0.att.w1\":{\"dtype\":\"F16\",\"shape\":[3,4],\"data_offsets\":[32,56]}}",
+		"{\"head.weight\":{\"dtype\":\"F32\",\"shape\":[2,4],\"data_offsets\":[0,32]}}",
+	};
+	static const size_t data[] = { 56, 32 };
+	CHECK(mkdtemp(folder));
+	atexit(remove_folder);
+	for (size_t i = 0; i < 2; i++) {
+		char path[64], zeros[64] = { 0 };
+		uint64_t length = strlen(headers[i]);
+		path_of(names[i], path, sizeof path);
+		FILE *file = fopen(path, "wb");
+		CHECK(file && fwrite(&length, 8, 1, file) == 1 && fwrite(headers[i], 1, length, file) == length);
+		CHECK(fwrite(zeros, 1, data[i], file) == data[i] && fclose(file) == 0);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+	static bool made;
+	char path[64];
+	if (!made)
+		make_folder();
+	made = true;
+	path_of("fuzz input", path, sizeof path); /* only for messages */
+	struct weights weights = { .path = strdup(path), .mapping = { data, bytes, true } };
+	rwkvk_status status = shards_read(&weights);
+	weights.mapping = (struct mapping){ data, bytes, false }; /* not ours */
+	if (status == RWKVK_OK)
+		check_weights(&weights);
+	else
+		check_refusal(status, folder);
+	weights_close(&weights);
+	return 0;
+}
