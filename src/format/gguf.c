@@ -91,7 +91,7 @@ struct gguf {
 	struct shown key; /* the name of the key that is being read */
 	struct span architecture_name, name, tokenizer;
 	struct value tokens, token_types;
-	int64_t alignment, head_size, rescale, top_k;
+	int64_t alignment, split_count, head_size, rescale, top_k;
 	bool add_bos;
 	float epsilon, temperature, top_p, presence, frequency, decay;
 };
@@ -213,6 +213,7 @@ static const struct known_key {
 } known_keys[] = {
 	{ "general.architecture", KEY_STRING, false, offsetof(struct gguf, architecture_name), 0, 0 },
 	{ "general.name", KEY_STRING, false, offsetof(struct gguf, name), 0, 0 },
+	{ "split.count", KEY_INTEGER, false, offsetof(struct gguf, split_count), 0, 65535 },
 	{ "general.alignment", KEY_INTEGER, false, offsetof(struct gguf, alignment), 1, 1 << 30 },
 	{ "*.wkv.head_size", KEY_INTEGER, false, offsetof(struct gguf, head_size), 1, 65536 },
 	{ "*.attention.layer_norm_epsilon", KEY_REAL, false, offsetof(struct gguf, epsilon), 1e-30, 1 },
@@ -634,6 +635,10 @@ rwkvk_status gguf_read(struct weights *weights)
 	TRY(find_architecture(&gguf, keys));
 	for (uint64_t i = 0; i < keys; i++)
 		TRY(read_key(&gguf));
+	if (gguf.split_count > 1)
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+		            "%s: this is one of %" PRId64 " parts of a model: join them with llama.cpp's llama-gguf-split --merge",
+		            gguf.path, gguf.split_count);
 	if (gguf.alignment & (gguf.alignment - 1))
 		return fail(RWKVK_ERROR_FILE, "%s: expected key general.alignment to be a power of two, found %" PRId64, gguf.path,
 		            gguf.alignment);

@@ -210,7 +210,7 @@ static void transpose_if(struct list *list, const char *const *parts)
 
 static void rename_all(struct list *list, const char *const (*names)[2])
 {
-	for (; **names; names++)
+	for (; ***names; names++)
 		for (size_t i = 0; i < list->count; i++)
 			replace(list->items[i].name, (*names)[0], (*names)[1]);
 }

@@ -485,6 +485,7 @@ static void test_values(void **state)
 		{ "x", 0xffffffff, "", 0, "found 4294967295" },
 		{ "rwkv7.wkv.head_size", 0, "\x40", 1, NULL },
 		{ "rwkv6.wkv.head_size", 7, "\1", 1, NULL }, /* of another architecture */
+		{ "split.count", 2, "\1\0", 2, NULL },
 		{ "rwkv7.rescale_every_n_layers", 4, "\6\0\0\0", 4, NULL },
 		{ "rwkv7.rescale_every_n_layers", 5, "\xff\xff\xff\xff", 4,
 		  "rwkv7.rescale_every_n_layers to be from 0 to 65536, found -1" },
@@ -527,6 +528,17 @@ static void test_values(void **state)
 		weights_close(&w);
 		open_bytes("", 0, &w);
 	}
+}
+
+static void test_split(void **state)
+{
+	(void)state;
+	struct bytes file = begin("rwkv7", 1);
+	add_text(&file, "split.count");
+	add_u32(&file, 2);
+	add(&file, "\3\0", 2);
+	refuse("a part", file.data, file.count, RWKVK_ERROR_UNSUPPORTED,
+	       "this is one of 3 parts of a model: join them with llama.cpp's llama-gguf-split --merge");
 }
 
 static void test_nested_arrays(void **state)
@@ -830,6 +842,7 @@ int main(void)
 		cmocka_unit_test(test_random_damage),
 		cmocka_unit_test(test_duplicates),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_split),
 		cmocka_unit_test(test_nested_arrays),
 		cmocka_unit_test(test_token_types),
 		cmocka_unit_test(test_foreign),
