@@ -30,15 +30,9 @@ static const struct rule official[] = {
 	{ .from = "head.**", .to = "head.**" },         { 0 },
 };
 
-/* RWKV-6 in web-rwkv's .st files. */
+/* RWKV-6 in web-rwkv's .st files; for what its names do not tell, and those of RWKV-5 and 7, see orient() and name_bonus(). */
 static const struct rule web_6[] = {
-	{ .from = "blocks.#.att.time_mix_w1", .to = "blocks.#.att.time_maa_w1", .how = SWAPPED },
-	{ .from = "blocks.#.att.time_mix_w2", .to = "blocks.#.att.time_maa_w2", .how = SWAPPED },
 	{ .from = "blocks.#.att.time_mix_*", .to = "blocks.#.att.time_maa_*" },
-	{ .from = "blocks.#.att.time_decay_w1", .to = "blocks.#.att.time_decay_w1", .how = SWAPPED },
-	{ .from = "blocks.#.att.time_decay_w2", .to = "blocks.#.att.time_decay_w2", .how = SWAPPED },
-	{ .from = "blocks.#.att.time_first", .to = "blocks.#.att.time_faaaa" },
-	{ .from = "blocks.#.att.time_state", .to = "blocks.#.att.time_state", .how = SWAPPED },
 	{ .from = "blocks.#.ffn.time_mix_*", .to = "blocks.#.ffn.time_maa_*" },
 	{ 0 },
 };
@@ -413,8 +407,16 @@ static bool is_factor(const struct tensor *tensor, bool *first)
 	return false;
 }
 
-/* web-rwkv's .st files of RWKV-7 have official names with transposed factors.  Nearly always a factor's shape tells; where it
- * does not (a rank of C), the other factors of the file do.  The same files store time_state transposed. */
+/* web-rwkv's converter transposes time_state, too, and nothing but the rest of the file tells. */
+static void swap_states(struct weights *weights)
+{
+	for (size_t i = 0; i < weights->count; i++)
+		if (matches("blocks.#.att.time_state", weights->tensors[i].name, &(struct captures){ 0 }))
+			weights->tensors[i].swapped = true;
+}
+
+/* web-rwkv's .st files have transposed factors, those of RWKV-7 under official names.  Nearly always a factor's shape tells;
+ * where it does not (a rank of C), the other factors of the file do. */
 static void orient(struct weights *weights, uint64_t width)
 {
 	bool transposed = false, first;
@@ -430,9 +432,8 @@ static void orient(struct weights *weights, uint64_t width)
 				tensor->swapped |= transposed;
 			transposed |= a != b && tensor->swapped;
 		}
-	for (size_t i = 0; transposed && i < weights->count; i++)
-		if (matches("blocks.#.att.time_state", weights->tensors[i].name, &(struct captures){ 0 }))
-			weights->tensors[i].swapped = true;
+	if (transposed)
+		swap_states(weights);
 }
 
 static bool bears(const struct weights *weights, const char *pattern)
@@ -443,10 +444,11 @@ static bool bears(const struct weights *weights, const char *pattern)
 	return false;
 }
 
-/* web-rwkv's .st files of RWKV-5 call the bonus u time_first, as RWKV-4 does, and it is still u.  Official files of RWKV-5.0
- * and 5.1 have its logarithm under that name: one for each head, where u has one for each channel. */
+/* web-rwkv's .st files of RWKV-5 and 6 call the bonus u time_first, as RWKV-4 does, and it is still u.  Official files of
+ * RWKV-5.0 and 5.1 have its logarithm under that name: one for each head, where u has one for each channel. */
 static rwkvk_status name_bonus(struct weights *weights, uint64_t width)
 {
+	bool renamed = false;
 	if (!bears(weights, "blocks.#.att.ln_x.weight"))
 		return RWKVK_OK;
 	for (size_t i = 0; i < weights->count; i++) {
@@ -464,7 +466,10 @@ static rwkvk_status name_bonus(struct weights *weights, uint64_t width)
 			return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a name", weights->path);
 		free(tensor->name);
 		tensor->name = copy;
+		renamed = true;
 	}
+	if (renamed)
+		swap_states(weights);
 	return RWKVK_OK;
 }
 

@@ -210,6 +210,8 @@ static void test_extras(void **state)
 		{ OFFICIAL, "7", "blocks.1.att.time_state", "blocks.1.att.time_state", false },
 		{ OFFICIAL, "4", "blocks.0.ffnPre.key.weight", "blocks.0.ffnPre.key.weight", false },
 		{ WEB, "4", "blocks.0.ffnpre.key.weight", "blocks.0.ffnPre.key.weight", false },
+		{ OFFICIAL, "5.2", "blocks.1.att.time_state", "blocks.1.att.time_state", false },
+		{ WEB, "5.2", "blocks.1.att.time_state", "blocks.1.att.time_state", true },
 		{ WEB, "6", "blocks.1.att.time_state", "blocks.1.att.time_state", true },
 		{ WEB, "7", "blocks.1.att.time_state", "blocks.1.att.time_state", true },
 		{ FLA, "7", "lm_head.bias", "head.bias", false },
