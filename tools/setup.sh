@@ -25,6 +25,7 @@ run  command glslangValidator   glslang-tools           glslang                 
 run  header  volk.h             libvulkan-volk-dev      vulkan-volk-devel        volk                     vulkan-volk
 run  header  vulkan/vulkan.h    libvulkan-dev           vulkan-headers           vulkan-headers           vulkan-headers
 run  header  jansson.h          libjansson-dev          jansson-devel            jansson                  jansson
+run  header  zip.h              libzip-dev              libzip-devel             libzip                   libzip
 run  loader  libvulkan          libvulkan1              vulkan-loader            vulkan-icd-loader        vulkan-loader
 run  driver  any                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            molten-vk
 test driver  lvp                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            -

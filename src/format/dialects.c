@@ -277,7 +277,7 @@ static bool expand(const char *to, const struct captures *found, char letter, ch
 /* What exporters of PyTorch models put before all names. */
 static const char *without_prefix(enum naming naming, const char *name)
 {
-	static const char *const prefixes[] = { "module.", "model.", "rwkv7.", "rwkv." };
+	static const char *const prefixes[] = { "module.", "model.", "_orig_mod.", "_forward_module.", "rwkv7.", "rwkv." };
 	for (size_t i = 0; naming == NAMES_TORCH && i < sizeof prefixes / sizeof *prefixes; i++)
 		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
 			return without_prefix(naming, name + strlen(prefixes[i]));

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "format/names.h"
+
 /* ---------------------------------------------------------------------------------------------------- messages */
 
 struct shown show_text(const void *text, uint64_t bytes)
@@ -180,8 +182,8 @@ static const struct foreign {
 	rwkvk_status status;
 	const char *what;
 } foreign[] = {
-	{ "PK\3\4", RWKVK_ERROR_UNSUPPORTED, "a zip archive, as PyTorch's .pth files are: convert it to safetensors or GGUF" },
-	{ "\x80\2", RWKVK_ERROR_UNSUPPORTED, "a Python pickle (an old PyTorch file): convert it to safetensors or GGUF" },
+	{ "\x80\2", RWKVK_ERROR_UNSUPPORTED,
+	  "a bare pickle, as PyTorch wrote before version 1.6: load it there and torch.save() it anew" },
 	{ "tjgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGJT format: convert the original model to GGUF" },
 	{ "lmgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGML format: convert the original model to GGUF" },
 	{ "\x1f\x8b", RWKVK_ERROR_FILE, "a gzip file: decompress it first" },
@@ -204,7 +206,7 @@ static bool is_html(const uint8_t *data, uint64_t bytes)
 
 static rwkvk_status refuse_foreign(const struct weights *weights)
 {
-	static const char expected[] = "expected a model in GGUF, safetensors or rwkv.cpp format";
+	static const char expected[] = "expected a model in GGUF, safetensors, PyTorch or rwkv.cpp format";
 	const uint8_t *data = weights->mapping.data;
 	uint64_t bytes = weights->mapping.bytes;
 	if (bytes == 0)
@@ -222,7 +224,7 @@ static rwkvk_status refuse_foreign(const struct weights *weights)
 	            hex, show_text(data, bytes < 8 ? bytes : 8).text);
 }
 
-static rwkvk_status read_contents(struct weights *weights)
+static rwkvk_status read_contents(struct weights *weights, const char *names)
 {
 	const uint8_t *data = weights->mapping.data;
 	uint64_t bytes = weights->mapping.bytes;
@@ -234,15 +236,18 @@ static rwkvk_status read_contents(struct weights *weights)
 		TRY(safetensors_read(weights));
 	else if (bytes && *data == '{')
 		TRY(shards_read(weights));
+	else if (bytes >= 4 && memcmp(data, "PK\3\4", 4) == 0)
+		TRY(pth_read(weights));
 	else
 		return refuse_foreign(weights);
+	if (names)
+		TRY(names_apply(weights, names));
 	return refuse_duplicates(weights);
 }
 
 rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out)
 {
 	*out = (struct weights){ 0 };
-	(void)names;
 	REQUIRE(path || data);
 	struct weights weights = {
 		.path = data ? strdup(path ? path : "embedded model") : NULL,
@@ -257,7 +262,7 @@ rwkvk_status weights_open(const char *path, const void *data, size_t bytes, cons
 	if (status == RWKVK_OK && !data)
 		status = file_map(weights.path, &weights.mapping);
 	if (status == RWKVK_OK)
-		status = read_contents(&weights);
+		status = read_contents(&weights, names);
 	if (status == RWKVK_OK)
 		*out = weights;
 	else

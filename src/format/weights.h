@@ -51,7 +51,7 @@ struct metadata {
 
 struct weights {
 	char *path;      /* for messages; "embedded model" when opened from memory */
-	char format[32]; /* "GGUF v3", "safetensors", "rwkv.cpp v101" ... */
+	char format[32]; /* "GGUF v3", "safetensors", "rwkv.cpp v101", "PyTorch .pth" ... */
 	struct mapping mapping;
 	struct mapping *parts; /* more memory that tensors lie in: further files, or blocks that a reader made */
 	size_t part_count;
@@ -73,6 +73,7 @@ const struct tensor *weights_find(const struct weights *weights, const char *nam
 rwkvk_status gguf_read(struct weights *weights);
 rwkvk_status ggmf_read(struct weights *weights); /* rwkv.cpp .bin */
 rwkvk_status safetensors_read(struct weights *weights);
+rwkvk_status pth_read(struct weights *weights);
 rwkvk_status shards_read(struct weights *weights); /* an index of safetensors files */
 
 /* Used by the readers.  Takes the strings' content, checks that [offset, offset+bytes) is what type and shape need and lies

@@ -163,7 +163,7 @@ static void test_header_lengths(void **state)
 	} cases[] = {
 		{ 100000001, "header of at most 100000000 bytes, found one of 100000001" },
 		{ UINT64_MAX >> 16, "at most 100000000 bytes" },
-		{ UINT64_MAX, "expected a model in GGUF, safetensors or rwkv.cpp format" },
+		{ UINT64_MAX, "expected a model in GGUF, safetensors, PyTorch or rwkv.cpp format" },
 		{ 9, "header of 9 bytes, but the file ends at byte 16" },
 		{ 0, "not valid JSON" },
 		{ 1, "not valid JSON" },

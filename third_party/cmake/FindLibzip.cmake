@@ -1,0 +1,14 @@
+# libzip as the target libzip::zip.  Its own CMake config is not used: Debian's wants the programs of other packages, too.
+find_path(LIBZIP_INCLUDE_DIR zip.h)
+find_library(LIBZIP_LIBRARY zip)
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Libzip REQUIRED_VARS LIBZIP_LIBRARY LIBZIP_INCLUDE_DIR
+	REASON_FAILURE_MESSAGE "install libzip-dev, or run tools/test.sh, which does")
+mark_as_advanced(LIBZIP_INCLUDE_DIR LIBZIP_LIBRARY)
+
+if(Libzip_FOUND AND NOT TARGET libzip::zip)
+	add_library(libzip::zip UNKNOWN IMPORTED)
+	set_target_properties(libzip::zip PROPERTIES IMPORTED_LOCATION ${LIBZIP_LIBRARY}
+		INTERFACE_INCLUDE_DIRECTORIES ${LIBZIP_INCLUDE_DIR})
+endif()
