@@ -176,7 +176,7 @@ RWKVK_API void rwkvk_model_close(rwkvk_model *model);
 
 typedef struct rwkvk_model_info {
 	const char *name;                                      /* general.name of the file, else "" */
-	const char *format;                                    /* "GGUF v3", "safetensors" */
+	const char *format;                                    /* "GGUF v3", "safetensors", "PyTorch .pth" */
 	const char *version;                                   /* "4", "5.0", "5.1", "5.2", "6", "7" */
 	uint32_t layers;                                       /* L */
 	uint32_t width;                                        /* C, n_embd */
@@ -246,7 +246,7 @@ typedef struct rwkvk_tensor_info {
 	uint64_t bytes;
 } rwkvk_tensor_info;
 
-/* Opens and checks a model file (path, data, data_bytes, vocab and quant of the options are used). */
+/* Opens and checks a model file (path, data, data_bytes, vocab, names and quant of the options are used). */
 RWKVK_API rwkvk_status rwkvk_file_open(const rwkvk_model_options *options, rwkvk_file **out);
 RWKVK_API void rwkvk_file_close(rwkvk_file *file);
 RWKVK_API void rwkvk_file_get_info(const rwkvk_file *file, rwkvk_model_info *info);

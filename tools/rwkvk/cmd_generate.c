@@ -286,6 +286,7 @@ int cmd_generate(int argc, char **argv)
 	const struct arg args[] = {
 		ARG_MODEL(g.model),
 		ARG_VOCAB(g.model),
+		ARG_NAMES(g.model),
 		ARG_QUANT(g.model),
 		ARG_DEVICE(g.model),
 		ARG_TOKENS(g.feed),

@@ -130,13 +130,14 @@ int cmd_inspect(int argc, char **argv)
 	bool json = false;
 	const struct arg args[] = {
 		{ .group = "Options", .name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON", .standard = "a table" },
+		ARG_NAMES(model),
 		ARG_QUANT(model),
 	};
 	const struct usage usage = {
 		.command = "inspect",
 		.synopsis = "[OPTION]... [MODEL]",
 		.about =
-			"Shows what a GGUF or safetensors file holds; without MODEL, the model that is part of the program.\n"
+			"Shows what a GGUF, safetensors or .pth file holds; without MODEL, the model that is part of the program.\n"
 			"With --quant, what one token reads is counted as it will be on the device; the tensors are those of the file.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),

@@ -141,6 +141,7 @@ int cmd_logits(int argc, char **argv)
 	const struct arg args[] = {
 		ARG_MODEL(run.model),
 		ARG_VOCAB(run.model),
+		ARG_NAMES(run.model),
 		ARG_QUANT(run.model),
 		ARG_DEVICE(run.model),
 		ARG_TOKENS(run.feed),

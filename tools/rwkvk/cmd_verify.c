@@ -150,6 +150,7 @@ int cmd_verify(int argc, char **argv)
 	struct verify run = { 0 };
 	const struct arg args[] = {
 		ARG_MODEL(run.model),
+		ARG_NAMES(run.model),
 		ARG_QUANT(run.model),
 		ARG_DEVICE(run.model),
 		ARG_QUIET(run.model),

@@ -12,7 +12,9 @@ const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none", [RWKVK_QUANT_Q8
 
 rwkvk_model_options model_options(const struct model_args *args)
 {
-	rwkvk_model_options options = { .device = args->device, .vocab = args->vocab, .quant = (rwkvk_quant)args->quant };
+	rwkvk_model_options options = {
+		.device = args->device, .vocab = args->vocab, .names = args->names, .quant = (rwkvk_quant)args->quant
+	};
 	if (args->path)
 		options.path = args->path;
 	else {

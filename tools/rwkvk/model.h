@@ -8,6 +8,7 @@ struct model_args {
 	const char *path; /* NULL: the model that is part of the program */
 	const char *device;
 	const char *vocab;
+	const char *names;
 	int quant; /* a rwkvk_quant */
 	bool quiet;
 };
@@ -18,7 +19,12 @@ extern const char *const quant_words[];
 #define ARG_MODEL(m)                                                                                                           \
 	{                                                                                                                          \
 		.group = "Model", .letter = 'm', .kind = ARG_TEXT, .target = &(m).path, .value = "MODEL",                              \
-		.help = "a GGUF or safetensors file", .standard = "the small story model that is part of the program"                  \
+		.help = "a GGUF, safetensors or .pth file", .standard = "the small story model that is part of the program"            \
+	}
+#define ARG_NAMES(m)                                                                                                           \
+	{                                                                                                                          \
+		.name = "names", .kind = ARG_TEXT, .target = &(m).names, .value = "FILE",                                              \
+		.help = "what the model's tensors are called officially; see docs/formats.md", .standard = "as in the model"           \
 	}
 #define ARG_VOCAB(m)                                                                                                           \
 	{                                                                                                                          \
