@@ -139,15 +139,16 @@ case_help_options() {
 	mv "$dir/one-line" "$out"
 	for option in "-m MODEL" "-n N" "--temp T" "--top-p P" "--top-k K" "--presence A" "--frequency B" "--decay D" "--seed S" \
 		"--stop TEXT" "--bos" "--no-bos" "--tokens 1,2,3" "--state IN" "--save-state OUT" "--device INDEX|NAME" "--vocab FILE" \
-		"--quant none|q8" "--profile" "-q" "at most 1024" "(default: 0.3)" "(default: 0.996)" "(default: 1.0)" "(default: 0.5)"; do
+		"--names FILE" "--quant none|q8" "--profile" "-q" "at most 1024" "(default: 0.3)" "(default: 0.996)" "(default: 1.0)" "(default: 0.5)"; do
 		out_has "$option"
 	done
 	run logits --help
-	for option in "-m MODEL" "--tokens 1,2,3" "-o FILE" "--all" "--state IN" "--save-state OUT" "--device INDEX|NAME"; do
+	for option in "-m MODEL" "--names FILE" "--tokens 1,2,3" "-o FILE" "--all" "--state IN" "--save-state OUT" "--device INDEX|NAME"; do
 		out_has "$option"
 	done
 	run inspect --help
 	out_has "--json"
+	out_has "--names FILE"
 	run tokenize --help
 	out_has "--decode IDS"
 }
@@ -686,6 +687,71 @@ case_no_vocabulary() {
 	run tokenize -m "$model" text
 	exits 1
 	err_has "--vocab"
+}
+
+# ---------------------------------------------------------------------------------------------- .pth, --names
+
+# A .pth file gives what the same tensors give as safetensors, to the bit.
+case_pth() {
+	command -v python3 >/dev/null || skip "no python3"
+	local data=$root/tests/data
+	python3 "$data/safetensors_to_pth.py" "$data/v7-c192-bf16.safetensors" "$dir/model.pth" module. || fail "cannot make the file"
+	run inspect "$dir/model.pth"
+	exits 0
+	err_empty
+	out_has "RWKV-7 (PyTorch .pth)"
+	out_has "module.blocks.2.ffn.value.weight"
+	printf 'cos\nsystem\n(X\2\0\0\0lstR.' >"$dir/evil.bin"
+	python3 -c 'import sys, zipfile
+zipfile.ZipFile(sys.argv[2], "w").writestr("m/data.pkl", b"\x80\2" + open(sys.argv[1], "rb").read())' "$dir/evil.bin" "$dir/evil.pth"
+	run inspect "$dir/evil.pth"
+	exits 1
+	out_empty
+	err_has "evil.pth: asks Python to import os.system; a model file only needs tensors: it may be malicious"
+	need_device
+	run logits -q -m "$data/v7-c192-bf16.safetensors" --tokens 1,2,3 -o "$dir/want"
+	exits 0
+	run logits -q -m "$dir/model.pth" --tokens 1,2,3 -o "$dir/got"
+	exits 0
+	cmp -s "$dir/want" "$dir/got" || fail "the logits differ from those of the safetensors file"
+}
+
+case_names() {
+	command -v python3 >/dev/null || skip "no python3"
+	local data=$root/tests/data
+	python3 "$data/safetensors_to_pth.py" "$data/v7-c192-bf16.safetensors" "$dir/model.pth" theirs_ || fail "cannot make the file"
+	printf '# all of them\ntheirs_* *\n' >"$dir/good.names"
+	printf 'theirs_* *\n\ntheir_head.weight head.weight\n' >"$dir/bad.names"
+	run inspect "$dir/model.pth"
+	exits 1
+	err_has "theirs_emb.weight"
+	run inspect --names "$dir/good.names" "$dir/model.pth"
+	exits 0
+	out_has "theirs_emb.weight" # the file's own names are shown
+	run inspect --names "$dir/bad.names" "$dir/model.pth"
+	exits 1
+	err_has "rwkvk: $dir/bad.names:3: no tensor of $dir/model.pth is called \"their_head.weight\""
+	run inspect --names "$dir/no.names" "$dir/model.pth"
+	exits 1
+	err_has "$dir/no.names: cannot be opened"
+	need_device
+	run generate -q -m "$dir/model.pth" --names "$dir/good.names" --temp 0 -n 3 --tokens 1,2,3
+	exits 0
+	local text
+	text=$(cat "$out")
+	run generate -q -m "$data/v7-c192-bf16.safetensors" --temp 0 -n 3 --tokens 1,2,3
+	exits 0
+	out_is "$text"
+}
+
+# The reverser as its author published it: 1234, is continued 4321#.
+case_reverse() {
+	need_device
+	local model=$root/../shared/models/reverse/260123_reverse_L2_only_rwkv7.pth
+	[ -f "$model" ] || skip "needs $model"
+	run generate -q -m "$model" --names "$root/tests/data/reverse.names" --temp 0 -n 5 --tokens 1,2,3,4,10
+	exits 0
+	out_is "1 2 3 4 10 4 3 2 1 11"
 }
 
 declare -F "case_$case" >/dev/null || fail "no such case"

@@ -129,7 +129,8 @@ static void check_reference(rwkvk_model *model, const struct expected *c)
 	reference_finish(&ref);
 }
 
-static void check_case(const char *folder, json_t *entry)
+/* On the case's own model or, with a file of aliases, on `other`. */
+static void check_case(const char *folder, json_t *entry, const char *other, const char *names)
 {
 	struct expected c;
 	rwkvk_model *model;
@@ -140,7 +141,8 @@ static void check_case(const char *folder, json_t *entry)
 	snprintf(path, sizeof path, "%s/%s", folder, json_string_value(json_object_get(entry, "model")));
 	assert_ok(rwkvk_model_open(
 		&(rwkvk_model_options){
-			.path = path,
+			.path = other ? other : path,
+			.names = names,
 			.group_norm_epsilon = (float)json_number_value(json_object_get(options, "gn_eps")),
 			.rescale = (uint32_t)json_integer_value(json_object_get(options, "rescale")),
 		},
@@ -154,7 +156,7 @@ static void check_case(const char *folder, json_t *entry)
 /* All cases of a manifest, but those whose model's type is still to come: they are listed.  Returns how many were checked. */
 static unsigned check_manifest(const char *folder, const char *manifest)
 {
-	static const char *const waiting[] = { ".bin", ".pth", "rescale2-f16", "Q5_1", "q4_0", "q4_k_m" };
+	static const char *const waiting[] = { ".bin", "rescale2-f16", "Q5_1", "q4_0", "q4_k_m" };
 	char path[1024];
 	unsigned checked = 0;
 	snprintf(path, sizeof path, "%s/%s", folder, manifest);
@@ -171,7 +173,7 @@ static unsigned check_manifest(const char *folder, const char *manifest)
 			print_message("*** WAITING for %s: %s ***\n", waits_for, id);
 			continue;
 		}
-		check_case(folder, entry);
+		check_case(folder, entry, NULL, NULL);
 		checked++;
 	}
 	json_decref(root);
@@ -191,6 +193,29 @@ static void all_versions(void **state)
 	if (!manifest)
 		skip();
 	assert_true(check_manifest(SHARED_DIR "/golden", "manifest.json") > 0);
+}
+
+/* The digit reverser as its author published it, with names of its own, against the case of its standard form. */
+static void original_reverser(void **state)
+{
+	(void)state;
+	const char *manifest = test_shared("golden/manifest.json"),
+			   *path = test_shared("models/reverse/260123_reverse_L2_only_rwkv7.pth");
+	unsigned checked = 0;
+	if (!manifest || !path)
+		skip();
+	json_t *root = json_load_file(manifest, 0, NULL), *entry;
+	assert_non_null(root);
+	size_t i;
+	json_array_foreach(json_object_get(root, "cases"), i, entry)
+	{
+		if (strcmp(json_string_value(json_object_get(entry, "id")), "reverse-36-digits") != 0)
+			continue;
+		check_case(SHARED_DIR "/golden", entry, path, TEST_DATA_DIR "/reverse.names");
+		checked++;
+	}
+	json_decref(root);
+	assert_int_equal(checked, 1);
 }
 
 /* The official digit reverser: "123," continues "321#". */
@@ -286,10 +311,8 @@ static void story_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(own_models),
-		cmocka_unit_test(all_versions),
-		cmocka_unit_test(digit_reverser),
-		cmocka_unit_test(story_model),
+		cmocka_unit_test(own_models),     cmocka_unit_test(all_versions), cmocka_unit_test(original_reverser),
+		cmocka_unit_test(digit_reverser), cmocka_unit_test(story_model),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
