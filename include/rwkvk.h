@@ -141,9 +141,15 @@ RWKVK_API const void *rwkvk_tokenizer_token(const rwkvk_tokenizer *tokenizer, ui
 
 typedef struct rwkvk_model rwkvk_model;
 
+/* How large matrices of float type are stored on the device; small tensors stay as they are, and so does what the file has
+ * quantised.  docs/quantisation.md says which matrix gets how many bits and what that costs. */
 typedef enum rwkvk_quant {
-	RWKVK_QUANT_NONE, /* keep the file's types */
-	RWKVK_QUANT_Q8,   /* large matrices to 8-bit blocks of 32, each with a 16-bit scale; small tensors stay */
+	RWKVK_QUANT_NONE, /* the file's types */
+	RWKVK_QUANT_Q8,   /* 8.5 bits a weight */
+	RWKVK_QUANT_Q6,   /* mostly 6.6 */
+	RWKVK_QUANT_Q5,   /* mostly 5.6 */
+	RWKVK_QUANT_Q4,   /* mostly 4.6 */
+	RWKVK_QUANT_F16,  /* 16; what F16 cannot hold becomes infinite, so a BF16 model may need more */
 } rwkvk_quant;
 
 /* Called while a model loads; `done` and `total` are bytes of the file.  Return false to give up (RWKVK_CANCELLED). */

@@ -83,7 +83,7 @@ void stage_input(uint from, uint J)
 		stage_shifted(from, J, VEC_LN1_W, state_slot() + STATE_ATT_X, mix_vector());
 		return;
 	}
-	uint at = ACT_MIXED(D) + mixed_vector() * DP;
+	uint at = ACT_VECTOR(D, 10 + mixed_vector()); // from ACT_MIXED on
 	for (uint i = thread; i < CHUNK / 4; i += WORKGROUP)
 		s_input[staged(i, J)] = from / 4 + i < D / 4 ? act4[at / 4 + from / 4 + i] : vec4(0);
 }

@@ -20,6 +20,6 @@ void main()
 		uint q = i / N, c = head * N + i % N;
 		float mix = lora_row((head * MIXES + q) * words, words, i % N, ACT_H(D, F) + q * PAD(RANK, 8));
 		float n = act[ACT_N1(D) + c];
-		result[ACT_MIXED(D) + q * DP + c] = n + (state[slot + STATE_ATT_X + c] - n) * (vector(mixes[q], c) + mix);
+		result[ACT_VECTOR(D, 10 + q) + c] = n + (state[slot + STATE_ATT_X + c] - n) * (vector(mixes[q], c) + mix);
 	}
 }

@@ -8,10 +8,16 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
+#define INPUT(u, J, j) vec4(0) // nothing is multiplied here
+#include "common/matvec.glsl"
 
 layout(set = 0, binding = 7) buffer Io { uint io[]; };
 shared float s_best[WORKGROUP];
 shared uint s_best_id[WORKGROUP];
+
+void emit(uint row, float value)
+{
+}
 
 uint argmax()
 {
@@ -39,15 +45,23 @@ uint argmax()
 // Channels 4i .. 4i+3 of row `row` of the bound slice, which is laid out like any other matrix.
 vec4 embedding(uint row, uint i)
 {
-	uint J = WEIGHT_TYPE == TYPE_F32 ? 1 : WEIGHT_TYPE == TYPE_Q8 ? 4 : 2, words = PAD(D, 32 * J) / (4 * J);
-	uint u = i / J, p = row / 8 * 8 * words + u / 8 * 64 + row % 8 * 8 + u % 8;
+	uint J = input_per_word(WEIGHT_TYPE), u = i / J, p = row / 8 * 8 * row_words(WEIGHT_TYPE, D) + u / 8 * 64 + row % 8 * 8 + u % 8;
+	uint beside = p / 8 * SIDE_WORDS(WEIGHT_TYPE);
 	uvec4 w = weights[p];
 	if (WEIGHT_TYPE == TYPE_F32)
 		return uintBitsToFloat(w);
 	if (WEIGHT_TYPE == TYPE_Q8) {
-		int q = int(i % 4 == 0 ? w.x : i % 4 == 1 ? w.y : i % 4 == 2 ? w.z : w.w);
-		vec2 pair = unpackHalf2x16(scales[p / 8 * 2 + u % 8 / 4]);
+		int q = int(w[i % 4]);
+		vec2 pair = unpackHalf2x16(side[beside + u % 8 / 4]);
 		return vec4(q << 24 >> 24, q << 16 >> 24, q << 8 >> 24, q >> 24) * ((u & 2) == 0 ? pair.x : pair.y);
+	}
+	if (WEIGHT_TYPE > TYPE_Q8) {
+		uint word = i % 8 / 2, shift = i % 2 * 4;
+		vec4 scale = dot_scale_min(beside, u % 8), q;
+		uvec4 high = SIDE_WORDS(WEIGHT_TYPE) > SCALE_WORDS(WEIGHT_TYPE) ? dot_high_bits(beside, u % 8) : uvec4(0);
+		for (uint b = 0; b < 4; b++)
+			q[b] = dot_integers(w, high, b, shift)[word];
+		return word < 2 ? scale.x * q - scale.y : scale.z * q - scale.w;
 	}
 	uvec2 h = i % 2 == 0 ? w.xy : w.zw;
 	if (WEIGHT_TYPE == TYPE_F16)

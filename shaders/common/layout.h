@@ -10,7 +10,7 @@
 #define SPEC_WORKGROUP       1  // threads of a workgroup, again, as an ordinary constant
 #define SPEC_LANES           2  // threads that share a row of a matrix; a power of two, at most the subgroup size
 #define SPEC_ROWS            3  // rows a thread works on at once: 1, 2, 4 or 8
-#define SPEC_CHUNK           4  // floats of the input staged in shared memory at once; a multiple of 128
+#define SPEC_CHUNK           4  // floats of the input staged in shared memory at once; a multiple of 256
 #define SPEC_PASSES          5  // times a workgroup goes over its threads' rows
 #define SPEC_WEIGHT_TYPE     6  // TYPE_* of the stage's matrices
 #define SPEC_SECOND_TYPE     7  // TYPE_* of the stage's second matrix: LoRA factors, or ffn.receptance
@@ -41,15 +41,37 @@
 #define FLAG_PRE           256  // ffn_in, ffn_out: the ffnPre that some RWKV-4 have in place of time-mix
 #define FLAG_HALVE         512  // ffn_out: x is halved afterwards
 
+// What weights are on the device (docs/formats.md, "Weights on the device").  x = scale q - min, with
+//   Q4, Q5, Q8    an f16 scale for 32 weights; q is signed
+//   Q4M, Q5M      an f16 scale and an f16 minimum for 32
+//   Q4K, Q5K      a byte each for 32, times f16 d and dmin for 256
+//   Q6K           a signed byte for 16, times f16 d for 256; q is signed
+//   Q2K           4 bits in the place of 2; as Q4K, but for 16
 #define TYPE_F32             0
 #define TYPE_F16             1
 #define TYPE_BF16            2
 #define TYPE_Q8              3
+#define TYPE_Q4              4
+#define TYPE_Q4M             5
+#define TYPE_Q4K             6
+#define TYPE_Q5              7
+#define TYPE_Q5M             8
+#define TYPE_Q5K             9
+#define TYPE_Q6K            10
+#define TYPE_Q2K            11
+#define TYPE_COUNT          12
+
+// 32-bit words beside each k-block of a row: first those of the scales, then, 8 words a bit, the bits beyond the fourth.
+#define SCALE_WORDS(type) \
+	((type) == TYPE_Q8 ? 2 : (type) == TYPE_Q4 || (type) == TYPE_Q5 ? 4 : (type) == TYPE_Q4M || (type) == TYPE_Q5M ? 8 : \
+	 (type) == TYPE_Q2K ? 9 : (type) >= TYPE_Q4 ? 5 : 0)
+#define SIDE_WORDS(type) \
+	(SCALE_WORDS(type) + ((type) == TYPE_Q6K ? 16 : (type) == TYPE_Q5 || (type) == TYPE_Q5M || (type) == TYPE_Q5K ? 8 : 0))
 
 // The activations: one buffer of floats, written by one stage and read by the next.  Every vector is padded with zeros to
-// a multiple of 128 that no shader ever writes, so that a matrix row padded to a whole k-block multiplies zeros.
+// a multiple of 256 that no shader ever writes, so that a matrix row padded to a whole k-block multiplies zeros.
 #define ACT_CONTROL          0                       // 128 words, see CONTROL_*
-#define ACT_VECTOR(D, i)     (128 + (i) * PAD(D, 128))
+#define ACT_VECTOR(D, i)     (128 + (i) * PAD(D, 256))
 #define ACT_X                128                     // [D] the residual stream
 #define ACT_N1(D)            ACT_VECTOR(D, 1)        // [D] LN1 of x: the next token's shift state of time-mix
 #define ACT_N2(D)            ACT_VECTOR(D, 2)        // [D] LN2 of x: the same of channel-mix
@@ -62,7 +84,7 @@
 #define ACT_FR(D)            ACT_VECTOR(D, 9)        // [D] ffn.receptance x
 #define ACT_MIXED(D)         ACT_VECTOR(D, 10)       // [5][D] the shifted inputs of att_in in the order w, k, v, r, g (RWKV-6)
 #define ACT_F(D)             ACT_VECTOR(D, 15)       // [F] relu(key x)^2
-#define ACT_PART(D, F)       (ACT_F(D) + PAD(F, 128)) // [MAX_PARTS] (largest logit, its id) of each head workgroup
+#define ACT_PART(D, F)       (ACT_F(D) + PAD(F, 256)) // [MAX_PARTS] (largest logit, its id) of each head workgroup
 #define MAX_PARTS            1024
 #define ACT_H(D, F)          (ACT_PART(D, F) + 2 * MAX_PARTS) // hidden LoRA vectors, each padded to 8
 #define ACT_FLOATS(D, F, hidden) (ACT_H(D, F) + PAD(hidden, 128))

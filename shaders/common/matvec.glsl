@@ -16,7 +16,8 @@ shared float s_part[WORKGROUP * ROWS];
 void emit(uint row, float value);
 
 #define WEIGHTS weights
-#define SCALES scales
+#define SIDE side
+#define TYPE WEIGHT_TYPE
 #define DOT dot_f32
 #include "weight_f32.glsl"
 #undef DOT
@@ -29,12 +30,23 @@ void emit(uint row, float value);
 #define DOT dot_q8
 #include "weight_q8.glsl"
 #undef DOT
+#define DOT dot_bits
+#define HIGH_BITS dot_high_bits
+#define SCALE_MIN dot_scale_min
+#define INTEGERS dot_integers
+#include "weight_bits.glsl"
+#undef DOT
+#undef HIGH_BITS
+#undef SCALE_MIN
+#undef INTEGERS
 #undef WEIGHTS
-#undef SCALES
+#undef SIDE
+#undef TYPE
 
 #ifdef WITH_SECOND
 #define WEIGHTS second
-#define SCALES second_scales
+#define SIDE second_side
+#define TYPE SECOND_TYPE
 #define DOT second_f32
 #include "weight_f32.glsl"
 #undef DOT
@@ -47,14 +59,24 @@ void emit(uint row, float value);
 #define DOT second_q8
 #include "weight_q8.glsl"
 #undef DOT
+#define DOT second_bits
+#define HIGH_BITS second_high_bits
+#define SCALE_MIN second_scale_min
+#define INTEGERS second_integers
+#include "weight_bits.glsl"
+#undef DOT
+#undef HIGH_BITS
+#undef SCALE_MIN
+#undef INTEGERS
 #undef WEIGHTS
-#undef SCALES
+#undef SIDE
+#undef TYPE
 #endif
 
 // vec4s of input per uvec4 of weights.
 uint input_per_word(uint type)
 {
-	return type == TYPE_F32 ? 1 : type == TYPE_Q8 ? 4 : 2;
+	return type == TYPE_F32 ? 1 : type < TYPE_Q8 ? 2 : type == TYPE_Q8 ? 4 : 8;
 }
 
 // uvec4s of a row of `columns` weights, padded to whole k-blocks.
@@ -86,8 +108,10 @@ void dot_rows(uint row, uint words, uint skip, uint count)
 		dot_f16(at, count);
 	else if (WEIGHT_TYPE == TYPE_BF16)
 		dot_bf16(at, count);
-	else
+	else if (WEIGHT_TYPE == TYPE_Q8)
 		dot_q8(at, count);
+	else
+		dot_bits(at, count);
 }
 
 #ifdef WITH_SECOND
@@ -100,8 +124,10 @@ void dot_second_rows(uint row, uint words, uint skip, uint count)
 		second_f16(at, count);
 	else if (SECOND_TYPE == TYPE_BF16)
 		second_bf16(at, count);
-	else
+	else if (SECOND_TYPE == TYPE_Q8)
 		second_q8(at, count);
+	else
+		second_bits(at, count);
 }
 #endif
 

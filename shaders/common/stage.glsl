@@ -44,11 +44,11 @@ layout(set = 0, binding = 1) buffer OutU { uint result_word[]; };
 layout(set = 0, binding = 2) readonly buffer Vectors4 { vec4 vectors4[]; };
 layout(set = 0, binding = 2) readonly buffer Vectors1 { float vectors[]; };
 layout(set = 0, binding = 3) readonly restrict buffer Weights { uvec4 weights[]; };
-layout(set = 0, binding = 4) readonly restrict buffer Scales { uint scales[]; };
+layout(set = 0, binding = 4) readonly restrict buffer Side { uint side[]; };
 layout(set = 0, binding = 5) buffer State4 { vec4 state4[]; };
 layout(set = 0, binding = 5) buffer State1 { float state[]; };
 layout(set = 0, binding = 6) readonly restrict buffer Second { uvec4 second[]; };
-layout(set = 0, binding = 7) readonly restrict buffer SecondScales { uint second_scales[]; };
+layout(set = 0, binding = 7) readonly restrict buffer SecondSide { uint second_side[]; };
 
 const uint DP = PAD(D, 128);
 

@@ -37,11 +37,16 @@ struct dtype_info {
 };
 extern const struct dtype_info dtype_info[DTYPE_COUNT];
 
+enum { DTYPE_MOST_GROUPS = DTYPE_LARGEST_BLOCK / DTYPE_SMALLEST_GROUP };
+
 /* A block as integers: element i is scale[g] * q[i] - min[g] with g = i / group.  The product is exact in float for every
- * type and the difference rounds once, so a fused multiply-add gives the same bits.  min is 0 for types without minimum. */
+ * type and the difference rounds once, so a fused multiply-add gives the same bits.  min is 0 for types without minimum.
+ * Where they come from: d and dmin are f16s, in blocks of 256 times the codes of the group. */
 struct dtype_parts {
 	int8_t q[DTYPE_LARGEST_BLOCK];
-	float scale[DTYPE_LARGEST_BLOCK / DTYPE_SMALLEST_GROUP], min[DTYPE_LARGEST_BLOCK / DTYPE_SMALLEST_GROUP];
+	uint16_t d, dmin;
+	int8_t scale_code[DTYPE_MOST_GROUPS], min_code[DTYPE_MOST_GROUPS]; /* 0 in blocks of 32 */
+	float scale[DTYPE_MOST_GROUPS], min[DTYPE_MOST_GROUPS];
 };
 
 bool dtype_is_block(enum dtype type);

@@ -153,19 +153,13 @@ void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values
 	append(w, &w->keys, values, count * sizeof *values);
 }
 
-void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
-                     const float *data)
+/* The tensor's entry; returns where its `bytes` bytes go, NULL after a failure. */
+static uint8_t *add_entry(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
+                          uint64_t *bytes)
 {
-	uint64_t bytes = 0;
-	if (!w)
-		return;
-	if (rank < 1 || rank > MAX_DIMENSIONS || !dtype_bytes(type, rank, shape, &bytes)) {
+	if (rank < 1 || rank > MAX_DIMENSIONS || !dtype_bytes(type, rank, shape, bytes)) {
 		give_up(w, RWKVK_ERROR_ARGUMENT, "rank or row length do not fit the type of tensor", name);
-		return;
-	}
-	if (!dtype_is_encodable(type)) {
-		give_up(w, RWKVK_ERROR_UNSUPPORTED, "this version reads but does not make the type of tensor", name);
-		return;
+		return NULL;
 	}
 	append_string(w, &w->entries, name, strlen(name));
 	append_u32(w, &w->entries, rank);
@@ -174,9 +168,34 @@ void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, u
 	append_u32(w, &w->entries, ggml_type[type]);
 	append_u64(w, &w->entries, w->data.bytes);
 	w->tensor_count++;
-	uint8_t *to = extend(w, &w->data, bytes);
+	return extend(w, &w->data, *bytes);
+}
+
+void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
+                     const float *data)
+{
+	uint64_t bytes;
+	if (!w)
+		return;
+	if (!dtype_is_encodable(type)) {
+		give_up(w, RWKVK_ERROR_UNSUPPORTED, "this version reads but does not make the type of tensor", name);
+		return;
+	}
+	uint8_t *to = add_entry(w, name, type, rank, shape, &bytes);
 	if (to)
 		dtype_from_float(type, data, bytes / dtype_info[type].bytes * dtype_info[type].block, to);
+	align(w, &w->data);
+}
+
+void gguf_put_stored(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
+                     const void *data)
+{
+	uint64_t bytes;
+	if (!w)
+		return;
+	uint8_t *to = add_entry(w, name, type, rank, shape, &bytes);
+	if (to)
+		memcpy(to, data, bytes);
 	align(w, &w->data);
 }
 

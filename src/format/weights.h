@@ -134,6 +134,9 @@ void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values
 /* shape outermost first; `data` holds floats and is converted to `type`, which must be encodable, at once. */
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
                      const float *data);
+/* The same of data that is of this type already. */
+void gguf_put_stored(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
+                     const void *data);
 /* Writes the file and frees the writer, also on failure. */
 rwkvk_status gguf_writer_finish(struct gguf_writer *w, const char *path);
 

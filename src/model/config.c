@@ -93,22 +93,13 @@ static rwkvk_status wrong_shape(const struct weights *weights, const struct tens
 	            found);
 }
 
-/* Readers know more number formats than the device does. */
-static rwkvk_status expect_runnable(const struct weights *weights, const struct tensor *tensor)
-{
-	if (!dtype_is_block(tensor->type) || tensor->type == DTYPE_Q8_0)
-		return RWKVK_OK;
-	return fail(RWKVK_ERROR_UNSUPPORTED, "%s: tensor %s is %s; this version runs F32, F16, BF16 and Q8_0", weights->path,
-	            tensor->file_name, dtype_info[tensor->type].name);
-}
-
 static rwkvk_status find(const struct weights *weights, const struct config *c, const char *name, const struct tensor **out)
 {
 	*out = weights_find(weights, name);
 	if (!*out)
 		return fail(RWKVK_ERROR_FILE, "%s: tensor %s is missing; expected an RWKV-%s model with all of its tensors",
 		            weights->path, name, config_version(c));
-	return expect_runnable(weights, *out);
+	return RWKVK_OK;
 }
 
 static uint64_t elements(const struct tensor *tensor)
@@ -525,7 +516,6 @@ rwkvk_status network_init(const struct weights *weights, struct network *net)
 	TRY(expect_matrix(weights, net->head, c->vocab, c->width));
 	net->head_b = weights_find(weights, "head.bias");
 	if (net->head_b) {
-		TRY(expect_runnable(weights, net->head_b));
 		TRY(expect_vector(weights, net->head_b, c->vocab));
 	}
 

@@ -9,8 +9,8 @@ enum { UPLOAD_BYTES = 8 << 20 };
 
 struct loader {
 	struct rwkvk_model *model;
-	float *scratch;  /* 2 PAD(longest row, 128) floats */
-	uint8_t *scales; /* the scales of one upload */
+	float *scratch; /* 2 PAD(longest row, 256) floats */
+	uint8_t *side;  /* what lies beside the weights of one upload */
 	uint64_t done, total;
 	rwkvk_progress_fn *progress;
 	void *user;
@@ -45,7 +45,7 @@ static rwkvk_status upload_rows(struct loader *loader, const struct matrix_part 
                                 uint32_t rows, struct device_slice *slice, uint32_t to)
 {
 	uint32_t type = part->source.type;
-	uint64_t tile = packed_bytes(type, 8, columns), scale_tile = packed_scale_bytes(type, 8, columns);
+	uint64_t tile = packed_bytes(type, 8, columns), side_tile = packed_side_bytes(type, 8, columns);
 	uint64_t at_once = UPLOAD_BYTES / tile > 0 ? UPLOAD_BYTES / tile : 1;
 	for (uint32_t done = 0; done < rows;) {
 		uint64_t tiles = PAD(rows - done, 8) / 8 < at_once ? PAD(rows - done, 8) / 8 : at_once, bytes = tiles * tile;
@@ -59,10 +59,10 @@ static rwkvk_status upload_rows(struct loader *loader, const struct matrix_part 
 			tiles = bytes / tile;
 			count = (uint32_t)(tiles * 8);
 		}
-		pack_rows(&part->source, part->rows, columns, first + done, count, place, loader->scales, loader->scratch);
+		pack_rows(&part->source, part->rows, columns, first + done, count, place, loader->side, loader->scratch);
 		TRY(gpu_upload_commit(slice->weights.gpu));
-		if (scale_tile)
-			TRY(upload(&slice->scales, (to + done) / 8 * scale_tile, loader->scales, tiles * scale_tile));
+		if (side_tile)
+			TRY(upload(&slice->side, (to + done) / 8 * side_tile, loader->side, tiles * side_tile));
 		done += count;
 		const struct dtype_info *info = &dtype_info[part->source.tensor->type];
 		TRY(progressed(loader, (uint64_t)count * columns / info->block * info->bytes));
@@ -91,10 +91,9 @@ static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *m
 		slice->row_end = (uint32_t)(slice->row_begin + rows < matrix->rows ? slice->row_begin + rows : matrix->rows);
 		uint64_t n = slice->row_end - slice->row_begin;
 		TRY(gpu_buffer_create(m->gpu, packed_bytes(matrix->type, n, matrix->columns), GPU_DEVICE, use, &slice->weights));
-		if (matrix->type == TYPE_Q8)
-			TRY(gpu_buffer_create(m->gpu, packed_scale_bytes(matrix->type, n, matrix->columns), GPU_DEVICE, use,
-			                      &slice->scales));
-		m->weight_bytes += slice->weights.bytes + slice->scales.bytes;
+		if (matrix->type >= TYPE_Q8)
+			TRY(gpu_buffer_create(m->gpu, packed_side_bytes(matrix->type, n, matrix->columns), GPU_DEVICE, use, &slice->side));
+		m->weight_bytes += slice->weights.bytes + slice->side.bytes;
 	}
 	return RWKVK_OK;
 }
@@ -211,10 +210,10 @@ static rwkvk_status check_fit(const struct rwkvk_model *m)
 	uint64_t need = model_device_bytes(&m->file.network, m->file.quant, m->slots);
 	if (need <= caps->device_memory)
 		return RWKVK_OK;
-	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q8, m->slots);
+	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots);
 	return fail(RWKVK_ERROR_MEMORY, "%s needs %.2f GB on the device, %s has %.2f GB; %s", m->file.weights.path,
 	            (double)need * 1e-9, caps->name, (double)caps->device_memory * 1e-9,
-	            quantised <= caps->device_memory && quantised < need ? "with --quant q8 it fits"
+	            quantised <= caps->device_memory && quantised < need ? "with --quant q4 it fits"
 	                                                                 : "take a smaller model or another device");
 }
 
@@ -227,8 +226,8 @@ static rwkvk_status load_all(struct loader *loader)
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * (uint64_t)c->vocab, GPU_READBACK, "logits", &m->logits));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * IO_WORDS, GPU_SHARED, "control words", &m->io));
 	TRY(load_vectors(m));
-	outline_matrix(net->emb, c->vocab, c->width, m->file.quant, &m->emb);
-	outline_matrix(net->head, c->vocab, c->width, m->file.quant, &m->head);
+	outline_table(net, net->emb, m->file.quant, &m->emb);
+	outline_table(net, net->head, m->file.quant, &m->head);
 	TRY(load_matrix(loader, &m->emb, "embedding"));
 	for (uint32_t i = 0; i < c->layers; i++)
 		TRY(load_layer(loader, i));
@@ -262,20 +261,20 @@ rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void
 		loader.total += m->file.weights.tensors[i].bytes;
 	uint64_t longest = c->ffn > c->width ? c->ffn : c->width; /* row of a matrix, or of an outer LoRA factor */
 	longest = config_hidden(c) > longest ? config_hidden(c) : longest;
-	loader.scratch = malloc(2 * PAD(longest, 128) * sizeof *loader.scratch);
-	loader.scales = malloc(UPLOAD_BYTES / 16 + PAD(longest, 128));
+	loader.scratch = malloc(2 * PAD(longest, 256) * sizeof *loader.scratch);
+	loader.side = malloc((UPLOAD_BYTES / 128 + PAD(longest, 256) / 4) * SIDE_WORDS(TYPE_Q6K) * 4); /* the largest */
 	m->layers = calloc(c->layers, sizeof *m->layers);
 	m->slot_taken = calloc(m->slots, sizeof *m->slot_taken);
 	m->start_state = malloc(config_slot_floats(c) * sizeof *m->start_state);
 	rwkvk_status status = RWKVK_OK;
-	if (!loader.scratch || !loader.scales || !m->layers || !m->slot_taken || !m->start_state)
+	if (!loader.scratch || !loader.side || !m->layers || !m->slot_taken || !m->start_state)
 		status = fail(RWKVK_ERROR_MEMORY, "out of memory");
 	if (status == RWKVK_OK) {
 		state_start(c, m->start_state);
 		status = load_all(&loader);
 	}
 	free(loader.scratch);
-	free(loader.scales);
+	free(loader.side);
 	return status;
 }
 
@@ -283,7 +282,7 @@ static void free_matrix(struct device_matrix *matrix)
 {
 	for (uint32_t i = 0; i < matrix->count && matrix->slices; i++) {
 		gpu_buffer_destroy(&matrix->slices[i].weights);
-		gpu_buffer_destroy(&matrix->slices[i].scales);
+		gpu_buffer_destroy(&matrix->slices[i].side);
 	}
 	free(matrix->slices);
 	*matrix = (struct device_matrix){ 0 };

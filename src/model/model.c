@@ -7,7 +7,7 @@
 static rwkvk_status check_options(const rwkvk_model_options *options)
 {
 	REQUIRE(options->path || options->data);
-	REQUIRE((unsigned)options->quant <= RWKVK_QUANT_Q8);
+	REQUIRE((unsigned)options->quant <= RWKVK_QUANT_F16);
 	return RWKVK_OK;
 }
 

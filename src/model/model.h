@@ -107,15 +107,17 @@ void file_finish(struct rwkvk_file *file);
 
 /* ------------------------------------------------------------------------------------------------------ pack.c */
 
-/* The device's type of a matrix: the file's, or Q8 when --quant q8 applies to it.  TYPE_* of layout.h. */
+/* TYPE_* of layout.h that holds a file's type without loss, and its name. */
 uint32_t type_of_dtype(enum dtype type);
+const char *type_name(uint32_t type);
 
-/* One row of a k-block is 128 bytes: 32 F32, 64 F16 or BF16, 128 Q8. */
+/* One row of a k-block is 128 bytes: 32 F32, 64 F16 or BF16, 128 Q8, else 256 weights, of which 4 bits. */
 uint32_t type_block(uint32_t type);
 
-/* Bytes of `rows` rows of `columns` weights: the plane of weights, and the plane of scales (0 but for Q8). */
+/* Bytes of `rows` rows of `columns` weights: the plane of weights, and the plane of what lies beside them, scales and further
+ * bits (0 for plain types). */
 uint64_t packed_bytes(uint32_t type, uint64_t rows, uint64_t columns);
-uint64_t packed_scale_bytes(uint32_t type, uint64_t rows, uint64_t columns);
+uint64_t packed_side_bytes(uint32_t type, uint64_t rows, uint64_t columns);
 
 /* Where pack_rows() reads: a matrix in a tensor of the file, or part of one.  Element [row,column] is element
  * start + row stride + column of the tensor, or, transposed, start + column stride + row. */
@@ -123,14 +125,14 @@ struct matrix_source {
 	const struct tensor *tensor;
 	uint64_t start, stride;
 	bool transposed;
-	uint32_t type; /* what to store; equal to the tensor's, or any float type or Q8 made from floats */
+	uint32_t type; /* what to store: type_of_dtype() of the tensor's, F32, or what floats are quantised to */
 };
 
 /* Packs rows [first, first + rows) of a source, first a multiple of 8, into tiles of 8 rows.  `to` has
- * packed_bytes(type, rows, columns); rows past `source_rows` and columns past the end become zeros.  scales: likewise,
- * NULL but for Q8.  scratch: 2 PAD(columns, 128) floats. */
+ * packed_bytes(type, rows, columns); rows past `source_rows` and columns past the end become zeros.  side: likewise,
+ * NULL for plain types.  scratch: 2 PAD(columns, 256) floats. */
 void pack_rows(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint64_t rows,
-               void *to, void *scales, float *scratch);
+               void *to, void *side, float *scratch);
 
 /* A tensor that is a matrix of `columns` columns, stored as `type`. */
 struct matrix_source matrix_source(const struct tensor *tensor, uint64_t columns, uint32_t type);
@@ -146,8 +148,8 @@ void source_row(const struct matrix_source *source, uint64_t row, uint64_t colum
 
 /* A matrix in slices of rows, each at most one binding's range. */
 struct device_slice {
-	uint32_t row_begin, row_end;       /* row_begin is a multiple of 8, or 24 if interleaved */
-	struct gpu_buffer weights, scales; /* scales.bytes 0 but for Q8 */
+	uint32_t row_begin, row_end;     /* row_begin is a multiple of 8, or 24 if interleaved */
+	struct gpu_buffer weights, side; /* side.bytes 0 for plain types */
 };
 
 /* What it is made of (parts under each other, each padded to 8 rows if there are several; or interleaved, 8 rows of each in
@@ -189,7 +191,8 @@ struct device_layer {
 
 /* outline.c: what a layer, the embedding and the head consist of on the device; no buffers yet. */
 void outline_layer(const struct network *network, rwkvk_quant quant, uint32_t index, struct device_layer *out);
-void outline_matrix(const struct tensor *tensor, uint32_t rows, uint32_t columns, rwkvk_quant quant, struct device_matrix *out);
+/* The embedding or the head. */
+void outline_table(const struct network *network, const struct tensor *tensor, rwkvk_quant quant, struct device_matrix *out);
 /* All matrices of a layer, absent ones too; LoRAs likewise. */
 enum { LAYER_MATRICES = 10, LAYER_LORAS = 2 };
 void layer_matrices(struct device_layer *layer, struct device_matrix *out[LAYER_MATRICES]);
@@ -202,8 +205,6 @@ uint64_t vectors_floats(const struct network *network);
 uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots);
 /* Bytes one token must read and write: weights once, its state twice, one embedding row. */
 uint64_t model_token_bytes(const struct network *network, rwkvk_quant quant);
-/* The device's type of a large matrix. */
-uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant);
 /* uvec4s of a row of a LoRA factor, and the packing of all of them: head by head, factor by factor, then uvec4 by uvec4 of
  * the rank, the head's N channels beside each other.  scratch: the longest rank. */
 uint32_t lora_words(uint32_t rank, uint32_t type);
@@ -361,8 +362,7 @@ float *reference_line(const struct reference *ref, unsigned i);
 const float *reference_vector(const struct reference *ref, unsigned i, uint32_t layer, uint32_t vec);
 void reference_matvec(const struct reference *ref, struct matrix_source source, uint32_t rows, uint32_t columns, const float *x,
                       float *out); /* uses line 0 */
-void reference_large(const struct reference *ref, const struct tensor *tensor, uint32_t rows, uint32_t columns, const float *x,
-                     float *out);
+void reference_part(const struct reference *ref, const struct device_matrix *matrix, uint32_t part, const float *x, float *out);
 void reference_norm(const float *x, const float *w, const float *b, uint32_t n, float *out);
 void reference_shift(const float *n, const float *before, const float *mix, uint32_t count, float *out);
 /* y = GroupNorm(y; ln_x) of one head; uses lines 1 and 2. */

@@ -4,9 +4,22 @@
 
 #include <string.h>
 
-uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant)
+/* What a matrix is for, which decides how few bits it bears (docs/quantisation.md has the sources): the tables and the first
+ * layer's output need more than the rest, ffn.key a bit more, and a sum of squares forgives most in ffn.value. */
+enum role { PROJECTION, FIRST_OUTPUT, FFN_KEY, FFN_VALUE, TABLE, ROLES };
+
+static const uint32_t presets[][ROLES] = {
+	[RWKVK_QUANT_F16] = { TYPE_F16, TYPE_F16, TYPE_F16, TYPE_F16, TYPE_F16 },
+	[RWKVK_QUANT_Q8] = { TYPE_Q8, TYPE_Q8, TYPE_Q8, TYPE_Q8, TYPE_Q8 },
+	[RWKVK_QUANT_Q6] = { TYPE_Q6K, TYPE_Q8, TYPE_Q8, TYPE_Q6K, TYPE_Q6K },
+	[RWKVK_QUANT_Q5] = { TYPE_Q5K, TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q6K },
+	[RWKVK_QUANT_Q4] = { TYPE_Q4K, TYPE_Q8, TYPE_Q5K, TYPE_Q4K, TYPE_Q6K },
+};
+
+/* The device's type of a large matrix.  What the file has quantised stays as it is. */
+static uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant, enum role role)
 {
-	return quant == RWKVK_QUANT_Q8 ? TYPE_Q8 : type_of_dtype(tensor->type);
+	return quant == RWKVK_QUANT_NONE || dtype_is_block(tensor->type) ? type_of_dtype(tensor->type) : presets[quant][role];
 }
 
 /* Types that differ are widened to the one that holds them all. */
@@ -26,12 +39,13 @@ static void add_part(struct device_matrix *m, struct matrix_source source, uint3
 		m->parts[i].source.type = m->type;
 }
 
-static void add_matrix(struct device_matrix *m, const struct tensor *tensor, uint32_t rows, uint32_t columns, rwkvk_quant quant)
+static void add_matrix(struct device_matrix *m, const struct tensor *tensor, uint32_t rows, uint32_t columns, rwkvk_quant quant,
+                       enum role role)
 {
 	if (!tensor)
 		return;
 	m->columns = columns;
-	add_part(m, matrix_source(tensor, columns, matrix_type(tensor, quant)), rows);
+	add_part(m, matrix_source(tensor, columns, matrix_type(tensor, quant, role)), rows);
 }
 
 static void add_inner(struct device_matrix *m, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,
@@ -50,16 +64,16 @@ static void add_outer(struct device_lora *lora, const struct tensor *tensor, uin
 	if (!tensor)
 		return;
 	struct matrix_source source = lora_source(tensor, part, parts, width, rank, false);
-	uint32_t type = source.type == TYPE_Q8 ? TYPE_F32 : source.type;
+	uint32_t type = source.type >= TYPE_Q8 ? TYPE_F32 : source.type;
 	lora->type = lora->count ? common_type(lora->type, type) : type;
 	lora->ranks[lora->count] = rank;
 	lora->sources[lora->count++] = source;
 }
 
-void outline_matrix(const struct tensor *tensor, uint32_t rows, uint32_t columns, rwkvk_quant quant, struct device_matrix *out)
+void outline_table(const struct network *net, const struct tensor *tensor, rwkvk_quant quant, struct device_matrix *out)
 {
 	*out = (struct device_matrix){ 0 };
-	add_matrix(out, tensor, rows, columns, quant);
+	add_matrix(out, tensor, net->config.vocab, net->config.width, quant, TABLE);
 }
 
 void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index, struct device_layer *out)
@@ -68,17 +82,17 @@ void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index,
 	const struct layer *l = &net->layers[index];
 	const uint32_t C = c->width, F = c->ffn;
 	*out = (struct device_layer){ .products.interleaved = c->version == 40 };
-	add_matrix(&out->products, l->receptance, C, C, quant);
-	add_matrix(&out->products, l->key, C, C, quant);
-	add_matrix(&out->products, l->value, C, C, quant);
-	add_matrix(&out->products, l->gate, C, C, quant);
-	add_matrix(&out->output, l->output, C, C, quant);
-	add_matrix(&out->ffn.key, l->ffn_key, F, C, quant);
-	add_matrix(&out->ffn.receptance, l->ffn_receptance, C, C, quant);
-	add_matrix(&out->ffn.value, l->ffn_value, C, F, quant);
-	add_matrix(&out->pre.key, l->pre_key, F, C, quant);
-	add_matrix(&out->pre.receptance, l->pre_receptance, C, C, quant);
-	add_matrix(&out->pre.value, l->pre_value, C, F, quant);
+	add_matrix(&out->products, l->receptance, C, C, quant, PROJECTION);
+	add_matrix(&out->products, l->key, C, C, quant, PROJECTION);
+	add_matrix(&out->products, l->value, C, C, quant, PROJECTION);
+	add_matrix(&out->products, l->gate, C, C, quant, PROJECTION);
+	add_matrix(&out->output, l->output, C, C, quant, index == 0 ? FIRST_OUTPUT : PROJECTION);
+	add_matrix(&out->ffn.key, l->ffn_key, F, C, quant, FFN_KEY);
+	add_matrix(&out->ffn.receptance, l->ffn_receptance, C, C, quant, PROJECTION);
+	add_matrix(&out->ffn.value, l->ffn_value, C, F, quant, FFN_VALUE);
+	add_matrix(&out->pre.key, l->pre_key, F, C, quant, FFN_KEY);
+	add_matrix(&out->pre.receptance, l->pre_receptance, C, C, quant, PROJECTION);
+	add_matrix(&out->pre.value, l->pre_value, C, F, quant, FFN_VALUE);
 
 	add_inner(&out->lora_in, l->w1, 0, 1, c->rank_decay, C);
 	add_inner(&out->lora_in, l->a1, 0, 1, c->rank_iclr, C);
@@ -110,7 +124,7 @@ void layer_loras(struct device_layer *l, struct device_lora *out[LAYER_LORAS])
 
 uint64_t matrix_bytes(const struct device_matrix *m)
 {
-	return m->part_count ? packed_bytes(m->type, m->rows, m->columns) + packed_scale_bytes(m->type, m->rows, m->columns) : 0;
+	return m->part_count ? packed_bytes(m->type, m->rows, m->columns) + packed_side_bytes(m->type, m->rows, m->columns) : 0;
 }
 
 uint64_t lora_bytes(const struct device_lora *lora, const struct config *c)
@@ -131,7 +145,7 @@ uint64_t vectors_floats(const struct network *net)
 static uint64_t table_bytes(const struct network *net, const struct tensor *table, rwkvk_quant quant)
 {
 	struct device_matrix matrix;
-	outline_matrix(table, net->config.vocab, net->config.width, quant, &matrix);
+	outline_table(net, table, quant, &matrix);
 	return matrix_bytes(&matrix);
 }
 

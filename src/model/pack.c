@@ -10,25 +10,42 @@
 
 enum { PIECE = 128, Q8_BLOCK = 34 };
 
+/* What a file's type is on the device: the same bits, or the next wider type that has them all. */
 uint32_t type_of_dtype(enum dtype type)
 {
 	static const uint32_t types[] = {
-		[DTYPE_F32] = TYPE_F32, [DTYPE_F16] = TYPE_F16, [DTYPE_BF16] = TYPE_BF16, [DTYPE_Q8_0] = TYPE_Q8
+		[DTYPE_F32] = TYPE_F32,  [DTYPE_F16] = TYPE_F16,   [DTYPE_BF16] = TYPE_BF16, [DTYPE_Q8_0] = TYPE_Q8,
+		[DTYPE_Q4_0] = TYPE_Q4,  [DTYPE_Q4_1] = TYPE_Q4M,  [DTYPE_Q4_K] = TYPE_Q4K,  [DTYPE_Q5_0] = TYPE_Q5,
+		[DTYPE_Q5_1] = TYPE_Q5M, [DTYPE_Q5_K] = TYPE_Q5K,  [DTYPE_Q6_K] = TYPE_Q6K,  [DTYPE_Q3_K] = TYPE_Q6K,
+		[DTYPE_Q2_K] = TYPE_Q2K, [DTYPE_IQ4_NL] = TYPE_Q8,
 	};
 	return types[type];
 }
 
+/* The file's type that is the device's, and the one that floats are made into on the way there. */
 static enum dtype dtype_of_type(uint32_t type)
 {
-	static const enum dtype types[] = {
-		[TYPE_F32] = DTYPE_F32, [TYPE_F16] = DTYPE_F16, [TYPE_BF16] = DTYPE_BF16, [TYPE_Q8] = DTYPE_Q8_0
+	static const enum dtype types[TYPE_COUNT] = {
+		[TYPE_F32] = DTYPE_F32,  [TYPE_F16] = DTYPE_F16,  [TYPE_BF16] = DTYPE_BF16, [TYPE_Q8] = DTYPE_Q8_0,
+		[TYPE_Q4] = DTYPE_Q4_0,  [TYPE_Q4M] = DTYPE_Q4_1, [TYPE_Q4K] = DTYPE_Q4_K,  [TYPE_Q5] = DTYPE_Q5_0,
+		[TYPE_Q5M] = DTYPE_Q5_1, [TYPE_Q5K] = DTYPE_Q5_K, [TYPE_Q6K] = DTYPE_Q6_K,  [TYPE_Q2K] = DTYPE_Q2_K,
 	};
 	return types[type];
+}
+
+const char *type_name(uint32_t type)
+{
+	static const char *const names[TYPE_COUNT] = {
+		[TYPE_F32] = "F32", [TYPE_F16] = "F16", [TYPE_BF16] = "BF16", [TYPE_Q8] = "Q8",
+		[TYPE_Q4] = "Q4",   [TYPE_Q4M] = "Q4M", [TYPE_Q4K] = "Q4K",   [TYPE_Q5] = "Q5",
+		[TYPE_Q5M] = "Q5M", [TYPE_Q5K] = "Q5K", [TYPE_Q6K] = "Q6K",   [TYPE_Q2K] = "Q2K",
+	};
+	return names[type];
 }
 
 uint32_t type_block(uint32_t type)
 {
-	return type == TYPE_F32 ? 32 : type == TYPE_Q8 ? 128 : 64;
+	return type == TYPE_F32 ? 32 : type < TYPE_Q8 ? 64 : type == TYPE_Q8 ? 128 : 256;
 }
 
 static uint64_t k_blocks(uint32_t type, uint64_t columns)
@@ -41,47 +58,32 @@ uint64_t packed_bytes(uint32_t type, uint64_t rows, uint64_t columns)
 	return PAD(rows, 8) * k_blocks(type, columns) * PIECE;
 }
 
-uint64_t packed_scale_bytes(uint32_t type, uint64_t rows, uint64_t columns)
+uint64_t packed_side_bytes(uint32_t type, uint64_t rows, uint64_t columns)
 {
-	return type == TYPE_Q8 ? PAD(rows, 8) * k_blocks(type, columns) * 8 : 0;
+	return PAD(rows, 8) * k_blocks(type, columns) * SIDE_WORDS(type) * 4;
 }
 
 /* One element, for the factors that files store the other way round. */
 static float element(const struct tensor *tensor, uint64_t index)
 {
-	const uint8_t *data = tensor->data;
-	uint16_t half;
-	float value;
-	switch (tensor->type) {
-	case DTYPE_F16:
-		memcpy(&half, data + 2 * index, 2);
-		return float_of_f16(half);
-	case DTYPE_BF16:
-		memcpy(&half, data + 2 * index, 2);
-		return float_of_bf16(half);
-	case DTYPE_F32:
-		memcpy(&value, data + 4 * index, 4);
-		return value;
-	default: /* a block type: from the start of its block */
-	{
-		float block[32];
-		dtype_to_float(tensor->type, tensor->data, index / 32 * 32, 32, block);
-		return block[index % 32];
-	}
-	}
+	const struct dtype_info *info = &dtype_info[tensor->type];
+	float block[DTYPE_LARGEST_BLOCK];
+	dtype_to_float(tensor->type, tensor->data, index / info->block * info->block, info->block, block);
+	return block[index % info->block];
 }
 
-/* Rounds to 8 bits and back, as the device will see it; the last block is filled up with zeros. */
-static void through_q8(float *row, uint64_t columns)
+/* Rounds to another type and back, as the device will see it; the last block is filled up with zeros. */
+static void through_type(enum dtype type, float *row, uint64_t columns)
 {
-	for (uint64_t i = 0; i < columns; i += 32) {
-		float block[32] = { 0 };
-		uint8_t packed[Q8_BLOCK];
-		uint64_t n = columns - i < 32 ? columns - i : 32;
-		memcpy(block, row + i, n * sizeof *row);
-		dtype_from_float(DTYPE_Q8_0, block, 32, packed);
-		dtype_to_float(DTYPE_Q8_0, packed, 0, 32, block);
-		memcpy(row + i, block, n * sizeof *row);
+	uint64_t n = dtype_info[type].block > 1 ? dtype_info[type].block : DTYPE_LARGEST_BLOCK;
+	for (uint64_t i = 0; i < columns; i += n) {
+		float block[DTYPE_LARGEST_BLOCK] = { 0 };
+		uint8_t packed[DTYPE_LARGEST_BLOCK * 2];
+		uint64_t real = columns - i < n ? columns - i : n;
+		memcpy(block, row + i, real * sizeof *row);
+		dtype_from_float(type, block, n, packed);
+		dtype_to_float(type, packed, 0, n, block);
+		memcpy(row + i, block, real * sizeof *row);
 	}
 }
 
@@ -117,23 +119,25 @@ static void stored_row(const struct matrix_source *source, uint64_t row, uint64_
 void source_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out)
 {
 	stored_row(source, row, columns, out);
-	if (source->type == TYPE_Q8 && source->tensor->type != DTYPE_Q8_0)
-		through_q8(out, columns);
+	if (source->type != TYPE_F32 && source->type != type_of_dtype(source->tensor->type))
+		through_type(dtype_of_type(source->type), out, columns);
 }
 
-/* A row as bytes of the stored type: the file's own bytes, or made in `scratch` (2 PAD(columns, 128) floats). */
-static const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *scratch)
+/* A row as bytes of a file's type: the file's own bytes, or made in `scratch` (2 PAD(columns, 256) floats); *type says which.
+ */
+static const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *scratch,
+                                enum dtype *type)
 {
-	enum dtype type = dtype_of_type(source->type);
-	uint64_t padded = PAD(columns, 128);
-	if (source->tensor->type == type && !source->transposed) {
-		const struct dtype_info *info = &dtype_info[type];
+	uint64_t padded = PAD(columns, 256);
+	const struct dtype_info *info = &dtype_info[source->tensor->type];
+	if (!source->transposed && type_of_dtype(source->tensor->type) == source->type) {
+		*type = source->tensor->type;
 		return (const uint8_t *)source->tensor->data + (source->start + row * source->stride) / info->block * info->bytes;
 	}
+	*type = dtype_of_type(source->type);
 	stored_row(source, row, columns, scratch);
-	for (uint64_t i = columns; i < padded; i++)
-		scratch[i] = 0;
-	dtype_from_float(type, scratch, type == DTYPE_Q8_0 ? PAD(columns, 32) : columns, scratch + padded);
+	memset(scratch + columns, 0, (padded - columns) * sizeof *scratch);
+	dtype_from_float(*type, scratch, PAD(columns, dtype_info[*type].block), scratch + padded);
 	return (const uint8_t *)(scratch + padded);
 }
 
@@ -149,36 +153,100 @@ static void place_row(const uint8_t *row, uint64_t row_bytes, uint64_t blocks, u
 	}
 }
 
-static void place_q8_row(const uint8_t *row, uint64_t q8_blocks, uint64_t blocks, uint64_t in_tile, uint8_t *tile,
-                         uint8_t *scales)
+/* Integers of one signed byte: a file's block of 32 is a quarter of a k-block. */
+static void place_q8(const struct dtype_parts *parts, uint64_t b, uint8_t *plane, uint8_t *side)
 {
-	for (uint64_t b = 0; b < blocks * 4; b++) {
-		uint8_t *to = tile + (b / 4 * 8 + in_tile) * PIECE + b % 4 * 32,
-				*scale = scales + (b / 4 * 8 + in_tile) * 8 + b % 4 * 2;
-		if (b < q8_blocks) {
-			memcpy(scale, row + b * Q8_BLOCK, 2);
-			memcpy(to, row + b * Q8_BLOCK + 2, 32);
+	memcpy(plane + b % 4 * 32, parts->q, 32);
+	memcpy(side + b % 4 * 2, &parts->d, 2);
+}
+
+/* 32 integers, from weight `at` of the k-block on: 4 bits into the plane, the rest beside it (weight_bits.glsl). */
+static void place_integers(uint32_t type, const int8_t *q, uint32_t at, uint8_t *plane, uint32_t *side)
+{
+	const uint8_t zero = type == TYPE_Q4 ? 8 : type == TYPE_Q5 ? 16 : type == TYPE_Q6K ? 32 : 0;
+	uint8_t value[32];
+	uint32_t high[2] = { 0 }, u = at / 32;
+	for (uint32_t i = 0; i < 32; i++)
+		value[i] = (uint8_t)(q[i] + zero);
+	for (uint32_t c = 0; c < 4; c++)
+		for (uint32_t b = 0; b < 4; b++)
+			plane[u * 16 + c * 4 + b] = (uint8_t)((value[c * 8 + b] & 15) | value[c * 8 + b + 4] << 4);
+	for (uint32_t i = 0; i < 32; i++)
+		if (type == TYPE_Q6K)
+			high[i / 16] |= (uint32_t)(value[i] >> 4) << i % 16 * 2;
+		else
+			high[0] |= (uint32_t)(value[i] >> 4) << i;
+	if (type == TYPE_Q6K)
+		memcpy(side + SCALE_WORDS(type) + 2 * u, high, sizeof high);
+	else if (SIDE_WORDS(type) > SCALE_WORDS(type))
+		side[SCALE_WORDS(type) + u] = high[0];
+}
+
+/* The scales of a file's block, number b of those in the k-block. */
+static void place_scales(uint32_t type, const struct dtype_parts *parts, uint64_t b, uint32_t *side)
+{
+	uint8_t *bytes = (uint8_t *)side;
+	switch (type) {
+	case TYPE_Q4:
+	case TYPE_Q5:
+		memcpy(bytes + 2 * b, &parts->d, 2);
+		return;
+	case TYPE_Q4M:
+	case TYPE_Q5M:
+		side[b] = parts->d | (uint32_t)parts->dmin << 16;
+		return;
+	}
+	side[0] = parts->d | (uint32_t)parts->dmin << 16;
+	uint32_t groups = type == TYPE_Q6K || type == TYPE_Q2K ? 16 : 8;
+	for (uint32_t g = 0; g < groups; g++)
+		if (type == TYPE_Q6K) {
+			bytes[4 + g] = (uint8_t)parts->scale_code[g];
 		} else {
-			memset(scale, 0, 2);
-			memset(to, 0, 32);
+			bytes[4 + 2 * g] = (uint8_t)parts->scale_code[g];
+			bytes[5 + 2 * g] = (uint8_t)parts->min_code[g];
+		}
+}
+
+static void place_blocks(uint32_t type, enum dtype dtype, const uint8_t *row, uint64_t count, uint64_t blocks, uint64_t in_tile,
+                         uint8_t *tile, uint8_t *side_tile)
+{
+	const struct dtype_info *info = &dtype_info[dtype];
+	const uint64_t side_bytes = SIDE_WORDS(type) * 4, per_block = type_block(type) / info->block;
+	for (uint64_t b = 0; b < blocks; b++) {
+		uint8_t *plane = tile + (b * 8 + in_tile) * PIECE, *beside = side_tile + (b * 8 + in_tile) * side_bytes;
+		memset(plane, 0, PIECE);
+		memset(beside, 0, side_bytes);
+		for (uint64_t i = 0; i < per_block && b * per_block + i < count; i++) {
+			struct dtype_parts parts;
+			dtype_split(dtype, row + (b * per_block + i) * info->bytes, &parts);
+			if (type == TYPE_Q8) {
+				place_q8(&parts, i, plane, beside);
+				continue;
+			}
+			for (uint32_t at = 0; at < info->block; at += 32)
+				place_integers(type, parts.q + at, (uint32_t)(i * info->block) + at, plane, (uint32_t *)(void *)beside);
+			place_scales(type, &parts, i, (uint32_t *)(void *)beside);
 		}
 	}
 }
 
 void pack_rows(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint64_t rows,
-               void *to, void *scales, float *scratch)
+               void *to, void *side, float *scratch)
 {
-	uint64_t blocks = k_blocks(source->type, columns);
-	uint64_t row_bytes = columns * (source->type == TYPE_F32 ? 4 : 2); /* Q8 does not use it */
+	const uint32_t type = source->type;
+	const uint64_t blocks = k_blocks(type, columns), row_bytes = columns * (type == TYPE_F32 ? 4 : 2); /* plain types */
 	for (uint64_t i = 0; i < PAD(rows, 8); i++) {
 		uint8_t *tile = (uint8_t *)to + i / 8 * 8 * blocks * PIECE;
-		uint8_t *tile_scales = source->type == TYPE_Q8 ? (uint8_t *)scales + i / 8 * 8 * blocks * 8 : NULL;
 		bool real = first + i < source_rows && i < rows;
-		const uint8_t *row = real ? typed_row(source, first + i, columns, scratch) : NULL;
-		if (source->type == TYPE_Q8)
-			place_q8_row(row, real ? (columns + 31) / 32 : 0, blocks, i % 8, tile, tile_scales);
-		else
+		enum dtype dtype = dtype_of_type(type);
+		const uint8_t *row = real ? typed_row(source, first + i, columns, scratch, &dtype) : NULL;
+		if (type < TYPE_Q8) {
 			place_row(row, real ? row_bytes : 0, blocks, i % 8, tile);
+			continue;
+		}
+		uint8_t *side_tile = (uint8_t *)side + i / 8 * 8 * blocks * SIDE_WORDS(type) * 4;
+		uint64_t block = dtype_info[dtype].block;
+		place_blocks(type, dtype, row, real ? (columns + block - 1) / block : 0, blocks, i % 8, tile, side_tile);
 	}
 }
 

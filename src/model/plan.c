@@ -57,11 +57,11 @@ void dispatch_slice(struct dispatch *d, struct device_matrix *matrix, uint32_t i
 	struct device_slice *slice = &matrix->slices[index];
 	d->constants[SPEC_WEIGHT_TYPE] = matrix->type;
 	d->bindings[3] = whole(&slice->weights);
-	d->bindings[4] = whole(&slice->scales);
+	d->bindings[4] = whole(&slice->side);
 	d->push[PUSH_ROW_BEGIN] = slice->row_begin;
 	d->push[PUSH_ROW_END] = slice->row_end;
 	d->push[PUSH_FIRST] = index == 0;
-	d->bytes += slice->weights.bytes + slice->scales.bytes;
+	d->bytes += slice->weights.bytes + slice->side.bytes;
 }
 
 void dispatch_lora(struct dispatch *d, struct device_lora *lora)
@@ -80,10 +80,10 @@ static void dispatch_second(struct dispatch *d, struct device_matrix *matrix, ui
 {
 	struct device_slice *slice = &matrix->slices[index];
 	d->bindings[6] = whole(&slice->weights);
-	d->bindings[7] = whole(&slice->scales);
+	d->bindings[7] = whole(&slice->side);
 	d->push[PUSH_SECOND_BEGIN] = slice->row_begin;
 	d->push[PUSH_SECOND_END] = slice->row_end;
-	d->bytes += slice->weights.bytes + slice->scales.bytes;
+	d->bytes += slice->weights.bytes + slice->side.bytes;
 }
 
 rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)

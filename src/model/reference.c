@@ -34,10 +34,9 @@ void reference_matvec(const struct reference *ref, struct matrix_source source, 
 	}
 }
 
-void reference_large(const struct reference *ref, const struct tensor *tensor, uint32_t rows, uint32_t columns, const float *x,
-                     float *out)
+void reference_part(const struct reference *ref, const struct device_matrix *matrix, uint32_t part, const float *x, float *out)
 {
-	reference_matvec(ref, matrix_source(tensor, columns, matrix_type(tensor, ref->quant)), rows, columns, x, out);
+	reference_matvec(ref, matrix->parts[part].source, matrix->parts[part].rows, matrix->columns, x, out);
 }
 
 void reference_norm(const float *x, const float *w, const float *b, uint32_t n, float *out)
@@ -88,8 +87,9 @@ void reference_select(const struct reference *ref, uint32_t token, float *act)
 	const struct network *net = ref->network;
 	const uint32_t width = net->config.width;
 	float *x = act + ACT_X;
-	struct matrix_source emb = matrix_source(net->emb, width, matrix_type(net->emb, ref->quant));
-	source_row(&emb, token, width, x);
+	struct device_matrix emb;
+	outline_table(net, net->emb, ref->quant, &emb);
+	source_row(&emb.parts[0].source, token, width, x);
 	if (net->config.embedding_norm)
 		reference_norm(x, top_vector(ref, 1, net->ln0_w, width), top_vector(ref, 2, net->ln0_b, width), width, x);
 }
@@ -98,7 +98,9 @@ void reference_att_out(const struct reference *ref, uint32_t index, float *state
 {
 	const struct config *c = &ref->network->config;
 	float *out = reference_line(ref, 3);
-	reference_large(ref, ref->network->layers[index].output, c->width, c->width, act + ACT_Y(c->width), out);
+	struct device_layer layer;
+	outline_layer(ref->network, ref->quant, index, &layer);
+	reference_part(ref, &layer.output, 0, act + ACT_Y(c->width), out);
 	const float *bias = reference_vector(ref, 1, index, VEC_OUT_B);
 	for (uint32_t i = 0; i < c->width; i++)
 		act[ACT_X + i] += (out[i] + bias[i]) * config_residual(c, index);
@@ -112,18 +114,17 @@ void reference_att_out(const struct reference *ref, uint32_t index, float *state
 struct channel_mix {
 	uint32_t norm_w, norm_b, mix_k, mix_r; /* VEC_* */
 	uint32_t kept, shift;                  /* where LN(x) goes, and where the state has the one before */
-	const struct tensor *key, *value, *receptance;
+	struct device_ffn matrices;
 };
 
 static struct channel_mix channel_mix(const struct reference *ref, uint32_t index, bool pre)
 {
 	const uint32_t C = ref->network->config.width;
-	const struct layer *l = &ref->network->layers[index];
+	struct device_layer layer;
+	outline_layer(ref->network, ref->quant, index, &layer);
 	if (pre)
-		return (struct channel_mix){ VEC_LN1_W,   VEC_LN1_B,  VEC_MIX_K,    VEC_MIX_R,        ACT_N1(C),
-			                         STATE_ATT_X, l->pre_key, l->pre_value, l->pre_receptance };
-	return (struct channel_mix){ VEC_LN2_W,      VEC_LN2_B,  VEC_MIX_FFN,  VEC_MIX_FFN_R,    ACT_N2(C),
-		                         STATE_FFN_X(C), l->ffn_key, l->ffn_value, l->ffn_receptance };
+		return (struct channel_mix){ VEC_LN1_W, VEC_LN1_B, VEC_MIX_K, VEC_MIX_R, ACT_N1(C), STATE_ATT_X, layer.pre };
+	return (struct channel_mix){ VEC_LN2_W, VEC_LN2_B, VEC_MIX_FFN, VEC_MIX_FFN_R, ACT_N2(C), STATE_FFN_X(C), layer.ffn };
 }
 
 static void channel_mix_in(const struct reference *ref, uint32_t index, bool pre, const float *state, float *act)
@@ -134,12 +135,12 @@ static void channel_mix_in(const struct reference *ref, uint32_t index, bool pre
 	reference_norm(act + ACT_X, reference_vector(ref, 1, index, m.norm_w), reference_vector(ref, 2, index, m.norm_b), c->width,
 	               n);
 	reference_shift(n, state + m.shift, reference_vector(ref, 1, index, m.mix_k), c->width, mixed);
-	reference_large(ref, m.key, c->ffn, c->width, mixed, f);
+	reference_part(ref, &m.matrices.key, 0, mixed, f);
 	for (uint32_t i = 0; i < c->ffn; i++)
 		f[i] = f[i] > 0 ? f[i] * f[i] : 0;
-	if (m.receptance) {
+	if (m.matrices.receptance.part_count) {
 		reference_shift(n, state + m.shift, reference_vector(ref, 1, index, m.mix_r), c->width, mixed);
-		reference_large(ref, m.receptance, c->width, c->width, mixed, act + ACT_FR(c->width));
+		reference_part(ref, &m.matrices.receptance, 0, mixed, act + ACT_FR(c->width));
 	}
 }
 
@@ -149,9 +150,9 @@ static void channel_mix_out(const struct reference *ref, uint32_t index, bool pr
 	struct channel_mix m = channel_mix(ref, index, pre);
 	float *out = reference_line(ref, 3), residual = pre ? 1 : config_residual(c, index);
 	float scale = !pre && config_halves(c, index) ? 0.5f : 1;
-	reference_large(ref, m.value, c->width, c->ffn, act + ACT_F(c->width), out);
+	reference_part(ref, &m.matrices.value, 0, act + ACT_F(c->width), out);
 	for (uint32_t i = 0; i < c->width; i++) {
-		float receptance = m.receptance ? 1 / (1 + expf(-act[ACT_FR(c->width) + i])) : 1;
+		float receptance = m.matrices.receptance.part_count ? 1 / (1 + expf(-act[ACT_FR(c->width) + i])) : 1;
 		act[ACT_X + i] = (act[ACT_X + i] + out[i] * receptance * residual) * scale;
 	}
 	memcpy(state + m.shift, act + m.kept, c->width * sizeof *state);
@@ -186,7 +187,9 @@ void reference_head(const struct reference *ref, const float *act, float *logits
 	float *n = reference_line(ref, 3);
 	reference_norm(act + ACT_X, top_vector(ref, 1, net->ln_out_w, c->width), top_vector(ref, 2, net->ln_out_b, c->width),
 	               c->width, n);
-	reference_large(ref, net->head, c->vocab, c->width, n, logits);
+	struct device_matrix head;
+	outline_table(net, net->head, ref->quant, &head);
+	reference_part(ref, &head, 0, n, logits);
 	if (net->head_b) {
 		const float *bias = top_vector(ref, 1, net->head_b, c->vocab);
 		for (uint32_t i = 0; i < c->vocab; i++)

@@ -18,15 +18,24 @@ static float *normed(const struct reference *ref, uint32_t index, float *act)
 	return n;
 }
 
+enum { RECEPTANCE, KEY, VALUE, GATE, NONE }; /* parts of the products */
+
+static void product(const struct reference *ref, uint32_t index, uint32_t part, const float *x, float *out)
+{
+	struct device_layer layer;
+	outline_layer(ref->network, ref->quant, index, &layer);
+	reference_part(ref, &layer.products, part, x, out);
+}
+
 /* out = M shift(n; mix); uses line 3, where the shifted vector stays. */
 static void shifted_product(const struct reference *ref, uint32_t index, const float *state, const float *n, uint32_t mix,
-                            const struct tensor *matrix, float *out)
+                            uint32_t part, float *out)
 {
 	const uint32_t C = ref->network->config.width;
 	float *mixed = reference_line(ref, 3);
 	reference_shift(n, state + STATE_ATT_X, reference_vector(ref, 1, index, mix), C, mixed);
-	if (matrix)
-		reference_large(ref, matrix, C, C, mixed, out);
+	if (part != NONE)
+		product(ref, index, part, mixed, out);
 }
 
 static void lora_in(const struct reference *ref, const struct tensor *tensor, uint32_t rank, const float *x, float *out)
@@ -46,13 +55,12 @@ static void lora_out(const struct reference *ref, const struct tensor *tensor, u
 void reference_att_wkv4(const struct reference *ref, uint32_t index, float *state, float *act)
 {
 	const uint32_t C = ref->network->config.width;
-	const struct layer *l = &ref->network->layers[index];
 	const float *n = normed(ref, index, act);
 	float *r = reference_line(ref, 4), *k = reference_line(ref, 5), *v = reference_line(ref, 6);
 	float *aa = state + STATE_AA(C), *bb = state + STATE_BB(C), *pp = state + STATE_PP(C);
-	shifted_product(ref, index, state, n, VEC_MIX_R, l->receptance, r);
-	shifted_product(ref, index, state, n, VEC_MIX_K, l->key, k);
-	shifted_product(ref, index, state, n, VEC_MIX_V, l->value, v);
+	shifted_product(ref, index, state, n, VEC_MIX_R, RECEPTANCE, r);
+	shifted_product(ref, index, state, n, VEC_MIX_K, KEY, k);
+	shifted_product(ref, index, state, n, VEC_MIX_V, VALUE, v);
 	const float *w = reference_vector(ref, 1, index, VEC_DECAY), *u = reference_vector(ref, 2, index, VEC_BONUS);
 	for (uint32_t i = 0; i < C; i++) {
 		double bonus = (double)u[i] + (double)k[i], q = fmax((double)pp[i], bonus);
@@ -77,7 +85,7 @@ void reference_mix_in(const struct reference *ref, uint32_t index, float *state,
 	const struct config *c = &ref->network->config;
 	const struct layer *l = &ref->network->layers[index];
 	const float *n = normed(ref, index, act);
-	shifted_product(ref, index, state, n, VEC_MIX_X, NULL, NULL);
+	shifted_product(ref, index, state, n, VEC_MIX_X, NONE, NULL);
 	memset(act + ACT_H(c->width, c->ffn), 0, 5 * PAD(c->rank_mix, 8) * sizeof *act);
 	for (uint32_t q = 0; q < 5; q++) {
 		float *h = act + ACT_H(c->width, c->ffn) + q * PAD(c->rank_mix, 8);
@@ -101,8 +109,7 @@ void reference_mix(const struct reference *ref, uint32_t index, float *state, fl
 		const float *base = reference_vector(ref, 1, index, mixes[q]);
 		for (uint32_t i = 0; i < c->width; i++)
 			mix[i] += base[i];
-		reference_shift(act + ACT_N1(c->width), state + STATE_ATT_X, mix, c->width,
-		                act + ACT_MIXED(c->width) + q * PAD(c->width, 128));
+		reference_shift(act + ACT_N1(c->width), state + STATE_ATT_X, mix, c->width, act + ACT_VECTOR(c->width, 10 + q));
 	}
 }
 
@@ -158,22 +165,22 @@ static void products(const struct reference *ref, uint32_t index, const float *s
 	float *w = act + ACT_H(C, c->ffn), *a = w + PAD(c->rank_decay, 8), *g = a + PAD(c->rank_iclr, 8),
 		  *v = g + PAD(c->rank_gate, 8);
 	float *mixed = reference_line(ref, 3);
-	shifted_product(ref, index, state, n, VEC_MIX_R, l->receptance, act + ACT_R(C));
-	shifted_product(ref, index, state, n, VEC_MIX_K, l->key, act + ACT_K(C));
-	shifted_product(ref, index, state, n, VEC_MIX_V, l->value, act + ACT_V(C));
+	shifted_product(ref, index, state, n, VEC_MIX_R, RECEPTANCE, act + ACT_R(C));
+	shifted_product(ref, index, state, n, VEC_MIX_K, KEY, act + ACT_K(C));
+	shifted_product(ref, index, state, n, VEC_MIX_V, VALUE, act + ACT_V(C));
 	if (l->v1)
 		lora_in(ref, l->v1, c->rank_value, mixed, v);
 	if (l->gate)
-		shifted_product(ref, index, state, n, VEC_MIX_G, l->gate, act + ACT_G(C));
+		shifted_product(ref, index, state, n, VEC_MIX_G, GATE, act + ACT_G(C));
 	if (c->version < 70)
 		return;
-	shifted_product(ref, index, state, n, VEC_MIX_W, NULL, NULL);
+	shifted_product(ref, index, state, n, VEC_MIX_W, NONE, NULL);
 	lora_in(ref, l->w1, c->rank_decay, mixed, w);
 	for (uint32_t i = 0; i < c->rank_decay; i++)
 		w[i] = tanhf(w[i]);
-	shifted_product(ref, index, state, n, VEC_MIX_A, NULL, NULL);
+	shifted_product(ref, index, state, n, VEC_MIX_A, NONE, NULL);
 	lora_in(ref, l->a1, c->rank_iclr, mixed, a);
-	shifted_product(ref, index, state, n, VEC_MIX_G, NULL, NULL);
+	shifted_product(ref, index, state, n, VEC_MIX_G, NONE, NULL);
 	lora_in(ref, l->g1, c->rank_gate, mixed, g);
 	for (uint32_t i = 0; i < c->rank_gate; i++)
 		g[i] = sigmoid(g[i]);
@@ -188,11 +195,11 @@ static void products_of_mixed(const struct reference *ref, uint32_t index, float
 	const float *mixed[5];
 	float *h = act + ACT_H(C, c->ffn);
 	for (uint32_t q = 0; q < 5; q++)
-		mixed[q] = act + ACT_MIXED(C) + q * PAD(C, 128);
-	reference_large(ref, l->key, C, C, mixed[1], act + ACT_K(C));
-	reference_large(ref, l->value, C, C, mixed[2], act + ACT_V(C));
-	reference_large(ref, l->receptance, C, C, mixed[3], act + ACT_R(C));
-	reference_large(ref, l->gate, C, C, mixed[4], act + ACT_G(C));
+		mixed[q] = act + ACT_VECTOR(C, 10 + q);
+	product(ref, index, KEY, mixed[1], act + ACT_K(C));
+	product(ref, index, VALUE, mixed[2], act + ACT_V(C));
+	product(ref, index, RECEPTANCE, mixed[3], act + ACT_R(C));
+	product(ref, index, GATE, mixed[4], act + ACT_G(C));
 	lora_in(ref, l->w1, c->rank_decay, mixed[0], h);
 	for (uint32_t i = 0; i < c->rank_decay; i++)
 		h[i] = tanhf(h[i]);

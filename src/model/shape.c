@@ -53,8 +53,8 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 		shape.state_lanes = 1; /* without shuffles a state row stays with one thread */
 	}
 	/* Half of the shared memory for the staged input: the rest is for the sums. */
-	uint32_t floats = caps->max_shared_bytes / 2 / sizeof(float) / 128 * 128;
-	shape.chunk = smaller(floats, PAD(c->width, 128));
+	uint32_t floats = caps->max_shared_bytes / 2 / sizeof(float) / 256 * 256;
+	shape.chunk = smaller(floats, PAD(c->width, 256));
 	return shape;
 }
 

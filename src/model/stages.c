@@ -89,7 +89,7 @@ uint32_t layer_stages(const struct network *net, uint32_t index, struct stage ou
 
 uint32_t act_regions(const struct config *c, struct region out[MAX_REGIONS])
 {
-	const uint32_t D = c->width, h = ACT_H(D, c->ffn), mixed = ACT_MIXED(D), DP = PAD(D, 128);
+	const uint32_t D = c->width, h = ACT_H(D, c->ffn), mixed = ACT_MIXED(D), DP = PAD(D, 256);
 	const uint32_t a = h + PAD(c->rank_decay, 8), g = a + PAD(c->rank_iclr, 8), v = g + PAD(c->rank_gate, 8);
 	const struct region all[] = {
 		{ "x", ACT_X, D },

@@ -86,7 +86,6 @@ static const struct model_spec specs[] = {
 	  .no_embedding_norm = true },
 };
 enum { SPECS = sizeof specs / sizeof *specs };
-static const char *const type_names[] = { [TYPE_F32] = "F32", [TYPE_F16] = "F16", [TYPE_BF16] = "BF16", [TYPE_Q8] = "Q8" };
 
 /* ------------------------------------------------------------------------------------------------------ a model without
  * weights */
@@ -120,8 +119,8 @@ static void plan(struct gpu *gpu, const struct model_spec *spec, rwkvk_quant qua
 	const struct network *net = &m->file.network;
 	m->shape = shape_for(gpu_caps(gpu), &net->config);
 	m->layers = calloc(net->config.layers, sizeof *m->layers);
-	outline_matrix(net->emb, net->config.vocab, net->config.width, quant, &m->emb);
-	outline_matrix(net->head, net->config.vocab, net->config.width, quant, &m->head);
+	outline_table(net, net->emb, quant, &m->emb);
+	outline_table(net, net->head, quant, &m->head);
 	pretend(&m->emb);
 	pretend(&m->head);
 	for (uint32_t i = 0; i < net->config.layers; i++) {
@@ -160,7 +159,7 @@ static unsigned check(struct gpu *gpu, const struct rwkvk_model *m, const struct
 	size_t count;
 	char what[512];
 	snprintf(what, sizeof what, "%s | RWKV-%s %s | C %u | %s", gpu_caps(gpu)->name, config_version(&m->file.network.config),
-	         step->stage, m->file.network.config.width, type_names[m->head.type]);
+	         step->stage, m->file.network.config.width, type_name(m->head.type));
 	assert_ok(gpu_pipeline_statistics(gpu, step->pipeline, statistics, 64, &count));
 	assert_true(count > 0);
 	bool print = getenv("RWKVK_PRINT_STATISTICS") != NULL;

@@ -134,6 +134,159 @@ static const struct model_spec specs[] = {
 	  .type = DTYPE_BF16,
 	  .lora_type = DTYPE_F32,
 	  .seed = 9 },
+	{ .name = "Q4_0",
+	  .layers = 1,
+	  .width = 96,
+	  .head_size = 32,
+	  .ffn = 160,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_Q4_0,
+	  .lora_type = DTYPE_Q4_0,
+	  .no_embedding_norm = true,
+	  .seed = 30 },
+	{ .name = "Q4_1",
+	  .layers = 1,
+	  .width = 320,
+	  .head_size = 32,
+	  .ffn = 96,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_Q4_1,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 31 },
+	{ .name = "Q5_0",
+	  .layers = 1,
+	  .width = 96,
+	  .head_size = 32,
+	  .ffn = 160,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_Q5_0,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 32 },
+	{ .name = "Q5_1",
+	  .layers = 1,
+	  .width = 320,
+	  .head_size = 32,
+	  .ffn = 96,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_Q5_1,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 33 },
+	{ .name = "Q4_K",
+	  .layers = 1,
+	  .width = 256,
+	  .head_size = 32,
+	  .ffn = 512,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_Q4_K,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 34 },
+	{ .name = "Q5_K",
+	  .layers = 1,
+	  .width = 256,
+	  .head_size = 32,
+	  .ffn = 512,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_Q5_K,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 35 },
+	{ .name = "Q6_K",
+	  .layers = 1,
+	  .width = 512,
+	  .head_size = 32,
+	  .ffn = 256,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_Q6_K,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 36 },
+	{ .name = "Q2_K",
+	  .layers = 1,
+	  .width = 256,
+	  .head_size = 32,
+	  .ffn = 512,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_Q2_K,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 37 },
+	{ .name = "Q3_K",
+	  .layers = 1,
+	  .width = 256,
+	  .head_size = 32,
+	  .ffn = 256,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_Q3_K,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 38 },
+	{ .name = "IQ4_NL",
+	  .layers = 1,
+	  .width = 96,
+	  .head_size = 32,
+	  .ffn = 320,
+	  .vocab = 77,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_IQ4_NL,
+	  .lora_type = DTYPE_F16,
+	  .no_embedding_norm = true,
+	  .seed = 39 },
+	{ .name = "Q4_K, wider than a staged chunk",
+	  .layers = 1,
+	  .width = 2304,
+	  .head_size = 64,
+	  .ffn = 256,
+	  .vocab = 16,
+	  .rank_decay = 8,
+	  .rank_iclr = 8,
+	  .rank_gate = 8,
+	  .rank_value = 8,
+	  .type = DTYPE_Q4_K,
+	  .lora_type = DTYPE_F16,
+	  .seed = 40 },
 	{ .name = "RWKV-4, F16",
 	  .version = 40,
 	  .layers = 2,
@@ -472,12 +625,61 @@ static void stages_as_stored(void **state)
 		test_spec(&specs[i], RWKVK_QUANT_NONE);
 }
 
+/* Each way of quantising at load on one model of each version and on hostile sizes. */
 static void stages_quantised(void **state)
 {
 	(void)state;
-	for (int i = 0; i < SPECS; i++)
-		if (specs[i].width < 1000)
-			test_spec(&specs[i], RWKVK_QUANT_Q8);
+	static const rwkvk_quant quants[] = { RWKVK_QUANT_Q4, RWKVK_QUANT_Q5, RWKVK_QUANT_Q6, RWKVK_QUANT_Q8, RWKVK_QUANT_F16 };
+	for (int i = 0, turn = 0; i < SPECS; i++)
+		if (specs[i].width < 1000 && !dtype_is_block(specs[i].type))
+			test_spec(&specs[i], quants[turn++ % 5]);
+}
+
+/* What the device makes of a file's weights is what the format says, bit for bit: through the embedding, and, one column at a
+ * time, through a product. */
+static void weights_are_exact(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i++) {
+		const struct model_spec *spec = &specs[i];
+		if (!spec->no_embedding_norm || (spec->version && spec->version != 70))
+			continue;
+		struct fixture f;
+		uint32_t slot = 0, C = spec->width;
+		float *row = malloc(C * sizeof *row);
+		open_fixture(&f, spec, RWKVK_QUANT_NONE);
+		for (uint32_t token = 0; token < spec->vocab; token++) {
+			const struct tensor *emb = f.model->file.network.emb;
+			uint32_t *io = f.model->io.mapped;
+			dtype_to_float(emb->type, emb->data, (uint64_t)token * C, C, row);
+			io[IO_MODE] = MODE_FEED;
+			io[IO_TOKEN] = token;
+			io[IO_SLOT] = 0;
+			assert_ok(forward_stage(f.model, 0, "select"));
+			assert_ok(gpu_read(&f.model->act, ACT_X * sizeof(float), f.act, C * sizeof(float)));
+			for (uint32_t j = 0; j < C; j++)
+				if (f.act[j] != row[j])
+					fail_msg("%s: embedding of token %u, channel %u: got %.9g, want %.9g", spec->name, token, j, f.act[j],
+					         row[j]);
+		}
+		for (uint32_t column = 0; column < C; column += 1 + column % 37) {
+			const struct tensor *output = f.model->file.network.layers[0].output;
+			memset(f.act, 0, f.act_floats * sizeof(float));
+			memcpy(&f.act[ACT_CONTROL + CONTROL_SLOT], &slot, sizeof slot);
+			f.act[ACT_Y(C) + column] = 1;
+			assert_ok(gpu_write(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+			assert_ok(forward_stage(f.model, 0, "att_out"));
+			assert_ok(gpu_read(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+			for (uint32_t j = 0; j < C; j++) {
+				dtype_to_float(output->type, output->data, (uint64_t)j * C, C, row);
+				if (f.act[ACT_X + j] != row[column])
+					fail_msg("%s: att.output[%u,%u]: got %.9g, want %.9g", spec->name, j, column, f.act[ACT_X + j],
+					         row[column]);
+			}
+		}
+		free(row);
+		close_fixture(&f);
+	}
 }
 
 /* Each token's embedding, through whatever slices the table is cut into. */
@@ -552,10 +754,8 @@ static void select_picks(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(stages_as_stored),
-		cmocka_unit_test(stages_quantised),
-		cmocka_unit_test(select_embeds),
-		cmocka_unit_test(select_picks),
+		cmocka_unit_test(stages_as_stored), cmocka_unit_test(stages_quantised), cmocka_unit_test(weights_are_exact),
+		cmocka_unit_test(select_embeds),    cmocka_unit_test(select_picks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

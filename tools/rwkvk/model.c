@@ -8,7 +8,13 @@
 #include "io.h"
 #include "terminal.h"
 
-const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none", [RWKVK_QUANT_Q8] = "q8", NULL };
+const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none",
+	                                [RWKVK_QUANT_Q8] = "q8",
+	                                [RWKVK_QUANT_Q6] = "q6",
+	                                [RWKVK_QUANT_Q5] = "q5",
+	                                [RWKVK_QUANT_Q4] = "q4",
+	                                [RWKVK_QUANT_F16] = "f16",
+	                                NULL };
 
 rwkvk_model_options model_options(const struct model_args *args)
 {

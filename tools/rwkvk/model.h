@@ -33,8 +33,8 @@ extern const char *const quant_words[];
 	}
 #define ARG_QUANT(m)                                                                                                           \
 	{                                                                                                                          \
-		.name = "quant", .kind = ARG_WORD, .target = &(m).quant, .words = quant_words, .value = "none|q8",                     \
-		.help = "store large matrices as 8-bit blocks; faster, half the memory of F16", .standard = "none"                     \
+		.name = "quant", .kind = ARG_WORD, .target = &(m).quant, .words = quant_words, .value = "none|f16|q8|q6|q5|q4",        \
+		.help = "store large float matrices with fewer bits; faster, less memory", .standard = "none"                          \
 	}
 #define ARG_DEVICE(m)                                                                                                          \
 	{                                                                                                                          \
