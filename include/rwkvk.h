@@ -191,6 +191,8 @@ typedef struct rwkvk_model_info {
 	uint32_t heads, head_size;                             /* heads * head_size = width; RWKV-4 has C heads of 1 */
 	uint32_t rank_decay, rank_iclr, rank_value, rank_gate; /* LoRA ranks of RWKV-7; RWKV-6 has a decay and a mix rank */
 	uint32_t rank_mix;
+	float group_norm_epsilon; /* of ln_x as the model runs; 0: RWKV-4, which has none */
+	uint32_t rescale;         /* the residual stream is halved after every so many layers; 0: never */
 	uint64_t parameters;
 	uint64_t bytes_per_token; /* what one decoded token must read from device memory: weights as stored, state twice */
 	uint64_t device_bytes;    /* device memory the model holds; 0 when no device is involved */
@@ -252,7 +254,7 @@ typedef struct rwkvk_tensor_info {
 	uint64_t bytes;
 } rwkvk_tensor_info;
 
-/* Opens and checks a model file (path, data, data_bytes, vocab, names and quant of the options are used). */
+/* Opens and checks a model file.  device, max_sessions, profile and progress of the options are not used. */
 RWKVK_API rwkvk_status rwkvk_file_open(const rwkvk_model_options *options, rwkvk_file **out);
 RWKVK_API void rwkvk_file_close(rwkvk_file *file);
 RWKVK_API void rwkvk_file_get_info(const rwkvk_file *file, rwkvk_model_info *info);

@@ -75,6 +75,8 @@ static void describe(const struct rwkvk_file *file, rwkvk_model_info *info)
 		.rank_value = c->rank_value,
 		.rank_gate = c->rank_gate,
 		.rank_mix = c->rank_mix,
+		.group_norm_epsilon = c->version == 40 ? 0 : c->group_norm_epsilon,
+		.rescale = c->rescale,
 		.bytes_per_token = model_token_bytes(&file->network, file->quant),
 		.state_floats = config_state_floats(c),
 		.add_bos = file->add_bos,

@@ -95,6 +95,12 @@ need_device() {
 # Options under which the built-in model never ends its text: what it has said once it says again.
 endless=(--temp 0 --presence -100 -n 1000000)
 
+# A model of this version and width 32 in $dir/VERSION.st.
+tiny_model() {
+	command -v python3 >/dev/null || skip "no python3"
+	python3 "$root/tests/data/make_tiny.py" "$1" "$dir/$1.st" || fail "no model of version $1"
+}
+
 # Waits until a file has at least so many bytes, for a minute at most.
 wait_bytes() {
 	local i
@@ -109,7 +115,7 @@ wait_bytes() {
 
 case_help() {
 	local name
-	for name in generate devices inspect tokenize logits; do
+	for name in generate devices inspect tokenize logits verify; do
 		run "$name" --help
 		exits 0
 		err_empty
@@ -124,7 +130,7 @@ case_help() {
 	done
 	run --help
 	exits 0
-	for name in generate devices inspect tokenize logits; do
+	for name in generate devices inspect tokenize logits verify; do
 		out_has "  $name"
 	done
 	run help
@@ -145,6 +151,15 @@ case_help_options() {
 	run logits --help
 	for option in "-m MODEL" "--names FILE" "--tokens 1,2,3" "-o FILE" "--all" "--state IN" "--save-state OUT" "--device INDEX|NAME"; do
 		out_has "$option"
+	done
+	run verify --help
+	for option in "-m MODEL" "--quant none|q8" "--device INDEX|NAME" "--all-devices" "--tokens N" "--json"; do
+		out_has "$option"
+	done
+	for option in generate logits verify inspect; do
+		run "$option" --help
+		out_has "--group-norm-epsilon X"
+		out_has "--rescale N"
 	done
 	run inspect --help
 	out_has "--json"
@@ -198,6 +213,8 @@ case_numbers() {
 	usage_error '--temp: expected a number from 0 to 100, got "-1"' generate --temp -1
 	usage_error '--decay: expected a number from 0 to 1, got "2"' generate --decay 2
 	usage_error '--quant: expected none|q8, got "q4"' generate --quant q4
+	usage_error '--group-norm-epsilon: expected a number from 1e-12 to 1, got "0"' generate --group-norm-epsilon 0
+	usage_error '--rescale: expected a whole number from 0 to 4096, got "4097"' generate --rescale 4097
 	usage_error '--stop: expected a text' generate --stop ""
 	for value in x 1,x 1,,2 ,1 "1," 1.5 -1 4294967296 99999999999999999999 1_2; do
 		usage_error "--tokens: expected token ids such as 1,2,3, got \"$value\"" generate --tokens "$value"
@@ -298,6 +315,41 @@ import json, sys
 model = json.load(open(sys.argv[1]))
 assert model["parameters"] > 4e6 and model["bytes_per_token"] > 4e6, model
 assert len(model["tensors"]) > 50 and all(t["bytes"] > 0 and t["shape"] for t in model["tensors"])
+' "$out" || fail "the JSON does not say what it should"
+}
+
+# What a version does not have is not listed.
+case_inspect_versions() {
+	local version
+	for version in 4 5.0 5.1 5.2 6; do
+		tiny_model "$version"
+		run inspect "$dir/$version.st"
+		exits 0
+		err_empty
+		out_has "RWKV-$version (safetensors)"
+		grep -qE '^width +32(, 4 heads of 8)?$' "$out" || fail "expected the width"
+		case $version in
+		4) ! grep -qE "heads|ranks|epsilon" "$out" || fail "RWKV-4 has neither heads nor ranks nor ln_x" ;;
+		5.*) out_has "4 heads of 8" && ! grep -q "ranks" "$out" || fail "RWKV-5 has no ranks" ;;
+		6) grep -qE '^ranks +decay 8, mix 4$' "$out" || fail "expected the ranks of RWKV-6" ;;
+		esac
+	done
+	run inspect "$demo"
+	grep -qE '^ranks +decay 32, iclr 32, value 32, gate 64$' "$out" || fail "expected the ranks of RWKV-7"
+	out_has "epsilon of ln_x  0.00064"
+	! grep -q "rescaled" "$out" || fail "it is not"
+	run inspect --group-norm-epsilon 1e-5 --rescale 2 "$dir/5.2.st"
+	exits 0
+	out_has "epsilon of ln_x  1e-05"
+	out_has "after every 2 layers"
+	run inspect --json "$dir/6.st"
+	exits 0
+	python3 -c '
+import json, sys
+m = json.load(open(sys.argv[1]))
+assert m["version"] == "6" and m["heads"] == 4 and m["head_size"] == 8, m
+assert (m["rank_decay"], m["rank_iclr"], m["rank_value"], m["rank_gate"], m["rank_mix"]) == (8, 0, 0, 0, 4), m
+assert m["group_norm_epsilon"] == 0.00064 and m["rescale"] == 0, m
 ' "$out" || fail "the JSON does not say what it should"
 }
 
@@ -662,12 +714,91 @@ case_logits() {
 	err_has "$dir/no/such/folder"
 }
 
+# What a file does not say of itself reaches the device.
+case_numerics() {
+	local version option
+	need_device
+	for version in 5.2 6; do
+		tiny_model "$version"
+		run logits -m "$dir/$version.st" --tokens 1,2,3 -o "$dir/plain"
+		exits 0
+		option=$([ "$version" = 6 ] && echo --rescale || echo --group-norm-epsilon)
+		run logits -m "$dir/$version.st" --tokens 1,2,3 -o "$dir/other" "$option" 1
+		exits 0
+		cmp -s "$dir/plain" "$dir/other" && fail "$option changed nothing"
+		run verify -m "$dir/$version.st" "$option" 1
+		exits 0
+	done
+	run logits -m "$dir/5.2.st" --tokens 1,2,3 -o "$dir/other" --group-norm-epsilon 0.00064 --rescale 0
+	exits 0
+	run logits -m "$dir/5.2.st" --tokens 1,2,3 -o "$dir/plain"
+	cmp -s "$dir/plain" "$dir/other" || fail "the defaults are not the defaults"
+}
+
 case_logits_terminal() {
 	command -v script >/dev/null || skip "no script(1)"
 	script -qec "$program logits x" /dev/null >"$out" 2>&1 </dev/null
 	code=$?
 	exits 2
 	out_has "-o FILE"
+}
+
+# ---------------------------------------------------------------------------------------------- verify
+
+case_verify() {
+	local stage
+	need_device
+	run verify
+	exits 0
+	err_has "compared in"
+	out_has "the built-in model: RWKV-7, 4 layers, width 256"
+	for stage in select att_in wkv att_out ffn_in ffn_out head "whole tokens"; do
+		grep -qE "^$stage +[0-9]+ .*  right$" "$out" || fail "expected stage $stage to be right"
+	done
+	run verify -q --tokens 1
+	exits 0
+	err_empty
+	grep -qE "^wkv +4 " "$out" || fail "expected one comparison a layer"
+	RWKVK_BREAK_STAGE=wkv run verify
+	exits 1
+	grep -qE "^wkv .*  WRONG$" "$out" || fail "expected stage wkv to be wrong"
+	[ "$(grep -c "WRONG" "$out")" = 1 ] || fail "expected no other stage to be wrong"
+	out_has "stage wkv differs by"
+}
+
+case_verify_json() {
+	command -v python3 >/dev/null || skip "no python3"
+	need_device
+	local broken
+	for broken in "" att_out; do
+		RWKVK_BREAK_STAGE=$broken run verify --json -q
+		exits $((${#broken} > 0))
+		err_empty
+		python3 -c '
+import json, sys
+broken = sys.argv[2]
+[report] = json.load(open(sys.argv[1]))
+assert report["version"] == "7" and report["layers"] == 4 and report["device"] and report["driver"], report
+assert report["ok"] == (broken == ""), report
+assert [s["stage"] for s in report["stages"] if not s["ok"]] == [broken] * (broken != ""), report
+for s in report["stages"]:
+    assert s["compared"] > 0 and s["ok"] == (s["error"] <= s["limit"]), s
+' "$out" "$broken" || fail "the JSON does not say what it should"
+	done
+}
+
+case_verify_versions() {
+	local version
+	need_device
+	for version in 4 5.0 5.1 5.2 6; do
+		tiny_model "$version"
+		run verify -m "$dir/$version.st"
+		exits 0
+		out_has "RWKV-$version, 2 layers, width 32"
+		RWKVK_BREAK_STAGE=ffn_in run verify -m "$dir/$version.st" --tokens 1
+		exits 1
+		out_has "stage ffn_in differs by"
+	done
 }
 
 # A model without a vocabulary takes and writes token ids.

@@ -288,6 +288,7 @@ int cmd_generate(int argc, char **argv)
 		ARG_VOCAB(g.model),
 		ARG_NAMES(g.model),
 		ARG_QUANT(g.model),
+		ARGS_NUMERICS(g.model),
 		ARG_DEVICE(g.model),
 		ARG_TOKENS(g.feed),
 		ARGS_BOS(g.feed),

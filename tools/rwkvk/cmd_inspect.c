@@ -56,16 +56,39 @@ static int print_json(const rwkvk_file *file, const rwkvk_model_info *info)
 		{ "rank_iclr", info->rank_iclr },
 		{ "rank_value", info->rank_value },
 		{ "rank_gate", info->rank_gate },
+		{ "rank_mix", info->rank_mix },
+		{ "rescale", info->rescale },
 		{ "parameters", info->parameters },
 		{ "bytes_per_token", info->bytes_per_token },
 		{ "state_floats", info->state_floats },
 	};
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		json_object_set_new(root, numbers[i].name, json_integer((json_int_t)numbers[i].value));
+	json_object_set_new(root, "group_norm_epsilon", json_real((double)info->group_norm_epsilon));
 	json_object_set_new(root, "add_bos", json_boolean(info->add_bos));
 	json_object_set_new(root, "has_tokenizer", json_boolean(info->has_tokenizer));
 	json_object_set_new(root, "tensors", tensors_json(file));
 	return out_json(root);
+}
+
+/* Those that the version has: four in RWKV-7, two in RWKV-6, none before. */
+static void print_ranks(const rwkvk_model_info *info)
+{
+	const struct {
+		const char *name;
+		uint32_t rank;
+	} ranks[] = {
+		{ "decay", info->rank_decay }, { "iclr", info->rank_iclr }, { "value", info->rank_value },
+		{ "gate", info->rank_gate },   { "mix", info->rank_mix },
+	};
+	const char *before = "ranks            ";
+	for (size_t i = 0; i < sizeof(ranks) / sizeof(ranks[0]); i++)
+		if (ranks[i].rank) {
+			out_printf("%s%s %" PRIu32, before, ranks[i].name, ranks[i].rank);
+			before = ", ";
+		}
+	if (*before == ',')
+		out_printf("\n");
 }
 
 static void print_summary(const rwkvk_model_info *info)
@@ -74,10 +97,16 @@ static void print_summary(const rwkvk_model_info *info)
 	out_printf("model            RWKV-%s%s%s (%s)\n", info->version, *info->name ? ", " : "",
 	           printable(name, sizeof(name), info->name), info->format);
 	out_printf("layers           %" PRIu32 "\n", info->layers);
-	out_printf("width            %" PRIu32 ", %" PRIu32 " heads of %" PRIu32 "\n", info->width, info->heads, info->head_size);
+	out_printf("width            %" PRIu32, info->width);
+	if (info->head_size > 1)
+		out_printf(", %" PRIu32 " heads of %" PRIu32, info->heads, info->head_size);
+	out_printf("\n");
 	out_printf("ffn width        %" PRIu32 "\n", info->ffn_width);
-	out_printf("ranks            decay %" PRIu32 ", iclr %" PRIu32 ", value %" PRIu32 ", gate %" PRIu32 "\n", info->rank_decay,
-	           info->rank_iclr, info->rank_value, info->rank_gate);
+	print_ranks(info);
+	if (info->group_norm_epsilon > 0)
+		out_printf("epsilon of ln_x  %g\n", (double)info->group_norm_epsilon);
+	if (info->rescale)
+		out_printf("rescaled         after every %" PRIu32 " layers\n", info->rescale);
 	out_printf("vocabulary       %" PRIu32 ", %s\n", info->vocab, info->has_tokenizer ? "with a tokenizer" : "no tokenizer");
 	out_printf("starts a text    %s\n", info->add_bos ? "with token 0" : "with its first token");
 	out_printf("parameters       %s (%" PRIu64 ")\n", show_count(info->parameters).text, info->parameters);
@@ -132,12 +161,13 @@ int cmd_inspect(int argc, char **argv)
 		{ .group = "Options", .name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON", .standard = "a table" },
 		ARG_NAMES(model),
 		ARG_QUANT(model),
+		ARGS_NUMERICS(model),
 	};
 	const struct usage usage = {
 		.command = "inspect",
 		.synopsis = "[OPTION]... [MODEL]",
 		.about =
-			"Shows what a GGUF, safetensors or .pth file holds; without MODEL, the model that is part of the program.\n"
+			"Shows what a model file holds; without MODEL, the model that is part of the program.\n"
 			"With --quant, what one token reads is counted as it will be on the device; the tensors are those of the file.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),

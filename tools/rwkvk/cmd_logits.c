@@ -143,6 +143,7 @@ int cmd_logits(int argc, char **argv)
 		ARG_VOCAB(run.model),
 		ARG_NAMES(run.model),
 		ARG_QUANT(run.model),
+		ARGS_NUMERICS(run.model),
 		ARG_DEVICE(run.model),
 		ARG_TOKENS(run.feed),
 		ARGS_BOS(run.feed),

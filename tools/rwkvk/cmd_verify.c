@@ -152,6 +152,7 @@ int cmd_verify(int argc, char **argv)
 		ARG_MODEL(run.model),
 		ARG_NAMES(run.model),
 		ARG_QUANT(run.model),
+		ARGS_NUMERICS(run.model),
 		ARG_DEVICE(run.model),
 		ARG_QUIET(run.model),
 		{ .name = "all-devices",

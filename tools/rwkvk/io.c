@@ -47,7 +47,7 @@ int out_finish(int code)
 
 int out_json(json_t *document)
 {
-	char *text = document ? json_dumps(document, JSON_INDENT(2)) : NULL;
+	char *text = document ? json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(7)) : NULL;
 	json_decref(document);
 	if (!text)
 		return failed("out of memory");

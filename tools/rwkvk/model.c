@@ -19,7 +19,12 @@ const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none",
 rwkvk_model_options model_options(const struct model_args *args)
 {
 	rwkvk_model_options options = {
-		.device = args->device, .vocab = args->vocab, .names = args->names, .quant = (rwkvk_quant)args->quant
+		.device = args->device,
+		.vocab = args->vocab,
+		.names = args->names,
+		.quant = (rwkvk_quant)args->quant,
+		.group_norm_epsilon = args->group_norm_epsilon.value,
+		.rescale = (uint32_t)args->rescale.value,
 	};
 	if (args->path)
 		options.path = args->path;

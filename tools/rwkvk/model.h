@@ -10,6 +10,8 @@ struct model_args {
 	const char *vocab;
 	const char *names;
 	int quant; /* a rwkvk_quant */
+	struct arg_number group_norm_epsilon;
+	struct arg_count rescale;
 	bool quiet;
 };
 
@@ -18,8 +20,8 @@ extern const char *const quant_words[];
 /* clang-format off: a row is an option */
 #define ARG_MODEL(m)                                                                                                           \
 	{                                                                                                                          \
-		.group = "Model", .letter = 'm', .kind = ARG_TEXT, .target = &(m).path, .value = "MODEL",                              \
-		.help = "a GGUF, safetensors or .pth file", .standard = "the small story model that is part of the program"            \
+		.group = "Model", .letter = 'm', .kind = ARG_TEXT, .target = &(m).path, .value = "MODEL", .help = "a model file",      \
+		.standard = "the small story model that is part of the program"                                                        \
 	}
 #define ARG_NAMES(m)                                                                                                           \
 	{                                                                                                                          \
@@ -35,6 +37,21 @@ extern const char *const quant_words[];
 	{                                                                                                                          \
 		.name = "quant", .kind = ARG_WORD, .target = &(m).quant, .words = quant_words, .value = "none|f16|q8|q6|q5|q4",        \
 		.help = "store large float matrices with fewer bits; faster, less memory", .standard = "none"                          \
+	}
+/* What a file does not say of itself. */
+#define ARGS_NUMERICS(m)                                                                                                       \
+	{ .name = "group-norm-epsilon",                                                                                            \
+	  .kind = ARG_NUMBER,                                                                                                      \
+	  .target = &(m).group_norm_epsilon,                                                                                       \
+	  .value = "X",                                                                                                            \
+	  .low = 1e-12,                                                                                                            \
+	  .high = 1,                                                                                                               \
+	  .help = "epsilon of ln_x, for RWKV-5 to 7 models that were trained with another",                                        \
+	  .standard = "what the file's kind implies, mostly 0.00064" },                                                            \
+	{                                                                                                                          \
+		.name = "rescale", .kind = ARG_COUNT, .target = &(m).rescale, .value = "N", .high = 4096,                              \
+		.help = "halve the residual stream after every N layers, as 16-bit engines do",                                        \
+		.standard = "0, never, unless the file is stored so"                                                                   \
 	}
 #define ARG_DEVICE(m)                                                                                                          \
 	{                                                                                                                          \
