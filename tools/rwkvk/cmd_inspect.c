@@ -99,7 +99,7 @@ static void print_summary(const rwkvk_model_info *info)
 	out_printf("layers           %" PRIu32 "\n", info->layers);
 	out_printf("width            %" PRIu32, info->width);
 	if (info->head_size > 1)
-		out_printf(", %" PRIu32 " heads of %" PRIu32, info->heads, info->head_size);
+		out_printf(", %" PRIu32 " head%s of %" PRIu32, info->heads, info->heads > 1 ? "s" : "", info->head_size);
 	out_printf("\n");
 	out_printf("ffn width        %" PRIu32 "\n", info->ffn_width);
 	print_ranks(info);
