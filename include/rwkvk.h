@@ -123,18 +123,22 @@ typedef struct rwkvk_sampling {
 
 typedef struct rwkvk_tokenizer rwkvk_tokenizer;
 
-/* Reads a vocabulary in the World text format: a line `ID LITERAL BYTES` a token. */
+/* Reads a vocabulary, told by its content (docs/formats.md): World text (a line `ID LITERAL BYTES` a token, as in
+ * rwkv_vocab_v20230424.txt), or a tokenizer.json with byte-level BPE, as in 20B_tokenizer.json.  JSON of another kind is
+ * RWKVK_ERROR_UNSUPPORTED. */
 RWKVK_API rwkvk_status rwkvk_tokenizer_open(const char *path, rwkvk_tokenizer **out);
 /* NULL is allowed.  Not for the tokenizer of a model. */
 RWKVK_API void rwkvk_tokenizer_close(rwkvk_tokenizer *tokenizer);
 
-/* Greedy longest match over bytes.  Writes at most `capacity` ids and sets *count to the number the text has, so a call
- * with capacity 0 (ids may be NULL) measures.  Never more ids than bytes.  Thread-safe. */
+/* Text, of any bytes, to ids.  Writes at most `capacity` ids and sets *count to the number the text has, so a call with
+ * capacity 0 (ids may be NULL) measures.  Never more ids than bytes; from a tokenizer.json, which may compose characters first
+ * and so lengthen them, never more than three a byte.  The ids' bytes are the text again, or the composed text (Unicode's
+ * form C).  A byte that the vocabulary has no token for is RWKVK_ERROR_FILE.  Thread-safe. */
 RWKVK_API rwkvk_status rwkvk_tokenizer_encode(const rwkvk_tokenizer *tokenizer, const void *text, size_t bytes, uint32_t *ids,
                                               size_t capacity, size_t *count);
 
 /* The bytes of one token (they need not be whole UTF-8 characters); NULL with *bytes = 0 for an id without text, such as
- * the end-of-text token.  Owned by the tokenizer. */
+ * World's end-of-text token.  Owned by the tokenizer. */
 RWKVK_API const void *rwkvk_tokenizer_token(const rwkvk_tokenizer *tokenizer, uint32_t id, size_t *bytes);
 
 /* ---------------------------------------------------------------------------------------------------- model */
@@ -160,7 +164,7 @@ typedef struct rwkvk_model_options {
 	const void *data; /* instead of path: the file's bytes, which must outlive the model */
 	size_t data_bytes;
 	const char *device;       /* an index, or part of a device's name in any case; NULL: the best device */
-	const char *vocab;        /* World text vocabulary; NULL: the model's own, if it has one */
+	const char *vocab;        /* a vocabulary file; NULL: the model's own, else bytes if it has 256 tokens, else none */
 	const char *names;        /* a file that maps the model's tensor names to official ones (docs/formats.md); NULL: none */
 	float group_norm_epsilon; /* of ln_x; 0: what the file's kind implies, 1e-5 for RWKV-5 from rwkv.cpp, else 64e-5 */
 	/* n > 0: halve the residual stream after every n layers, as 16-bit engines do with RWKV-4 to 6; it changes nothing but
@@ -292,9 +296,9 @@ typedef struct rwkvk_generate_options {
 	rwkvk_sampling sampling;
 	uint64_t max_tokens;         /* 0: 1024 */
 	const uint32_t *stop_tokens; /* a picked token of this list ends the text and is neither reported nor fed */
-	size_t stop_token_count;     /* 0 with stop_tokens NULL: token 0 stops; to stop at no token, set ignore_end */
-	bool ignore_end;
-	rwkvk_token_fn *on_token; /* NULL: none */
+	size_t stop_token_count;     /* 0 with stop_tokens NULL: token 0 stops, unless tokens are bytes; see ignore_end */
+	bool ignore_end;             /* no token stops */
+	rwkvk_token_fn *on_token;    /* NULL: none */
 	void *user;
 } rwkvk_generate_options;
 

@@ -26,6 +26,8 @@ run  header  volk.h             libvulkan-volk-dev      vulkan-volk-devel       
 run  header  vulkan/vulkan.h    libvulkan-dev           vulkan-headers           vulkan-headers           vulkan-headers
 run  header  jansson.h          libjansson-dev          jansson-devel            jansson                  jansson
 run  header  zip.h              libzip-dev              libzip-devel             libzip                   libzip
+run  header  pcre2.h            libpcre2-dev            pcre2-devel              pcre2                    pcre2
+run  header  utf8proc.h         libutf8proc-dev         utf8proc-devel           libutf8proc              utf8proc
 run  loader  libvulkan          libvulkan1              vulkan-loader            vulkan-icd-loader        vulkan-loader
 run  driver  any                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            molten-vk
 test driver  lvp                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            -
@@ -49,7 +51,7 @@ present() {
     command)
         command -v "$2" >/dev/null 2>&1 ;;
     header)
-        printf '#include <%s>\n' "$2" | cc -E ${brew:+"-I$brew/include"} -x c - >/dev/null 2>&1 ;;
+        printf '#define PCRE2_CODE_UNIT_WIDTH 8\n#include <%s>\n' "$2" | cc -E ${brew:+"-I$brew/include"} -x c - >/dev/null 2>&1 ;;
     loader)
         any_file /usr/lib/"$2".so.1 /usr/lib64/"$2".so.1 /usr/lib/*/"$2".so.1 /usr/local/lib/"$2".so.1 \
             ${brew:+"$brew/lib/$2.dylib"} ;;

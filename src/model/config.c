@@ -541,10 +541,12 @@ void network_finish(struct network *net)
 static rwkvk_status open_tokenizer(const char *vocab, struct rwkvk_file *file)
 {
 	if (vocab)
-		return rwkvk_tokenizer_open(vocab, &file->tokenizer);
-	if (file->weights.metadata.token_count)
-		return tokenizer_from_metadata(&file->weights, &file->tokenizer);
-	return RWKVK_OK;
+		TRY(rwkvk_tokenizer_open(vocab, &file->tokenizer));
+	else if (file->weights.metadata.token_count)
+		TRY(tokenizer_from_metadata(&file->weights, &file->tokenizer));
+	else if (file->network.config.vocab == 256)
+		TRY(tokenizer_bytes(&file->tokenizer));
+	return file->tokenizer ? tokenizer_fits(file->tokenizer, file->weights.path, file->network.config.vocab) : RWKVK_OK;
 }
 
 rwkvk_status file_init(const rwkvk_model_options *options, struct rwkvk_file *file)

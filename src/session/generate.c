@@ -1,5 +1,6 @@
 /* Picking tokens and feeding them back.  The most probable token is picked on the device, everything else from the logits. */
 #include "session/session.h"
+#include "text/tokenizer.h"
 
 static bool contains(const uint32_t *list, size_t count, uint32_t token)
 {
@@ -35,16 +36,18 @@ rwkvk_status rwkvk_session_sample(rwkvk_session *s, const rwkvk_sampling *sampli
 	return status;
 }
 
-/* What ends a text: the caller's list, or token 0. */
+/* What ends a text: the caller's list, or token 0 unless it is a byte. */
 struct stops {
 	const uint32_t *tokens;
 	size_t count;
 };
 
-static struct stops stops_of(const rwkvk_generate_options *options)
+static struct stops stops_of(const rwkvk_session *s, const rwkvk_generate_options *options)
 {
 	static const uint32_t end_of_text = 0;
-	if (options->ignore_end)
+	const rwkvk_tokenizer *tokenizer = s->model->file.tokenizer;
+	bool no_end = !options->stop_tokens && tokenizer && !tokenizer_zero_ends(tokenizer);
+	if (options->ignore_end || no_end)
 		return (struct stops){ NULL, 0 };
 	if (!options->stop_tokens)
 		return (struct stops){ &end_of_text, 1 };
@@ -77,7 +80,7 @@ static bool report(rwkvk_session *s, const rwkvk_generate_options *options, uint
 rwkvk_status rwkvk_session_generate(rwkvk_session *s, const rwkvk_generate_options *options, rwkvk_generate_result *result)
 {
 	REQUIRE(s && options);
-	struct stops stops = stops_of(options);
+	struct stops stops = stops_of(s, options);
 	rwkvk_generate_result done = { 0 };
 	uint64_t limit = options->max_tokens ? options->max_tokens : 1024;
 	rwkvk_status status = s->has_logits ? RWKVK_OK : no_logits();

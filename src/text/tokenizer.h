@@ -1,5 +1,8 @@
-/* The World tokenizer: greedy longest match over bytes in a trie.  The public interface is in rwkvk.h; this is how the
- * library makes one from a model file. */
+/* Tokenizers, as the rest of the library makes them; how text is encoded and decoded is in rwkvk.h.  Three kinds:
+ *
+ *   World   greedy longest match over bytes              world.c
+ *   BPE     byte pairs merged as GPT-NeoX's are          bpe_file.c reads, bpe.c encodes
+ *   bytes   a token is a byte                            tokenizer.c */
 #ifndef RWKVK_TEXT_TOKENIZER_H
 #define RWKVK_TEXT_TOKENIZER_H
 
@@ -9,8 +12,27 @@
  * tokens have no text.  Here and below the higher id wins where two tokens have the same bytes. */
 rwkvk_status tokenizer_from_metadata(const struct weights *weights, rwkvk_tokenizer **out);
 
-/* From bytes in the World text format; `path` is for messages. */
+/* From bytes in the World text format; `path` is for messages, here and below. */
 rwkvk_status tokenizer_from_text(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out);
+
+/* From the bytes of a tokenizer.json of Hugging Face's tokenizers: byte-level BPE with GPT-2's pattern, as 20B_tokenizer.json
+ * has it.  Any other kind of tokenizer is RWKVK_ERROR_UNSUPPORTED, and the message names it. */
+rwkvk_status tokenizer_from_json(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out);
+
+/* Of either, told by content. */
+rwkvk_status tokenizer_from_bytes(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out);
+
+/* The vocabulary of models with V = 256: token = byte. */
+rwkvk_status tokenizer_bytes(rwkvk_tokenizer **out);
+
+/* RWKVK_ERROR_FILE when the tokenizer has ids that the model of that name, with `vocab` tokens, has not. */
+rwkvk_status tokenizer_fits(const rwkvk_tokenizer *tokenizer, const char *model, uint32_t vocab);
+
+/* The name of the vocabulary file that released models of `vocab` tokens use; NULL when none is known. */
+const char *tokenizer_file_for(uint32_t vocab);
+
+/* Whether token 0 ends a text; in a byte vocabulary it is a byte like others. */
+bool tokenizer_zero_ends(const rwkvk_tokenizer *tokenizer);
 
 /* One more than the highest id with text. */
 uint32_t tokenizer_size(const rwkvk_tokenizer *tokenizer);

@@ -290,6 +290,102 @@ case_tokenize_vocab() {
 	err_has "none.txt"
 }
 
+# A tokenizer.json is told by its content, whatever it is called.
+case_tokenize_json() {
+	local vocab=$root/tests/data/tiny_bpe.json
+	run tokenize --vocab "$vocab" "the there's"
+	exits 0
+	out_is "256 257 115 102 271"
+	run tokenize --vocab "$vocab" --decode "256 257 115 102 271 0"
+	exits 0
+	out_is "the there's<|end|>"
+	cp "$vocab" "$dir/vocab.txt"
+	run tokenize --vocab "$dir/vocab.txt" "the there's"
+	out_is "256 257 115 102 271"
+	printf 'l\xcd\x84' >"$dir/grows" # 3 bytes, 5 tokens
+	run tokenize --vocab "$vocab" - <"$dir/grows"
+	exits 0
+	out_is "109 204 137 204 130"
+	printf 'ab\xff' >"$dir/no-token"
+	run tokenize --vocab "$vocab" - <"$dir/no-token"
+	exits 1
+	err_has "no token for byte 0xff (byte 2 of the text)"
+	sed 's/"type":"BPE"/"type":"WordPiece"/' "$vocab" >"$dir/other.json"
+	run tokenize --vocab "$dir/other.json" x
+	exits 1
+	err_has 'other.json: model: expected BPE, found "WordPiece"'
+}
+
+# tests/data/v7-c192-bf16.safetensors with a vocabulary of another size: resize TOKENS FILE.
+resize() {
+	command -v python3 >/dev/null || skip "no python3"
+	python3 -c '
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+header, body, tokens = json.loads(data[8:8 + n]), data[8 + n:], int(sys.argv[2])
+out, at = b"", 0
+for name, t in sorted(((k, v) for k, v in header.items() if k != "__metadata__"), key=lambda x: x[1]["data_offsets"]):
+    begin, end = t["data_offsets"]
+    part = body[begin:end]
+    if name in ("emb.weight", "head.weight"):
+        row = len(part) // t["shape"][0]
+        part = (part * (tokens // t["shape"][0] + 1))[:tokens * row]
+        t["shape"][0] = tokens
+    t["data_offsets"] = [at, at + len(part)]
+    out, at = out + part, at + len(part)
+text = json.dumps(header).encode()
+open(sys.argv[3], "wb").write(struct.pack("<Q", len(text)) + text + out)
+' "$root/tests/data/v7-c192-bf16.safetensors" "$1" "$2" || fail "cannot write $2"
+}
+
+# A model with 256 tokens and no vocabulary reads and writes bytes.
+case_byte_vocabulary() {
+	resize 256 "$dir/bytes.safetensors"
+	run tokenize -m "$dir/bytes.safetensors" "ab c"
+	exits 0
+	out_is "97 98 32 99"
+	run tokenize -m "$dir/bytes.safetensors" --decode "97 0 98"
+	exits 0
+	[ "$(bytes_of "$out")" = 3 ] || fail "expected 3 bytes"
+	need_device
+	run generate -m "$dir/bytes.safetensors" --temp 0 -n 5 -q ab
+	exits 0
+	cp "$out" "$dir/text"
+	run generate -m "$dir/bytes.safetensors" --temp 0 -n 5 -q --tokens 97,98
+	cmp -s "$out" "$dir/text" || fail "text and ids differ"
+}
+
+case_vocabulary_fits() {
+	printf "1 'a' 1\n600 'b' 1\n" >"$dir/vocab.txt"
+	resize 600 "$dir/small.safetensors"
+	run tokenize -m "$dir/small.safetensors" a
+	exits 1
+	err_has "small.safetensors: has no vocabulary, which tokenize needs; give --vocab FILE"
+	need_device
+	run generate -m "$dir/small.safetensors" --vocab "$dir/vocab.txt" -n 1 a
+	exits 1
+	out_empty
+	err_has "vocab.txt: is another model's vocabulary: its ids go up to 600, those of $dir/small.safetensors to 599"
+	resize 601 "$dir/larger.safetensors"
+	run generate -m "$dir/larger.safetensors" --vocab "$dir/vocab.txt" --temp 0 -n 1 a
+	exits 0
+	printf "50277 'a' 1\n" >"$dir/vocab.txt"
+	resize 50277 "$dir/pile.safetensors"
+	run generate -m "$dir/pile.safetensors" --vocab "$dir/vocab.txt" -n 1 a
+	exits 1
+	err_has "the one that fits is 20B_tokenizer.json"
+	run tokenize -m "$dir/pile.safetensors" a
+	exits 1
+	err_has "give --vocab 20B_tokenizer.json"
+	run generate -m "$dir/pile.safetensors" -n 1 a
+	exits 1
+	err_has "give --vocab 20B_tokenizer.json, or token ids with --tokens"
+	run generate -m "$dir/pile.safetensors" --temp 0 -n 1 --tokens 50276
+	exits 0
+	grep -qE '^50276( [0-9]+)?$' "$out" || fail "expected token ids"
+}
+
 case_inspect() {
 	run inspect
 	exits 0

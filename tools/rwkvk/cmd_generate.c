@@ -249,11 +249,13 @@ static int run_session(struct run *run)
 static int run_model(struct run *run)
 {
 	const struct generate *args = run->args;
+	rwkvk_model_info info;
+	rwkvk_model_get_info(run->model, &info);
 	int code = feed_tokens("generate", &args->feed, &args->model, run->model, &run->feed);
 	if (code != EXIT_DONE)
 		return code;
 	if (args->stops.count > 0 && !rwkvk_model_tokenizer(run->model))
-		return failed("%s: has no vocabulary, which --stop needs; give --vocab FILE", model_title(&args->model));
+		return no_vocabulary(&args->model, &info, "--stop", NULL);
 	if (rwkvk_session_create(run->model, &run->session) != RWKVK_OK)
 		return failed_call();
 	code = run_session(run);

@@ -37,17 +37,19 @@ static int vocabulary_open(const struct model_args *args, struct vocabulary *out
 	out->tokenizer = rwkvk_file_tokenizer(out->file);
 	if (out->tokenizer)
 		return EXIT_DONE;
+	rwkvk_model_info info;
+	rwkvk_file_get_info(out->file, &info);
 	vocabulary_close(out);
-	return failed("%s: has no vocabulary; give one with --vocab FILE", model_title(args));
+	return no_vocabulary(args, &info, "tokenize", NULL);
 }
 
 static int encode(const rwkvk_tokenizer *tokenizer, const struct feed *feed)
 {
-	size_t count = 0;
-	uint32_t *ids = malloc((feed->bytes + 1) * sizeof(*ids));
+	size_t count = 0, room = 3 * feed->bytes;
+	uint32_t *ids = malloc((room + 1) * sizeof(*ids));
 	if (!ids)
 		return failed("out of memory");
-	if (feed->bytes > 0 && rwkvk_tokenizer_encode(tokenizer, feed->text, feed->bytes, ids, feed->bytes, &count) != RWKVK_OK) {
+	if (feed->bytes > 0 && rwkvk_tokenizer_encode(tokenizer, feed->text, feed->bytes, ids, room, &count) != RWKVK_OK) {
 		free(ids);
 		return failed_call();
 	}
@@ -58,7 +60,7 @@ static int encode(const rwkvk_tokenizer *tokenizer, const struct feed *feed)
 	return EXIT_DONE;
 }
 
-/* Nothing is written unless every id is known.  Token 0, the end of a text, has no bytes. */
+/* Nothing is written unless every id is known.  Token 0, the end of a World text, has no bytes. */
 static int decode(const rwkvk_tokenizer *tokenizer, const struct arg_ids *ids)
 {
 	size_t bytes;

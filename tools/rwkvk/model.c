@@ -7,6 +7,7 @@
 #include "demo.h"
 #include "io.h"
 #include "terminal.h"
+#include "text/tokenizer.h"
 
 const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none",
 	                                [RWKVK_QUANT_Q8] = "q8",
@@ -38,6 +39,13 @@ rwkvk_model_options model_options(const struct model_args *args)
 const char *model_title(const struct model_args *args)
 {
 	return args->path ? args->path : "the built-in model";
+}
+
+int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, const char *what, const char *otherwise)
+{
+	const char *file = tokenizer_file_for(info->vocab);
+	return failed("%s: has no vocabulary, which %s needs; give --vocab %s%s%s", model_title(args), what, file ? file : "FILE",
+	              otherwise ? ", or " : "", otherwise ? otherwise : "");
 }
 
 int model_open(const struct model_args *args, bool profile, rwkvk_model **out)
@@ -89,17 +97,18 @@ static bool bos_due(const struct feed_args *args, const rwkvk_model_info *info)
 	return info->add_bos && !args->state_in && !there;
 }
 
-/* Appends the prompt's tokens to feed->ids, which holds feed->count and has room for one a byte. */
-static int append_text(const struct model_args *model_args, const rwkvk_model *model, struct feed *feed)
+/* Appends the prompt's tokens to feed->ids, which holds feed->count and has room for three a byte. */
+static int append_text(const struct model_args *model_args, const rwkvk_model *model, const rwkvk_model_info *info,
+                       struct feed *feed)
 {
 	const rwkvk_tokenizer *tokenizer = rwkvk_model_tokenizer(model);
 	size_t count;
 	if (feed->bytes == 0)
 		return EXIT_DONE;
 	if (!tokenizer)
-		return failed("%s: has no vocabulary, which a prompt needs; give --vocab FILE, or token ids with --tokens",
-		              model_title(model_args));
-	if (rwkvk_tokenizer_encode(tokenizer, feed->text, feed->bytes, feed->ids + feed->count, feed->bytes, &count) != RWKVK_OK)
+		return no_vocabulary(model_args, info, "a prompt", "token ids with --tokens");
+	if (rwkvk_tokenizer_encode(tokenizer, feed->text, feed->bytes, feed->ids + feed->count, 3 * feed->bytes, &count) !=
+	    RWKVK_OK)
 		return failed_call();
 	feed->count += count;
 	return EXIT_DONE;
@@ -122,13 +131,13 @@ int feed_tokens(const char *command, const struct feed_args *args, const struct 
 {
 	rwkvk_model_info info;
 	rwkvk_model_get_info(model, &info);
-	feed->ids = malloc((1 + feed->bytes + args->ids.count) * sizeof(*feed->ids));
+	feed->ids = malloc((1 + 3 * feed->bytes + args->ids.count) * sizeof(*feed->ids));
 	if (!feed->ids)
 		return failed("out of memory");
 	feed->bos = bos_due(args, &info);
 	if (feed->bos)
 		feed->ids[feed->count++] = 0;
-	int code = args->ids.given ? append_ids(command, args, &info, feed) : append_text(model_args, model, feed);
+	int code = args->ids.given ? append_ids(command, args, &info, feed) : append_text(model_args, model, &info, feed);
 	if (code != EXIT_DONE)
 		return code;
 	if (feed->count == 0)

@@ -31,7 +31,8 @@ extern const char *const quant_words[];
 #define ARG_VOCAB(m)                                                                                                           \
 	{                                                                                                                          \
 		.name = "vocab", .kind = ARG_TEXT, .target = &(m).vocab, .value = "FILE",                                              \
-		.help = "a vocabulary in the World text format", .standard = "the model's own"                                         \
+		.help = "a vocabulary: World text such as rwkv_vocab_v20230424.txt, or a 20B_tokenizer.json",                          \
+		.standard = "the model's own; bytes if it has 256 tokens"                                                              \
 	}
 #define ARG_QUANT(m)                                                                                                           \
 	{                                                                                                                          \
@@ -69,6 +70,9 @@ rwkvk_model_options model_options(const struct model_args *args);
 
 /* "model.gguf", or "the built-in model". */
 const char *model_title(const struct model_args *args);
+
+/* An error: the model has no vocabulary, which `what` needs; names the file to give, and `otherwise` if not NULL. */
+int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, const char *what, const char *otherwise);
 
 /* Opens it and notes what it is and how long that took.  EXIT_DONE, or EXIT_FAILED after a message. */
 int model_open(const struct model_args *args, bool profile, rwkvk_model **out);

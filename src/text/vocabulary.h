@@ -1,0 +1,67 @@
+/* What the kinds of tokenizers share, for the files of this folder: the table of tokens, and where ids are written. */
+#ifndef RWKVK_TEXT_VOCABULARY_H
+#define RWKVK_TEXT_VOCABULARY_H
+
+#include "text/tokenizer.h"
+#include "text/trie.h"
+
+#define MAX_ID          ((1u << 24) - 1)
+#define MAX_TOKEN_BYTES 65535u
+#define MAX_VOCABULARY  (64u << 20) /* bytes of a file or token list; the official ones have 1 and 2.5 MB */
+
+enum tokenizer_kind { KIND_WORLD, KIND_BPE, KIND_BYTES };
+
+struct token {
+	uint32_t id;
+	uint32_t bytes;
+	uint32_t offset; /* in the pool */
+	uint32_t where;  /* line of the text or entry of the list, for messages */
+};
+
+struct bpe;
+
+struct rwkvk_tokenizer {
+	char *name; /* of the file, for messages */
+	enum tokenizer_kind kind;
+	const char *unit;     /* what token.where counts: "line" */
+	struct token *tokens; /* by id once vocabulary_seal() is done */
+	size_t count, capacity;
+	uint8_t *pool;
+	size_t pool_bytes;
+
+	struct trie words; /* World: tokens by their bytes; the value is the id, which is not 0 */
+	struct bpe *bpe;
+};
+
+/* An empty tokenizer with room for `bytes` bytes of tokens. */
+rwkvk_status vocabulary_create(const char *name, enum tokenizer_kind kind, const char *unit, size_t bytes,
+                               rwkvk_tokenizer **out);
+
+/* Takes the `bytes` bytes that the caller has put at the end of the pool. */
+rwkvk_status vocabulary_add(rwkvk_tokenizer *t, uint32_t id, size_t bytes, uint32_t where);
+
+/* Sorts by id; two tokens of one id are an error, and so is no token at all. */
+rwkvk_status vocabulary_seal(rwkvk_tokenizer *t);
+
+rwkvk_status vocabulary_no_memory(const char *name);
+
+/* Ids on their way to the caller: counted all, written as far as there is room. */
+struct id_sink {
+	uint32_t *ids;
+	size_t capacity, count;
+};
+
+static inline void put_id(struct id_sink *out, uint32_t id)
+{
+	if (out->count < out->capacity)
+		out->ids[out->count] = id;
+	out->count++;
+}
+
+/* rwkvk_tokenizer_encode() of each kind. */
+rwkvk_status world_encode(const rwkvk_tokenizer *t, const uint8_t *text, size_t bytes, struct id_sink *out);
+rwkvk_status bpe_encode(const rwkvk_tokenizer *t, const uint8_t *text, size_t bytes, struct id_sink *out);
+
+void bpe_destroy(struct bpe *bpe); /* NULL is allowed */
+
+#endif

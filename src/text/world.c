@@ -1,0 +1,163 @@
+/* The World tokenizer: greedy longest match over bytes in a trie.  Token 0 ends a text and has no bytes. */
+#include <string.h>
+
+#include "text/literal.h"
+#include "text/vocabulary.h"
+
+enum { TYPE_NORMAL = 1, TYPE_CONTROL = 3, TYPE_UNUSED = 5 }; /* token types of GGUF; the last two are not text */
+
+static rwkvk_status build(rwkvk_tokenizer *t)
+{
+	TRY(vocabulary_seal(t));
+	for (size_t i = 0; i < t->count; i++) /* ids ascend: of two with the same bytes the higher stays */
+		if (!trie_add(&t->words, t->pool + t->tokens[i].offset, t->tokens[i].bytes, t->tokens[i].id))
+			return vocabulary_no_memory(t->name);
+	return trie_seal(&t->words) ? RWKVK_OK : vocabulary_no_memory(t->name);
+}
+
+/* Builds `t`, or frees it if `status` or the building is a failure. */
+static rwkvk_status finish(rwkvk_status status, rwkvk_tokenizer *t, rwkvk_tokenizer **out)
+{
+	if (status == RWKVK_OK)
+		status = build(t);
+	if (status != RWKVK_OK)
+		rwkvk_tokenizer_close(t);
+	else
+		*out = t;
+	return status;
+}
+
+/* ---------------------------------------------------------------------------------------------------- World text */
+
+/* A decimal number that fills [at, end); false when it is anything else or above `limit`. */
+static bool number(const uint8_t *at, const uint8_t *end, uint32_t limit, uint32_t *out)
+{
+	uint64_t value = 0;
+	if (at == end)
+		return false;
+	for (; at < end; at++) {
+		if (*at < '0' || *at > '9')
+			return false;
+		value = value * 10 + (uint64_t)(*at - '0');
+		if (value > limit)
+			return false;
+	}
+	*out = (uint32_t)value;
+	return true;
+}
+
+/* One line, without its end: ID LITERAL BYTES.  The literal may hold spaces. */
+static rwkvk_status read_line(rwkvk_tokenizer *t, const uint8_t *line, const uint8_t *end, uint32_t where)
+{
+	const uint8_t *first = memchr(line, ' ', (size_t)(end - line)), *last = end;
+	while (first && last[-1] != ' ')
+		last--;
+	if (!first || last - first < 2)
+		return fail(RWKVK_ERROR_FILE, "%s: line %u: expected ID LITERAL BYTES, such as: 98 'a' 1; found: %s", t->name, where,
+		            show_text(line, (uint64_t)(end - line)).text);
+	uint32_t id, declared;
+	if (!number(line, first, MAX_ID, &id) || id == 0)
+		return fail(RWKVK_ERROR_FILE, "%s: line %u: expected an id from 1 to %u (0 ends a text and has no bytes), found: %s",
+		            t->name, where, MAX_ID, show_text(line, (uint64_t)(first - line)).text);
+	if (!number(last, end, UINT32_MAX, &declared))
+		return fail(RWKVK_ERROR_FILE, "%s: line %u: expected the token's number of bytes at the end, found: %s", t->name, where,
+		            show_text(last, (uint64_t)(end - last)).text);
+	char reason[LITERAL_REASON];
+	size_t bytes;
+	if (!literal_decode(first + 1, (size_t)(last - 1 - (first + 1)), t->pool + t->pool_bytes, &bytes, reason))
+		return fail(RWKVK_ERROR_FILE, "%s: line %u: token %u: %s; found: %s", t->name, where, id, reason,
+		            show_text(first + 1, (uint64_t)(last - 1 - (first + 1))).text);
+	if (bytes == 0 || bytes > MAX_TOKEN_BYTES)
+		return fail(RWKVK_ERROR_FILE, "%s: line %u: token %u has %zu bytes; expected 1 to %u", t->name, where, id, bytes,
+		            MAX_TOKEN_BYTES);
+	if (bytes != declared)
+		return fail(RWKVK_ERROR_FILE, "%s: line %u: token %u has %zu bytes, but the line says %u", t->name, where, id, bytes,
+		            declared);
+	return vocabulary_add(t, id, bytes, where);
+}
+
+static rwkvk_status read_lines(rwkvk_tokenizer *t, const uint8_t *text, uint64_t bytes)
+{
+	const uint8_t *end = text + bytes;
+	uint32_t where = 1;
+	for (const uint8_t *line = text; line < end; where++) {
+		const uint8_t *newline = memchr(line, '\n', (size_t)(end - line)), *stop = newline ? newline : end;
+		const uint8_t *next = newline ? newline + 1 : end;
+		while (stop > line && stop[-1] == '\r')
+			stop--;
+		if (stop > line) /* an empty line says nothing */
+			TRY(read_line(t, line, stop, where));
+		line = next;
+	}
+	return RWKVK_OK;
+}
+
+rwkvk_status tokenizer_from_text(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out)
+{
+	*out = NULL;
+	if (bytes > MAX_VOCABULARY)
+		return fail(RWKVK_ERROR_FILE, "%s: has %llu bytes; a vocabulary has at most %u", path, (unsigned long long)bytes,
+		            MAX_VOCABULARY);
+	rwkvk_tokenizer *t = NULL;
+	TRY(vocabulary_create(path, KIND_WORLD, "line", (size_t)bytes + 1, &t));
+	return finish(bytes ? read_lines(t, text, bytes) : RWKVK_OK, t, out);
+}
+
+/* ---------------------------------------------------------------------------------------------------- GGUF */
+
+static rwkvk_status read_tokens(rwkvk_tokenizer *t, const struct metadata *m)
+{
+	for (uint32_t id = 1; id < m->token_count; id++) {
+		int32_t type = m->token_type ? m->token_type[id] : TYPE_NORMAL;
+		if (type == TYPE_CONTROL || type == TYPE_UNUSED || m->token_bytes[id] == 0)
+			continue;
+		const uint8_t *literal = m->token_text[id];
+		char reason[LITERAL_REASON];
+		size_t bytes;
+		if (!literal_decode_bare(literal, (size_t)m->token_bytes[id], t->pool + t->pool_bytes, &bytes, reason))
+			return fail(RWKVK_ERROR_FILE, "%s: token %u of tokenizer.ggml.tokens: %s; found: %s", t->name, id, reason,
+			            show_text(literal, m->token_bytes[id]).text);
+		if (bytes > MAX_TOKEN_BYTES)
+			return fail(RWKVK_ERROR_FILE, "%s: token %u of tokenizer.ggml.tokens has %zu bytes; expected at most %u", t->name,
+			            id, bytes, MAX_TOKEN_BYTES);
+		TRY(vocabulary_add(t, id, bytes, id));
+	}
+	return RWKVK_OK;
+}
+
+rwkvk_status tokenizer_from_metadata(const struct weights *weights, rwkvk_tokenizer **out)
+{
+	*out = NULL;
+	const struct metadata *m = &weights->metadata;
+	if (m->token_count == 0 || !m->token_text)
+		return fail(RWKVK_ERROR_FILE, "%s: holds no vocabulary (tokenizer.ggml.tokens); name a World text vocabulary",
+		            weights->path);
+	if (m->token_count > (uint64_t)MAX_ID + 1)
+		return fail(RWKVK_ERROR_FILE, "%s: tokenizer.ggml.tokens lists %llu tokens; at most %u are possible", weights->path,
+		            (unsigned long long)m->token_count, MAX_ID + 1);
+	uint64_t total = 1;
+	for (uint64_t id = 0; id < m->token_count && total <= MAX_VOCABULARY; id++)
+		total += m->token_bytes[id] < MAX_VOCABULARY ? m->token_bytes[id] : MAX_VOCABULARY;
+	if (total > MAX_VOCABULARY)
+		return fail(RWKVK_ERROR_FILE, "%s: tokenizer.ggml.tokens is larger than %u bytes", weights->path, MAX_VOCABULARY);
+	rwkvk_tokenizer *t = NULL;
+	TRY(vocabulary_create(weights->path, KIND_WORLD, "token", (size_t)total, &t));
+	return finish(read_tokens(t, m), t, out);
+}
+
+/* ---------------------------------------------------------------------------------------------------- use */
+
+rwkvk_status world_encode(const rwkvk_tokenizer *t, const uint8_t *text, size_t bytes, struct id_sink *out)
+{
+	size_t length = 0;
+	for (size_t done = 0; done < bytes; done += length) {
+		uint32_t id = trie_longest(&t->words, text + done, bytes - done, &length);
+		if (id == 0)
+			return fail(RWKVK_ERROR_FILE,
+			            "%s: has no token for byte 0x%02x (byte %zu of the text); only a vocabulary with all 256 single bytes "
+			            "can write any text",
+			            t->name, text[done], done);
+		put_id(out, id);
+	}
+	return RWKVK_OK;
+}

@@ -1,0 +1,14 @@
+# PCRE2, regular expressions, its functions for UTF-8, as the target pcre2::pcre2.
+find_path(PCRE2_INCLUDE_DIR pcre2.h)
+find_library(PCRE2_LIBRARY pcre2-8)
+
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Pcre2 REQUIRED_VARS PCRE2_LIBRARY PCRE2_INCLUDE_DIR
+	REASON_FAILURE_MESSAGE "install libpcre2-dev, or run tools/test.sh, which does")
+mark_as_advanced(PCRE2_INCLUDE_DIR PCRE2_LIBRARY)
+
+if(Pcre2_FOUND AND NOT TARGET pcre2::pcre2)
+	add_library(pcre2::pcre2 UNKNOWN IMPORTED)
+	set_target_properties(pcre2::pcre2 PROPERTIES IMPORTED_LOCATION ${PCRE2_LIBRARY}
+		INTERFACE_INCLUDE_DIRECTORIES ${PCRE2_INCLUDE_DIR})
+endif()
