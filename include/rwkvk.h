@@ -327,9 +327,40 @@ RWKVK_API rwkvk_status rwkvk_session_clone(rwkvk_session *session, rwkvk_session
 RWKVK_API rwkvk_status rwkvk_session_snapshot(rwkvk_session *session, float *state);
 RWKVK_API rwkvk_status rwkvk_session_restore(rwkvk_session *session, const float *state, uint64_t position);
 
-/* The same through a state file (docs/formats.md).  Loading refuses a state of another version or shape. */
+/* The same through a state file (docs/formats.md).  Loading refuses a state of another version or shape.  It also takes a
+ * trained start state, a safetensors or .pth file with the tensors blocks.i.att.time_state: then position is 0. */
 RWKVK_API rwkvk_status rwkvk_session_save(rwkvk_session *session, const char *path);
 RWKVK_API rwkvk_status rwkvk_session_load(rwkvk_session *session, const char *path);
+
+/* What a state may be stored as (docs/formats.md). */
+typedef enum rwkvk_state_format {
+	RWKVK_STATE_ANY,     /* one of the next two, told by content; only to read */
+	RWKVK_STATE_NATIVE,  /* rwkvk's own state file */
+	RWKVK_STATE_TRAINED, /* tensors blocks.i.att.time_state [H, value, key]; written as safetensors, without shifts, position */
+	RWKVK_STATE_WEB_RWKV, /* the same as web-rwkv's converters leave it, [H, key, value]; only to read */
+	RWKVK_STATE_RWKV_CPP, /* bare floats in the order of rwkv.cpp */
+	RWKVK_STATE_CHATRWKV, /* bare floats in the order of ChatRWKV's list */
+} rwkvk_state_format;
+
+typedef struct rwkvk_state_info {
+	rwkvk_state_format format;
+	uint32_t version; /* times ten: 70 is RWKV-7; 0: the file does not say */
+	uint32_t layers, width, heads, head_size;
+	uint64_t position;     /* tokens seen; only NATIVE says */
+	uint64_t floats;       /* in the file */
+	bool damaged;          /* NATIVE: the checksum is wrong */
+	uint64_t not_finite;   /* how many numbers are infinite or not a number */
+	float least, greatest; /* of the others */
+} rwkvk_state_info;
+
+/* Looks at a state in a file.  `model` may be NULL; bare floats need it, trained ones are then checked against it. */
+RWKVK_API rwkvk_status rwkvk_state_inspect(const char *path, rwkvk_state_format format, const rwkvk_file *model,
+                                           rwkvk_state_info *info);
+
+/* Turns the state in the file `in` into another kind of file, which is replaced as a whole.  `model` may be NULL when `in` is
+ * NATIVE; else it must be the model that the state belongs to. */
+RWKVK_API rwkvk_status rwkvk_state_convert(const char *in, rwkvk_state_format from, const char *out, rwkvk_state_format to,
+                                           const rwkvk_file *model);
 
 /* ---------------------------------------------------------------------------------------------------- counters */
 

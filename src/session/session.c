@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/state_file.h"
+#include "session/states.h"
 
 static uint64_t slot_floats(const rwkvk_model *m)
 {
@@ -235,16 +235,9 @@ rwkvk_status rwkvk_session_restore(rwkvk_session *s, const float *state, uint64_
 
 static struct state_header header_of(const rwkvk_session *s)
 {
-	const struct config *c = &s->model->file.network.config;
-	return (struct state_header){
-		.model_version = c->version,
-		.layers = c->layers,
-		.width = c->width,
-		.heads = c->heads,
-		.head_size = c->head_size,
-		.position = s->position,
-		.floats = config_state_floats(c),
-	};
+	struct state_header header = state_header_of(&s->model->file.network.config);
+	header.position = s->position;
+	return header;
 }
 
 rwkvk_status rwkvk_session_save(rwkvk_session *s, const char *path)
@@ -264,12 +257,12 @@ rwkvk_status rwkvk_session_save(rwkvk_session *s, const char *path)
 rwkvk_status rwkvk_session_load(rwkvk_session *s, const char *path)
 {
 	REQUIRE(s && path);
-	struct state_header header = header_of(s);
+	const struct config *config = &s->model->file.network.config;
 	uint64_t position;
-	float *state = malloc(header.floats * sizeof *state);
+	float *state = malloc(config_state_floats(config) * sizeof *state);
 	if (!state)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = state_file_read(path, &header, state, &position);
+	rwkvk_status status = state_read(path, config, state, &position);
 	if (status == RWKVK_OK)
 		status = rwkvk_session_restore(s, state, position);
 	free(state);

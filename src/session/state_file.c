@@ -109,24 +109,40 @@ static void describe(const struct state_header *h, char text[160])
 	         h->model_version % 10, h->layers, h->width, h->heads, h->head_size, h->floats);
 }
 
-static rwkvk_status check_header(const char *path, const uint8_t *bytes, uint64_t count, const struct state_header *want)
+bool state_file_is(const uint8_t *bytes, uint64_t count)
 {
-	if (count < sizeof magic || memcmp(bytes, magic, sizeof magic) != 0)
-		return fail(RWKVK_ERROR_FILE, "%s: is not a state file: it does not begin with %.8s", path, (const char *)magic);
+	return count >= sizeof magic && memcmp(bytes, magic, sizeof magic) == 0;
+}
+
+/* The numbers of the header, whatever they are. */
+static rwkvk_status read_header(const char *path, const uint8_t *bytes, uint64_t count, struct state_header *out)
+{
+	if (!state_file_is(bytes, count))
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: is not a state file: it does not begin with %.8s, and it is no safetensors or .pth file either", path,
+		            (const char *)magic);
 	if (count < HEADER_BYTES)
 		return fail(RWKVK_ERROR_FILE, "%s: is truncated: the header has %d bytes, the file %" PRIu64, path, HEADER_BYTES,
 		            count);
 	if (get32(bytes + AT_FORMAT) != FORMAT_VERSION)
 		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: is a state file of format version %" PRIu32 "; this program reads version %d",
 		            path, get32(bytes + AT_FORMAT), FORMAT_VERSION);
-	struct state_header found = {
+	*out = (struct state_header){
 		.model_version = get32(bytes + AT_MODEL),
 		.layers = get32(bytes + AT_LAYERS),
 		.width = get32(bytes + AT_WIDTH),
 		.heads = get32(bytes + AT_HEADS),
 		.head_size = get32(bytes + AT_HEAD_SIZE),
+		.position = get64(bytes + AT_POSITION),
 		.floats = get64(bytes + AT_FLOATS),
 	};
+	return RWKVK_OK;
+}
+
+static rwkvk_status check_header(const char *path, const uint8_t *bytes, uint64_t count, const struct state_header *want)
+{
+	struct state_header found;
+	TRY(read_header(path, bytes, count, &found));
 	if (found.model_version != want->model_version || found.layers != want->layers || found.width != want->width ||
 	    found.heads != want->heads || found.head_size != want->head_size || found.floats != want->floats) {
 		char theirs[160], ours[160];
@@ -137,7 +153,7 @@ static rwkvk_status check_header(const char *path, const uint8_t *bytes, uint64_
 	return RWKVK_OK;
 }
 
-static rwkvk_status check_payload(const char *path, const uint8_t *bytes, uint64_t count, uint64_t floats)
+static rwkvk_status check_length(const char *path, uint64_t count, uint64_t floats)
 {
 	uint64_t payload = count - HEADER_BYTES;
 	if (payload / 4 < floats)
@@ -146,6 +162,12 @@ static rwkvk_status check_payload(const char *path, const uint8_t *bytes, uint64
 	if (payload != 4 * floats)
 		return fail(RWKVK_ERROR_FILE, "%s: is too long: %" PRIu64 " floats need %" PRIu64 " bytes, the file has %" PRIu64, path,
 		            floats, HEADER_BYTES + 4 * floats, count);
+	return RWKVK_OK;
+}
+
+static rwkvk_status check_payload(const char *path, const uint8_t *bytes, uint64_t count, uint64_t floats)
+{
+	uint64_t payload = count - HEADER_BYTES;
 	uint64_t found = checksum(bytes, bytes + HEADER_BYTES, (size_t)payload), said = get64(bytes + AT_CHECKSUM);
 	if (found != said)
 		return fail(RWKVK_ERROR_FILE, "%s: is damaged: its checksum is %016" PRIx64 ", the header says %016" PRIx64, path,
@@ -159,13 +181,45 @@ static rwkvk_status check_payload(const char *path, const uint8_t *bytes, uint64
 	return RWKVK_OK;
 }
 
+/* L C (2 + N) floats, and for RWKV-4 L C 5, in H heads of N. */
+static bool consistent(const struct state_header *h)
+{
+	static const uint32_t versions[] = { 40, 50, 51, 52, 60, 70 };
+	bool known = false;
+	for (size_t i = 0; i < sizeof versions / sizeof *versions; i++)
+		known = known || h->model_version == versions[i];
+	uint64_t channel = 2 + (h->model_version == 40 ? 3 : (uint64_t)h->head_size), most = UINT64_MAX / 4;
+	if (!known || h->layers == 0 || h->width == 0 || (uint64_t)h->heads * h->head_size != h->width)
+		return false;
+	return h->layers <= most / h->width / channel && h->floats == h->layers * channel * h->width;
+}
+
+rwkvk_status state_file_header(const char *path, const uint8_t *bytes, uint64_t count, struct state_header *out, bool *damaged)
+{
+	TRY(read_header(path, bytes, count, out));
+	if (!consistent(out)) {
+		char text[160];
+		describe(out, text);
+		return fail(RWKVK_ERROR_FILE, "%s: is damaged: no model has this state: %s", path, text);
+	}
+	TRY(check_length(path, count, out->floats));
+	*damaged = checksum(bytes, bytes + HEADER_BYTES, (size_t)(count - HEADER_BYTES)) != get64(bytes + AT_CHECKSUM);
+	return RWKVK_OK;
+}
+
+void state_file_floats(const uint8_t *bytes, const struct state_header *header, float *state)
+{
+	for (uint64_t i = 0; i < header->floats; i++)
+		state[i] = float_of_bits(get32(bytes + HEADER_BYTES + 4 * i));
+}
+
 rwkvk_status state_file_parse(const char *path, const uint8_t *bytes, uint64_t count, const struct state_header *want,
                               float *state, uint64_t *position)
 {
 	TRY(check_header(path, bytes, count, want));
+	TRY(check_length(path, count, want->floats));
 	TRY(check_payload(path, bytes, count, want->floats));
-	for (uint64_t i = 0; i < want->floats; i++)
-		state[i] = float_of_bits(get32(bytes + HEADER_BYTES + 4 * i));
+	state_file_floats(bytes, want, state);
 	*position = get64(bytes + AT_POSITION);
 	return RWKVK_OK;
 }

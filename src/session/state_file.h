@@ -6,10 +6,10 @@
 #include "base/error.h"
 
 struct state_header {
-	uint32_t model_version; /* times ten: 70 is RWKV-7 */
-	uint32_t layers, width, heads, head_size;
-	uint64_t position; /* tokens seen */
-	uint64_t floats;   /* of the state */
+	uint32_t model_version;                   /* times ten: 70 is RWKV-7 */
+	uint32_t layers, width, heads, head_size; /* RWKV-4: heads = width, head_size = 1 */
+	uint64_t position;                        /* tokens seen */
+	uint64_t floats;                          /* of the state */
 };
 
 /* Replaces `path` atomically.  `state` has header->floats floats; one that is not finite is RWKVK_ERROR_DRIVER. */
@@ -19,7 +19,17 @@ rwkvk_status state_file_write(const char *path, const struct state_header *heade
  * not looked at).  On failure `state` and `position` are as before. */
 rwkvk_status state_file_read(const char *path, const struct state_header *want, float *state, uint64_t *position);
 
-/* The same from a file's bytes; `path` is for messages. */
+/* Whether the file begins as a state file does. */
+bool state_file_is(const uint8_t *bytes, uint64_t count);
+
+/* What the header says, of any model: its numbers agree with each other and with the file's length; *damaged: the checksum does
+ * not agree with the rest. */
+rwkvk_status state_file_header(const char *path, const uint8_t *bytes, uint64_t count, struct state_header *out, bool *damaged);
+
+/* The floats behind a header that state_file_header() has accepted, finite or not. */
+void state_file_floats(const uint8_t *bytes, const struct state_header *header, float *state);
+
+/* state_file_read() from a file's bytes; `path` is for messages. */
 rwkvk_status state_file_parse(const char *path, const uint8_t *bytes, uint64_t count, const struct state_header *want,
                               float *state, uint64_t *position);
 

@@ -130,7 +130,7 @@ case_help() {
 	done
 	run --help
 	exits 0
-	for name in generate devices inspect tokenize logits verify; do
+	for name in generate devices inspect tokenize logits verify state; do
 		out_has "  $name"
 	done
 	run help
@@ -895,6 +895,134 @@ case_verify_versions() {
 		exits 1
 		out_has "stage ffn_in differs by"
 	done
+}
+
+# ---------------------------------------------------------------------------------------------- state
+
+case_state_help() {
+	local word
+	for word in "state" "state info" "state convert"; do
+		# shellcheck disable=SC2086
+		run $word --help
+		exits 0
+		err_empty
+		out_has "usage: rwkvk state"
+		out_has "blocks.i.att.time_state, [head, value, key]"
+	done
+	usage_error 'expected info or convert' state
+	usage_error 'expected info or convert, got "inform"' state inform
+	usage_error 'expected a FILE' state info
+	usage_error 'unexpected argument "b"' state info a b
+	usage_error 'expected two files, IN and OUT' state convert a
+	usage_error 'unexpected argument "c"' state convert a b c
+	usage_error '--to: expected rwkvk|trained|rwkv.cpp|chatrwkv for b' state convert a b
+	usage_error '--to: expected rwkvk|trained' state convert a b --to web-rwkv
+	usage_error '--from: expected rwkvk|trained|web-rwkv|rwkv.cpp|chatrwkv, got "x"' state info a --from x
+}
+
+# save_state TOKENS: a state file of the built-in model.
+save_state() {
+	run logits -q --save-state "$dir/own.state" --tokens "$1" -o "$dir/logits"
+	exits 0
+}
+
+case_state_files() {
+	need_device
+	save_state 0,1094,1468
+	run state info "$dir/own.state"
+	exits 0
+	err_empty
+	out_has "RWKV-7, 4 layers of width 256, 4 heads of 64"
+	out_has "position         3"
+	out_has "checksum         right"
+	out_has "numbers          67584, from -"
+	run state info -m "$demo" "$dir/own.state"
+	exits 0
+	run state info -m "$root/tests/data/v7-c128-f16.gguf" "$dir/own.state"
+	exits 1
+	err_has "own.state: holds the state of another model"
+	run state convert "$dir/own.state" "$dir/copy.state"
+	exits 0
+	cmp -s "$dir/own.state" "$dir/copy.state" || fail "a copy differs"
+	for order in rwkv.cpp chatrwkv; do
+		run state convert "$dir/own.state" "$dir/$order" --to "$order"
+		exits 0
+		err_has "left out: the position"
+		[ "$(bytes_of "$dir/$order")" = 270336 ] || fail "expected 67584 floats"
+		run state convert -q "$dir/$order" "$dir/back.state" --from "$order" -m "$demo"
+		exits 0
+		err_empty
+		cmp -s <(tail -c 270336 "$dir/own.state") <(tail -c 270336 "$dir/back.state") || fail "$order: changed on the way"
+		run state info "$dir/$order" --from "$order" -m "$demo"
+		exits 0
+		out_has "numbers          67584, from -"
+	done
+	cmp -s "$dir/rwkv.cpp" "$dir/chatrwkv" && fail "the two orders are the same"
+	run state convert "$dir/rwkv.cpp" "$dir/x.state" -m "$demo"
+	exits 1
+	err_has "rwkv.cpp: is neither a state file nor"
+	run state info "$dir/rwkv.cpp" --from rwkv.cpp
+	exits 1
+	err_has "bare numbers do not say their shape; name the model"
+	printf '\1' | dd of="$dir/own.state" bs=1 seek=100 conv=notrunc 2>/dev/null
+	run state info "$dir/own.state"
+	exits 1
+	out_has "wrong: the file is damaged"
+	run state info "$dir/missing.state"
+	exits 1
+	err_has "missing.state"
+}
+
+# A trained start state is a start: the matrices of a state, and nothing of its last token.
+case_state_trained() {
+	command -v python3 >/dev/null || skip "no python3"
+	need_device
+	save_state 0,1094,1468
+	run state convert "$dir/own.state" "$dir/trained.safetensors"
+	exits 0
+	err_has "left out: att_x and ffn_x"
+	run state info --json "$dir/trained.safetensors"
+	exits 0
+	out_has '"format": "trained"'
+	out_has '"version": 0'
+	out_has '"floats": 65536'
+	python3 -c '
+import json, struct, sys
+data = open(sys.argv[2], "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+names = json.loads(data[8:8 + n])
+own = bytearray(open(sys.argv[1], "rb").read())[56:]
+for layer in range(4):
+    tensor = names["blocks.%d.att.time_state" % layer]
+    assert tensor["shape"] == [4, 64, 64] and tensor["dtype"] == "F32", tensor
+    begin, end = tensor["data_offsets"]
+    at = 4 * 256 * (66 * layer + 2) # RWKV-7 has the official orientation
+    assert own[at:at + 65536] == data[8 + n + begin:8 + n + end], layer
+' "$dir/own.state" "$dir/trained.safetensors" || fail "the tensors are not what they should be"
+	run state convert "$dir/trained.safetensors" "$dir/x.state"
+	exits 1
+	err_has "does not say which version of RWKV it is for; name the model"
+	run state convert "$dir/trained.safetensors" "$dir/start.state" -m "$demo"
+	exits 0
+	err_has "so zero: att_x and ffn_x"
+	run state info "$dir/start.state"
+	out_has "position         0"
+	run logits -q --state "$dir/start.state" --tokens 287,1459 -o "$dir/start"
+	exits 0
+	run logits -q --state "$dir/trained.safetensors" --tokens 287,1459 -o "$dir/trained"
+	exits 0
+	cmp -s "$dir/start" "$dir/trained" || fail "the trained state and its conversion differ"
+	run logits -q --tokens 287,1459 -o "$dir/empty"
+	cmp -s "$dir/start" "$dir/empty" && fail "the state changed nothing"
+	run state convert "$dir/trained.safetensors" "$dir/turned.state" -m "$demo" --from web-rwkv
+	exits 0
+	cmp -s "$dir/start.state" "$dir/turned.state" && fail "web-rwkv's orientation is the same"
+	run logits --state "$root/tests/data/v7-c192-bf16.safetensors" --tokens 287 -o "$dir/x"
+	exits 1
+	err_has "v7-c192-bf16.safetensors: holds no trained start state"
+	run logits -m "$root/tests/data/v7-c128-f16.gguf" --state "$dir/trained.safetensors" --tokens 2 -o "$dir/x"
+	exits 1
+	err_has "trained.safetensors: is the start state of a model with 4 layers; this one has 3"
 }
 
 # A model without a vocabulary takes and writes token ids.

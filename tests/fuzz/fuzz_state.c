@@ -1,10 +1,12 @@
 /* State files from arbitrary bytes: as they are, and with the checksum put right so that what lies behind it is reached.
- * What is accepted must be finite. */
+ * What is accepted must be finite, and a header that is accepted must agree with the length.  Files that are of another kind,
+ * as trained start states. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/state_file.h"
+#include "model/trained_state.h"
+#include "session/states.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,9 +24,52 @@ static void parse(const uint8_t *data, size_t size)
 			abort();
 }
 
+static void check(bool condition)
+{
+	if (!condition)
+		abort();
+}
+
+static void header(const uint8_t *data, size_t size)
+{
+	struct state_header found;
+	bool damaged;
+	if (state_file_header("fuzz", data, size, &found, &damaged) != RWKVK_OK)
+		return;
+	check(found.floats == (size - HEADER) / 4 && found.floats / found.layers / found.width >= 3);
+	float *state = malloc(found.floats * sizeof *state), *other = malloc(found.floats * sizeof *other);
+	check(state && other);
+	state_file_floats(data, &found, state);
+	state_from_canonical(&found, RWKVK_STATE_CHATRWKV, state, other);
+	state_from_canonical(&found, RWKVK_STATE_RWKV_CPP, state, other);
+	free(state);
+	free(other);
+}
+
+static void trained(const uint8_t *data, size_t size)
+{
+	struct weights weights;
+	struct config c;
+	if (state_format_of(data, size) != RWKVK_STATE_TRAINED || weights_open("fuzz", data, size, NULL, &weights) != RWKVK_OK)
+		return;
+	check(has_trained_state(&weights) || trained_state_sizes(&weights, &c) != RWKVK_OK);
+	if (trained_state_sizes(&weights, &c) == RWKVK_OK && config_state_floats(&c) < 1 << 20) {
+		float *state = malloc(config_state_floats(&c) * sizeof *state);
+		check(state != NULL);
+		c.version = size % 2 ? 60 : 70;
+		if (trained_state(&weights, &c, state) == RWKVK_OK)
+			for (uint64_t i = 0; i < config_state_floats(&c); i++)
+				check(isfinite(state[i]));
+		free(state);
+	}
+	weights_close(&weights);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	parse(data, size);
+	header(data, size);
+	trained(data, size);
 	if (size < HEADER)
 		return 0;
 	uint8_t *sealed = malloc(size); /* of the exact size, so that reading past it is seen */

@@ -253,11 +253,13 @@ static int take_operand(const struct usage *usage, int count, char **words, cons
 {
 	if (count > 0 && !usage->operand)
 		return misused(usage->command, "unexpected argument \"%.60s\"", words[0]);
-	if (count > 1)
+	if (usage->operands && count > (int)usage->operands)
+		return misused(usage->command, "unexpected argument \"%.60s\"", words[usage->operands]);
+	if (!usage->operands && count > 1)
 		return misused(usage->command, "expected one %s, got %d arguments: a text with blanks goes in quotes", usage->operand,
 		               count);
-	if (count == 1)
-		*operand = words[0];
+	for (int i = 0; i < count; i++)
+		operand[i] = words[i];
 	return ARGS_GO_ON;
 }
 

@@ -66,13 +66,15 @@ struct usage {
 	const char *about;
 	const struct arg *args;
 	size_t arg_count;
-	const char *operand; /* what the one argument that is no option is called; NULL: there is none */
+	const char *operand; /* what the argument that is no option is called; NULL: there is none */
+	size_t operands;     /* how many there may be; 0: one */
 	const char *notes;   /* after the options */
 };
 
 enum { ARGS_GO_ON = -1 };
 
-/* Fills the targets and sets *operand (untouched when absent).  ARGS_GO_ON, or the exit code after help or an error. */
+/* Fills the targets and sets *operand, or as many as there are (untouched when absent).  ARGS_GO_ON, or the exit code after
+ * help or an error. */
 int args_parse(const struct usage *usage, int argc, char **argv, const char **operand);
 
 /* Reads "1,2,3" or "1 2 3".  ARGS_GO_ON, or EXIT_USAGE after a message that names `option`. */

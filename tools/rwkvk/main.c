@@ -23,6 +23,7 @@ static const struct command commands[] = {
 	{ "tokenize", "turn text into token ids, or back", cmd_tokenize },
 	{ "logits", "write the raw logits of a prompt", cmd_logits },
 	{ "verify", "check that a device computes a model right", cmd_verify },
+	{ "state", "show what a state file holds, or turn it into another kind", cmd_state },
 	{ "help", "explain a command", cmd_help },
 };
 
@@ -181,7 +182,7 @@ static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-		      "Commands: generate, devices, inspect, tokenize, logits, verify, help\n"
+		      "Commands: generate, devices, inspect, tokenize, logits, verify, state, help\n"
 		      "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
 		      stderr);
 		return EXIT_USAGE;

@@ -106,7 +106,7 @@ struct feed_args {
 	  .kind = ARG_TEXT,                                                                                                        \
 	  .target = &(f).state_in,                                                                                                 \
 	  .value = "IN",                                                                                                           \
-	  .help = "start from a state file",                                                                                       \
+	  .help = "start from a state file, or from a trained start state (.pth or safetensors)",                                  \
 	  .standard = "an empty state" },                                                                                          \
 	{                                                                                                                          \
 		.name = "save-state", .kind = ARG_TEXT, .target = &(f).state_out, .value = "OUT",                                      \

@@ -39,5 +39,6 @@ int cmd_inspect(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+int cmd_state(int argc, char **argv);
 
 #endif

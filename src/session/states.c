@@ -1,0 +1,348 @@
+/* States in files of other programs: what they are, and turning one into another.  All go through the canonical floats. */
+#include "session/states.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "model/trained_state.h"
+
+static rwkvk_status no_memory(const char *path)
+{
+	return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the state", path);
+}
+
+struct state_header state_header_of(const struct config *c)
+{
+	return (struct state_header){
+		.model_version = c->version,
+		.layers = c->layers,
+		.width = c->width,
+		.heads = c->heads,
+		.head_size = c->head_size,
+		.floats = config_state_floats(c),
+	};
+}
+
+static struct config config_of(const struct state_header *h)
+{
+	return (struct config){
+		.version = h->model_version,
+		.layers = h->layers,
+		.width = h->width,
+		.heads = h->heads,
+		.head_size = h->head_size,
+		.state_width = h->model_version == 40 ? 3 : h->head_size,
+	};
+}
+
+/* ---------------------------------------------------------------------------------------------------- orders */
+
+/* Where a layer of another program's state has the three parts of ours: att_x, ffn_x, and the rest, which is aa, bb, pp or S.
+ */
+struct order {
+	uint64_t att_x, ffn_x, rest;
+};
+
+static struct order order_of(rwkvk_state_format format, uint64_t width, uint64_t layer)
+{
+	if (format == RWKVK_STATE_RWKV_CPP)
+		return (struct order){ .ffn_x = 0, .att_x = width, .rest = 2 * width };
+	return (struct order){ .att_x = 0, .rest = width, .ffn_x = layer - width }; /* ChatRWKV */
+}
+
+static void reorder(const struct state_header *h, rwkvk_state_format format, bool back, const float *in, float *out)
+{
+	uint64_t width = h->width, layer = h->floats / h->layers;
+	const struct order ours = { .att_x = 0, .ffn_x = width, .rest = 2 * width }, theirs = order_of(format, width, layer);
+	const struct order *from = back ? &ours : &theirs, *to = back ? &theirs : &ours;
+	for (uint32_t i = 0; i < h->layers; i++, in += layer, out += layer) {
+		memcpy(out + to->att_x, in + from->att_x, width * sizeof *out);
+		memcpy(out + to->ffn_x, in + from->ffn_x, width * sizeof *out);
+		memcpy(out + to->rest, in + from->rest, (layer - 2 * width) * sizeof *out);
+	}
+}
+
+void state_to_canonical(const struct state_header *header, rwkvk_state_format order, const float *in, float *out)
+{
+	reorder(header, order, false, in, out);
+}
+
+void state_from_canonical(const struct state_header *header, rwkvk_state_format order, const float *in, float *out)
+{
+	reorder(header, order, true, in, out);
+}
+
+/* ---------------------------------------------------------------------------------------------------- reading */
+
+rwkvk_state_format state_format_of(const uint8_t *bytes, uint64_t count)
+{
+	if (state_file_is(bytes, count))
+		return RWKVK_STATE_NATIVE;
+	bool zip = count > 4 && memcmp(bytes, "PK\3\4", 4) == 0, gguf = count > 4 && memcmp(bytes, "GGUF", 4) == 0;
+	bool json = count > 8 && (bytes[8] == '{' || bytes[0] == '{');
+	return zip || gguf || json ? RWKVK_STATE_TRAINED : RWKVK_STATE_ANY;
+}
+
+static rwkvk_status format_of_file(const char *path, rwkvk_state_format *out)
+{
+	struct mapping file;
+	TRY(file_map(path, &file));
+	*out = state_format_of(file.data, file.bytes);
+	file_unmap(&file);
+	return RWKVK_OK;
+}
+
+/* As a file has it; web: web-rwkv's, whose tensors are the other way round although nothing in the file says so. */
+static rwkvk_status open_trained(const char *path, bool web, struct weights *out)
+{
+	TRY(weights_open(path, NULL, 0, NULL, out));
+	for (size_t i = 0; web && i < out->count; i++)
+		out->tensors[i].swapped = true;
+	return RWKVK_OK;
+}
+
+static rwkvk_status read_trained(const char *path, bool web, const struct config *config, float *state)
+{
+	struct weights weights;
+	TRY(open_trained(path, web, &weights));
+	rwkvk_status status = trained_state(&weights, config, state);
+	weights_close(&weights);
+	return status;
+}
+
+rwkvk_status state_read(const char *path, const struct config *config, float *state, uint64_t *position)
+{
+	struct state_header header = state_header_of(config);
+	rwkvk_state_format format;
+	TRY(format_of_file(path, &format));
+	if (format != RWKVK_STATE_TRAINED)
+		return state_file_read(path, &header, state, position);
+	*position = 0;
+	return read_trained(path, false, config, state);
+}
+
+/* A file of floats and nothing else. */
+static rwkvk_status read_bare(const char *path, uint64_t floats, float *out)
+{
+	struct mapping file;
+	TRY(file_map(path, &file));
+	rwkvk_status status = RWKVK_OK;
+	if (file.bytes != 4 * floats)
+		status = fail(RWKVK_ERROR_FILE,
+		              "%s: expected the %" PRIu64 " floats of the model's state, %" PRIu64 " bytes, found %" PRIu64, path,
+		              floats, 4 * floats, file.bytes);
+	for (uint64_t i = 0; i < floats && status == RWKVK_OK; i++) {
+		const uint8_t *at = file.data + 4 * i;
+		out[i] = float_of_bits(at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24);
+	}
+	file_unmap(&file);
+	return status;
+}
+
+/* ---------------------------------------------------------------------------------------------------- any state */
+
+/* A state in memory and what its file said. */
+struct loaded {
+	struct state_header header; /* model_version 0: not known */
+	float *state;               /* canonical, or as the file has it where only its numbers are looked at */
+	bool damaged;
+};
+
+static rwkvk_status find_format(const char *path, rwkvk_state_format *format)
+{
+	if (*format != RWKVK_STATE_ANY)
+		return RWKVK_OK;
+	TRY(format_of_file(path, format));
+	if (*format == RWKVK_STATE_ANY)
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: is neither a state file nor a file with a trained start state; if it holds bare numbers, say in whose "
+		            "order",
+		            path);
+	return RWKVK_OK;
+}
+
+static rwkvk_status load_native(const char *path, const rwkvk_file *model, bool lenient, struct loaded *out)
+{
+	struct mapping file;
+	TRY(file_map(path, &file));
+	rwkvk_status status = state_file_header(path, file.data, file.bytes, &out->header, &out->damaged);
+	struct state_header want = model ? state_header_of(&model->network.config) : out->header;
+	if (status == RWKVK_OK) {
+		out->state = malloc(out->header.floats * sizeof *out->state);
+		status = out->state ? RWKVK_OK : no_memory(path);
+	}
+	if (status == RWKVK_OK && lenient)
+		state_file_floats(file.data, &out->header, out->state);
+	else if (status == RWKVK_OK)
+		status = state_file_parse(path, file.data, file.bytes, &want, out->state, &out->header.position);
+	file_unmap(&file);
+	return status;
+}
+
+static rwkvk_status need_model(const char *path, const rwkvk_file *model, const char *what)
+{
+	return model ? RWKVK_OK : fail(RWKVK_ERROR_ARGUMENT, "%s: %s; name the model that it belongs to", path, what);
+}
+
+static rwkvk_status load_bare(const char *path, rwkvk_state_format format, const rwkvk_file *model, struct loaded *out)
+{
+	TRY(need_model(path, model, "bare numbers do not say their shape"));
+	out->header = state_header_of(&model->network.config);
+	float *theirs = malloc(out->header.floats * sizeof *theirs);
+	out->state = malloc(out->header.floats * sizeof *out->state);
+	rwkvk_status status = theirs && out->state ? read_bare(path, out->header.floats, theirs) : no_memory(path);
+	if (status == RWKVK_OK)
+		state_to_canonical(&out->header, format, theirs, out->state);
+	free(theirs);
+	return status;
+}
+
+static rwkvk_status load_trained(const char *path, bool web, const rwkvk_file *model, struct loaded *out)
+{
+	TRY(need_model(path, model, "a trained start state does not say which version of RWKV it is for"));
+	out->header = state_header_of(&model->network.config);
+	out->state = malloc(out->header.floats * sizeof *out->state);
+	return out->state ? read_trained(path, web, &model->network.config, out->state) : no_memory(path);
+}
+
+static rwkvk_status load(const char *path, rwkvk_state_format format, const rwkvk_file *model, struct loaded *out)
+{
+	if (format == RWKVK_STATE_NATIVE)
+		return load_native(path, model, false, out);
+	if (format == RWKVK_STATE_TRAINED || format == RWKVK_STATE_WEB_RWKV)
+		return load_trained(path, format == RWKVK_STATE_WEB_RWKV, model, out);
+	return load_bare(path, format, model, out);
+}
+
+/* ---------------------------------------------------------------------------------------------------- inspecting */
+
+static void look_at(const float *numbers, uint64_t count, rwkvk_state_info *info)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		bool finite = isfinite(numbers[i]);
+		info->not_finite += !finite;
+		info->least = finite && numbers[i] < info->least ? numbers[i] : info->least;
+		info->greatest = finite && numbers[i] > info->greatest ? numbers[i] : info->greatest;
+	}
+}
+
+/* The numbers that the file has: of a trained state the matrices. */
+static void look_at_all(const struct loaded *loaded, bool matrices, rwkvk_state_info *info)
+{
+	const struct state_header *h = &loaded->header;
+	uint64_t layer = h->floats / h->layers, skip = matrices ? 2 * (uint64_t)h->width : 0;
+	info->least = INFINITY;
+	info->greatest = -INFINITY;
+	for (uint32_t i = 0; i < h->layers; i++)
+		look_at(loaded->state + i * layer + skip, layer - skip, info);
+	if (info->least > info->greatest) /* not one is finite */
+		info->least = info->greatest = 0;
+	info->floats -= h->layers * skip;
+}
+
+/* Without a model: the tensors' sizes and numbers. */
+static rwkvk_status load_tensors(const char *path, struct loaded *out)
+{
+	struct weights weights;
+	struct config c;
+	TRY(open_trained(path, false, &weights));
+	rwkvk_status status = trained_state_sizes(&weights, &c);
+	if (status == RWKVK_OK) {
+		c.version = 70; /* any version that has matrices: only their numbers are looked at */
+		out->header = state_header_of(&c);
+		out->state = malloc(out->header.floats * sizeof *out->state);
+		status = out->state ? trained_state(&weights, &c, out->state) : no_memory(path);
+		out->header.model_version = 0;
+	}
+	weights_close(&weights);
+	return status;
+}
+
+rwkvk_status rwkvk_state_inspect(const char *path, rwkvk_state_format format, const rwkvk_file *model, rwkvk_state_info *info)
+{
+	REQUIRE(path && info && (unsigned)format <= RWKVK_STATE_CHATRWKV);
+	*info = (rwkvk_state_info){ 0 };
+	TRY(find_format(path, &format));
+	struct loaded loaded = { 0 };
+	bool tensors = format == RWKVK_STATE_TRAINED || format == RWKVK_STATE_WEB_RWKV;
+	rwkvk_status status;
+	if (!model && format == RWKVK_STATE_NATIVE)
+		status = load_native(path, NULL, true, &loaded);
+	else if (!model && tensors)
+		status = load_tensors(path, &loaded);
+	else
+		status = load(path, format, model, &loaded);
+	if (status == RWKVK_OK) {
+		const struct state_header *h = &loaded.header;
+		*info = (rwkvk_state_info){ .format = format,
+			                        .version = h->model_version,
+			                        .layers = h->layers,
+			                        .width = h->width,
+			                        .heads = h->heads,
+			                        .head_size = h->head_size,
+			                        .position = h->position,
+			                        .floats = h->floats,
+			                        .damaged = loaded.damaged };
+		look_at_all(&loaded, tensors, info);
+	}
+	free(loaded.state);
+	return status;
+}
+
+/* ---------------------------------------------------------------------------------------------------- converting */
+
+static rwkvk_status expect_finite(const char *path, const struct loaded *loaded)
+{
+	for (uint64_t i = 0; i < loaded->header.floats; i++)
+		if (!isfinite(loaded->state[i]))
+			return fail(RWKVK_ERROR_FILE, "%s: number %" PRIu64 " of the state is %g; a state holds finite numbers", path, i,
+			            (double)loaded->state[i]);
+	return RWKVK_OK;
+}
+
+static rwkvk_status save_bare(const char *path, rwkvk_state_format format, const struct loaded *loaded)
+{
+	uint64_t floats = loaded->header.floats;
+	float *theirs = malloc(floats * sizeof *theirs);
+	uint8_t *bytes = malloc(4 * floats);
+	rwkvk_status status = theirs && bytes ? RWKVK_OK : no_memory(path);
+	if (status == RWKVK_OK) {
+		state_from_canonical(&loaded->header, format, loaded->state, theirs);
+		for (uint64_t i = 0; i < 4 * floats; i++)
+			bytes[i] = (uint8_t)(bits_of_float(theirs[i / 4]) >> 8 * (i % 4));
+		status = file_write(path, NULL, 0, bytes, 4 * floats);
+	}
+	free(theirs);
+	free(bytes);
+	return status;
+}
+
+static rwkvk_status save(const char *path, rwkvk_state_format format, const struct loaded *loaded)
+{
+	struct config config = config_of(&loaded->header);
+	if (format == RWKVK_STATE_NATIVE)
+		return state_file_write(path, &loaded->header, loaded->state);
+	if (format == RWKVK_STATE_TRAINED)
+		return trained_state_write(path, &config, loaded->state);
+	return save_bare(path, format, loaded);
+}
+
+rwkvk_status rwkvk_state_convert(const char *in, rwkvk_state_format from, const char *out, rwkvk_state_format to,
+                                 const rwkvk_file *model)
+{
+	REQUIRE(in && out && (unsigned)from <= RWKVK_STATE_CHATRWKV);
+	REQUIRE((unsigned)to <= RWKVK_STATE_CHATRWKV && to != RWKVK_STATE_ANY && to != RWKVK_STATE_WEB_RWKV);
+	TRY(find_format(in, &from));
+	struct loaded loaded = { 0 };
+	rwkvk_status status = load(in, from, model, &loaded);
+	if (status == RWKVK_OK)
+		status = expect_finite(in, &loaded);
+	if (status == RWKVK_OK)
+		status = save(out, to, &loaded);
+	free(loaded.state);
+	return status;
+}

@@ -1,0 +1,22 @@
+/* States in files of any kind, as canonical floats (docs/formats.md).  The public functions about them are in rwkvk.h. */
+#ifndef RWKVK_SESSION_STATES_H
+#define RWKVK_SESSION_STATES_H
+
+#include "model/model.h"
+#include "session/state_file.h"
+
+/* What a state file of this model says; position 0. */
+struct state_header state_header_of(const struct config *config);
+
+/* The state of a session of this model: a state file of our own, or a trained start state, whose position is 0.  `state` has
+ * config_state_floats() floats; it and `position` may be changed on failure. */
+rwkvk_status state_read(const char *path, const struct config *config, float *state, uint64_t *position);
+
+/* The same from bytes: which of the two, and where a file of bare numbers has its parts. */
+rwkvk_state_format state_format_of(const uint8_t *bytes, uint64_t count); /* RWKVK_STATE_ANY: neither */
+
+/* A state in the order of another program to canonical order, or back; whole states that do not overlap. */
+void state_to_canonical(const struct state_header *header, rwkvk_state_format order, const float *in, float *out);
+void state_from_canonical(const struct state_header *header, rwkvk_state_format order, const float *in, float *out);
+
+#endif
