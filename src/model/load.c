@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/trained_state.h"
+
 enum { UPLOAD_BYTES = 8 << 20 };
 
 struct loader {
@@ -251,6 +253,26 @@ static rwkvk_status choose_slots(struct rwkvk_model *m)
 	return RWKVK_OK;
 }
 
+/* What a session begins with: nothing, or the start state that was trained with the model. */
+static rwkvk_status load_start_state(struct rwkvk_model *m)
+{
+	const struct config *c = &m->file.network.config;
+	uint64_t slot = config_slot_floats(c), layer = config_layer_floats(c);
+	m->start_state = malloc(c->layers * slot * sizeof *m->start_state);
+	float *trained = malloc(config_state_floats(c) * sizeof *trained);
+	rwkvk_status status = m->start_state && trained ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "out of memory");
+	bool has = status == RWKVK_OK && has_trained_state(&m->file.weights);
+	if (has)
+		status = trained_state(&m->file.weights, c, trained);
+	for (uint32_t i = 0; i < c->layers && status == RWKVK_OK; i++) {
+		state_start(c, m->start_state + i * slot);
+		if (has)
+			memcpy(m->start_state + i * slot, trained + i * layer, layer * sizeof *trained);
+	}
+	free(trained);
+	return status;
+}
+
 rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void *user)
 {
 	const struct config *c = &m->file.network.config;
@@ -265,14 +287,13 @@ rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void
 	loader.side = malloc((UPLOAD_BYTES / 128 + PAD(longest, 256) / 4) * SIDE_WORDS(TYPE_Q6K) * 4); /* the largest */
 	m->layers = calloc(c->layers, sizeof *m->layers);
 	m->slot_taken = calloc(m->slots, sizeof *m->slot_taken);
-	m->start_state = malloc(config_slot_floats(c) * sizeof *m->start_state);
 	rwkvk_status status = RWKVK_OK;
-	if (!loader.scratch || !loader.side || !m->layers || !m->slot_taken || !m->start_state)
+	if (!loader.scratch || !loader.side || !m->layers || !m->slot_taken)
 		status = fail(RWKVK_ERROR_MEMORY, "out of memory");
-	if (status == RWKVK_OK) {
-		state_start(c, m->start_state);
+	if (status == RWKVK_OK)
+		status = load_start_state(m);
+	if (status == RWKVK_OK)
 		status = load_all(&loader);
-	}
 	free(loader.scratch);
 	free(loader.side);
 	return status;

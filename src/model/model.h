@@ -248,7 +248,7 @@ struct rwkvk_model {
 	uint32_t parts;                                /* workgroups of the head */
 	struct gpu_cmd *feed, *run;                    /* a token without and with the head */
 
-	float *start_state;       /* of one layer, [STATE_STRIDE]: before the first token */
+	float *start_state;       /* [L][STATE_STRIDE]: before the first token */
 	bool *slot_taken;         /* [slots] */
 	uint32_t slots;           /* before model_load(): what was asked for */
 	rwkvk_session *logits_of; /* whose logits the device holds; NULL: nobody's */

@@ -27,7 +27,8 @@ rwkvk_status session_clear(rwkvk_session *s)
 {
 	rwkvk_model *m = s->model;
 	for (uint32_t i = 0; i < m->file.network.config.layers; i++)
-		TRY(gpu_write(&m->layers[i].state, slot_offset(s), m->start_state, slot_floats(m) * sizeof(float)));
+		TRY(gpu_write(&m->layers[i].state, slot_offset(s), m->start_state + i * slot_floats(m),
+		              slot_floats(m) * sizeof(float)));
 	return RWKVK_OK;
 }
 
