@@ -56,12 +56,10 @@ vec4 embedding(uint row, uint i)
 		return vec4(q << 24 >> 24, q << 16 >> 24, q << 8 >> 24, q >> 24) * ((u & 2) == 0 ? pair.x : pair.y);
 	}
 	if (WEIGHT_TYPE > TYPE_Q8) {
-		uint word = i % 8 / 2, shift = i % 2 * 4;
-		vec4 scale = dot_scale_min(beside, u % 8), q;
-		uvec4 high = SIDE_WORDS(WEIGHT_TYPE) > SCALE_WORDS(WEIGHT_TYPE) ? dot_high_bits(beside, u % 8) : uvec4(0);
-		for (uint b = 0; b < 4; b++)
-			q[b] = dot_integers(w, high, b, shift)[word];
-		return word < 2 ? scale.x * q - scale.y : scale.z * q - scale.w;
+		uint word = i % 8 / 2, q = dot_integers(w, dot_high_bits(beside, u % 8), i % 2)[word];
+		vec4 scale = dot_scale_min(beside, u % 8);
+		vec2 scale_min = word < 2 ? scale.xy : scale.zw;
+		return scale_min.x * (vec4(q & 255u, q >> 8 & 255u, q >> 16 & 255u, q >> 24) - dot_zero()) - scale_min.y;
 	}
 	uvec2 h = i % 2 == 0 ? w.xy : w.zw;
 	if (WEIGHT_TYPE == TYPE_F16)

@@ -34,11 +34,13 @@ void emit(uint row, float value);
 #define HIGH_BITS dot_high_bits
 #define SCALE_MIN dot_scale_min
 #define INTEGERS dot_integers
+#define ZERO dot_zero
 #include "weight_bits.glsl"
 #undef DOT
 #undef HIGH_BITS
 #undef SCALE_MIN
 #undef INTEGERS
+#undef ZERO
 #undef WEIGHTS
 #undef SIDE
 #undef TYPE
@@ -63,11 +65,13 @@ void emit(uint row, float value);
 #define HIGH_BITS second_high_bits
 #define SCALE_MIN second_scale_min
 #define INTEGERS second_integers
+#define ZERO second_zero
 #include "weight_bits.glsl"
 #undef DOT
 #undef HIGH_BITS
 #undef SCALE_MIN
 #undef INTEGERS
+#undef ZERO
 #undef WEIGHTS
 #undef SIDE
 #undef TYPE

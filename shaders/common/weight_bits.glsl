@@ -1,15 +1,33 @@
 // Integers of 4 to 6 bits.  A uvec4 is 32 weights: in each of its words the low halves of the bytes are 4 consecutive ones, the
-// high halves the next 4; a k-block is 256 weights of a row.  Bits beyond the fourth lie beside the k-block, after the scales:
-// 5 bits: bit i of word u is weight i of uvec4 u; 6 bits: two bits at 2 (i % 16) of word 2u + i / 16.
+// high halves the next 4; a k-block is 256 weights of a row.  Bits beyond the fourth lie beside the k-block, after the scales,
+// where four weights have them in the four bytes of a word already: run g of 4 weights of uvec4 u has its fifth bits at bit g
+// of the bytes of word u; its fifth and sixth at bit 2 (g % 4) of the bytes of word 2u + g / 4.
 
-// The bits beyond the fourth of the weights that each word of uvec4 u holds, lowest first.
-uvec4 HIGH_BITS(uint beside, uint u)
+// What is taken from the integers.
+float ZERO()
 {
-	if (TYPE == TYPE_Q6K) {
-		uint low = SIDE[beside + SCALE_WORDS(TYPE) + 2 * u], high = SIDE[beside + SCALE_WORDS(TYPE) + 2 * u + 1];
-		return uvec4(low, low >> 16, high, high >> 16);
-	}
-	return uvec4(SIDE[beside + SCALE_WORDS(TYPE) + u]) >> uvec4(0, 8, 16, 24);
+	return TYPE == TYPE_Q4 ? 8 : TYPE == TYPE_Q5 ? 16 : TYPE == TYPE_Q6K ? 32 : 0;
+}
+
+// The words that hold the bits beyond the fourth of uvec4 u.
+uvec2 HIGH_BITS(uint beside, uint u)
+{
+	if (TYPE == TYPE_Q6K)
+		return uvec2(SIDE[beside + SCALE_WORDS(TYPE) + 2 * u], SIDE[beside + SCALE_WORDS(TYPE) + 2 * u + 1]);
+	if (SIDE_WORDS(TYPE) > SCALE_WORDS(TYPE))
+		return uvec2(SIDE[beside + SCALE_WORDS(TYPE) + u], 0);
+	return uvec2(0);
+}
+
+// The integers of the low halves (half_byte 0) or the high halves (1), as the bytes of the words they are in.
+uvec4 INTEGERS(uvec4 w, uvec2 high, uint half_byte)
+{
+	uvec4 q = w >> 4 * half_byte & 0x0f0f0f0fu;
+	if (TYPE == TYPE_Q6K)
+		q |= (high.xxyy >> (uvec4(0, 4, 0, 4) + 2 * half_byte) & 0x03030303u) << 4;
+	else if (SIDE_WORDS(TYPE) > SCALE_WORDS(TYPE))
+		q |= (high.xxxx >> (uvec4(0, 2, 4, 6) + half_byte) & 0x01010101u) << 4;
+	return q;
 }
 
 // Scale and minimum of the first 16 and of the last 16 weights of uvec4 u.
@@ -33,40 +51,36 @@ vec4 SCALE_MIN(uint beside, uint u)
 	return (vec2(uvec2(codes, codes >> 8) & 255u) * d).xyxy;
 }
 
-// Integers of byte b of each word, its low halves (shift 0) or high halves (4).
-vec4 INTEGERS(uvec4 w, uvec4 high, uint b, uint shift)
-{
-	uvec4 q = w >> (8 * b + shift) & 15u;
-	if (TYPE == TYPE_Q6K)
-		q |= (high >> (2 * b + 2 * shift) & 3u) << 4;
-	else if (TYPE == TYPE_Q5 || TYPE == TYPE_Q5M || TYPE == TYPE_Q5K)
-		q |= (high >> (b + shift) & 1u) << 4;
-	int zero = TYPE == TYPE_Q4 ? 8 : TYPE == TYPE_Q5 ? 16 : TYPE == TYPE_Q6K ? 32 : 0;
-	return vec4(ivec4(q) - zero);
-}
-
 void DOT(uint at, uint count)
 {
-	const bool has_high = SIDE_WORDS(TYPE) > SCALE_WORDS(TYPE);
 	const bool has_min = TYPE == TYPE_Q4M || TYPE == TYPE_Q5M || TYPE == TYPE_Q4K || TYPE == TYPE_Q5K || TYPE == TYPE_Q2K;
+	const bool halves = TYPE == TYPE_Q6K || TYPE == TYPE_Q2K; // have scales of their own
 	for (uint u = lane; u < count; u += LANES) {
 		uint p = at + (u >> 3) * 64 + (u & 7);
 		vec4 x[8];
 		[[unroll]] for (uint j = 0; j < 8; j++)
 			x[j] = INPUT(u, 8, j);
-		vec4 first = x[0] + x[1] + x[2] + x[3], last = x[4] + x[5] + x[6] + x[7];
+		vec4 first = (x[0] + x[1]) + (x[2] + x[3]), last = (x[4] + x[5]) + (x[6] + x[7]);
 		vec2 sums = vec2((first.x + first.y) + (first.z + first.w), (last.x + last.y) + (last.z + last.w));
 		[[unroll]] for (uint r = 0; r < ROWS; r++) {
 			uint beside = (p + r * 8) / 8 * SIDE_WORDS(TYPE);
-			uvec4 w = WEIGHTS[p + r * 8], high = has_high ? HIGH_BITS(beside, u & 7) : uvec4(0);
-			vec4 sum = vec4(0);
+			uvec4 w = WEIGHTS[p + r * 8];
+			uvec2 high = HIGH_BITS(beside, u & 7);
+			uvec4 low_q = INTEGERS(w, high, 0), high_q = INTEGERS(w, high, 1);
+			vec4 sum = vec4(0); // one for each word
 			[[unroll]] for (uint b = 0; b < 4; b++)
-				sum += INTEGERS(w, high, b, 0) * vec4(x[0][b], x[2][b], x[4][b], x[6][b]) +
-				       INTEGERS(w, high, b, 4) * vec4(x[1][b], x[3][b], x[5][b], x[7][b]);
+				sum += vec4(low_q >> 8 * b & 255u) * vec4(x[0][b], x[2][b], x[4][b], x[6][b]) +
+				       vec4(high_q >> 8 * b & 255u) * vec4(x[1][b], x[3][b], x[5][b], x[7][b]);
 			vec4 scale = SCALE_MIN(beside, u & 7);
-			row_sum[r] += (sum.x + sum.y) * scale.x + (sum.z + sum.w) * scale.z;
-			if (has_min)
-				row_sum[r] -= sums.x * scale.y + sums.y * scale.w;
+			if (halves) {
+				row_sum[r] += (sum.x + sum.y - ZERO() * sums.x) * scale.x + (sum.z + sum.w - ZERO() * sums.y) * scale.z;
+				if (has_min)
+					row_sum[r] -= sums.x * scale.y + sums.y * scale.w;
+			} else {
+				row_sum[r] += ((sum.x + sum.y) + (sum.z + sum.w) - ZERO() * (sums.x + sums.y)) * scale.x;
+				if (has_min)
+					row_sum[r] -= (sums.x + sums.y) * scale.y;
+			}
 		}
 	}
 }

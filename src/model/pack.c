@@ -164,22 +164,22 @@ static void place_q8(const struct dtype_parts *parts, uint64_t b, uint8_t *plane
 static void place_integers(uint32_t type, const int8_t *q, uint32_t at, uint8_t *plane, uint32_t *side)
 {
 	const uint8_t zero = type == TYPE_Q4 ? 8 : type == TYPE_Q5 ? 16 : type == TYPE_Q6K ? 32 : 0;
-	uint8_t value[32];
-	uint32_t high[2] = { 0 }, u = at / 32;
+	uint8_t value[32], high[8] = { 0 };
+	uint32_t u = at / 32;
 	for (uint32_t i = 0; i < 32; i++)
 		value[i] = (uint8_t)(q[i] + zero);
 	for (uint32_t c = 0; c < 4; c++)
 		for (uint32_t b = 0; b < 4; b++)
 			plane[u * 16 + c * 4 + b] = (uint8_t)((value[c * 8 + b] & 15) | value[c * 8 + b + 4] << 4);
-	for (uint32_t i = 0; i < 32; i++)
+	for (uint32_t i = 0; i < 32; i++) /* weight i is byte i % 4 of run i / 4 */
 		if (type == TYPE_Q6K)
-			high[i / 16] |= (uint32_t)(value[i] >> 4) << i % 16 * 2;
+			high[i / 16 * 4 + i % 4] |= (uint8_t)(value[i] >> 4 << i / 4 % 4 * 2);
 		else
-			high[0] |= (uint32_t)(value[i] >> 4) << i;
+			high[i % 4] |= (uint8_t)(value[i] >> 4 << i / 4);
 	if (type == TYPE_Q6K)
-		memcpy(side + SCALE_WORDS(type) + 2 * u, high, sizeof high);
+		memcpy(side + SCALE_WORDS(type) + 2 * u, high, 8);
 	else if (SIDE_WORDS(type) > SCALE_WORDS(type))
-		side[SCALE_WORDS(type) + u] = high[0];
+		memcpy(side + SCALE_WORDS(type) + u, high, 4);
 }
 
 /* The scales of a file's block, number b of those in the k-block. */
