@@ -1,15 +1,34 @@
-// Channel-mix, second half: x = x + ffn.value f, up to RWKV-6 times sigmoid of the receptance.  [D,F]; reads ACT_F, ACT_FR,
-// updates ACT_X, and moves this token's LN2 output from ACT_N2 into the shift state.  Recorded by plan_ffn() in src/model/plan.c.
+// Channel-mix, second half: x = x + ffn.value f, up to RWKV-6 times sigmoid of the receptance.  [D,F]
+//
+// Most of f is zero, so ffn.value lies the other way round (layout.h): a workgroup adds up, for a block of outputs, the lines of
+// the inputs that are not.  Eight threads share a line; each such set takes every SETS-th group of inputs.  The sets' sums are
+// added in a fixed order, and so are those of the workgroups that have other inputs for the same outputs: the last of them to
+// come does that, whichever it is.
+//
+// Reads ACT_F, ACT_FR, updates ACT_X, and moves this token's LN2 output from ACT_N2 into the shift state.  Recorded by
+// plan_ffn() in src/model/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
-#define INPUT(u, J, j) act4[ACT_F(D) / 4 + (u) * J + j]
+#define INPUT(u, J, j) vec4(0) // unpacking only
 #include "common/matvec.glsl"
-#include "common/plain.glsl"
+
+layout(constant_id = SPEC_SUM_SLICES) const uint SLICES = 1;
+layout(set = 0, binding = 1) coherent buffer Sums1 { float sums[]; };
+layout(set = 0, binding = 1) coherent buffer SumsU { uint sums_word[]; };
+
+const uint TYPE = WEIGHT_TYPE, BLOCK = VALUE_BLOCK(TYPE), GROUP = VALUE_GROUP(TYPE), INPUTS = VALUE_INPUTS(F);
+const uint SETS = WORKGROUP / 8, VECS = BLOCK / 32; // vec4s of outputs that a thread has
+const uint GROUPS = INPUTS / GROUP, SHARE = (GROUPS + SLICES - 1) / SLICES;
+const uint SCALES_AT = INPUTS * VALUE_HIGH_WORDS(TYPE), TOPS_AT = SCALES_AT + GROUPS * VALUE_SCALE_WORDS(TYPE);
+
+uint lane8 = thread % 8, set8 = thread / 8;
+shared vec4 s_vecs[(SETS + 1) / 2 * BLOCK / 4];
+shared bool s_last;
 
 void emit(uint row, float value)
 {
-	if (row >= row_end)
+	if (row >= min(row_end, D))
 		return;
 	if (flag(FLAG_RECEPTANCE))
 		value *= sigmoid(act[ACT_FR(D) + row]);
@@ -21,9 +40,152 @@ void emit(uint row, float value)
 		state[state_slot() + STATE_FFN_X(D) + row] = act[ACT_N2(D) + row];
 }
 
+// This thread's outputs of a line, as they are in the file but for scale and minimum.
+void unpack(uvec4 w, uvec2 high, out vec4 q[VECS])
+{
+	if (TYPE == TYPE_F32) {
+		q[0] = uintBitsToFloat(w);
+	} else if (TYPE == TYPE_F16) {
+		q[0] = vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
+		q[VECS - 1] = vec4(unpackHalf2x16(w.z), unpackHalf2x16(w.w));
+	} else if (TYPE == TYPE_BF16) {
+		vec4 even = uintBitsToFloat(w << 16), odd = uintBitsToFloat(w & 0xffff0000u);
+		q[0] = vec4(even.x, odd.x, even.y, odd.y);
+		q[VECS - 1] = vec4(even.z, odd.z, even.w, odd.w);
+	} else if (TYPE == TYPE_Q8) {
+		ivec4 i = ivec4(w);
+		[[unroll]] for (uint j = 0; j < VECS; j++)
+			q[j] = vec4(i[j] << 24 >> 24, i[j] << 16 >> 24, i[j] << 8 >> 24, i[j] >> 24);
+	} else {
+		uvec4 low = dot_integers(w, high, 0), up = dot_integers(w, high, 1);
+		[[unroll]] for (uint j = 0; j < VECS; j++) {
+			uint bytes = j % 2 == 0 ? low[j / 2] : up[j / 2];
+			q[j] = vec4(bytes & 255u, bytes >> 8 & 255u, bytes >> 16 & 255u, bytes >> 24);
+		}
+	}
+}
+
+// Scales and minima of outputs 4j .. 4j+3 of this thread in a group.  `scales` and `tops` are the first words of both for the
+// thread: two bytes an output, or four.
+void scales_of(uint scales_word, uint tops_word, uint j, out vec4 scale, out vec4 low)
+{
+	low = vec4(0);
+	if (TYPE == TYPE_Q8 || TYPE == TYPE_Q4 || TYPE == TYPE_Q5) {
+		scale = vec4(unpackHalf2x16(side[scales_word + 2 * j]), unpackHalf2x16(side[scales_word + 2 * j + 1]));
+	} else if (TYPE == TYPE_Q4M || TYPE == TYPE_Q5M) {
+		[[unroll]] for (uint i = 0; i < 4; i++) {
+			vec2 both = unpackHalf2x16(side[scales_word + 4 * j + i]);
+			scale[i] = both.x;
+			low[i] = both.y;
+		}
+	} else if (TYPE == TYPE_Q6K) {
+		int codes = int(side[scales_word + j]);
+		scale = vec4(codes << 24 >> 24, codes << 16 >> 24, codes << 8 >> 24, codes >> 24) *
+		        vec4(unpackHalf2x16(side[tops_word + 2 * j]), unpackHalf2x16(side[tops_word + 2 * j + 1]));
+	} else {
+		[[unroll]] for (uint i = 0; i < 4; i++) {
+			uint codes = side[scales_word + 2 * j + i / 2] >> 16 * (i & 1);
+			vec2 d = unpackHalf2x16(side[tops_word + 4 * j + i]);
+			scale[i] = float(codes & 255u) * d.x;
+			low[i] = float(codes >> 8 & 255u) * d.y;
+		}
+	}
+}
+
+// Adds group g's inputs to the thread's sums; `block` counts the blocks in the slice.
+void add_group(uint block, uint g, inout vec4 y[VECS])
+{
+	uint nonzero = 0;
+	[[unroll]] for (uint j = 0; j < GROUP / 4; j++) {
+		vec4 f = act4[(ACT_F(D) + g * GROUP) / 4 + j];
+		nonzero |= (uint(f.x != 0) | uint(f.y != 0) << 1 | uint(f.z != 0) << 2 | uint(f.w != 0) << 3) << 4 * j;
+	}
+	if (nonzero == 0)
+		return;
+	const bool scaled = TYPE >= TYPE_Q8;
+	uint beside = block * VALUE_SIDE_WORDS(TYPE, F);
+	vec4 group_sum[VECS];
+	[[unroll]] for (uint j = 0; j < VECS; j++)
+		group_sum[j] = vec4(0);
+	float inputs = 0;
+	for (; nonzero != 0; nonzero &= nonzero - 1) {
+		uint i = g * GROUP + findLSB(nonzero);
+		float f = act[ACT_F(D) + i];
+		uvec2 high = uvec2(0);
+		if (VALUE_HIGH_WORDS(TYPE) == 8)
+			high.x = side[beside + i * 8 + lane8];
+		if (VALUE_HIGH_WORDS(TYPE) == 16)
+			high = uvec2(side[beside + i * 16 + 2 * lane8], side[beside + i * 16 + 2 * lane8 + 1]);
+		vec4 q[VECS];
+		unpack(weights[(block * INPUTS + i) * 8 + lane8], high, q);
+		inputs += f;
+		[[unroll]] for (uint j = 0; j < VECS; j++)
+			group_sum[j] += f * q[j];
+	}
+	uint per_lane = VALUE_SCALE_WORDS(TYPE) / 8, scales_word = beside + SCALES_AT + g * VALUE_SCALE_WORDS(TYPE) + lane8 * per_lane;
+	uint tops_word = beside + TOPS_AT + g * GROUP / 256 * VALUE_TOP_WORDS(TYPE) + lane8 * (VALUE_TOP_WORDS(TYPE) / 8);
+	[[unroll]] for (uint j = 0; j < VECS; j++) {
+		if (scaled) {
+			vec4 scale, low;
+			scales_of(scales_word, tops_word, j, scale, low);
+			y[j] += scale * (group_sum[j] - dot_zero() * inputs) - low * inputs;
+		} else {
+			y[j] += group_sum[j];
+		}
+	}
+}
+
 void main()
 {
 	if (done())
 		return;
-	plain_matvec(F);
+	uint block = gl_WorkGroupID.x / SLICES, slice = gl_WorkGroupID.x % SLICES, first_row = row_begin + block * BLOCK;
+	vec4 y[VECS];
+	[[unroll]] for (uint j = 0; j < VECS; j++)
+		y[j] = vec4(0);
+	uint end = min((slice + 1) * SHARE, GROUPS);
+	for (uint g = slice * SHARE + set8; g < end; g += SETS)
+		add_group(block, g, y);
+
+	// The sets' sums: the upper half of them goes to the lower, until one is left.
+	for (uint count = SETS; count > 1; count /= 2) {
+		if (set8 >= count / 2 && set8 < count)
+			[[unroll]] for (uint j = 0; j < VECS; j++)
+				s_vecs[((set8 - count / 2) * 8 + lane8) * VECS + j] = y[j];
+		barrier();
+		if (set8 < count / 2)
+			[[unroll]] for (uint j = 0; j < VECS; j++)
+				y[j] += s_vecs[(set8 * 8 + lane8) * VECS + j];
+		barrier();
+	}
+	if (set8 == 0)
+		[[unroll]] for (uint j = 0; j < VECS; j++)
+			s_vecs[lane8 * VECS + j] = y[j];
+	barrier();
+	if (SLICES == 1) {
+		for (uint i = thread; i < BLOCK; i += WORKGROUP)
+			emit(first_row + i, s_vecs[i / 4][i % 4]);
+		return;
+	}
+
+	const uint sums_at = ACT_SUMS(D, F) + first_row;
+	for (uint i = thread; i < BLOCK; i += WORKGROUP)
+		if (first_row + i < D)
+			sums[sums_at + slice * PAD(D, 256) + i] = s_vecs[i / 4][i % 4];
+	memoryBarrierBuffer();
+	barrier();
+	if (thread == 0)
+		s_last = atomicAdd(sums_word[ACT_ARRIVED(D, F) + first_row / BLOCK], 1) == SLICES - 1;
+	barrier();
+	if (!s_last)
+		return;
+	memoryBarrierBuffer();
+	for (uint i = thread; i < BLOCK && first_row + i < D; i += WORKGROUP) {
+		float sum = 0;
+		for (uint j = 0; j < SLICES; j++)
+			sum += sums[sums_at + j * PAD(D, 256) + i];
+		emit(first_row + i, sum);
+	}
+	if (thread == 0)
+		sums_word[ACT_ARRIVED(D, F) + first_row / BLOCK] = 0;
 }

@@ -27,8 +27,9 @@
 #define SPEC_STATE_STRIDE   18  // floats of a slot: STATE_STRIDE
 #define SPEC_GROUP_EPSILON  19  // of ln_x, the bits of a float
 #define SPEC_RESIDUAL       20  // what a stage adds to x is multiplied by this, the bits of a float; 1 unless a model is rescaled
-#define SPEC_FLAGS          21
-#define SPEC_COUNT          22
+#define SPEC_SUM_SLICES     21  // ffn_out: parts that the inputs are cut into, each a workgroup's for a block of outputs
+#define SPEC_FLAGS          22
+#define SPEC_COUNT          23
 
 #define FLAG_FIRST_LAYER     1  // wkv7: keep v for the other layers
 #define FLAG_EMBEDDING_NORM  2  // select: apply ln0
@@ -68,6 +69,22 @@
 #define SIDE_WORDS(type) \
 	(SCALE_WORDS(type) + ((type) == TYPE_Q6K ? 16 : (type) == TYPE_Q5 || (type) == TYPE_Q5M || (type) == TYPE_Q5K ? 8 : 0))
 
+// ffn.value lies the other way round, so that an input that is zero costs nothing: 128-byte lines of the weights that one input
+// has for a block of VALUE_BLOCK outputs, in the order of a k-block; all lines of a block follow each other.  Beside them, for
+// each block: the further bits of each line, then the scales of each group of VALUE_GROUP inputs (VALUE_SCALE_WORDS), then d and
+// dmin of each 256 (VALUE_TOP_WORDS).
+#define VALUE_BLOCK(type)    ((type) == TYPE_F32 ? 32 : (type) < TYPE_Q8 ? 64 : (type) == TYPE_Q8 ? 128 : 256)
+#define VALUE_GROUP(type)    ((type) == TYPE_Q6K || (type) == TYPE_Q2K ? 16 : 32)
+#define VALUE_HIGH_WORDS(type) (SIDE_WORDS(type) - SCALE_WORDS(type))
+#define VALUE_SCALE_WORDS(type) \
+	((type) < TYPE_Q8 ? 0 : (type) == TYPE_Q8 || (type) == TYPE_Q6K ? 64 : (type) == TYPE_Q4M || (type) == TYPE_Q5M ? 256 : 128)
+#define VALUE_TOP_WORDS(type) \
+	((type) == TYPE_Q6K ? 128 : (type) == TYPE_Q4K || (type) == TYPE_Q5K || (type) == TYPE_Q2K ? 256 : 0)
+#define VALUE_INPUTS(F)      PAD(F, 256)
+#define VALUE_SIDE_WORDS(type, F) \
+	(VALUE_INPUTS(F) * VALUE_HIGH_WORDS(type) + VALUE_INPUTS(F) / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type) + \
+	 VALUE_INPUTS(F) / 256 * VALUE_TOP_WORDS(type))
+
 // The activations: one buffer of floats, written by one stage and read by the next.  Every vector is padded with zeros to
 // a multiple of 256 that no shader ever writes, so that a matrix row padded to a whole k-block multiplies zeros.
 #define ACT_CONTROL          0                       // 128 words, see CONTROL_*
@@ -86,7 +103,10 @@
 #define ACT_F(D)             ACT_VECTOR(D, 15)       // [F] relu(key x)^2
 #define ACT_PART(D, F)       (ACT_F(D) + PAD(F, 256)) // [MAX_PARTS] (largest logit, its id) of each head workgroup
 #define MAX_PARTS            1024
-#define ACT_H(D, F)          (ACT_PART(D, F) + 2 * MAX_PARTS) // hidden LoRA vectors, each padded to 8
+#define ACT_SUMS(D, F)       (ACT_PART(D, F) + 2 * MAX_PARTS) // [MAX_SUM_SLICES][D] what the workgroups of ffn_out have to add up
+#define MAX_SUM_SLICES       32
+#define ACT_ARRIVED(D, F)    (ACT_SUMS(D, F) + MAX_SUM_SLICES * PAD(D, 256)) // [D / 32] how many have come so far, words; 0 between stages
+#define ACT_H(D, F)          (ACT_ARRIVED(D, F) + PAD((D) / 32 + 1, 128)) // hidden LoRA vectors, each padded to 8
 #define ACT_FLOATS(D, F, hidden) (ACT_H(D, F) + PAD(hidden, 128))
 
 // RWKV-7's hidden vectors in their order: decay, iclr, gate, value.  RWKV-6 has first the five of token shift, then the

@@ -72,17 +72,32 @@ static rwkvk_status upload_rows(struct loader *loader, const struct matrix_part 
 	return RWKVK_OK;
 }
 
+/* Bytes of `rows` rows of a matrix, and of what lies beside them. */
+static uint64_t plane_bytes(const struct device_matrix *m, uint64_t rows)
+{
+	if (m->by_input)
+		return (rows + VALUE_BLOCK(m->type) - 1) / VALUE_BLOCK(m->type) * value_block_bytes(m->type, m->columns);
+	return packed_bytes(m->type, rows, m->columns);
+}
+
+static uint64_t side_bytes(const struct device_matrix *m, uint64_t rows)
+{
+	if (m->by_input)
+		return (rows + VALUE_BLOCK(m->type) - 1) / VALUE_BLOCK(m->type) * value_side_bytes(m->type, m->columns);
+	return packed_side_bytes(m->type, rows, m->columns);
+}
+
 /* Buffers for the slices of a matrix, each within what one binding may cover. */
 static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *matrix, const char *use)
 {
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
-	uint64_t limit = caps->max_buffer < caps->max_range ? caps->max_buffer : caps->max_range,
-			 tile = packed_bytes(matrix->type, 8, matrix->columns);
-	uint64_t unit = matrix->interleaved ? matrix->part_count : 1; /* tiles that must stay together */
-	uint64_t rows = limit / (tile * unit) * unit * 8;
+	uint64_t limit = caps->max_buffer < caps->max_range ? caps->max_buffer : caps->max_range;
+	/* rows that must stay together */
+	uint64_t unit = matrix->by_input ? VALUE_BLOCK(matrix->type) : matrix->interleaved ? 8 * matrix->part_count : 8;
+	uint64_t rows = limit / plane_bytes(matrix, unit) * unit;
 	if (!rows)
 		return fail(RWKVK_ERROR_DEVICE, "%s: a binding may cover %" PRIu64 " bytes, but %" PRIu64 " rows of %s need %" PRIu64,
-		            caps->name, limit, unit * 8, use, unit * tile);
+		            caps->name, limit, unit, use, plane_bytes(matrix, unit));
 	matrix->count = (uint32_t)((matrix->rows + rows - 1) / rows);
 	matrix->slices = calloc(matrix->count, sizeof *matrix->slices);
 	if (!matrix->slices)
@@ -91,13 +106,37 @@ static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *m
 		struct device_slice *slice = &matrix->slices[i];
 		slice->row_begin = (uint32_t)(i * rows);
 		slice->row_end = (uint32_t)(slice->row_begin + rows < matrix->rows ? slice->row_begin + rows : matrix->rows);
-		uint64_t n = slice->row_end - slice->row_begin;
-		TRY(gpu_buffer_create(m->gpu, packed_bytes(matrix->type, n, matrix->columns), GPU_DEVICE, use, &slice->weights));
-		if (matrix->type >= TYPE_Q8)
-			TRY(gpu_buffer_create(m->gpu, packed_side_bytes(matrix->type, n, matrix->columns), GPU_DEVICE, use, &slice->side));
+		uint64_t n = slice->row_end - slice->row_begin, beside = side_bytes(matrix, n);
+		TRY(gpu_buffer_create(m->gpu, plane_bytes(matrix, n), GPU_DEVICE, use, &slice->weights));
+		if (beside)
+			TRY(gpu_buffer_create(m->gpu, beside, GPU_DEVICE, use, &slice->side));
 		m->weight_bytes += slice->weights.bytes + slice->side.bytes;
 	}
 	return RWKVK_OK;
+}
+
+/* A matrix by input: a block of outputs at a time. */
+static rwkvk_status upload_by_input(struct loader *loader, const struct device_matrix *m, struct device_slice *slice)
+{
+	const struct matrix_part *part = &m->parts[0];
+	const struct dtype_info *info = &dtype_info[part->source.tensor->type];
+	uint64_t plane = value_block_bytes(m->type, m->columns), beside = value_side_bytes(m->type, m->columns);
+	uint8_t *block = malloc(plane + beside);
+	if (!block)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = RWKVK_OK;
+	for (uint32_t row = slice->row_begin, i = 0; row < slice->row_end && status == RWKVK_OK; row += VALUE_BLOCK(m->type), i++) {
+		uint64_t rows = slice->row_end - row < VALUE_BLOCK(m->type) ? slice->row_end - row : VALUE_BLOCK(m->type);
+		status = pack_value_block(&part->source, part->rows, m->columns, row, block, block + plane);
+		if (status == RWKVK_OK)
+			status = upload(&slice->weights, i * plane, block, plane);
+		if (status == RWKVK_OK && beside)
+			status = upload(&slice->side, i * beside, block + plane, beside);
+		if (status == RWKVK_OK)
+			status = progressed(loader, rows * m->columns / info->block * info->bytes);
+	}
+	free(block);
+	return status;
 }
 
 /* Rows of a part go where they stand in the matrix: from row `at` on, as far as the slice has them. */
@@ -128,6 +167,10 @@ static rwkvk_status load_matrix(struct loader *loader, struct device_matrix *m, 
 		return RWKVK_OK;
 	TRY(create_slices(loader->model, m, use));
 	for (uint32_t j = 0; j < m->count; j++) {
+		if (m->by_input) {
+			TRY(upload_by_input(loader, m, &m->slices[j]));
+			continue;
+		}
 		if (m->interleaved)
 			TRY(upload_interleaved(loader, m, &m->slices[j]));
 		for (uint32_t i = 0, at = 0; i < m->part_count && !m->interleaved; at += PAD(m->parts[i++].rows, 8))

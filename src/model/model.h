@@ -7,6 +7,7 @@
  *   vectors.c    the small tensors as the stages use them
  *   outline.c    which matrices a layer consists of on the device
  *   pack.c       the layout of matrices on the device
+ *   pack_value.c and of ffn.value, which lies the other way round
  *   load.c       does it fit, upload
  *   plan.c       the stages that versions share: pipeline, bindings, rows
  *   rwkv4.c ...  what is special to a version
@@ -144,6 +145,20 @@ struct matrix_source lora_source(const struct tensor *tensor, uint32_t part, uin
 /* One row as floats, rounded as the device will have it. */
 void source_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out);
 
+/* A row as bytes of a file's type: the file's own bytes, or made in `scratch` (2 PAD(columns, 256) floats); *type says which.
+ */
+const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *scratch, enum dtype *type);
+/* 32 integers of Q4 to Q2K become 16-byte word u of 128 bytes, and what they have beyond 4 bits goes to the words `further`. */
+void place_integers(uint32_t type, const int8_t *q, uint32_t u, uint8_t *plane, uint32_t *further);
+
+/* pack_value.c: ffn.value the other way round (layout.h, VALUE_*), block by block of outputs. */
+uint64_t value_block_bytes(uint32_t type, uint64_t inputs);
+uint64_t value_side_bytes(uint32_t type, uint64_t inputs);
+/* Packs outputs [first, first + VALUE_BLOCK), of which those past source_rows become zeros.  RWKVK_ERROR_MEMORY for its own
+ * scratch memory. */
+rwkvk_status pack_value_block(const struct matrix_source *source, uint64_t source_rows, uint64_t inputs, uint64_t first,
+                              void *to, void *side);
+
 /* ------------------------------------------------------------------------------------------------------ on the device */
 
 /* A matrix in slices of rows, each at most one binding's range. */
@@ -157,6 +172,7 @@ struct device_slice {
 struct device_matrix {
 	uint32_t type, rows, columns;
 	bool interleaved;
+	bool by_input;       /* ffn.value: see pack_value.c */
 	uint32_t part_count; /* 0: the layer has no such matrix */
 	struct matrix_part {
 		struct matrix_source source;

@@ -81,7 +81,9 @@ void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index,
 	const struct config *c = &net->config;
 	const struct layer *l = &net->layers[index];
 	const uint32_t C = c->width, F = c->ffn;
-	*out = (struct device_layer){ .products.interleaved = c->version == 40 };
+	*out = (struct device_layer){ .products.interleaved = c->version == 40,
+		                          .ffn.value.by_input = true,
+		                          .pre.value.by_input = true };
 	add_matrix(&out->products, l->receptance, C, C, quant, PROJECTION);
 	add_matrix(&out->products, l->key, C, C, quant, PROJECTION);
 	add_matrix(&out->products, l->value, C, C, quant, PROJECTION);
@@ -124,7 +126,12 @@ void layer_loras(struct device_layer *l, struct device_lora *out[LAYER_LORAS])
 
 uint64_t matrix_bytes(const struct device_matrix *m)
 {
-	return m->part_count ? packed_bytes(m->type, m->rows, m->columns) + packed_side_bytes(m->type, m->rows, m->columns) : 0;
+	if (!m->part_count)
+		return 0;
+	if (m->by_input)
+		return (m->rows + VALUE_BLOCK(m->type) - 1) / VALUE_BLOCK(m->type) *
+		       (value_block_bytes(m->type, m->columns) + value_side_bytes(m->type, m->columns));
+	return packed_bytes(m->type, m->rows, m->columns) + packed_side_bytes(m->type, m->rows, m->columns);
 }
 
 uint64_t lora_bytes(const struct device_lora *lora, const struct config *c)

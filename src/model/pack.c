@@ -125,8 +125,7 @@ void source_row(const struct matrix_source *source, uint64_t row, uint64_t colum
 
 /* A row as bytes of a file's type: the file's own bytes, or made in `scratch` (2 PAD(columns, 256) floats); *type says which.
  */
-static const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *scratch,
-                                enum dtype *type)
+const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *scratch, enum dtype *type)
 {
 	uint64_t padded = PAD(columns, 256);
 	const struct dtype_info *info = &dtype_info[source->tensor->type];
@@ -160,12 +159,10 @@ static void place_q8(const struct dtype_parts *parts, uint64_t b, uint8_t *plane
 	memcpy(side + b % 4 * 2, &parts->d, 2);
 }
 
-/* 32 integers, from weight `at` of the k-block on: 4 bits into the plane, the rest beside it (weight_bits.glsl). */
-static void place_integers(uint32_t type, const int8_t *q, uint32_t at, uint8_t *plane, uint32_t *side)
+void place_integers(uint32_t type, const int8_t *q, uint32_t u, uint8_t *plane, uint32_t *further)
 {
 	const uint8_t zero = type == TYPE_Q4 ? 8 : type == TYPE_Q5 ? 16 : type == TYPE_Q6K ? 32 : 0;
 	uint8_t value[32], high[8] = { 0 };
-	uint32_t u = at / 32;
 	for (uint32_t i = 0; i < 32; i++)
 		value[i] = (uint8_t)(q[i] + zero);
 	for (uint32_t c = 0; c < 4; c++)
@@ -177,9 +174,9 @@ static void place_integers(uint32_t type, const int8_t *q, uint32_t at, uint8_t 
 		else
 			high[i % 4] |= (uint8_t)(value[i] >> 4 << i / 4);
 	if (type == TYPE_Q6K)
-		memcpy(side + SCALE_WORDS(type) + 2 * u, high, 8);
+		memcpy(further + 2 * u, high, 8);
 	else if (SIDE_WORDS(type) > SCALE_WORDS(type))
-		memcpy(side + SCALE_WORDS(type) + u, high, 4);
+		memcpy(further + u, high, 4);
 }
 
 /* The scales of a file's block, number b of those in the k-block. */
@@ -224,7 +221,8 @@ static void place_blocks(uint32_t type, enum dtype dtype, const uint8_t *row, ui
 				continue;
 			}
 			for (uint32_t at = 0; at < info->block; at += 32)
-				place_integers(type, parts.q + at, (uint32_t)(i * info->block) + at, plane, (uint32_t *)(void *)beside);
+				place_integers(type, parts.q + at, (uint32_t)(i * info->block + at) / 32, plane,
+				               (uint32_t *)(void *)beside + SCALE_WORDS(type));
 			place_scales(type, &parts, i, (uint32_t *)(void *)beside);
 		}
 	}

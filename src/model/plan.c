@@ -219,17 +219,40 @@ static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct de
 	return RWKVK_OK;
 }
 
+/* Blocks of outputs are few, so the inputs are cut as well, until there are workgroups enough; but each of a workgroup's sets
+ * of eight threads should have a group of inputs. */
+static uint32_t sum_slices(const struct shape *shape, const struct device_matrix *value)
+{
+	uint32_t blocks = ceil_div(value->rows, VALUE_BLOCK(value->type)), slices = ceil_div(shape->groups, blocks);
+	uint32_t most = ceil_div(VALUE_INPUTS(value->columns) / VALUE_GROUP(value->type), shape->workgroup / 8);
+	slices = slices < most ? slices : most;
+	return slices < MAX_SUM_SLICES ? slices : MAX_SUM_SLICES;
+}
+
+static rwkvk_status plan_ffn_out(struct rwkvk_model *m, uint32_t layer, struct device_matrix *value, uint32_t flags)
+{
+	const struct config *c = &m->file.network.config;
+	bool pre = flags & FLAG_PRE;
+	for (uint32_t i = 0; i < value->count; i++) {
+		struct dispatch d;
+		dispatch_init(m, layer, "ffn_out", pre ? "pre_out" : "ffn_out", &d);
+		dispatch_slice(&d, value, i);
+		d.constants[SPEC_SUM_SLICES] = sum_slices(&m->shape, value);
+		d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);
+		d.constants[SPEC_RESIDUAL] = float_bits(pre ? 1 : config_residual(c, layer));
+		d.groups =
+			ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], VALUE_BLOCK(value->type)) * d.constants[SPEC_SUM_SLICES];
+		TRY(plan_step(m, &d));
+	}
+	return RWKVK_OK;
+}
+
 /* Both stages of channel-mix, or of the ffnPre in its place. */
 rwkvk_status plan_ffn(struct rwkvk_model *m, uint32_t layer, struct device_ffn *ffn, bool pre)
 {
-	const struct config *c = &m->file.network.config;
 	uint32_t flags = (pre ? FLAG_PRE : 0) | (ffn->receptance.count ? FLAG_RECEPTANCE : 0);
 	TRY(plan_ffn_in(m, layer, ffn, flags));
-	struct dispatch d;
-	dispatch_init(m, layer, "ffn_out", pre ? "pre_out" : "ffn_out", &d);
-	d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);
-	d.constants[SPEC_RESIDUAL] = float_bits(pre ? 1 : config_residual(c, layer));
-	return plan_matrix(m, &d, &ffn->value, passes_for(&m->shape, ffn->value.rows), NULL);
+	return plan_ffn_out(m, layer, &ffn->value, flags);
 }
 
 rwkvk_status plan_head(struct rwkvk_model *m)

@@ -145,7 +145,7 @@ case_help_options() {
 	mv "$dir/one-line" "$out"
 	for option in "-m MODEL" "-n N" "--temp T" "--top-p P" "--top-k K" "--presence A" "--frequency B" "--decay D" "--seed S" \
 		"--stop TEXT" "--bos" "--no-bos" "--tokens 1,2,3" "--state IN" "--save-state OUT" "--device INDEX|NAME" "--vocab FILE" \
-		"--names FILE" "--quant none|q8" "--profile" "-q" "at most 1024" "(default: 0.3)" "(default: 0.996)" "(default: 1.0)" "(default: 0.5)"; do
+		"--names FILE" "--quant none|f16|q8|q6|q5|q4" "--profile" "-q" "at most 1024" "(default: 0.3)" "(default: 0.996)" "(default: 1.0)" "(default: 0.5)"; do
 		out_has "$option"
 	done
 	run logits --help
@@ -153,7 +153,7 @@ case_help_options() {
 		out_has "$option"
 	done
 	run verify --help
-	for option in "-m MODEL" "--quant none|q8" "--device INDEX|NAME" "--all-devices" "--tokens N" "--json"; do
+	for option in "-m MODEL" "--quant none|f16|q8|q6|q5|q4" "--device INDEX|NAME" "--all-devices" "--tokens N" "--json"; do
 		out_has "$option"
 	done
 	for option in generate logits verify inspect; do
@@ -212,7 +212,7 @@ case_numbers() {
 	usage_error '-n: expected a whole number' generate -n -5
 	usage_error '--temp: expected a number from 0 to 100, got "-1"' generate --temp -1
 	usage_error '--decay: expected a number from 0 to 1, got "2"' generate --decay 2
-	usage_error '--quant: expected none|q8, got "q4"' generate --quant q4
+	usage_error '--quant: expected none|f16|q8|q6|q5|q4, got "q3"' generate --quant q3
 	usage_error '--group-norm-epsilon: expected a number from 1e-12 to 1, got "0"' generate --group-norm-epsilon 0
 	usage_error '--rescale: expected a whole number from 0 to 4096, got "4097"' generate --rescale 4097
 	usage_error '--stop: expected a text' generate --stop ""
