@@ -167,8 +167,8 @@ typedef struct rwkvk_model_options {
 	const char *vocab;        /* a vocabulary file; NULL: the model's own, else bytes if it has 256 tokens, else none */
 	const char *names;        /* a file that maps the model's tensor names to official ones (docs/formats.md); NULL: none */
 	float group_norm_epsilon; /* of ln_x; 0: what the file's kind implies, 1e-5 for RWKV-5 from rwkv.cpp, else 64e-5 */
-	/* n > 0: halve the residual stream after every n layers, as 16-bit engines do with RWKV-4 to 6; it changes nothing but
-	 * the share that LayerNorm's epsilon has.  Files that are stored so (rwkv6 GGUF) are always run so. */
+	/* n > 0: halve the residual stream after every n layers, of any version, as 16-bit engines do with RWKV-4 to 6; it changes
+	 * nothing but the share that LayerNorm's epsilon has.  Files that are stored so (rwkv6 GGUF) are always run so. */
 	uint32_t rescale;
 	rwkvk_quant quant;
 	uint32_t max_sessions;       /* states in the pool; 0: 4, or fewer where a device cannot bind so much at once */

@@ -186,8 +186,8 @@ enum {
 	ALWAYS = 0,
 	OPTIONAL = 1,
 	NOT_FIRST = 2, /* not in layer 0 */
-	TIME_MIX = 4,  /* not in a layer with ffnPre */
-	PRE = 8,       /* only in a layer with ffnPre */
+	TIME_MIX = 4,  /* not where ffnPre is */
+	PRE = 8,       /* only there: layer 0 of some RWKV-4 */
 };
 
 static const struct part {
@@ -325,7 +325,11 @@ static rwkvk_status bind_layer(const struct weights *weights, const struct confi
 {
 	char name[96];
 	snprintf(name, sizeof name, "blocks.%u.ffnPre.key.weight", index);
-	bool pre = c->version == 40 && weights_find(weights, name);
+	const struct tensor *pre = weights_find(weights, name);
+	if (pre && (c->version != 40 || index > 0))
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+		            "%s: expected ffnPre in layer 0 of an RWKV-4 model only, found %s in an RWKV-%s model", weights->path,
+		            pre->file_name, config_version(c));
 	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
 		const struct part *part = &parts[i];
 		const struct tensor *tensor;

@@ -259,7 +259,7 @@ struct rwkvk_model {
 	struct gpu_buffer logits;  /* [V] */
 	struct gpu_buffer io;      /* IO_* */
 
-	struct step *steps;                            /* one token: select, 5 a layer, head */
+	struct step *steps;                            /* one token: select, the layers', head */
 	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */
 	uint32_t parts;                                /* workgroups of the head */
 	struct gpu_cmd *feed, *run;                    /* a token without and with the head */

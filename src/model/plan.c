@@ -239,7 +239,7 @@ static rwkvk_status plan_ffn_out(struct rwkvk_model *m, uint32_t layer, struct d
 		dispatch_slice(&d, value, i);
 		d.constants[SPEC_SUM_SLICES] = sum_slices(&m->shape, value);
 		d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);
-		d.constants[SPEC_RESIDUAL] = float_bits(pre ? 1 : config_residual(c, layer));
+		d.constants[SPEC_RESIDUAL] = float_bits(config_residual(c, layer));
 		d.groups =
 			ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], VALUE_BLOCK(value->type)) * d.constants[SPEC_SUM_SLICES];
 		TRY(plan_step(m, &d));

@@ -148,7 +148,7 @@ static void channel_mix_out(const struct reference *ref, uint32_t index, bool pr
 {
 	const struct config *c = &ref->network->config;
 	struct channel_mix m = channel_mix(ref, index, pre);
-	float *out = reference_line(ref, 3), residual = pre ? 1 : config_residual(c, index);
+	float *out = reference_line(ref, 3), residual = config_residual(c, index);
 	float scale = !pre && config_halves(c, index) ? 0.5f : 1;
 	reference_part(ref, &m.matrices.value, 0, act + ACT_F(c->width), out);
 	for (uint32_t i = 0; i < c->width; i++) {

@@ -1,9 +1,11 @@
-/* What holds of every version alike: a text goes on bit for bit from a copied, restored or loaded state; the device agrees with
- * the reference; a stage that is wrong is found by name. */
+/* What holds of every version alike: a text goes on bit for bit from a copied, restored or loaded state; sessions begin with
+ * the start state that was trained with the model; the device agrees with the reference; a stage that is wrong is found by
+ * name. */
 #include "support.h"
 
 #include <stdio.h>
 
+#include "make_files.h"
 #include "make_model.h"
 #include "model/model.h"
 
@@ -133,6 +135,141 @@ static void states_go_on(void **state)
 	}
 }
 
+/* ---------------------------------------------------------------------------------------------------- start states */
+
+/* The time_state tensors [H, value, key] of a model file, as a state [L][state of a layer] and as a file of their own. */
+static float *start_state_of(const char *path, const struct config *c, const char *trained_path)
+{
+	struct weights weights;
+	const uint64_t N = c->head_size, layer = config_layer_floats(c);
+	float *state = calloc(c->layers * layer, sizeof *state);
+	struct list *list = calloc(1, sizeof *list);
+	assert_true(state && list);
+	assert_ok(weights_open(path, NULL, 0, NULL, &weights));
+	for (uint32_t i = 0; i < c->layers; i++) {
+		struct list_item *item = &list->items[list->count++];
+		*item = (struct list_item){ .rank = 3, .shape = { c->heads, N, N }, .count = c->width * N };
+		snprintf(item->name, sizeof item->name, "blocks.%u.att.time_state", i);
+		const struct tensor *tensor = weights_find(&weights, item->name);
+		assert_true(tensor && tensor->type == DTYPE_F32 && tensor->bytes == item->count * sizeof(float));
+		item->values = malloc(tensor->bytes);
+		memcpy(item->values, tensor->data, tensor->bytes);
+		for (uint64_t h = 0; h < c->heads; h++)
+			for (uint64_t value = 0; value < N; value++)
+				for (uint64_t key = 0; key < N; key++) {
+					uint64_t row = c->version == 70 ? value : key, column = c->version == 70 ? key : value;
+					state[i * layer + 2 * c->width + (h * N + row) * N + column] = item->values[(h * N + value) * N + key];
+				}
+	}
+	struct file_bytes file = write_safetensors(list, DTYPE_F32);
+	test_write_file(trained_path, file.data, file.bytes);
+	free(file.data);
+	list_free(list);
+	weights_close(&weights);
+	return state;
+}
+
+static void assert_starts(rwkvk_session *s, const float *want, uint64_t floats)
+{
+	float *state = malloc(floats * sizeof *state);
+	assert_ok(rwkvk_session_snapshot(s, state));
+	assert_memory_equal(state, want, floats * sizeof *state);
+	assert_int_equal(rwkvk_session_position(s), 0);
+	free(state);
+}
+
+/* The model as it would be without its time_state: from zero, until it is loaded. */
+static void check_untrained(const char *path, const char *trained_path, uint64_t floats, const float *want)
+{
+	static const char names[] = "blocks.{i}.att.time_state -\n";
+	const char *names_path = test_temp("untrained.names");
+	rwkvk_model *model;
+	rwkvk_session *s;
+	float got[100], *zeros = calloc(floats, sizeof *zeros);
+	test_write_file(names_path, names, sizeof names - 1);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .names = names_path }, &model));
+	assert_ok(rwkvk_session_create(model, &s));
+	assert_starts(s, zeros, floats);
+	assert_ok(rwkvk_session_eval(s, text, TOKENS, got));
+	assert_memory_not_equal(got, want, sizeof got);
+	assert_ok(rwkvk_session_load(s, trained_path));
+	assert_int_equal(rwkvk_session_position(s), 0);
+	assert_ok(rwkvk_session_eval(s, text, TOKENS, got));
+	assert_memory_equal(got, want, sizeof got);
+	free(zeros);
+	rwkvk_session_destroy(s);
+	rwkvk_model_close(model);
+}
+
+static void sessions_begin_trained(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i++) {
+		struct model_spec spec = specs[i];
+		if (spec.version < 52)
+			continue;
+		spec.time_state = true;
+		spec.seed += 100;
+		rwkvk_model *model = open_spec(&spec);
+		const struct config *c = &model->file.network.config;
+		const char *path = model->file.weights.path, *trained_path = test_temp("trained.safetensors");
+		float want[100], got[100], *start = start_state_of(path, c, trained_path);
+		uint64_t floats = config_state_floats(c);
+		rwkvk_session *s, *other;
+		assert_ok(rwkvk_session_create(model, &s));
+		assert_starts(s, start, floats);
+		assert_ok(rwkvk_session_eval(s, text, TOKENS, want));
+		assert_ok(rwkvk_session_reset(s));
+		assert_starts(s, start, floats);
+		assert_ok(rwkvk_session_eval(s, text, TOKENS, got));
+		assert_memory_equal(got, want, sizeof got);
+		assert_ok(rwkvk_session_load(s, trained_path));
+		assert_starts(s, start, floats);
+		assert_ok(rwkvk_session_create(model, &other)); /* in another slot */
+		assert_starts(other, start, floats);
+		check_untrained(path, trained_path, floats, want);
+		free(start);
+		rwkvk_session_destroy(s);
+		rwkvk_session_destroy(other);
+		rwkvk_model_close(model);
+	}
+}
+
+static void refuse_start_state(const char *version, const char *without, rwkvk_status status, const char *message)
+{
+	const struct list_sizes sizes = {
+		.vocab = 20, .width = 16, .head_size = 8, .ffn = 32, .layers = 2, .rank = 8, .states = true
+	};
+	struct list *list = list_official(version, &sizes);
+	struct list_item *item = list_find(list, without);
+	if (item)
+		strcpy(item->name, "nothing");
+	struct file_bytes file = write_safetensors(list, DTYPE_F32);
+	rwkvk_model *model;
+	assert_fails(
+		rwkvk_model_open(&(rwkvk_model_options){ .path = "x.st", .data = file.data, .data_bytes = file.bytes }, &model), status,
+		message);
+	assert_null(model);
+	free(file.data);
+	list_free(list);
+}
+
+static void wrong_start_states(void **state)
+{
+	(void)state;
+	refuse_start_state(
+		"4", "", RWKVK_ERROR_UNSUPPORTED,
+		"x.st: expected a model of RWKV-5, 6 or 7, found RWKV-4, whose state has no matrix that could be trained");
+	refuse_start_state(
+		"6", "blocks.0.att.time_state", RWKVK_ERROR_FILE,
+		"x.st: tensor blocks.0.att.time_state is missing: a start state has one for each of the model's 2 layers");
+	refuse_start_state(
+		"7", "blocks.1.att.time_state", RWKVK_ERROR_FILE,
+		"x.st: tensor blocks.1.att.time_state is missing: a start state has one for each of the model's 2 layers");
+}
+
+/* ---------------------------------------------------------------------------------------------------- verification */
+
 /* Rows by stage; NULL when there is none. */
 static const rwkvk_verify_row *row_named(const rwkvk_verify_row *rows, size_t count, const char *stage)
 {
@@ -227,6 +364,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(states_go_on),
+		cmocka_unit_test(sessions_begin_trained),
+		cmocka_unit_test(wrong_start_states),
 		cmocka_unit_test(verification_passes),
 		cmocka_unit_test(a_broken_stage_is_named),
 		cmocka_unit_test(a_wrong_weight_is_found),

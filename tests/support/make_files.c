@@ -1,8 +1,10 @@
 #include "make_files.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 
+#include "make_pth.h"
 #include "support.h"
 
 /* ---------------------------------------------------------------------------------------------------- lists */
@@ -113,6 +115,25 @@ static void put_attention(struct list *list, int layer, const char *version, con
 		put(list, layer, "att.gate.weight", s->width, s->width, 0);
 	if (*version != '4')
 		put_norm(list, layer, "att.ln_x", s->width);
+	if (s->biases)
+		put(list, layer, "att.output.bias", s->width, 0, 0);
+	if (s->states)
+		put(list, layer, "att.time_state", heads, s->head_size, s->head_size);
+}
+
+static void put_channel_mix(struct list *list, int layer, const char *part, const char *version, const struct list_sizes *s)
+{
+	char name[64];
+#define NAME(suffix) (snprintf(name, sizeof name, "%s." suffix, part), name)
+	if (*version == '7')
+		put(list, layer, NAME("x_k"), 1, 1, s->width);
+	else
+		put_vectors(list, layer, *version == '6' ? NAME("time_maa_") : NAME("time_mix_"), "kr", s->width);
+	put(list, layer, NAME("key.weight"), s->ffn, s->width, 0);
+	put(list, layer, NAME("value.weight"), s->width, s->ffn, 0);
+	if (*version != '7')
+		put(list, layer, NAME("receptance.weight"), s->width, s->width, 0);
+#undef NAME
 }
 
 struct list *list_official(const char *version, const struct list_sizes *s)
@@ -121,22 +142,20 @@ struct list *list_official(const char *version, const struct list_sizes *s)
 	assert_non_null(list);
 	put(list, -1, "emb.weight", s->vocab, s->width, 0);
 	for (int layer = 0; layer < (int)s->layers; layer++) {
-		if (layer == 0)
+		if (layer == 0 && !s->no_embedding_norm)
 			put_norm(list, layer, "ln0", s->width);
 		put_norm(list, layer, "ln1", s->width);
 		put_norm(list, layer, "ln2", s->width);
-		put_attention(list, layer, version, s);
-		if (*version == '7')
-			put(list, layer, "ffn.x_k", 1, 1, s->width);
+		if (s->pre && layer == 0)
+			put_channel_mix(list, layer, "ffnPre", version, s);
 		else
-			put_vectors(list, layer, *version == '6' ? "ffn.time_maa_" : "ffn.time_mix_", "kr", s->width);
-		put(list, layer, "ffn.key.weight", s->ffn, s->width, 0);
-		put(list, layer, "ffn.value.weight", s->width, s->ffn, 0);
-		if (*version != '7')
-			put(list, layer, "ffn.receptance.weight", s->width, s->width, 0);
+			put_attention(list, layer, version, s);
+		put_channel_mix(list, layer, "ffn", version, s);
 	}
 	put_norm(list, -1, "ln_out", s->width);
 	put(list, -1, "head.weight", s->vocab, s->width, 0);
+	if (s->biases)
+		put(list, -1, "head.bias", s->vocab, 0, 0);
 	return list;
 }
 
@@ -256,7 +275,8 @@ static int count_layers(const struct list *list)
 /* As convert_safetensors.py of web-rwkv and RWKV-Runner. */
 void list_to_web(struct list *list, const char *version, const struct list_sizes *s)
 {
-	static const char *const parts[] = { "time_mix_w1", "time_mix_w2", "w1", "w2", "a1", "a2", "g1", "g2", "v1", "v2", NULL };
+	static const char *const parts[] = { "time_mix_w1", "time_mix_w2", "w1", "w2",         "a1", "a2",
+		                                 "g1",          "g2",          "v1", "time_state", "v2", NULL };
 	static const char *const names[][2] = { { "time_faaaa", "time_first" }, { "time_maa", "time_mix" }, { "", "" } };
 	for (size_t i = 0; strcmp(version, "5.1") == 0 && i < list->count; i++) {
 		struct list_item *item = &list->items[i];
@@ -273,6 +293,9 @@ void list_to_web(struct list *list, const char *version, const struct list_sizes
 	}
 	rename_all(list, names);
 	transpose_if(list, parts);
+	for (size_t i = 0; i < list->count; i++)
+		for (char *p = list->items[i].name; *p; p++)
+			*p = (char)tolower(*p);
 }
 
 void list_to_hugging_face(struct list *list, const char *version)
@@ -455,12 +478,18 @@ static void append_values(struct file_bytes *file, const struct list_item *item,
 	free(data);
 }
 
-struct file_bytes write_safetensors(const struct list *list, enum dtype type)
+static bool is_matrix(const struct list_item *item)
+{
+	return ends_in(item->name, ".weight") && item->rank == 2;
+}
+
+static struct file_bytes safetensors(const struct list *list, enum dtype of_matrices, enum dtype of_others)
 {
 	struct file_bytes file = { 0 }, data = { 0 }, header = { 0 };
 	append(&header, "{", 1);
 	for (size_t i = 0; i < list->count; i++) {
 		const struct list_item *item = &list->items[i];
+		enum dtype type = is_matrix(item) ? of_matrices : of_others;
 		size_t start = data.bytes;
 		char text[400], shape[100] = "";
 		for (uint32_t d = 0; d < item->rank; d++)
@@ -479,6 +508,68 @@ struct file_bytes write_safetensors(const struct list *list, enum dtype type)
 	return file;
 }
 
+struct file_bytes write_safetensors(const struct list *list, enum dtype type)
+{
+	return safetensors(list, type, type);
+}
+
+struct file_bytes write_safetensors_mixed(const struct list *list, enum dtype type)
+{
+	return safetensors(list, type, DTYPE_F32);
+}
+
+static void put_storage(struct zip_maker *zip, size_t key, const struct list_item *item, enum dtype type)
+{
+	char name[32];
+	struct file_bytes data = { 0 };
+	append_values(&data, item, type);
+	snprintf(name, sizeof name, "model/data/%zu", key);
+	zip_put(zip, name, data.data, data.bytes, ZIP_STORED);
+	free(data.data);
+}
+
+static void put_spec(struct bytes *pickle, size_t key, const struct list_item *item, enum dtype type)
+{
+	static const char *const storages[] = {
+		[DTYPE_F32] = "FloatStorage", [DTYPE_F16] = "HalfStorage", [DTYPE_BF16] = "BFloat16Storage"
+	};
+	char text[16];
+	struct tensor_spec spec = { .name = item->name, .storage = storages[type], .key = text, .rank = item->rank };
+	snprintf(text, sizeof text, "%zu", key);
+	spec.count = item->count;
+	for (uint32_t d = item->rank, stride = 1; d-- > 0; stride *= (uint32_t)item->shape[d]) {
+		spec.size[d] = item->shape[d];
+		spec.stride[d] = stride;
+	}
+	pickle_tensor(pickle, &spec);
+}
+
+struct file_bytes write_pth(const struct list *list, enum dtype type, const char *key)
+{
+	struct zip_maker zip = { .entries = 0 };
+	struct bytes pickle = { 0 };
+	pickle_begin(&pickle);
+	if (key) {
+		pickle_text(&pickle, key);
+		bytes_put(&pickle, "}", 1); /* EMPTY_DICT */
+	}
+	for (size_t i = 0; i < list->count; i++)
+		put_spec(&pickle, i, &list->items[i], type);
+	if (key) {
+		bytes_put(&pickle, "s", 1); /* SETITEM */
+		pickle_text(&pickle, "epoch");
+		pickle_int(&pickle, 3);
+		bytes_put(&pickle, "s", 1);
+	}
+	pickle_end(&pickle);
+	zip_put(&zip, "model/data.pkl", pickle.data, pickle.count, ZIP_STORED);
+	bytes_free(&pickle);
+	for (size_t i = 0; i < list->count; i++)
+		put_storage(&zip, i, &list->items[i], type);
+	zip_end(&zip);
+	return (struct file_bytes){ zip.file.data, zip.file.count };
+}
+
 struct file_bytes write_rwkv_cpp(const struct list *list, uint32_t version, const struct list_sizes *s, enum dtype type)
 {
 	static const uint32_t number[DTYPE_COUNT] = { [DTYPE_F32] = 0, [DTYPE_F16] = 1, [DTYPE_Q8_0] = 9 };
@@ -491,7 +582,7 @@ struct file_bytes write_rwkv_cpp(const struct list *list, uint32_t version, cons
 	append_u32(&file, number[type]);
 	for (size_t i = 0; i < list->count; i++) {
 		const struct list_item *item = &list->items[i];
-		bool matrix = ends_in(item->name, ".weight") && item->rank == 2;
+		bool matrix = is_matrix(item);
 		append_u32(&file, item->rank);
 		append_u32(&file, (uint32_t)strlen(item->name));
 		append_u32(&file, matrix ? number[type] : 0);

@@ -19,6 +19,8 @@ struct list {
 
 struct list_sizes {
 	uint64_t vocab, width, head_size, ffn, layers, rank; /* rank: of all LoRA factors but time_maa's, which have rank + 1 */
+	/* What not every model has: head.bias and att.output.bias, time_state, RWKV-4's ffnPre in layer 0; or has not: ln0. */
+	bool biases, states, pre, no_embedding_norm;
 };
 
 /* The official tensors of version "4", "5.0", "5.1", "5.2", "6" or "7". */
@@ -39,6 +41,10 @@ struct file_bytes {
 	size_t bytes;
 };
 struct file_bytes write_safetensors(const struct list *list, enum dtype type);
+/* The same with nothing but matrices as `type`, the rest F32: as rwkv.cpp's files are. */
+struct file_bytes write_safetensors_mixed(const struct list *list, enum dtype type);
+/* As torch.save() does; `key` non-NULL: {key: the tensors, "epoch": 3}. */
+struct file_bytes write_pth(const struct list *list, enum dtype type, const char *key);
 struct file_bytes write_rwkv_cpp(const struct list *list, uint32_t version, const struct list_sizes *sizes, enum dtype type);
 /* architecture "rwkv6"; head_size 0: no such key */
 void write_gguf(const char *path, const struct list *list, const char *architecture, uint32_t head_size, uint32_t rescale);

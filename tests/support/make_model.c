@@ -217,6 +217,17 @@ static void list_time_mix(struct lister *o, int i)
 		list_recurrence_45(o, i);
 }
 
+/* [H, value, key] */
+static void list_time_state(struct lister *o, int i)
+{
+	const struct model_spec *s = o->spec;
+	struct model_tensor t = { .type = DTYPE_F32,
+		                      .shape = { s->width / s->head_size, s->head_size, s->head_size },
+		                      .spread = 0.5f };
+	snprintf(t.name, sizeof t.name, "blocks.%d.att.time_state", i);
+	o->each(o->user, &t);
+}
+
 static void list_channel_mix(struct lister *o, int i, const char *part)
 {
 	const struct model_spec *s = o->spec;
@@ -258,6 +269,8 @@ void model_tensors(const struct model_spec *spec, model_tensor_fn *each, void *u
 	list(&o, -1, "head.weight", s.type, s.vocab, s.width, 0, 1.7f / sqrtf((float)s.width));
 	if (s.head_bias)
 		list(&o, -1, "head.bias", DTYPE_F32, 1, s.vocab, 0, 1);
+	for (int i = 0; s.time_state && i < (int)s.layers; i++)
+		list_time_state(&o, i);
 }
 
 /* ------------------------------------------------------------------------------------------------------ safetensors */
@@ -311,7 +324,7 @@ static void make_official(const char *path, const struct model_spec *s)
 
 void make_model(const char *path, const struct model_spec *s)
 {
-	if (s->version && s->version != 70) {
+	if ((s->version && s->version != 70) || s->time_state) {
 		make_official(path, s);
 		return;
 	}

@@ -1,4 +1,5 @@
-/* Small models with random weights, of any version and shape: RWKV-7 as GGUF files, the others as safetensors. */
+/* Small models with random weights, of any version and shape: RWKV-7 as GGUF files, the others, and models with a trained start
+ * state, as safetensors. */
 #ifndef RWKVK_TEST_MAKE_MODEL_H
 #define RWKVK_TEST_MAKE_MODEL_H
 
@@ -12,7 +13,8 @@ struct model_spec {
 	enum dtype type; /* of the matrices */
 	enum dtype lora_type;
 	bool no_embedding_norm, output_bias, head_bias;
-	bool pre; /* RWKV-4: ffnPre in layer 0 */
+	bool pre;        /* RWKV-4: ffnPre in layer 0 */
+	bool time_state; /* blocks.i.att.time_state: a trained start state; 5 on */
 	uint64_t seed;
 };
 
@@ -20,7 +22,7 @@ struct model_spec {
 struct model_tensor {
 	char name[96];
 	enum dtype type;
-	uint64_t shape[3];    /* outermost first, [1,rows,columns] but for time_maa_w2 */
+	uint64_t shape[3];    /* outermost first, [1,rows,columns] but for time_maa_w2 and time_state */
 	float middle, spread; /* of the random values */
 };
 typedef void model_tensor_fn(void *user, const struct model_tensor *tensor);
