@@ -112,7 +112,7 @@ rwkvk_status rwkvk_tokenizer_open(const char *path, rwkvk_tokenizer **out)
 rwkvk_status tokenizer_bytes(rwkvk_tokenizer **out)
 {
 	*out = NULL;
-	rwkvk_tokenizer *t;
+	rwkvk_tokenizer *t = NULL;
 	TRY(vocabulary_create("the vocabulary of bytes", KIND_BYTES, "byte", 256, &t));
 	rwkvk_status status = RWKVK_OK;
 	for (uint32_t byte = 0; byte < 256 && status == RWKVK_OK; byte++) {
