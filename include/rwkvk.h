@@ -256,6 +256,9 @@ typedef struct rwkvk_tensor_info {
 	uint32_t rank;
 	uint64_t shape[4]; /* outermost first */
 	uint64_t bytes;
+	/* What it is stored as on a device: of a matrix the type that it gets there with the options' quant, "F32", "F16", "BF16",
+	 * "Q8", "Q6K" and so on (docs/quantisation.md); "F32" for vectors; NULL: the model has no use for the tensor. */
+	const char *device_type;
 } rwkvk_tensor_info;
 
 /* Opens and checks a model file.  device, max_sessions, profile and progress of the options are not used. */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/trained_state.h"
+
 static rwkvk_status check_options(const rwkvk_model_options *options)
 {
 	REQUIRE(options->path || options->data);
@@ -163,14 +165,21 @@ const rwkvk_tokenizer *rwkvk_file_tokenizer(const rwkvk_file *file)
 	return file->tokenizer;
 }
 
+static const char *device_type(const struct rwkvk_file *file, const struct tensor *tensor)
+{
+	return is_trained_state(tensor) ? type_name(TYPE_F32) : outline_type(&file->network, file->quant, tensor);
+}
+
 bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *info)
 {
 	if (index >= file->weights.count)
 		return false;
 	const struct tensor *tensor = &file->weights.tensors[index];
-	*info = (rwkvk_tensor_info){
-		.name = tensor->file_name, .type = dtype_info[tensor->type].name, .rank = tensor->rank, .bytes = tensor->bytes
-	};
+	*info = (rwkvk_tensor_info){ .name = tensor->file_name,
+		                         .type = dtype_info[tensor->type].name,
+		                         .rank = tensor->rank,
+		                         .bytes = tensor->bytes,
+		                         .device_type = device_type(file, tensor) };
 	memcpy(info->shape, tensor->shape, sizeof info->shape);
 	return true;
 }

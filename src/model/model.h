@@ -209,6 +209,9 @@ struct device_layer {
 void outline_layer(const struct network *network, rwkvk_quant quant, uint32_t index, struct device_layer *out);
 /* The embedding or the head. */
 void outline_table(const struct network *network, const struct tensor *tensor, rwkvk_quant quant, struct device_matrix *out);
+/* What a tensor of the file is stored as: type_name() of its matrix or LoRA, "F32" for vectors; NULL when nothing is made of
+ * it. */
+const char *outline_type(const struct network *network, rwkvk_quant quant, const struct tensor *tensor);
 /* All matrices of a layer, absent ones too; LoRAs likewise. */
 enum { LAYER_MATRICES = 10, LAYER_LORAS = 2 };
 void layer_matrices(struct device_layer *layer, struct device_matrix *out[LAYER_MATRICES]);

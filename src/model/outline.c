@@ -124,6 +124,71 @@ void layer_loras(struct device_layer *l, struct device_lora *out[LAYER_LORAS])
 	out[1] = &l->mix_out;
 }
 
+/* ------------------------------------------------------------------------------------------------------ types by tensor */
+
+static const char *matrix_type_of(const struct device_matrix *m, const struct tensor *tensor)
+{
+	for (uint32_t i = 0; i < m->part_count; i++)
+		if (m->parts[i].source.tensor == tensor)
+			return type_name(m->type);
+	return NULL;
+}
+
+static const char *lora_type_of(const struct device_lora *lora, const struct tensor *tensor)
+{
+	for (uint32_t i = 0; i < lora->count; i++)
+		if (lora->sources[i].tensor == tensor)
+			return type_name(lora->type);
+	return NULL;
+}
+
+/* Of a tensor that is the layer's: what is neither a matrix nor a LoRA becomes a vector. */
+static const char *layer_type_of(const struct network *net, rwkvk_quant quant, uint32_t index, const struct tensor *tensor)
+{
+	struct device_layer layer;
+	struct device_matrix *matrices[LAYER_MATRICES];
+	struct device_lora *loras[LAYER_LORAS];
+	const char *type = NULL;
+	outline_layer(net, quant, index, &layer);
+	layer_matrices(&layer, matrices);
+	layer_loras(&layer, loras);
+	for (int i = 0; i < LAYER_MATRICES && !type; i++)
+		type = matrix_type_of(matrices[i], tensor);
+	for (int i = 0; i < LAYER_LORAS && !type; i++)
+		type = lora_type_of(loras[i], tensor);
+	return type ? type : type_name(TYPE_F32);
+}
+
+/* struct layer is nothing but pointers to tensors. */
+static bool layer_has(const struct layer *layer, const struct tensor *tensor)
+{
+	const struct tensor *all[sizeof *layer / sizeof(const struct tensor *)];
+	memcpy(all, layer, sizeof all);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (all[i] == tensor)
+			return true;
+	return false;
+}
+
+const char *outline_type(const struct network *net, rwkvk_quant quant, const struct tensor *tensor)
+{
+	const struct tensor *vectors[] = { net->ln0_w, net->ln0_b, net->ln_out_w, net->ln_out_b, net->head_b };
+	struct device_matrix table;
+	if (tensor == net->emb || tensor == net->head) {
+		outline_table(net, tensor, quant, &table);
+		return type_name(table.type);
+	}
+	for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+		if (vectors[i] == tensor)
+			return type_name(TYPE_F32);
+	for (uint32_t i = 0; i < net->config.layers; i++)
+		if (layer_has(&net->layers[i], tensor))
+			return layer_type_of(net, quant, i, tensor);
+	return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------------ bytes */
+
 uint64_t matrix_bytes(const struct device_matrix *m)
 {
 	if (!m->part_count)

@@ -35,10 +35,15 @@ static bool shape_of(const struct tensor *tensor, uint64_t *heads, uint64_t *n)
 	return tensor->shape[tensor->rank - 2] == *n;
 }
 
+bool is_trained_state(const struct tensor *tensor)
+{
+	return layer_of(tensor) >= 0;
+}
+
 bool has_trained_state(const struct weights *weights)
 {
 	for (size_t i = 0; i < weights->count; i++)
-		if (layer_of(&weights->tensors[i]) >= 0)
+		if (is_trained_state(&weights->tensors[i]))
 			return true;
 	return false;
 }

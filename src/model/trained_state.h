@@ -4,7 +4,8 @@
 
 #include "model/model.h"
 
-/* Whether the file has such tensors. */
+/* Whether this is such a tensor, and whether the file has any. */
+bool is_trained_state(const struct tensor *tensor);
 bool has_trained_state(const struct weights *weights);
 
 /* Sizes from those tensors: layers, heads, head_size, width, state_width; the version, which they do not tell, is 0. */

@@ -410,8 +410,35 @@ case_inspect() {
 import json, sys
 model = json.load(open(sys.argv[1]))
 assert model["parameters"] > 4e6 and model["bytes_per_token"] > 4e6, model
-assert len(model["tensors"]) > 50 and all(t["bytes"] > 0 and t["shape"] for t in model["tensors"])
+assert len(model["tensors"]) > 50 and all(t["bytes"] > 0 and t["shape"] and t["device"] for t in model["tensors"])
 ' "$out" || fail "the JSON does not say what it should"
+}
+
+# What --quant makes of a tensor; the file's own blocks stay.
+case_inspect_quant() {
+	tiny_model 6
+	run inspect "$dir/6.st"
+	exits 0
+	grep -qE '^tensor +type +device +bytes +shape$' "$out" || fail "expected a column for the device"
+	grep -qE '^blocks\.1\.ffn\.key\.weight +F32 +F32 ' "$out" || fail "expected the file's type on the device"
+	run inspect --quant q4 "$dir/6.st"
+	exits 0
+	err_empty
+	grep -qE '^blocks\.0\.att\.output\.weight +F32 +Q8 ' "$out" || fail "expected the first output in 8 bits"
+	grep -qE '^blocks\.1\.att\.output\.weight +F32 +Q4K ' "$out" || fail "expected the second output in 4 bits"
+	grep -qE '^blocks\.1\.ffn\.key\.weight +F32 +Q5K ' "$out" || fail "expected ffn.key in 5 bits"
+	grep -qE '^head\.weight +F32 +Q6K ' "$out" || fail "expected the head in 6 bits"
+	grep -qE '^blocks\.1\.att\.time_maa_w1 +F32 +F32 ' "$out" || fail "expected LoRA factors as they are"
+	grep -qE '^blocks\.1\.ln1\.weight +F32 +F32 ' "$out" || fail "expected vectors as they are"
+	run inspect --json --quant q4 "$dir/6.st"
+	exits 0
+	python3 -c '
+import json, sys
+device = {t["name"]: t["device"] for t in json.load(open(sys.argv[1]))["tensors"]}
+assert device["blocks.1.att.key.weight"] == "Q4K" and device["emb.weight"] == "Q6K" and device["ln_out.bias"] == "F32", device
+' "$out" || fail "the JSON does not say what it should"
+	run inspect --quant q4 "$demo"
+	grep -qE '^output\.weight +Q8_0 +Q8 ' "$out" || fail "expected what the file has quantised to stay"
 }
 
 # What a version does not have is not listed.

@@ -1,4 +1,5 @@
-/* From a file to a network, without a device: which number formats a model may have, and which tensors it must. */
+/* From a file to a network, without a device: which number formats a model may have, which tensors it must, and what these
+ * become on a device. */
 #include "make_files.h"
 #include "make_model.h"
 #include "support.h"
@@ -226,12 +227,116 @@ static void test_ffn_pre_in_gguf(void **state)
 	list_free(list);
 }
 
+/* ------------------------------------------------------------------------------------------------------ on the device */
+
+static const struct model_spec two_layers = { .layers = 2,
+	                                          .width = 256,
+	                                          .head_size = 64,
+	                                          .ffn = 256,
+	                                          .vocab = 64,
+	                                          .rank_decay = 32,
+	                                          .rank_iclr = 32,
+	                                          .rank_gate = 32,
+	                                          .rank_value = 32,
+	                                          .seed = 1 };
+
+/* The device's type of this tensor; "" when the file has no such tensor, "-" when it is not used. */
+static const char *type_on_device(const rwkvk_file *file, const char *name)
+{
+	rwkvk_tensor_info info;
+	for (size_t i = 0; rwkvk_file_tensor(file, i, &info); i++)
+		if (strcmp(info.name, name) == 0)
+			return info.device_type ? info.device_type : "-";
+	return "";
+}
+
+static rwkvk_file *open_two_layers(const struct model_spec *model, rwkvk_quant quant)
+{
+	rwkvk_file *file;
+	const char *path = test_temp("layers.gguf");
+	make_model(path, model);
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = path, .quant = quant }, &file));
+	return file;
+}
+
+/* The presets, as docs/quantisation.md has them. */
+static void test_presets(void **state)
+{
+	(void)state;
+	static const struct {
+		rwkvk_quant quant;
+		const char *projection, *first_output, *ffn_key, *ffn_value, *table;
+	} rows[] = {
+		{ RWKVK_QUANT_NONE, "BF16", "BF16", "BF16", "BF16", "BF16" },
+		{ RWKVK_QUANT_F16, "F16", "F16", "F16", "F16", "F16" },
+		{ RWKVK_QUANT_Q8, "Q8", "Q8", "Q8", "Q8", "Q8" },
+		{ RWKVK_QUANT_Q6, "Q6K", "Q8", "Q8", "Q6K", "Q6K" },
+		{ RWKVK_QUANT_Q5, "Q5K", "Q8", "Q6K", "Q5K", "Q6K" },
+		{ RWKVK_QUANT_Q4, "Q4K", "Q8", "Q5K", "Q4K", "Q6K" },
+	};
+	struct model_spec model = two_layers;
+	model.type = DTYPE_BF16;
+	model.lora_type = DTYPE_F16;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		rwkvk_file *file = open_two_layers(&model, rows[i].quant);
+		assert_string_equal(type_on_device(file, "token_embd.weight"), rows[i].table);
+		assert_string_equal(type_on_device(file, "output.weight"), rows[i].table);
+		assert_string_equal(type_on_device(file, "blk.0.time_mix_output.weight"), rows[i].first_output);
+		assert_string_equal(type_on_device(file, "blk.1.time_mix_output.weight"), rows[i].projection);
+		assert_string_equal(type_on_device(file, "blk.0.time_mix_key.weight"), rows[i].projection);
+		assert_string_equal(type_on_device(file, "blk.1.channel_mix_key.weight"), rows[i].ffn_key);
+		assert_string_equal(type_on_device(file, "blk.1.channel_mix_value.weight"), rows[i].ffn_value);
+		/* small ones stay as they are, LoRA factors too */
+		assert_string_equal(type_on_device(file, "blk.1.time_mix_w1.weight"), "F16");
+		assert_string_equal(type_on_device(file, "blk.1.time_mix_v2.weight"), "F16");
+		assert_string_equal(type_on_device(file, "blk.1.time_mix_w0.weight"), "F32");
+		assert_string_equal(type_on_device(file, "output_norm.weight"), "F32");
+		rwkvk_file_close(file);
+	}
+}
+
+/* What a file has quantised stays so; outer LoRA factors of block types are widened. */
+static void test_quantised_stays(void **state)
+{
+	(void)state;
+	struct model_spec model = two_layers;
+	model.type = DTYPE_Q5_K;
+	model.lora_type = DTYPE_Q8_0;
+	rwkvk_file *file = open_two_layers(&model, RWKVK_QUANT_Q4);
+	assert_string_equal(type_on_device(file, "blk.0.time_mix_output.weight"), "Q5K");
+	assert_string_equal(type_on_device(file, "blk.0.channel_mix_value.weight"), "Q5K");
+	assert_string_equal(type_on_device(file, "output.weight"), "Q5K");
+	assert_string_equal(type_on_device(file, "blk.0.time_mix_a1.weight"), "Q8");
+	assert_string_equal(type_on_device(file, "blk.0.time_mix_a2.weight"), "F32");
+	rwkvk_file_close(file);
+}
+
+/* A tensor that no network asks for, and a trained start state. */
+static void test_unused(void **state)
+{
+	(void)state;
+	struct rwkvk_file file;
+	const char *path = test_temp("typed.gguf");
+	make_model(path, &spec);
+	assert_ok(file_init(&(rwkvk_model_options){ .path = path }, &file));
+	struct tensor stray = { .name = (char *)"blocks.0.att.note", .type = DTYPE_F32, .rank = 1, .shape = { 256 } };
+	assert_null(outline_type(&file.network, RWKVK_QUANT_NONE, &stray));
+	stray.name = (char *)"blocks.0.att.time_state";
+	stray.file_name = stray.name;
+	assert_ok(weights_append(&file.weights, &stray)); /* moves the tensors, but only their names are asked for below */
+	rwkvk_tensor_info info;
+	assert_true(rwkvk_file_tensor(&file, file.weights.count - 1, &info));
+	assert_string_equal(info.device_type, "F32");
+	file_finish(&file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_types),           cmocka_unit_test(test_missing), cmocka_unit_test(test_forms),
 		cmocka_unit_test(test_wrong_bonus),     cmocka_unit_test(test_ffn_pre), cmocka_unit_test(test_wrong_ffn_pre),
-		cmocka_unit_test(test_ffn_pre_in_gguf),
+		cmocka_unit_test(test_ffn_pre_in_gguf), cmocka_unit_test(test_presets), cmocka_unit_test(test_quantised_stays),
+		cmocka_unit_test(test_unused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

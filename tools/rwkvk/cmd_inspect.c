@@ -29,6 +29,7 @@ static json_t *tensors_json(const rwkvk_file *file)
 			json_array_append_new(shape, json_integer((json_int_t)tensor.shape[d]));
 		json_object_set_new(row, "name", json_text(tensor.name));
 		json_object_set_new(row, "type", json_text(tensor.type));
+		json_object_set_new(row, "device", tensor.device_type ? json_text(tensor.device_type) : json_null());
 		json_object_set_new(row, "shape", shape);
 		json_object_set_new(row, "bytes", json_integer((json_int_t)tensor.bytes));
 		json_array_append_new(rows, row);
@@ -124,11 +125,11 @@ static void print_tensors(const rwkvk_file *file)
 			width = strlen(tensor.name);
 	if (width > 80)
 		width = 80;
-	out_printf("\n%-*s  %-5s  %14s  %s\n", (int)width, "tensor", "type", "bytes", "shape");
+	out_printf("\n%-*s  %-6s  %-6s  %14s  %s\n", (int)width, "tensor", "type", "device", "bytes", "shape");
 	for (size_t i = 0; rwkvk_file_tensor(file, i, &tensor); i++) {
 		char name[256];
-		out_printf("%-*s  %-5s  %14" PRIu64 "  %s\n", (int)width, printable(name, sizeof(name), tensor.name), tensor.type,
-		           tensor.bytes, shape_text(&tensor).text);
+		out_printf("%-*s  %-6s  %-6s  %14" PRIu64 "  %s\n", (int)width, printable(name, sizeof(name), tensor.name), tensor.type,
+		           tensor.device_type ? tensor.device_type : "-", tensor.bytes, shape_text(&tensor).text);
 		bytes += tensor.bytes;
 	}
 	out_printf("%zu tensors, %s\n", count, show_bytes(bytes).text);
@@ -166,9 +167,11 @@ int cmd_inspect(int argc, char **argv)
 	const struct usage usage = {
 		.command = "inspect",
 		.synopsis = "[OPTION]... [MODEL]",
-		.about =
-			"Shows what a model file holds; without MODEL, the model that is part of the program.\n"
-			"With --quant, what one token reads is counted as it will be on the device; the tensors are those of the file.",
+		.about = "Shows what a model file holds; without MODEL, the model that is part of the program.  \"type\" and \"bytes\" "
+		         "of a\n"
+				 "tensor are those of the file, \"device\" is what it becomes on a device, with --quant if that is given (-: "
+		         "it is not\n"
+				 "used).  What one token reads is counted as it will be on the device.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "MODEL",
