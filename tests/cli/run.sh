@@ -115,7 +115,7 @@ wait_bytes() {
 
 case_help() {
 	local name
-	for name in generate devices inspect tokenize logits verify; do
+	for name in generate devices inspect tokenize logits perplexity verify; do
 		run "$name" --help
 		exits 0
 		err_empty
@@ -130,7 +130,7 @@ case_help() {
 	done
 	run --help
 	exits 0
-	for name in generate devices inspect tokenize logits verify state; do
+	for name in generate devices inspect tokenize logits perplexity verify state; do
 		out_has "  $name"
 	done
 	run help
@@ -156,7 +156,12 @@ case_help_options() {
 	for option in "-m MODEL" "--quant none|f16|q8|q6|q5|q4" "--device INDEX|NAME" "--all-devices" "--tokens N" "--json"; do
 		out_has "$option"
 	done
-	for option in generate logits verify inspect; do
+	run perplexity --help
+	for option in "-m MODEL" "--names FILE" "--tokens 1,2,3" "--bos" "--chunk N" "--state carry|fresh" "--against MODEL2" "--against-quant none|f16|q8" \
+		"--json" "(default: carry)"; do
+		out_has "$option"
+	done
+	for option in generate logits perplexity verify inspect; do
 		run "$option" --help
 		out_has "--group-norm-epsilon X"
 		out_has "--rescale N"
@@ -864,6 +869,216 @@ case_logits_terminal() {
 	code=$?
 	exits 2
 	out_has "-o FILE"
+}
+
+# ---------------------------------------------------------------------------------------------- perplexity
+
+# Nats of the tokens, worked out from what `rwkvk logits` writes after each of them: expect_nats LOGITS VOCAB TOKENS.
+nats_of='
+import array, math, sys
+def nats_of(path, vocab, tokens):
+    """-log p of tokens[1:], each from the row of the token before it"""
+    logits = array.array("f", open(path, "rb").read())
+    rows = [logits[i:i + vocab] for i in range(0, len(logits), vocab)]
+    return [math.log(sum(math.exp(x - max(row)) for x in row)) + max(row) - row[t] for row, t in zip(rows, tokens[1:])]
+def near(a, b):
+    assert abs(a - b) < 1e-5 * max(1, abs(b)), (a, b)
+'
+
+case_perplexity() {
+	command -v python3 >/dev/null || skip "no python3"
+	need_device
+	printf 'Once upon a time, there was a little girl.' >"$dir/text"
+	run perplexity "$dir/text"
+	exits 0
+	err_has "the built-in model on "
+	grep -qE '^scored +([0-9]+) of \1 tokens, 42 bytes$' "$out" || fail "expected all tokens and bytes to be scored"
+	for line in "nats per token" "perplexity" "bits per byte"; do
+		grep -qE "^$line +[0-9]+\.[0-9]{4}$" "$out" || fail "expected $line"
+	done
+	! grep -q "against" "$out" || fail "nothing was compared"
+	run perplexity --json -q - <"$dir/text"
+	exits 0
+	err_empty
+	cp "$out" "$dir/json"
+	run tokenize - <"$dir/text"
+	cp "$out" "$dir/tokens"
+	run logits -q --all -o "$dir/logits" - <"$dir/text"
+	exits 0
+	python3 -c "$nats_of"'
+import json
+report, tokens = json.load(open(sys.argv[1])), [0] + [int(t) for t in open(sys.argv[2]).read().split()]
+nats = nats_of(sys.argv[3], 2048, tokens)
+near(report["nats_per_token"], sum(nats) / len(nats))
+near(report["perplexity"], math.exp(sum(nats) / len(nats)))
+near(report["bits_per_byte"], sum(nats) / math.log(2) / 42)
+assert report["tokens"] == report["text_tokens"] == len(nats) and report["bytes"] == 42, report
+assert report["token_0_first"] is True and report["state"] == "carry" and report["chunk"] == 1024, report
+assert report["model"] == "the built-in model" and report["quant"] == "none" and "against" not in report, report
+[chunk] = report["chunks"]
+assert chunk["first"] == 0 and chunk["tokens"] == len(nats) and chunk["bits_per_byte"] == report["bits_per_byte"], chunk
+' "$dir/json" "$dir/tokens" "$dir/logits" || fail "the numbers are not those of the logits"
+}
+
+# Which tokens are scored after which: carried and fresh states, with and without token 0; bytes are those of the scored.
+case_perplexity_chunks() {
+	command -v python3 >/dev/null || skip "no python3"
+	need_device
+	local state bos tokens="1094,1468,287,1459,300,1094,1468"
+	for state in carry fresh; do
+		for bos in --bos --no-bos; do
+			run perplexity --json -q --chunk 3 --state $state $bos --tokens $tokens
+			exits 0
+			mv "$out" "$dir/$state$bos.json"
+			[ $bos = --bos ] && set -- 0, || set -- ""
+			if [ $state = carry ]; then
+				run logits -q --all --no-bos --tokens "$1$tokens" -o "$dir/carry$bos"
+			else
+				run logits -q --all --no-bos --tokens "${1}1094,1468,287" -o "$dir/fresh$bos"
+				run logits -q --all --no-bos --tokens "${1}1459,300,1094" -o "$dir/second$bos"
+				run logits -q --all --no-bos --tokens "${1}1468" -o "$dir/third$bos"
+			fi
+			exits 0
+		done
+	done
+	run tokenize --decode "$tokens"
+	python3 -c "$nats_of"'
+import json
+where, text = sys.argv[1], [int(t) for t in sys.argv[2].split(",")]
+for bos in ("--bos", "--no-bos"):
+    first, skipped = [0] * (bos == "--bos"), bos == "--no-bos"
+    carry = nats_of(where + "/carry" + bos, 2048, first + text)
+    pieces = [carry[:3 - skipped], carry[3 - skipped:6 - skipped], carry[6 - skipped:]]
+    report = json.load(open(where + "/carry" + bos + ".json"))
+    assert [c["first"] for c in report["chunks"]] == [0, 3, 6], report
+    for chunk, nats in zip(report["chunks"], pieces):
+        assert chunk["tokens"] == len(nats), chunk
+        near(chunk["nats_per_token"], sum(nats) / len(nats))
+    assert report["tokens"] == len(carry) and report["text_tokens"] == 7, report
+    near(report["nats_per_token"], sum(carry) / len(carry))
+
+    parts = zip(("fresh", "second", "third"), (text[:3], text[3:6], text[6:]))
+    pieces = [nats_of(where + "/" + name + bos, 2048, first + part) for name, part in parts]
+    report = json.load(open(where + "/fresh" + bos + ".json"))
+    assert [c["first"] for c in report["chunks"]] == ([0, 3] if skipped else [0, 3, 6]), report
+    for chunk, nats in zip(report["chunks"], pieces):
+        assert chunk["tokens"] == len(nats), chunk
+        near(chunk["nats_per_token"], sum(nats) / len(nats))
+    every = sum(pieces, [])
+    assert report["tokens"] == len(every), report
+    near(report["nats_per_token"], sum(every) / len(every))
+    if skipped:
+        assert report["bytes"] < json.load(open(where + "/fresh--bos.json"))["bytes"], report
+everything = json.load(open(where + "/carry--bos.json"))
+assert everything["bytes"] == sum(c["bytes"] for c in everything["chunks"]) == int(sys.argv[3]), everything
+' "$dir" "$tokens" "$(bytes_of "$out")" || fail "the numbers are not those of the logits"
+}
+
+# Against other weights of the same model, and against another file of it.
+case_perplexity_against() {
+	command -v python3 >/dev/null || skip "no python3"
+	need_device
+	local tokens="1,2,3,4,5,6,7,8,9,10"
+	tiny_model 6
+	run perplexity -m "$dir/6.st" --quant q4 --against-quant none --tokens $tokens
+	exits 0
+	out_has "scored           9 of 10 tokens"
+	! grep -q "bytes" "$out" || fail "a model without vocabulary has no bytes"
+	out_has "against          $dir/6.st, none: "
+	grep -qE '^divergence +[0-9.e-]+ nats per token, [0-9.e-]+ at most$' "$out" || fail "expected the divergence"
+	grep -qE '^same best token +[0-9.]+ %$' "$out" || fail "expected the share of equal best tokens"
+	grep -qE '^ +0 +9 +0 .* %$' "$err" || fail "expected a line for the chunk"
+	run perplexity -q --json -m "$dir/6.st" --quant q4 --against "$dir/6.st" --tokens $tokens
+	exits 0
+	mv "$out" "$dir/q4.json"
+	run perplexity -q --json -m "$dir/6.st" --against "$dir/6.st" --tokens $tokens
+	exits 0
+	mv "$out" "$dir/same.json"
+	run logits -q --all -m "$dir/6.st" --tokens $tokens -o "$dir/none"
+	run logits -q --all -m "$dir/6.st" --tokens $tokens -o "$dir/q4" --quant q4
+	python3 -c "$nats_of"'
+import json
+where, tokens, vocab = sys.argv[1], [int(t) for t in sys.argv[2].split(",")], 40
+q4, same = json.load(open(where + "/q4.json")), json.load(open(where + "/same.json"))
+every = [nats_of(where + "/" + name, vocab, tokens) for name in ("q4", "none")]
+near(q4["nats_per_token"], sum(every[0]) / 9)
+near(q4["reference_nats_per_token"], sum(every[1]) / 9)
+rows = [array.array("f", open(where + "/" + name, "rb").read()) for name in ("q4", "none")]
+kl, equal = [], 0
+for i in range(9):
+    q, p = (r[i * vocab:(i + 1) * vocab] for r in rows)
+    lq, lp = ([x - math.log(sum(map(math.exp, r))) for x in r] for r in (q, p))
+    kl.append(sum(math.exp(b) * (b - a) for a, b in zip(lq, lp)))
+    equal += lq.index(max(lq)) == lp.index(max(lp))
+assert min(kl) > 0
+assert abs(q4["kl"] / (sum(kl) / 9) - 1) < 1e-4 and abs(q4["largest_kl"] / max(kl) - 1) < 1e-4, (q4, kl)
+near(q4["same_best"], equal / 9)
+assert q4["against"]["quant"] == "none" and q4["quant"] == "q4" and q4["bits_per_byte"] is None and q4["bytes"] == 0, q4
+assert same["kl"] == 0 and same["largest_kl"] == 0 and same["same_best"] == 1, same
+' "$dir" "$tokens" || fail "the numbers are not those of the logits"
+	run perplexity -m "$dir/6.st" --against "$demo" --tokens $tokens
+	exits 1
+	out_empty
+	err_has "$demo: expected a vocabulary of 40 tokens, as $dir/6.st has, found 2048"
+}
+
+# A model whose logits are no numbers: 70000 is beyond F16.
+case_perplexity_not_finite() {
+	need_device
+	tiny_model 5.2
+	python3 -c '
+import struct, sys
+data = bytearray(open(sys.argv[1], "rb").read())
+head = struct.unpack("<Q", data[:8])[0]
+import json
+start = json.loads(data[8:8 + head])["head.weight"]["data_offsets"][0] + 8 + head
+data[start:start + 4] = struct.pack("<f", 70000)
+open(sys.argv[1], "wb").write(data)
+' "$dir/5.2.st"
+	run perplexity -m "$dir/5.2.st" --tokens 1,2,3
+	exits 0
+	run perplexity -m "$dir/5.2.st" --tokens 1,2,3 --quant f16
+	exits 1
+	out_empty
+	err_has "$dir/5.2.st, --quant f16: expected logits that are numbers, but after token 1 some are not"
+	run perplexity -m "$dir/5.2.st" --tokens 1,2,3 --against-quant f16
+	exits 1
+	err_has "$dir/5.2.st, --quant f16: expected logits that are numbers"
+}
+
+case_perplexity_usage() {
+	usage_error 'give a FILE, - or --tokens' perplexity
+	usage_error 'give one of them' perplexity --tokens 1 file
+	usage_error 'expected one FILE, got 2 arguments' perplexity a b
+	usage_error '--state: expected carry|fresh, got "IN"' perplexity --state IN file
+	usage_error '--chunk: expected a whole number' perplexity --chunk x file
+	usage_error '--against-quant: expected none|f16|q8|q6|q5|q4, got "q3"' perplexity --against-quant q3 file
+	run perplexity "$dir/missing"
+	exits 1
+	err_has "$dir/missing: No such file"
+	run perplexity "$dir"
+	exits 1
+	err_has "$dir: Is a directory"
+	: >"$dir/empty"
+	run perplexity "$dir/empty"
+	exits 1
+	err_has "$dir/empty: expected a text, found nothing"
+	need_device
+	run perplexity --no-bos --tokens 5
+	exits 1
+	out_empty
+	err_has "nothing to score: expected a token with one before it, found 1 token, 1024 to a chunk"
+	run perplexity --no-bos --chunk 1 --state fresh --tokens 5,6,7
+	exits 1
+	err_has "found 3 tokens, 1 to a chunk"
+	run perplexity --tokens 5,2048
+	exits 2
+	err_has "expected ids below 2048"
+	tiny_model 4
+	printf 'text' >"$dir/text"
+	run perplexity -m "$dir/4.st" "$dir/text"
+	exits 1
+	err_has "has no vocabulary, which a prompt needs; give --vocab FILE, or token ids with --tokens"
 }
 
 # ---------------------------------------------------------------------------------------------- verify

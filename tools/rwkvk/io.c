@@ -68,13 +68,14 @@ json_t *json_text(const char *text)
 	return json_stringn(ascii, count);
 }
 
-bool read_input(uint8_t **bytes, size_t *count)
+/* `name` is for messages. */
+static bool read_all(FILE *file, const char *name, uint8_t **bytes, size_t *count)
 {
 	size_t capacity = 1 << 16;
 	*count = 0;
 	*bytes = malloc(capacity);
 	while (*bytes) {
-		*count += fread(*bytes + *count, 1, capacity - *count, stdin);
+		*count += fread(*bytes + *count, 1, capacity - *count, file);
 		if (*count < capacity)
 			break;
 		capacity *= 2;
@@ -83,12 +84,31 @@ bool read_input(uint8_t **bytes, size_t *count)
 			free(*bytes);
 		*bytes = larger;
 	}
-	if (*bytes && !ferror(stdin))
+	if (*bytes && !ferror(file))
 		return true;
-	failed("standard input: %s", *bytes ? strerror(errno) : "out of memory");
+	failed("%s: %s", name, *bytes ? strerror(errno) : "out of memory");
 	free(*bytes);
 	*bytes = NULL;
 	return false;
+}
+
+bool read_input(uint8_t **bytes, size_t *count)
+{
+	return read_all(stdin, "standard input", bytes, count);
+}
+
+bool read_file(const char *path, uint8_t **bytes, size_t *count)
+{
+	if (strcmp(path, "-") == 0)
+		return read_input(bytes, count);
+	FILE *file = fopen(path, "rb");
+	if (!file) {
+		failed("%s: %s", path, strerror(errno));
+		return false;
+	}
+	bool ok = read_all(file, path, bytes, count);
+	fclose(file);
+	return ok;
 }
 
 static struct short_text show(uint64_t value, const char *unit)

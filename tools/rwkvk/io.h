@@ -25,6 +25,9 @@ json_t *json_text(const char *text);
 /* All of standard input.  The bytes belong to the caller; false after a message. */
 bool read_input(uint8_t **bytes, size_t *count);
 
+/* A whole file, or standard input if `path` is "-"; likewise. */
+bool read_file(const char *path, uint8_t **bytes, size_t *count);
+
 /* "4.81 MB" (powers of 1000). */
 struct short_text {
 	char text[24];

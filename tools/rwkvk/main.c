@@ -22,6 +22,7 @@ static const struct command commands[] = {
 	{ "inspect", "show what a model file holds", cmd_inspect },
 	{ "tokenize", "turn text into token ids, or back", cmd_tokenize },
 	{ "logits", "write the raw logits of a prompt", cmd_logits },
+	{ "perplexity", "measure how well a model predicts a text, and what quantising costs", cmd_perplexity },
 	{ "verify", "check that a device computes a model right", cmd_verify },
 	{ "state", "show what a state file holds, or turn it into another kind", cmd_state },
 	{ "help", "explain a command", cmd_help },
@@ -182,7 +183,7 @@ static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-		      "Commands: generate, devices, inspect, tokenize, logits, verify, state, help\n"
+		      "Commands: generate, devices, inspect, tokenize, logits, perplexity, verify, state, help\n"
 		      "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
 		      stderr);
 		return EXIT_USAGE;

@@ -40,5 +40,6 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_state(int argc, char **argv);
+int cmd_perplexity(int argc, char **argv);
 
 #endif
