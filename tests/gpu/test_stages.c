@@ -619,16 +619,10 @@ static void test_spec(const struct model_spec *spec, rwkvk_quant quant)
 	close_fixture(&f);
 }
 
-/* Every spec, or every third. */
-static int step(void)
-{
-	return getenv("RWKVK_TEST_FEW") ? 3 : 1;
-}
-
 static void stages_as_stored(void **state)
 {
 	(void)state;
-	for (int i = 0; i < SPECS; i += step())
+	for (int i = 0; i < SPECS; i += (int)test_every())
 		test_spec(&specs[i], RWKVK_QUANT_NONE);
 }
 
@@ -637,7 +631,7 @@ static void stages_quantised(void **state)
 {
 	(void)state;
 	static const rwkvk_quant quants[] = { RWKVK_QUANT_Q4, RWKVK_QUANT_Q5, RWKVK_QUANT_Q6, RWKVK_QUANT_Q8, RWKVK_QUANT_F16 };
-	for (int i = 0, turn = 0; i < SPECS; i += step())
+	for (int i = 0, turn = 0; i < SPECS; i += (int)test_every())
 		if (specs[i].width < 1000 && !dtype_is_block(specs[i].type))
 			test_spec(&specs[i], quants[turn++ % 5]);
 }
@@ -647,7 +641,7 @@ static void stages_quantised(void **state)
 static void weights_are_exact(void **state)
 {
 	(void)state;
-	for (int i = 0; i < SPECS; i += step()) {
+	for (int i = 0; i < SPECS; i += (int)test_every()) {
 		const struct model_spec *spec = &specs[i];
 		if (!spec->no_embedding_norm || (spec->version && spec->version != 70))
 			continue;
@@ -709,7 +703,7 @@ static void weights_are_exact(void **state)
 static void select_embeds(void **state)
 {
 	(void)state;
-	for (int i = 0; i < SPECS; i += step()) {
+	for (int i = 0; i < SPECS; i += (int)test_every()) {
 		struct fixture f;
 		open_fixture(&f, &specs[i], RWKVK_QUANT_NONE);
 		for (uint32_t token = 0; token < specs[i].vocab; token = token < 10 ? token + 1 : token * 2 + 1) {

@@ -135,3 +135,10 @@ const char *test_shared(const char *relative)
 	fprintf(stderr, "\n*** NOT TESTED: needs %s, which is not there ***\n\n", path);
 	return NULL;
 }
+
+unsigned test_every(void)
+{
+	const char *few = getenv("RWKVK_TEST_FEW");
+	int every = few ? atoi(few) : 1;
+	return every > 1 ? (unsigned)every : 1;
+}

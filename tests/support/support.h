@@ -51,6 +51,9 @@ uint8_t *test_read_file(const char *path, size_t *bytes);
 const char *test_temp(const char *name);
 void test_write_file(const char *path, const void *data, size_t bytes);
 
+/* Of many alike cases take every so manieth: RWKVK_TEST_FEW, 1 when it is not set.  For devices that differ in little. */
+unsigned test_every(void);
+
 /* The path of a file beside the project that some tests need (golden data, foreign models); NULL, after a loud message on
  * stderr naming the file and the test, when it is not there.  Valid until exit. */
 const char *test_shared(const char *relative);
