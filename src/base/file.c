@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,11 @@ static rwkvk_status map_descriptor(int fd, const char *path, struct mapping *out
 	void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (data == MAP_FAILED)
 		return fail(RWKVK_ERROR_FILE, "%s: cannot be mapped (%lld bytes): %s", path, (long long)info.st_size, strerror(errno));
-	*out = (struct mapping){ .data = data, .bytes = (uint64_t)info.st_size, .mapped = true };
+	*out = (struct mapping){ .data = data,
+		                     .bytes = (uint64_t)info.st_size,
+		                     .mapped = true,
+		                     .device = (uint64_t)info.st_dev,
+		                     .inode = (uint64_t)info.st_ino };
 	return RWKVK_OK;
 }
 
@@ -47,46 +52,132 @@ void file_unmap(struct mapping *mapping)
 	*mapping = (struct mapping){ 0 };
 }
 
-static bool write_all(int fd, const void *data, size_t bytes)
+bool file_is_mapped(const char *path, const struct mapping *mapping)
+{
+	struct stat info;
+	return mapping->mapped && stat(path, &info) == 0 && (uint64_t)info.st_dev == mapping->device &&
+	       (uint64_t)info.st_ino == mapping->inode;
+}
+
+/* ---------------------------------------------------------------------------------------------------- writing */
+
+static const char *remedy(int error)
+{
+	switch (error) {
+	case ENOSPC:
+	case EDQUOT:
+		return ": make room, or give a path on another drive";
+	case EFBIG:
+		return ": the file system, or a limit of this process (ulimit -f), allows no file of this size";
+	case EIO:
+		return ": the drive or its connection fails; give a path on another one";
+	case EACCES:
+	case EPERM:
+	case EROFS:
+	case ENOENT:
+		return ": give a path in a folder that exists and may be written to";
+	}
+	return "";
+}
+
+static rwkvk_status cannot_write(const struct file_writer *file, int error)
+{
+	char progress[64] = "";
+	if (file->bytes)
+		snprintf(progress, sizeof progress, " after %" PRIu64 " of %" PRIu64 " bytes", file->bytes, file->total);
+	return fail(RWKVK_ERROR_FILE, "%s: cannot be written: %s%s%s", file->path, strerror(error), progress, remedy(error));
+}
+
+/* A rename would put a file in the place of /dev/null. */
+static rwkvk_status expect_replaceable(const char *path)
+{
+	struct stat info;
+	if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+		return fail(RWKVK_ERROR_FILE, "%s: cannot be written: it is %s; give the name of a file", path,
+		            S_ISDIR(info.st_mode) ? "a directory" : "not a regular file");
+	return RWKVK_OK;
+}
+
+rwkvk_status file_create(const char *path, uint64_t total, struct file_writer *out)
+{
+	size_t length = strlen(path);
+	*out = (struct file_writer){ .path = malloc(length + 1), .temporary = malloc(length + sizeof ".tmp") };
+	rwkvk_status status = RWKVK_OK;
+	if (!out->path || !out->temporary)
+		status = fail(RWKVK_ERROR_MEMORY, "%s: no memory for its name", path);
+	else
+		status = expect_replaceable(path);
+	if (status == RWKVK_OK) {
+		memcpy(out->path, path, length + 1);
+		memcpy(out->temporary, path, length);
+		memcpy(out->temporary + length, ".tmp", sizeof ".tmp");
+		out->total = total;
+		out->fd = open(out->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+		out->opened = out->fd >= 0;
+		if (!out->opened)
+			status = cannot_write(out, errno);
+	}
+	if (status != RWKVK_OK)
+		file_give_up(out);
+	return status;
+}
+
+rwkvk_status file_append(struct file_writer *file, const void *data, uint64_t bytes)
 {
 	const char *at = data;
 	while (bytes > 0) {
-		ssize_t done = write(fd, at, bytes);
+		size_t most = (size_t)1 << 30; /* some systems write no 2 GiB at once */
+		ssize_t done = write(file->fd, at, bytes < most ? (size_t)bytes : most);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0)
-			return false;
+			return cannot_write(file, done < 0 ? errno : EIO);
 		at += done;
-		bytes -= (size_t)done;
+		bytes -= (uint64_t)done;
+		file->bytes += (uint64_t)done;
 	}
-	return true;
+	return RWKVK_OK;
+}
+
+rwkvk_status file_commit(struct file_writer *file)
+{
+	bool done = fsync(file->fd) == 0;
+	int error = errno, fd = file->fd;
+	file->fd = -1;
+	if (close(fd) != 0 && done) {
+		done = false;
+		error = errno;
+	}
+	if (done && rename(file->temporary, file->path) != 0) {
+		done = false;
+		error = errno;
+	}
+	rwkvk_status status = done ? RWKVK_OK : cannot_write(file, error);
+	file->opened = !done; /* else there is nothing left to remove */
+	file_give_up(file);
+	return status;
+}
+
+void file_give_up(struct file_writer *file)
+{
+	if (file->opened && file->fd >= 0)
+		close(file->fd);
+	if (file->opened)
+		unlink(file->temporary);
+	free(file->temporary);
+	free(file->path);
+	*file = (struct file_writer){ 0 };
 }
 
 rwkvk_status file_write(const char *path, const void *head, size_t head_bytes, const void *body, size_t body_bytes)
 {
-	size_t length = strlen(path);
-	char *temporary = malloc(length + sizeof ".tmp");
-	if (!temporary)
-		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for its name", path);
-	memcpy(temporary, path, length);
-	memcpy(temporary + length, ".tmp", sizeof ".tmp");
-
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	bool opened = fd >= 0;
-	bool done = opened && write_all(fd, head, head_bytes) && write_all(fd, body, body_bytes) && fsync(fd) == 0;
-	int error = errno;
-	if (opened && close(fd) != 0 && done) {
-		done = false;
-		error = errno;
-	}
-	if (done && rename(temporary, path) != 0) {
-		done = false;
-		error = errno;
-	}
-	if (opened && !done)
-		unlink(temporary);
-	free(temporary);
-	if (!done)
-		return fail(RWKVK_ERROR_FILE, "%s: cannot be written: %s", path, strerror(error));
-	return RWKVK_OK;
+	struct file_writer file;
+	TRY(file_create(path, (uint64_t)head_bytes + body_bytes, &file));
+	rwkvk_status status = file_append(&file, head, head_bytes);
+	if (status == RWKVK_OK)
+		status = file_append(&file, body, body_bytes);
+	if (status == RWKVK_OK)
+		return file_commit(&file);
+	file_give_up(&file);
+	return status;
 }

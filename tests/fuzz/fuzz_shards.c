@@ -55,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	path_of("fuzz input", path, sizeof path); /* only for messages */
 	struct weights weights = { .path = strdup(path), .mapping = { data, bytes, true } };
 	rwkvk_status status = shards_read(&weights);
-	weights.mapping = (struct mapping){ data, bytes, false }; /* not ours */
+	weights.mapping = (struct mapping){ .data = data, .bytes = bytes }; /* not ours */
 	if (status == RWKVK_OK)
 		check_weights(&weights);
 	else
