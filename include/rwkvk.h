@@ -269,6 +269,45 @@ RWKVK_API const rwkvk_tokenizer *rwkvk_file_tokenizer(const rwkvk_file *file);
 /* false when `index` is past the last tensor. */
 RWKVK_API bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *info);
 
+/* ---------------------------------------------------------------------------------------------------- export */
+
+/* How an exported file stores numbers.  From RWKVK_EXPORT_Q8_0 on: large matrices only, of several types by what they are for
+ * (docs/quantisation.md); what they hold in fewer bits already stays, LoRA factors stay, vectors are F32. */
+typedef enum rwkvk_export_type {
+	RWKVK_EXPORT_KEEP, /* as they are, but for what GGUF has in F32 only */
+	RWKVK_EXPORT_F32,
+	RWKVK_EXPORT_F16,
+	RWKVK_EXPORT_BF16,
+	RWKVK_EXPORT_Q8_0,
+	RWKVK_EXPORT_Q6_K,
+	RWKVK_EXPORT_Q5_K_M,
+	RWKVK_EXPORT_Q4_K_M,
+	RWKVK_EXPORT_Q4_0,
+} rwkvk_export_type;
+
+/* A sentence for the user: what was left out, or stored otherwise than asked for, or which programs will not read the file. */
+typedef void rwkvk_note_fn(void *user, const char *text);
+
+typedef struct rwkvk_export_options {
+	rwkvk_export_type type;
+	uint32_t threads;            /* 0: one for each processor, 64 at most.  The file's bytes do not depend on it */
+	rwkvk_progress_fn *progress; /* NULL: none; `done` and `total` are bytes of the new file */
+	void *progress_user;
+	rwkvk_note_fn *note; /* NULL: none; called before anything is written */
+	void *note_user;
+} rwkvk_export_options;
+
+/* Writes the model to `path`, by the ending of its name:
+ *   .gguf          names and keys as llama.cpp has them for RWKV-6 and 7, and similar ones for 4 and 5, with the vocabulary;
+ *   .safetensors   official names, shapes and orientation, in F32, F16 or BF16, without vocabulary.
+ * The file appears as a whole or not at all: until then it is called `path`.tmp, which a failure removes.  Nothing is held in
+ * memory but a few megabytes for each thread and the file's list of tensors.  `path` may exist, but not be the model itself.
+ * options: NULL for the defaults.
+ * RWKVK_ERROR_ARGUMENT: another ending.  RWKVK_ERROR_UNSUPPORTED: a quantised tensor for safetensors with RWKVK_EXPORT_KEEP, or
+ * a quantised type for it.  RWKVK_ERROR_FILE: the file cannot be written, or a number is out of the type's range.
+ * RWKVK_CANCELLED: the progress function returned false. */
+RWKVK_API rwkvk_status rwkvk_file_export(const rwkvk_file *file, const char *path, const rwkvk_export_options *options);
+
 /* ---------------------------------------------------------------------------------------------------- session */
 
 typedef struct rwkvk_session rwkvk_session;

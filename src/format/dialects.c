@@ -8,7 +8,8 @@
 #include <string.h>
 
 /* `#` stands for a number, `*` for characters other than the dot, `**` for any characters, at least one each; they come back
- * in `to` in the same order.  The first rule that fits counts. */
+ * in `to` in the same order.  The first rule that fits counts, in both directions: writers read GGUF's rules from right to
+ * left. */
 struct rule {
 	const char *from, *to;
 	enum {
@@ -131,13 +132,16 @@ static const struct rule gguf_all[] = {
 	{ 0 },
 };
 
-/* llama.cpp has no names for RWKV-4 and 5; these follow those it has for RWKV-6. */
+/* llama.cpp has no names for RWKV-4 and 5; these follow those it has for RWKV-6.  time_mix_w is w itself. */
 static const struct rule gguf_4[] = {
 	{ .from = "blk.#.time_mix_lerp_fused.weight", .to = "blocks.#.att.time_mix_?", .how = ROWS, .rows = "kvr" },
 	{ .from = "blk.#.time_mix_lerp_*.weight", .to = "blocks.#.att.time_mix_*" },
 	{ .from = "blk.#.time_mix_decay.weight", .to = "blocks.#.att.time_decay" },
+	{ .from = "blk.#.time_mix_w.weight", .to = "blocks.#.att.decay" },
 	{ .from = "blk.#.time_mix_first.weight", .to = "blocks.#.att.time_first" },
 	{ .from = "blk.#.channel_mix_lerp_*.weight", .to = "blocks.#.ffn.time_mix_*" },
+	{ .from = "blk.#.channel_mix_pre_lerp_*.weight", .to = "blocks.#.ffnPre.time_mix_*" },
+	{ .from = "blk.#.channel_mix_pre_*.weight", .to = "blocks.#.ffnPre.*.weight" },
 	{ 0 },
 };
 
@@ -146,6 +150,7 @@ static const struct rule gguf_5[] = {
 	{ .from = "blk.#.time_mix_lerp_fused.weight", .to = "blocks.#.att.time_mix_?", .how = ROWS, .rows = "kvr" }, /* 5.0 */
 	{ .from = "blk.#.time_mix_lerp_*.weight", .to = "blocks.#.att.time_mix_*" },
 	{ .from = "blk.#.time_mix_decay.weight", .to = "blocks.#.att.time_decay" },
+	{ .from = "blk.#.time_mix_w.weight", .to = "blocks.#.att.decay" },
 	{ .from = "blk.#.time_mix_first.weight", .to = "blocks.#.att.time_faaaa" },
 	{ .from = "blk.#.channel_mix_lerp_*.weight", .to = "blocks.#.ffn.time_mix_*" },
 	{ 0 },
@@ -153,9 +158,9 @@ static const struct rule gguf_5[] = {
 
 static const struct rule gguf_6[] = {
 	{ .from = "blk.#.time_mix_lerp_fused.weight", .to = "blocks.#.att.time_maa_?", .how = ROWS, .rows = "wkvrg" },
-	{ .from = "blk.#.time_mix_lerp_*.weight", .to = "blocks.#.att.time_maa_*" },
 	{ .from = "blk.#.time_mix_w1.weight", .to = "blocks.#.att.time_maa_w1", .how = SWAPPED },
 	{ .from = "blk.#.time_mix_w2.weight", .to = "blocks.#.att.time_maa_w2", .how = SWAPPED },
+	{ .from = "blk.#.time_mix_lerp_*.weight", .to = "blocks.#.att.time_maa_*" },
 	{ .from = "blk.#.time_mix_decay.weight", .to = "blocks.#.att.time_decay" },
 	{ .from = "blk.#.time_mix_decay_w1.weight", .to = "blocks.#.att.time_decay_w1", .how = SWAPPED },
 	{ .from = "blk.#.time_mix_decay_w2.weight", .to = "blocks.#.att.time_decay_w2", .how = SWAPPED },
@@ -489,4 +494,49 @@ rwkvk_status weights_rename(struct weights *weights, enum naming naming)
 		return RWKVK_OK;
 	orient(weights, emb->shape[emb->rank - 1]);
 	return name_bonus(weights, emb->shape[emb->rank - 1]);
+}
+
+/* ---------------------------------------------------------------------------------------------------- and back */
+
+/* The tensors that `rule` makes one, if one of them is called `name` and all are there. */
+static bool find_rows(const struct weights *weights, const struct rule *rule, const char *name, struct captures *found,
+                      struct gguf_name *out)
+{
+	char pattern[NAME_BYTES], row[NAME_BYTES];
+	bool one_of_them = false;
+	const char *mark = strchr(rule->to, '?');
+	for (const char *letter = rule->rows; *letter && !one_of_them; letter++) {
+		snprintf(pattern, sizeof pattern, "%.*s%c%s", (int)(mark - rule->to), rule->to, *letter, mark + 1);
+		found->count = 0;
+		one_of_them = matches(pattern, name, found);
+		out->follows = letter != rule->rows;
+	}
+	for (out->rows = 0; one_of_them && rule->rows[out->rows]; out->rows++)
+		if (!expand(rule->to, found, rule->rows[out->rows], row) || !(out->row[out->rows] = weights_find(weights, row)))
+			return false;
+	return one_of_them;
+}
+
+static bool spell(const struct weights *weights, const struct rule *rules, const char *name, struct gguf_name *out)
+{
+	char text[NAME_BYTES];
+	for (const struct rule *rule = rules; rule->from; rule++) {
+		struct captures found = { 0 };
+		*out = (struct gguf_name){ .swapped = rule->how == SWAPPED };
+		if (rule->how == UNUSED)
+			continue;
+		if (rule->how == ROWS ? !find_rows(weights, rule, name, &found, out) : !matches(rule->to, name, &found))
+			continue;
+		if (!expand(rule->from, &found, 0, text) || strlen(text) >= sizeof out->text)
+			return false;
+		strcpy(out->text, text);
+		return true;
+	}
+	return false;
+}
+
+bool weights_gguf_name(const struct weights *weights, enum naming naming, const char *name, struct gguf_name *out)
+{
+	const struct dialect *dialect = dialects[naming];
+	return spell(weights, dialect->rules, name, out) || spell(weights, dialect->common, name, out);
 }

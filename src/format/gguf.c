@@ -93,7 +93,7 @@ struct gguf {
 	struct value tokens, token_types;
 	int64_t alignment, split_count, head_size, rescale, top_k;
 	bool add_bos;
-	float epsilon, temperature, top_p, presence, frequency, decay;
+	float epsilon, group_norm_epsilon, temperature, top_p, presence, frequency, decay;
 };
 
 /* ---------------------------------------------------------------------------------------------------- bytes */
@@ -217,6 +217,7 @@ static const struct known_key {
 	{ "general.alignment", KEY_INTEGER, false, offsetof(struct gguf, alignment), 1, 1 << 30 },
 	{ "*.wkv.head_size", KEY_INTEGER, false, offsetof(struct gguf, head_size), 1, 65536 },
 	{ "*.attention.layer_norm_epsilon", KEY_REAL, false, offsetof(struct gguf, epsilon), 1e-30, 1 },
+	{ "*.attention.group_norm_epsilon", KEY_REAL, false, offsetof(struct gguf, group_norm_epsilon), 1e-30, 1 },
 	{ "*.rescale_every_n_layers", KEY_INTEGER, false, offsetof(struct gguf, rescale), 0, 65536 },
 	{ "tokenizer.ggml.model", KEY_STRING, false, offsetof(struct gguf, tokenizer), 0, 0 },
 	{ "tokenizer.ggml.tokens", KEY_STRINGS, false, offsetof(struct gguf, tokens), 0, 0 },
@@ -349,9 +350,12 @@ static rwkvk_status take_key(struct gguf *gguf, struct span *name, struct value 
 
 static rwkvk_status read_key(struct gguf *gguf)
 {
+	struct metadata *metadata = &gguf->weights->metadata;
 	struct span name = { 0 };
 	struct value value;
+	uint64_t start = gguf->at;
 	TRY(take_key(gguf, &name, &value));
+	metadata->keys[metadata->key_count++] = (struct raw_key){ gguf->weights->mapping.data + start, gguf->at - start };
 	for (uint32_t i = 0; i < KNOWN_KEYS; i++) {
 		if (!key_is(gguf, name, known_keys[i].name))
 			continue;
@@ -472,6 +476,7 @@ static rwkvk_status set_metadata(const struct gguf *gguf)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the model's name", gguf->path);
 	to->head_size = (uint64_t)gguf->head_size;
 	to->layer_norm_epsilon = gguf->epsilon;
+	to->group_norm_epsilon = gguf->group_norm_epsilon;
 	to->rescale = gguf->architecture->rescales ? (uint32_t)gguf->rescale : 0;
 	to->has_add_bos = seen_key(gguf, offsetof(struct gguf, add_bos));
 	to->add_bos = gguf->add_bos;
@@ -633,6 +638,9 @@ rwkvk_status gguf_read(struct weights *weights)
 	TRY(take_u64(&gguf, "the number of keys", &keys));
 	TRY(check_count(&gguf, keys, KEY_BYTES, "keys"));
 	TRY(find_architecture(&gguf, keys));
+	weights->metadata.keys = malloc((keys + 1) * sizeof *weights->metadata.keys);
+	if (!weights->metadata.keys)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for %" PRIu64 " keys", weights->path, keys);
 	for (uint64_t i = 0; i < keys; i++)
 		TRY(read_key(&gguf));
 	if (gguf.split_count > 1)

@@ -1,12 +1,12 @@
-/* Writes small GGUF v3 files: three buffers grow in memory (keys, tensor entries, data) and are joined at the end, so the
- * file appears whole or not at all. */
+/* The front of a GGUF v3 file, keys and tensor entries, which grow in two buffers; and small files as a whole, whose data
+ * grows in a third. */
 #include "format/weights.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 32, MAX_DIMENSIONS = 4 };
+enum { ALIGNMENT = GGUF_ALIGNMENT, MAX_DIMENSIONS = 4 };
 enum { VALUE_U32 = 4, VALUE_I32 = 5, VALUE_F32 = 6, VALUE_BOOL = 7, VALUE_STRING = 8, VALUE_ARRAY = 9 };
 
 static const uint32_t ggml_type[DTYPE_COUNT] = {
@@ -23,6 +23,7 @@ struct buffer {
 struct gguf_writer {
 	struct buffer keys, entries, data;
 	uint64_t key_count, tensor_count;
+	uint64_t offset;     /* where the next tensor's data begins */
 	rwkvk_status status; /* of the first failure */
 	char reason[256];
 };
@@ -153,79 +154,120 @@ void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values
 	append(w, &w->keys, values, count * sizeof *values);
 }
 
-/* The tensor's entry; returns where its `bytes` bytes go, NULL after a failure. */
-static uint8_t *add_entry(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
-                          uint64_t *bytes)
+void gguf_put_raw(struct gguf_writer *w, const void *key, uint64_t bytes)
 {
-	if (rank < 1 || rank > MAX_DIMENSIONS || !dtype_bytes(type, rank, shape, bytes)) {
+	if (!w)
+		return;
+	append(w, &w->keys, key, bytes);
+	w->key_count++;
+}
+
+void gguf_put_entry(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape)
+{
+	uint64_t bytes;
+	if (!w)
+		return;
+	if (rank < 1 || rank > MAX_DIMENSIONS || !dtype_bytes(type, rank, shape, &bytes)) {
 		give_up(w, RWKVK_ERROR_ARGUMENT, "rank or row length do not fit the type of tensor", name);
-		return NULL;
+		return;
 	}
 	append_string(w, &w->entries, name, strlen(name));
 	append_u32(w, &w->entries, rank);
 	for (uint32_t i = rank; i > 0; i--)
 		append_u64(w, &w->entries, shape[i - 1]);
 	append_u32(w, &w->entries, ggml_type[type]);
-	append_u64(w, &w->entries, w->data.bytes);
+	append_u64(w, &w->entries, w->offset);
 	w->tensor_count++;
-	return extend(w, &w->data, *bytes);
+	w->offset += bytes + (ALIGNMENT - bytes % ALIGNMENT) % ALIGNMENT;
+}
+
+/* An entry, and room for its data. */
+static uint8_t *add_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape)
+{
+	uint64_t start = w->offset;
+	gguf_put_entry(w, name, type, rank, shape);
+	uint8_t *to = extend(w, &w->data, w->offset - start);
+	if (to && w->offset > start)
+		memset(to + (w->offset - start) - ALIGNMENT, 0, ALIGNMENT);
+	return to;
 }
 
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
                      const float *data)
 {
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	if (!w)
 		return;
 	if (!dtype_is_encodable(type)) {
 		give_up(w, RWKVK_ERROR_UNSUPPORTED, "this version reads but does not make the type of tensor", name);
 		return;
 	}
-	uint8_t *to = add_entry(w, name, type, rank, shape, &bytes);
-	if (to)
+	uint8_t *to = add_tensor(w, name, type, rank, shape);
+	if (to && dtype_bytes(type, rank, shape, &bytes))
 		dtype_from_float(type, data, bytes / dtype_info[type].bytes * dtype_info[type].block, to);
-	align(w, &w->data);
 }
 
 void gguf_put_stored(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
                      const void *data)
 {
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	if (!w)
 		return;
-	uint8_t *to = add_entry(w, name, type, rank, shape, &bytes);
-	if (to)
+	uint8_t *to = add_tensor(w, name, type, rank, shape);
+	if (to && dtype_bytes(type, rank, shape, &bytes))
 		memcpy(to, data, bytes);
-	align(w, &w->data);
 }
 
-static rwkvk_status write_out(struct gguf_writer *w, const char *path)
+static void destroy(struct gguf_writer *w)
 {
-	struct buffer head = { 0 };
-	append(w, &head, "GGUF", 4);
-	append_u32(w, &head, 3);
-	append_u64(w, &head, w->tensor_count);
-	append_u64(w, &head, w->key_count);
-	append(w, &head, w->keys.data, w->keys.bytes);
-	append(w, &head, w->entries.data, w->entries.bytes);
-	align(w, &head);
-	rwkvk_status status = w->status;
-	if (status != RWKVK_OK)
-		fail(status, "%s: cannot be written: %s", path, w->reason);
-	else
-		status = file_write(path, head.data, head.bytes, w->data.data, w->data.bytes);
-	free(head.data);
+	free(w->keys.data);
+	free(w->entries.data);
+	free(w->data.data);
+	free(w);
+}
+
+/* *out: owned by the caller, also after a failure. */
+static rwkvk_status make_head(struct gguf_writer *w, const char *path, struct buffer *out)
+{
+	*out = (struct buffer){ 0 };
+	append(w, out, "GGUF", 4);
+	append_u32(w, out, 3);
+	append_u64(w, out, w->tensor_count);
+	append_u64(w, out, w->key_count);
+	append(w, out, w->keys.data, w->keys.bytes);
+	append(w, out, w->entries.data, w->entries.bytes);
+	align(w, out);
+	if (w->status != RWKVK_OK)
+		return fail(w->status, "%s: cannot be written: %s", path, w->reason);
+	return RWKVK_OK;
+}
+
+rwkvk_status gguf_writer_head(struct gguf_writer *w, const char *path, uint8_t **head, size_t *bytes)
+{
+	struct buffer buffer;
+	*head = NULL;
+	if (!w)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory to write it", path);
+	rwkvk_status status = make_head(w, path, &buffer);
+	if (status == RWKVK_OK) {
+		*head = buffer.data;
+		*bytes = buffer.bytes;
+	} else {
+		free(buffer.data);
+	}
+	destroy(w);
 	return status;
 }
 
 rwkvk_status gguf_writer_finish(struct gguf_writer *w, const char *path)
 {
+	struct buffer head;
 	if (!w)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory to write it", path);
-	rwkvk_status status = write_out(w, path);
-	free(w->keys.data);
-	free(w->entries.data);
-	free(w->data.data);
-	free(w);
+	rwkvk_status status = make_head(w, path, &head);
+	if (status == RWKVK_OK)
+		status = file_write(path, head.data, head.bytes, w->data.data, w->data.bytes);
+	free(head.data);
+	destroy(w);
 	return status;
 }

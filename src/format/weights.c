@@ -282,6 +282,7 @@ void weights_close(struct weights *weights)
 	free(weights->metadata.token_text);
 	free(weights->metadata.token_bytes);
 	free((void *)weights->metadata.token_type);
+	free(weights->metadata.keys);
 	free(weights->path);
 	for (size_t i = 0; i < weights->part_count; i++) {
 		if (weights->parts[i].mapped)

@@ -37,7 +37,7 @@ struct metadata {
 	char *architecture; /* "rwkv7"; NULL for safetensors */
 	uint64_t head_size; /* {arch}.wkv.head_size */
 	float layer_norm_epsilon;
-	float group_norm_epsilon;  /* of ln_x, where the format implies another than 64e-5: rwkv.cpp's RWKV-5 */
+	float group_norm_epsilon;  /* of ln_x, where a key says so or the format implies another than 64e-5: rwkv.cpp's RWKV-5 */
 	uint32_t rescale;          /* rwkv6.rescale_every_n_layers: att.output and ffn.value of layer i are stored / 2^floor(i/n) */
 	bool has_add_bos, add_bos; /* tokenizer.ggml.add_bos_token */
 	bool has_sampling;         /* at least one general.sampling.* key */
@@ -47,6 +47,12 @@ struct metadata {
 	uint64_t *token_bytes;
 	const int32_t *token_type; /* may be NULL; 1 normal, 3 control, 5 unused; copied, aligned */
 	uint64_t token_count;
+	/* Of GGUF: every key, from its name to the end of its value, inside the mapping. */
+	struct raw_key {
+		const uint8_t *data; /* u64 length of the name, name, type, value */
+		uint64_t bytes;
+	} * keys;
+	uint64_t key_count;
 };
 
 struct weights {
@@ -106,6 +112,17 @@ enum naming {
 };
 rwkvk_status weights_rename(struct weights *weights, enum naming naming);
 
+/* The way back, for writers: what a tensor of that canonical name is called in a GGUF file.  false when it has no name there.
+ * The file may want it swapped, or as one of the `rows` of a tensor, which all are in `weights`. */
+struct gguf_name {
+	char text[256];
+	bool swapped;
+	bool follows; /* one of the rows, but not the first */
+	uint32_t rows;
+	const struct tensor *row[8];
+};
+bool weights_gguf_name(const struct weights *weights, enum naming naming, const char *name, struct gguf_name *out);
+
 /* More memory, freed with the weights: a mapped file, or `bytes` zeroed bytes (writable until the reader is done).  *out is
  * valid until the next of these calls, what it points to until weights_close(). */
 rwkvk_status weights_map(struct weights *weights, const char *path, const struct mapping **out);
@@ -121,8 +138,9 @@ struct shown show_shape(uint32_t rank, const uint64_t *shape); /* "[6, 128]" */
 
 /* ---------------------------------------------------------------------------------------------------- writing GGUF */
 
-/* Builds a GGUF v3 file in memory order and writes it atomically.  Used to make the demonstration model and tests; sticky
- * failure, reported by gguf_writer_finish(). */
+/* Builds a GGUF v3 file: either all of it in memory order, written atomically (the demonstration model and tests), or the
+ * front of one whose data follows (output.h).  Failures are sticky and reported at the end. */
+enum { GGUF_ALIGNMENT = 32 };
 struct gguf_writer;
 struct gguf_writer *gguf_writer_create(void);
 void gguf_put_string(struct gguf_writer *w, const char *key, const char *value);
@@ -131,6 +149,9 @@ void gguf_put_f32(struct gguf_writer *w, const char *key, float value);
 void gguf_put_bool(struct gguf_writer *w, const char *key, bool value);
 void gguf_put_strings(struct gguf_writer *w, const char *key, const char *const *values, const size_t *bytes, uint64_t count);
 void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values, uint64_t count);
+/* A key as another file has it: metadata.keys. */
+void gguf_put_raw(struct gguf_writer *w, const void *key, uint64_t bytes);
+
 /* shape outermost first; `data` holds floats and is converted to `type`, which must be encodable, at once. */
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
                      const float *data);
@@ -139,5 +160,10 @@ void gguf_put_stored(struct gguf_writer *w, const char *name, enum dtype type, u
                      const void *data);
 /* Writes the file and frees the writer, also on failure. */
 rwkvk_status gguf_writer_finish(struct gguf_writer *w, const char *path);
+
+/* Only the entry; the data follows the front in the order of the entries, each padded to GGUF_ALIGNMENT. */
+void gguf_put_entry(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape);
+/* The front, for free(), and frees the writer, also on failure. */
+rwkvk_status gguf_writer_head(struct gguf_writer *w, const char *path, uint8_t **head, size_t *bytes);
 
 #endif

@@ -555,7 +555,7 @@ static rwkvk_status open_tokenizer(const char *vocab, struct rwkvk_file *file)
 
 rwkvk_status file_init(const rwkvk_model_options *options, struct rwkvk_file *file)
 {
-	*file = (struct rwkvk_file){ .quant = options->quant };
+	*file = (struct rwkvk_file){ .quant = options->quant, .vocab_given = options->vocab != NULL };
 	const char *path = options->path ? options->path : "embedded model";
 	rwkvk_status status = weights_open(path, options->data, options->data_bytes, options->names, &file->weights);
 	if (status == RWKVK_OK)

@@ -9,6 +9,7 @@
  *   pack.c       the layout of matrices on the device
  *   pack_value.c and of ffn.value, which lies the other way round
  *   load.c       does it fit, upload
+ *   export.c, export_keys.c   writing it as a file
  *   plan.c       the stages that versions share: pipeline, bindings, rows
  *   rwkv4.c ...  what is special to a version
  *   forward.c    the token's plan: recorded once, submitted for every token
@@ -99,6 +100,7 @@ struct rwkvk_file {
 	struct weights weights;
 	struct network network;
 	rwkvk_tokenizer *tokenizer; /* owned; NULL when there is none */
+	bool vocab_given;           /* it is not the file's own */
 	bool add_bos;
 	rwkvk_quant quant;
 };
@@ -110,6 +112,8 @@ void file_finish(struct rwkvk_file *file);
 
 /* TYPE_* of layout.h that holds a file's type without loss, and its name. */
 uint32_t type_of_dtype(enum dtype type);
+/* The file's type that is the device's, and the one that floats are made into on the way there. */
+enum dtype dtype_of_type(uint32_t type);
 const char *type_name(uint32_t type);
 
 /* One row of a k-block is 128 bytes: 32 F32, 64 F16 or BF16, 128 Q8, else 256 weights, of which 4 bits. */
@@ -204,6 +208,12 @@ struct device_layer {
 	struct device_ffn ffn, pre;
 	struct gpu_buffer state; /* [slots][STATE_STRIDE] */
 };
+
+/* outline.c: what a matrix is for, and the device's type that floats of it get by a preset. */
+enum matrix_role { ROLE_PROJECTION, ROLE_FIRST_OUTPUT, ROLE_FFN_KEY, ROLE_FFN_VALUE, ROLE_TABLE, ROLES, ROLE_NONE = ROLES };
+/* Of a tensor of this layer or of no layer; ROLE_NONE: none of the network's large matrices. */
+enum matrix_role matrix_role(const struct network *network, uint32_t layer, const struct tensor *tensor);
+uint32_t preset_type(rwkvk_quant quant, enum matrix_role role);
 
 /* outline.c: what a layer, the embedding and the head consist of on the device; no buffers yet. */
 void outline_layer(const struct network *network, rwkvk_quant quant, uint32_t index, struct device_layer *out);

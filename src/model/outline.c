@@ -4,10 +4,8 @@
 
 #include <string.h>
 
-/* What a matrix is for, which decides how few bits it bears (docs/quantisation.md has the sources): the tables and the first
- * layer's output need more than the rest, ffn.key a bit more, and a sum of squares forgives most in ffn.value. */
-enum role { PROJECTION, FIRST_OUTPUT, FFN_KEY, FFN_VALUE, TABLE, ROLES };
-
+/* What a matrix is for decides how few bits it bears (docs/quantisation.md has the sources): the tables and the first layer's
+ * output need more than the rest, ffn.key a bit more, and a sum of squares forgives most in ffn.value. */
 static const uint32_t presets[][ROLES] = {
 	[RWKVK_QUANT_F16] = { TYPE_F16, TYPE_F16, TYPE_F16, TYPE_F16, TYPE_F16 },
 	[RWKVK_QUANT_Q8] = { TYPE_Q8, TYPE_Q8, TYPE_Q8, TYPE_Q8, TYPE_Q8 },
@@ -16,10 +14,31 @@ static const uint32_t presets[][ROLES] = {
 	[RWKVK_QUANT_Q4] = { TYPE_Q4K, TYPE_Q8, TYPE_Q5K, TYPE_Q4K, TYPE_Q6K },
 };
 
-/* The device's type of a large matrix.  What the file has quantised stays as it is. */
-static uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant, enum role role)
+uint32_t preset_type(rwkvk_quant quant, enum matrix_role role)
 {
-	return quant == RWKVK_QUANT_NONE || dtype_is_block(tensor->type) ? type_of_dtype(tensor->type) : presets[quant][role];
+	return presets[quant][role];
+}
+
+enum matrix_role matrix_role(const struct network *net, uint32_t layer, const struct tensor *tensor)
+{
+	const struct layer *l = &net->layers[layer];
+	if (tensor == net->emb || tensor == net->head)
+		return ROLE_TABLE;
+	if (tensor == l->output)
+		return layer == 0 ? ROLE_FIRST_OUTPUT : ROLE_PROJECTION;
+	if (tensor == l->ffn_key || tensor == l->pre_key)
+		return ROLE_FFN_KEY;
+	if (tensor == l->ffn_value || tensor == l->pre_value)
+		return ROLE_FFN_VALUE;
+	bool projection = tensor == l->receptance || tensor == l->key || tensor == l->value || tensor == l->gate ||
+	                  tensor == l->ffn_receptance || tensor == l->pre_receptance;
+	return projection ? ROLE_PROJECTION : ROLE_NONE;
+}
+
+/* The device's type of a large matrix.  What the file has quantised stays as it is. */
+static uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant, enum matrix_role role)
+{
+	return quant == RWKVK_QUANT_NONE || dtype_is_block(tensor->type) ? type_of_dtype(tensor->type) : preset_type(quant, role);
 }
 
 /* Types that differ are widened to the one that holds them all. */
@@ -39,13 +58,13 @@ static void add_part(struct device_matrix *m, struct matrix_source source, uint3
 		m->parts[i].source.type = m->type;
 }
 
-static void add_matrix(struct device_matrix *m, const struct tensor *tensor, uint32_t rows, uint32_t columns, rwkvk_quant quant,
-                       enum role role)
+static void add_matrix(const struct network *net, uint32_t layer, struct device_matrix *m, const struct tensor *tensor,
+                       uint32_t rows, uint32_t columns, rwkvk_quant quant)
 {
 	if (!tensor)
 		return;
 	m->columns = columns;
-	add_part(m, matrix_source(tensor, columns, matrix_type(tensor, quant, role)), rows);
+	add_part(m, matrix_source(tensor, columns, matrix_type(tensor, quant, matrix_role(net, layer, tensor))), rows);
 }
 
 static void add_inner(struct device_matrix *m, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,
@@ -73,7 +92,7 @@ static void add_outer(struct device_lora *lora, const struct tensor *tensor, uin
 void outline_table(const struct network *net, const struct tensor *tensor, rwkvk_quant quant, struct device_matrix *out)
 {
 	*out = (struct device_matrix){ 0 };
-	add_matrix(out, tensor, net->config.vocab, net->config.width, quant, TABLE);
+	add_matrix(net, 0, out, tensor, net->config.vocab, net->config.width, quant);
 }
 
 void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index, struct device_layer *out)
@@ -84,17 +103,17 @@ void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index,
 	*out = (struct device_layer){ .products.interleaved = c->version == 40,
 		                          .ffn.value.by_input = true,
 		                          .pre.value.by_input = true };
-	add_matrix(&out->products, l->receptance, C, C, quant, PROJECTION);
-	add_matrix(&out->products, l->key, C, C, quant, PROJECTION);
-	add_matrix(&out->products, l->value, C, C, quant, PROJECTION);
-	add_matrix(&out->products, l->gate, C, C, quant, PROJECTION);
-	add_matrix(&out->output, l->output, C, C, quant, index == 0 ? FIRST_OUTPUT : PROJECTION);
-	add_matrix(&out->ffn.key, l->ffn_key, F, C, quant, FFN_KEY);
-	add_matrix(&out->ffn.receptance, l->ffn_receptance, C, C, quant, PROJECTION);
-	add_matrix(&out->ffn.value, l->ffn_value, C, F, quant, FFN_VALUE);
-	add_matrix(&out->pre.key, l->pre_key, F, C, quant, FFN_KEY);
-	add_matrix(&out->pre.receptance, l->pre_receptance, C, C, quant, PROJECTION);
-	add_matrix(&out->pre.value, l->pre_value, C, F, quant, FFN_VALUE);
+	add_matrix(net, index, &out->products, l->receptance, C, C, quant);
+	add_matrix(net, index, &out->products, l->key, C, C, quant);
+	add_matrix(net, index, &out->products, l->value, C, C, quant);
+	add_matrix(net, index, &out->products, l->gate, C, C, quant);
+	add_matrix(net, index, &out->output, l->output, C, C, quant);
+	add_matrix(net, index, &out->ffn.key, l->ffn_key, F, C, quant);
+	add_matrix(net, index, &out->ffn.receptance, l->ffn_receptance, C, C, quant);
+	add_matrix(net, index, &out->ffn.value, l->ffn_value, C, F, quant);
+	add_matrix(net, index, &out->pre.key, l->pre_key, F, C, quant);
+	add_matrix(net, index, &out->pre.receptance, l->pre_receptance, C, C, quant);
+	add_matrix(net, index, &out->pre.value, l->pre_value, C, F, quant);
 
 	add_inner(&out->lora_in, l->w1, 0, 1, c->rank_decay, C);
 	add_inner(&out->lora_in, l->a1, 0, 1, c->rank_iclr, C);

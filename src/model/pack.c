@@ -22,8 +22,7 @@ uint32_t type_of_dtype(enum dtype type)
 	return types[type];
 }
 
-/* The file's type that is the device's, and the one that floats are made into on the way there. */
-static enum dtype dtype_of_type(uint32_t type)
+enum dtype dtype_of_type(uint32_t type)
 {
 	static const enum dtype types[TYPE_COUNT] = {
 		[TYPE_F32] = DTYPE_F32,  [TYPE_F16] = DTYPE_F16,  [TYPE_BF16] = DTYPE_BF16, [TYPE_Q8] = DTYPE_Q8_0,

@@ -156,3 +156,24 @@ bool literal_decode_bare(const uint8_t *in, size_t n, uint8_t *out, size_t *out_
 	struct cursor c = { .at = in, .end = in + n, .out = out, .reason = reason };
 	return decode(&c, out_bytes);
 }
+
+size_t literal_encode_bare(const uint8_t *in, size_t n, char *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	bool both = memchr(in, '\'', n) && memchr(in, '"', n); /* else Python would quote with the other one */
+	size_t at = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint8_t c = in[i];
+		char named = c == '\t' ? 't' : c == '\n' ? 'n' : c == '\r' ? 'r' : c == '\\' || (c == '\'' && both) ? (char)c : 0;
+		if (named) {
+			out[at++] = '\\';
+			out[at++] = named;
+		} else if (c < 0x20 || c >= 0x7f) {
+			memcpy(out + at, (char[]){ '\\', 'x', digits[c >> 4], digits[c & 15] }, 4);
+			at += 4;
+		} else {
+			out[at++] = (char)c;
+		}
+	}
+	return at;
+}

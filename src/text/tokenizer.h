@@ -12,6 +12,10 @@
  * tokens have no text.  Here and below the higher id wins where two tokens have the same bytes. */
 rwkvk_status tokenizer_from_metadata(const struct weights *weights, rwkvk_tokenizer **out);
 
+/* A World vocabulary as that list, padded to `vocab` tokens, with the keys that go with it.  Memory is all that can fail. */
+bool tokenizer_is_world(const rwkvk_tokenizer *tokenizer);
+rwkvk_status tokenizer_put_gguf(const rwkvk_tokenizer *tokenizer, uint32_t vocab, struct gguf_writer *out);
+
 /* From bytes in the World text format; `path` is for messages, here and below. */
 rwkvk_status tokenizer_from_text(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out);
 

@@ -1,4 +1,6 @@
 /* The World tokenizer: greedy longest match over bytes in a trie.  Token 0 ends a text and has no bytes. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "text/literal.h"
@@ -143,6 +145,73 @@ rwkvk_status tokenizer_from_metadata(const struct weights *weights, rwkvk_tokeni
 	rwkvk_tokenizer *t = NULL;
 	TRY(vocabulary_create(weights->path, KIND_WORLD, "token", (size_t)total, &t));
 	return finish(read_tokens(t, m), t, out);
+}
+
+bool tokenizer_is_world(const rwkvk_tokenizer *tokenizer)
+{
+	return tokenizer->kind == KIND_WORLD;
+}
+
+/* The list in the making; the texts lie in one pool. */
+struct token_list {
+	const char **texts;
+	size_t *bytes;
+	int32_t *types;
+	char *pool;
+};
+
+static void fill_list(const rwkvk_tokenizer *t, uint32_t vocab, struct token_list *list)
+{
+	char *at = list->pool;
+	for (uint32_t id = 0; id < vocab; id++) {
+		size_t bytes;
+		const uint8_t *text = rwkvk_tokenizer_token(t, id, &bytes);
+		list->texts[id] = at;
+		list->types[id] = text ? TYPE_NORMAL : id == 0 ? TYPE_CONTROL : TYPE_UNUSED;
+		if (text)
+			list->bytes[id] = literal_encode_bare(text, bytes, at);
+		else if (id == 0)
+			list->bytes[id] = (size_t)sprintf(at, "<s>");
+		else
+			list->bytes[id] = (size_t)sprintf(at, "[PAD%u]", id);
+		at += list->bytes[id];
+	}
+}
+
+static void put_list(const rwkvk_tokenizer *t, uint32_t vocab, const struct token_list *list, struct gguf_writer *out)
+{
+	size_t bytes;
+	const char *blank_line = rwkvk_tokenizer_token(t, 261, &bytes);
+	gguf_put_string(out, "tokenizer.ggml.model", "rwkv");
+	gguf_put_strings(out, "tokenizer.ggml.tokens", list->texts, list->bytes, vocab);
+	gguf_put_i32s(out, "tokenizer.ggml.token_type", list->types, vocab);
+	gguf_put_u32(out, "tokenizer.ggml.bos_token_id", 0);
+	gguf_put_u32(out, "tokenizer.ggml.eos_token_id", 0);
+	if (blank_line && bytes == 2 &&
+	    memcmp(blank_line, "\n\n", 2) == 0) { /* the official vocabulary: a turn of a chat ends there */
+		gguf_put_u32(out, "tokenizer.ggml.eot_token_id", 261);
+		gguf_put_string(out, "tokenizer.chat_template", "rwkv-world");
+	}
+}
+
+rwkvk_status tokenizer_put_gguf(const rwkvk_tokenizer *t, uint32_t vocab, struct gguf_writer *out)
+{
+	struct token_list list = {
+		.texts = malloc(vocab * sizeof *list.texts),
+		.bytes = malloc(vocab * sizeof *list.bytes),
+		.types = malloc(vocab * sizeof *list.types),
+		.pool = malloc(4 * t->pool_bytes + 24 * (size_t)vocab),
+	};
+	bool room = list.texts && list.bytes && list.types && list.pool;
+	if (room) {
+		fill_list(t, vocab, &list);
+		put_list(t, vocab, &list, out);
+	}
+	free(list.texts);
+	free(list.bytes);
+	free(list.types);
+	free(list.pool);
+	return room ? RWKVK_OK : vocabulary_no_memory(t->name);
 }
 
 /* ---------------------------------------------------------------------------------------------------- use */

@@ -168,58 +168,14 @@ static void put_tensors(struct demo *demo)
 	copy(demo, "head.weight", "output.weight", MATRIX);
 }
 
-/* As Python shows a bytes object: the single quote needs its backslash only beside a double one. */
-static char *escaped(const uint8_t *text, size_t bytes, size_t *length)
-{
-	char *out = allocate(4 * bytes + 1);
-	bool both = memchr(text, '\'', bytes) && memchr(text, '"', bytes);
-	size_t n = 0;
-	for (size_t i = 0; i < bytes; i++) {
-		const char *named = strchr("\tt\nn\rr\\\\", text[i]);
-		if (text[i] && named && (named - "\tt\nn\rr\\\\") % 2 == 0)
-			n += (size_t)sprintf(out + n, "\\%c", named[1]);
-		else if (text[i] == '\'' && both)
-			n += (size_t)sprintf(out + n, "\\'");
-		else if (text[i] < 0x20 || text[i] >= 0x7f)
-			n += (size_t)sprintf(out + n, "\\x%02x", text[i]);
-		else
-			out[n++] = (char)text[i];
-	}
-	*length = n;
-	return out;
-}
-
 static void put_vocabulary(struct demo *demo)
 {
-	char **tokens = allocate(demo->vocab * sizeof *tokens);
-	size_t *lengths = allocate(demo->vocab * sizeof *lengths);
-	int32_t *types = allocate(demo->vocab * sizeof *types);
 	if (tokenizer_size(demo->tokenizer) > demo->vocab)
 		die("the vocabulary has the id %u, but the model has %llu rows", tokenizer_size(demo->tokenizer) - 1,
 		    (unsigned long long)demo->vocab);
-	for (uint64_t id = 0; id < demo->vocab; id++) {
-		size_t bytes;
-		const uint8_t *text = rwkvk_tokenizer_token(demo->tokenizer, (uint32_t)id, &bytes);
-		types[id] = text ? 1 : id == 0 ? 3 : 5;
-		if (text) {
-			tokens[id] = escaped(text, bytes, &lengths[id]);
-			continue;
-		}
-		tokens[id] = allocate(32);
-		lengths[id] =
-			(size_t)(id ? snprintf(tokens[id], 32, "[PAD%llu]", (unsigned long long)id) : snprintf(tokens[id], 32, "<s>"));
-	}
-	gguf_put_string(demo->out, "tokenizer.ggml.model", "rwkv");
-	gguf_put_strings(demo->out, "tokenizer.ggml.tokens", (const char *const *)tokens, lengths, demo->vocab);
-	gguf_put_i32s(demo->out, "tokenizer.ggml.token_type", types, demo->vocab);
-	gguf_put_u32(demo->out, "tokenizer.ggml.bos_token_id", 0);
-	gguf_put_u32(demo->out, "tokenizer.ggml.eos_token_id", 0);
+	if (tokenizer_put_gguf(demo->tokenizer, (uint32_t)demo->vocab, demo->out) != RWKVK_OK)
+		die("%s", rwkvk_last_error());
 	gguf_put_bool(demo->out, "tokenizer.ggml.add_bos_token", true);
-	for (uint64_t id = 0; id < demo->vocab; id++)
-		free(tokens[id]);
-	free(tokens);
-	free(lengths);
-	free(types);
 }
 
 static void put_keys(struct demo *demo)

@@ -128,7 +128,7 @@ static int state_info(const struct state *args)
 	return info.damaged || info.not_finite ? EXIT_FAILED : code;
 }
 
-static int cmd_info(int argc, char **argv)
+static int cmd_state_info(int argc, char **argv)
 {
 	struct state state = { 0 };
 	const struct arg args[] = {
@@ -201,7 +201,7 @@ static int state_convert(struct state *args)
 	return code;
 }
 
-static int cmd_convert(int argc, char **argv)
+static int cmd_state_convert(int argc, char **argv)
 {
 	struct state state = { 0 };
 	const struct arg args[] = {
@@ -253,9 +253,9 @@ int cmd_state(int argc, char **argv)
 	};
 	const char *word = NULL;
 	if (argc > 1 && strcmp(argv[1], "info") == 0)
-		return cmd_info(argc - 1, argv + 1);
+		return cmd_state_info(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "convert") == 0)
-		return cmd_convert(argc - 1, argv + 1);
+		return cmd_state_convert(argc - 1, argv + 1);
 	int code = args_parse(&usage, argc, argv, &word);
 	if (code != ARGS_GO_ON)
 		return code;

@@ -25,6 +25,8 @@ static const struct command commands[] = {
 	{ "perplexity", "measure how well a model predicts a text, and what quantising costs", cmd_perplexity },
 	{ "verify", "check that a device computes a model right", cmd_verify },
 	{ "state", "show what a state file holds, or turn it into another kind", cmd_state },
+	{ "quantize", "write a model with fewer bits a weight, as GGUF", cmd_quantize },
+	{ "convert", "write a model as GGUF or safetensors", cmd_convert },
 	{ "help", "explain a command", cmd_help },
 };
 
@@ -183,7 +185,7 @@ static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-		      "Commands: generate, devices, inspect, tokenize, logits, perplexity, verify, state, help\n"
+		      "Commands: generate, devices, inspect, tokenize, logits, perplexity, verify, state, quantize, convert, help\n"
 		      "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
 		      stderr);
 		return EXIT_USAGE;
@@ -200,6 +202,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	signal(SIGXFSZ, SIG_IGN); /* a file larger than allowed is an error of write(), too */
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(), and a state may still have to be saved */
 	return out_finish(run(argc, argv));
 }

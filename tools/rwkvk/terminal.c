@@ -7,12 +7,16 @@
 
 #include "io.h"
 
+static rwkvk_session *volatile running;
+static volatile sig_atomic_t seen;
+
 /* ---------------------------------------------------------------------------------------------------- progress */
 
 void progress_begin(struct progress *progress)
 {
 	double now = now_seconds();
-	*progress = (struct progress){ .shown = !is_quiet() && isatty(STDERR_FILENO), .start = now, .last = now };
+	*progress =
+		(struct progress){ .what = "loading", .shown = !is_quiet() && isatty(STDERR_FILENO), .start = now, .last = now };
 }
 
 /* Overwrites the line with blanks where the new text is shorter: needs nothing of the terminal but '\r'. */
@@ -31,16 +35,17 @@ bool progress_step(void *user, uint64_t done, uint64_t total)
 	struct progress *progress = user;
 	double now = now_seconds();
 	if (!progress->shown || total == 0 || now - progress->last < 0.1)
-		return true;
+		return !seen;
 	double speed = (double)done / (now - progress->start);
 	char line[120];
-	int length = snprintf(line, sizeof(line), "loading %3d %%  %s of %s  %s/s", (int)(100.0 * (double)done / (double)total),
-	                      show_bytes(done).text, show_bytes(total).text, show_bytes((uint64_t)speed).text);
+	int length =
+		snprintf(line, sizeof(line), "%s %3d %%  %s of %s  %s/s", progress->what, (int)(100.0 * (double)done / (double)total),
+	             show_bytes(done).text, show_bytes(total).text, show_bytes((uint64_t)speed).text);
 	if (speed > 0)
 		snprintf(line + length, sizeof(line) - (size_t)length, "  %.0f s left", (double)(total - done) / speed);
 	progress->last = now;
 	show_line(progress, line);
-	return true;
+	return !seen;
 }
 
 void progress_end(struct progress *progress)
@@ -50,9 +55,6 @@ void progress_end(struct progress *progress)
 }
 
 /* ---------------------------------------------------------------------------------------------------- Ctrl-C */
-
-static rwkvk_session *volatile running;
-static volatile sig_atomic_t seen;
 
 static void on_interrupt(int number)
 {

@@ -41,5 +41,7 @@ int cmd_logits(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_state(int argc, char **argv);
 int cmd_perplexity(int argc, char **argv);
+int cmd_quantize(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
 
 #endif

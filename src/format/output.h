@@ -1,0 +1,49 @@
+/* Files of tensors on their way to the disk: a front (keys, names, shapes), which must be known first, and then one tensor
+ * after the other, each made of tensors of another file, a few megabytes at a time. */
+#ifndef RWKVK_FORMAT_OUTPUT_H
+#define RWKVK_FORMAT_OUTPUT_H
+
+#include "format/weights.h"
+
+/* Each number is read as a float, changed, multiplied by `factor` and stored as `type`.  Where nothing changes, bytes are
+ * copied. */
+struct output {
+	char name[256];
+	enum dtype type;
+	uint32_t rank;
+	uint64_t shape[4];              /* outermost first */
+	const struct tensor *source[8]; /* one after the other, each the same number of elements */
+	uint32_t sources;
+	bool transposed;        /* the last two dimensions are the other way round than in the only source */
+	float (*change)(float); /* NULL: none */
+	float factor;           /* 0: none */
+};
+
+struct output_list {
+	struct output *items;
+	size_t count;
+};
+
+/* An item at the end, zeroed, valid until the next call; NULL without memory. */
+struct output *output_add(struct output_list *list);
+void output_finish(struct output_list *list); /* zeroed lists are allowed */
+
+/* The largest magnitude that `type` surely holds; what is not below it is refused. */
+float output_limit(enum dtype type);
+
+struct output_options {
+	uint32_t alignment; /* of each tensor's data, by zeros behind it */
+	uint32_t threads;   /* 0: one a processor, 64 at most; the bytes do not depend on it */
+	rwkvk_progress_fn *progress;
+	void *progress_user;
+};
+
+/* Writes `path` atomically.  A number that an output's type cannot hold is RWKVK_ERROR_FILE; `from` is named then. */
+rwkvk_status output_write(const struct output_list *list, const char *path, const char *from, const uint8_t *head,
+                          size_t head_bytes, const struct output_options *options);
+
+/* The front of a safetensors file, for free(); `name` may be NULL. */
+rwkvk_status safetensors_head(const struct output_list *list, const char *path, const char *name, uint8_t **head,
+                              size_t *bytes);
+
+#endif

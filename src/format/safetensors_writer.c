@@ -1,0 +1,58 @@
+/* The front of a safetensors file: the length of a JSON object, which names the tensors and says where they lie behind it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "format/output.h"
+
+enum { ALIGNMENT = 8 }; /* of the data, as the format's own writers keep it; blanks behind the JSON fill up */
+
+static const char *const dtype_names[] = { [DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16" };
+
+/* *at: where the tensor's data begins, and then ends. */
+static json_t *describe(const struct output *output, uint64_t *at)
+{
+	uint64_t bytes = 0;
+	json_t *shape = json_array();
+	for (uint32_t i = 0; i < output->rank; i++)
+		json_array_append_new(shape, json_integer((json_int_t)output->shape[i]));
+	dtype_bytes(output->type, output->rank, output->shape, &bytes);
+	json_t *tensor = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_names[output->type], "shape", shape, "data_offsets",
+	                           (json_int_t)*at, (json_int_t)(*at + bytes));
+	*at += bytes;
+	return tensor;
+}
+
+static char *make_json(const struct output_list *list, const char *name)
+{
+	json_t *root = json_object(), *metadata = json_pack("{s:s}", "format", "pt");
+	uint64_t at = 0;
+	bool whole = true;
+	if (name)
+		json_object_set_new(metadata, "name", json_string(name)); /* left out if it is no UTF-8 */
+	whole &= json_object_set_new(root, "__metadata__", metadata) == 0;
+	for (size_t i = 0; i < list->count; i++)
+		whole &= json_object_set_new(root, list->items[i].name, describe(&list->items[i], &at)) == 0;
+	char *text = whole ? json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	json_decref(root);
+	return text;
+}
+
+rwkvk_status safetensors_head(const struct output_list *list, const char *path, const char *name, uint8_t **head, size_t *bytes)
+{
+	char *text = make_json(list, name);
+	size_t length = text ? strlen(text) : 0;
+	uint64_t padded = (length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+	*head = text ? malloc(sizeof padded + padded) : NULL;
+	if (!*head) {
+		free(text);
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the names of %zu tensors", path, list->count);
+	}
+	memcpy(*head, &padded, sizeof padded);
+	memset(*head + sizeof padded, ' ', padded);
+	memcpy(*head + sizeof padded, text, length);
+	*bytes = sizeof padded + padded;
+	free(text);
+	return RWKVK_OK;
+}

@@ -1,0 +1,37 @@
+/* A model on its way to a file; export.c decides about tensors, export_keys.c about what GGUF says besides. */
+#ifndef RWKVK_MODEL_EXPORT_H
+#define RWKVK_MODEL_EXPORT_H
+
+#include "format/output.h"
+#include "model/model.h"
+
+struct export
+{
+	const struct rwkvk_file *file;
+	const char *path;
+	const rwkvk_export_options *options;
+	bool gguf;
+	enum naming naming;       /* of GGUF */
+	const char *architecture; /* likewise */
+	struct output_list outputs;
+	enum dtype main_type; /* of most matrices: that of ffn.value */
+	bool has_blocks;
+
+	/* for notes */
+	struct {
+		enum dtype wanted, used;
+		uint64_t columns;
+		const char *first;
+		uint32_t count;
+	} substitutes[8];
+	uint32_t substitute_count;
+	uint32_t unused_count, requantised_count, inverted_count;
+	const char *first_unused, *first_requantised;
+};
+
+void export_note(const struct export *e, const char *format, ...) PRINTF_LIKE(2, 3);
+
+/* All keys of the GGUF file. */
+rwkvk_status export_keys(const struct export *e, struct gguf_writer *writer);
+
+#endif

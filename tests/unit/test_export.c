@@ -1,0 +1,973 @@
+/* Models as files: every version, from every family of files, written and read again; mixtures of types; and what happens to
+ * the file when writing fails, is cancelled or is killed. */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "format/output.h"
+#include "make_files.h"
+#include "make_model.h"
+#include "model/model.h"
+#include "support.h"
+
+/* No two sizes are the same but the rank and a head in some cases. */
+static const struct list_sizes sizes = { .vocab = 7, .width = 12, .head_size = 4, .ffn = 20, .layers = 3, .rank = 5 };
+
+static const char *const versions[] = { "4", "5.0", "5.1", "5.2", "6", "7" };
+enum { VERSIONS = sizeof versions / sizeof *versions };
+
+enum family { OFFICIAL, WEB, HUGGING_FACE, FLA_FUSED, RWKV_CPP, GGUF, GGUF_FUSED, FAMILIES };
+
+/* ---------------------------------------------------------------------------------------------------- sources */
+
+struct source {
+	struct file_bytes bytes; /* none: a file at `path` */
+	const char *path;
+	rwkvk_file *file;
+};
+
+static void exp_of_bonus(struct list *list)
+{
+	for (size_t n = 0; n < list->count; n++)
+		for (uint64_t k = 0; strstr(list->items[n].name, "time_first") && k < list->items[n].count; k++)
+			list->items[n].values[k] = expf(list->items[n].values[k]);
+}
+
+static void finish_source(struct source *source)
+{
+	rwkvk_file_close(source->file);
+	free(source->bytes.data);
+}
+
+static void open_source(struct source *source)
+{
+	const rwkvk_model_options options = { .path = source->path, .data = source->bytes.data, .data_bytes = source->bytes.bytes };
+	assert_ok(rwkvk_file_open(&options, &source->file));
+}
+
+/* false: this family has no such version. */
+static bool make_source(enum family family, const char *version, const struct list_sizes *s, enum dtype type,
+                        struct source *out)
+{
+	if ((family == HUGGING_FACE && *version == '7') || (family == FLA_FUSED && *version != '7'))
+		return false;
+	struct list *list = list_official(version, s);
+	char architecture[16];
+	*out = (struct source){ .path = "source" };
+	if (family == WEB)
+		list_to_web(list, version, s);
+	else if (family == HUGGING_FACE)
+		list_to_hugging_face(list, version);
+	else if (family == FLA_FUSED)
+		list_to_fla(list, true);
+	else if (family == RWKV_CPP)
+		list_to_rwkv_cpp(list, version, s);
+	if (family >= GGUF) {
+		if (strcmp(version, "5.0") == 0) /* its time_first is a logarithm; GGUF has u */
+			exp_of_bonus(list);
+		list_to_gguf(list, version, family == GGUF_FUSED);
+		snprintf(architecture, sizeof architecture, "rwkv%c", *version);
+		static char path[512]; /* hundreds of them would reuse the names of others */
+		if (!*path)
+			snprintf(path, sizeof path, "%s", test_temp("source.gguf"));
+		out->path = path;
+		write_gguf(out->path, list, architecture, (uint32_t)s->head_size, 0);
+	} else {
+		out->bytes = family == RWKV_CPP ? write_rwkv_cpp(list, 101, s, type) : write_safetensors(list, type);
+	}
+	list_free(list);
+	open_source(out);
+	return true;
+}
+
+static rwkvk_file *reopen(const char *path)
+{
+	rwkvk_file *file = NULL;
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = path }, &file));
+	return file;
+}
+
+/* ---------------------------------------------------------------------------------------------------- comparison */
+
+static uint64_t elements(const struct tensor *t)
+{
+	uint64_t count = 1;
+	for (uint32_t d = 0; d < t->rank; d++)
+		count *= t->shape[d];
+	return count;
+}
+
+static float *floats_of(const struct tensor *t)
+{
+	float *values = malloc(elements(t) * sizeof *values);
+	assert_non_null(values);
+	dtype_to_float(t->type, t->data, 0, elements(t), values);
+	return values;
+}
+
+/* The same numbers in the same order; NULL is the same as NULL. */
+static void same_tensor(const char *what, const struct tensor *a, const struct tensor *b)
+{
+	if (!a != !b)
+		fail_msg("%s: %s is in one model only", what, a ? a->name : b->name);
+	if (!a)
+		return;
+	if (elements(a) != elements(b))
+		fail_msg("%s: %s has another size", what, a->name);
+	float *x = floats_of(a), *y = floats_of(b);
+	if (memcmp(x, y, elements(a) * sizeof *x) != 0)
+		fail_msg("%s: %s has other numbers", what, a->name);
+	free(x);
+	free(y);
+}
+
+static void same_lora(const char *what, const struct tensor *a, const struct tensor *b, uint32_t parts, uint32_t rows,
+                      uint32_t columns, bool inner)
+{
+	float x[256], y[256];
+	if (!a != !b)
+		fail_msg("%s: %s is in one model only", what, a ? a->name : b->name);
+	for (uint32_t part = 0; a && part < parts; part++) {
+		struct matrix_source from = lora_source(a, part, parts, rows, columns, inner);
+		struct matrix_source to = lora_source(b, part, parts, rows, columns, inner);
+		for (uint32_t row = 0; row < rows; row++) {
+			source_row(&from, row, columns, x);
+			source_row(&to, row, columns, y);
+			if (memcmp(x, y, columns * sizeof *x) != 0)
+				fail_msg("%s: %s has other numbers in row %u of part %u", what, a->name, row, part);
+		}
+	}
+}
+
+static void same_loras(const char *what, const struct config *c, const struct layer *a, const struct layer *b)
+{
+	const uint32_t C = c->width;
+	same_lora(what, a->w1, b->w1, 1, c->rank_decay, C, true);
+	same_lora(what, a->a1, b->a1, 1, c->rank_iclr, C, true);
+	same_lora(what, a->g1, b->g1, 1, c->rank_gate, C, true);
+	same_lora(what, a->v1, b->v1, 1, c->rank_value, C, true);
+	same_lora(what, a->w2, b->w2, 1, C, c->rank_decay, false);
+	same_lora(what, a->a2, b->a2, 1, C, c->rank_iclr, false);
+	same_lora(what, a->g2, b->g2, 1, C, c->rank_gate, false);
+	same_lora(what, a->v2, b->v2, 1, C, c->rank_value, false);
+	same_lora(what, a->mix_w1, b->mix_w1, 5, c->rank_mix, C, true);
+	same_lora(what, a->mix_w2, b->mix_w2, 5, C, c->rank_mix, false);
+}
+
+/* decay: its largest relative error; 0: the same bits, as of everything else. */
+static void same_vectors(const char *what, const struct network *a, const struct network *b, uint32_t layer, double decay)
+{
+	float x[256], y[256];
+	for (uint32_t vec = 0; vec < VEC_COUNT; vec++) {
+		layer_vector(a, layer, vec, x);
+		layer_vector(b, layer, vec, y);
+		if (vec == VEC_DECAY && decay > 0)
+			for (uint32_t i = 0; i < a->config.width; i++)
+				assert_close(what, &y[i], &x[i], 1, decay);
+		else if (memcmp(x, y, a->config.width * sizeof *x) != 0)
+			fail_msg("%s: vector %u of layer %u has other numbers", what, vec, layer);
+	}
+}
+
+static void same_matrices(const char *what, const struct layer *a, const struct layer *b)
+{
+	same_tensor(what, a->receptance, b->receptance);
+	same_tensor(what, a->key, b->key);
+	same_tensor(what, a->value, b->value);
+	same_tensor(what, a->gate, b->gate);
+	same_tensor(what, a->output, b->output);
+	same_tensor(what, a->ffn_key, b->ffn_key);
+	same_tensor(what, a->ffn_value, b->ffn_value);
+	same_tensor(what, a->ffn_receptance, b->ffn_receptance);
+	same_tensor(what, a->pre_key, b->pre_key);
+	same_tensor(what, a->pre_value, b->pre_value);
+	same_tensor(what, a->pre_receptance, b->pre_receptance);
+}
+
+static void same_network(const char *what, const rwkvk_file *left, const rwkvk_file *right, double decay)
+{
+	const struct network *a = &left->network, *b = &right->network;
+	assert_memory_equal(&a->config, &b->config, sizeof a->config);
+	same_tensor(what, a->emb, b->emb);
+	same_tensor(what, a->head, b->head);
+	same_tensor(what, a->head_b, b->head_b);
+	same_tensor(what, a->ln0_w, b->ln0_w);
+	same_tensor(what, a->ln0_b, b->ln0_b);
+	same_tensor(what, a->ln_out_w, b->ln_out_w);
+	same_tensor(what, a->ln_out_b, b->ln_out_b);
+	for (uint32_t i = 0; i < a->config.layers; i++) {
+		same_vectors(what, a, b, i, decay);
+		same_matrices(what, &a->layers[i], &b->layers[i]);
+		same_loras(what, &a->config, &a->layers[i], &b->layers[i]);
+	}
+}
+
+static uint64_t exported(const rwkvk_file *file, const char *path, rwkvk_export_type type, uint32_t threads)
+{
+	size_t bytes;
+	assert_ok(rwkvk_file_export(file, path, &(rwkvk_export_options){ .type = type, .threads = threads }));
+	free(test_read_file(path, &bytes));
+	return bytes;
+}
+
+/* ---------------------------------------------------------------------------------------------------- keeping all */
+
+static void test_gguf_of_all(void **state)
+{
+	(void)state;
+	const char *path = test_temp("out.gguf");
+	char what[64];
+	for (enum family family = 0; family < FAMILIES; family++)
+		for (size_t v = 0; v < VERSIONS; v++)
+			for (enum dtype type = DTYPE_F32; type <= DTYPE_BF16; type++) {
+				struct source source;
+				if (type == DTYPE_BF16 && family == RWKV_CPP)
+					continue;
+				if (!make_source(family, versions[v], &sizes, type, &source))
+					continue;
+				snprintf(what, sizeof what, "RWKV-%s, family %d, %s", versions[v], (int)family, dtype_info[type].name);
+				exported(source.file, path, RWKVK_EXPORT_KEEP, 1);
+				rwkvk_file *back = reopen(path);
+				same_network(what, source.file, back, 0);
+				assert_int_equal(back->network.emb->type, source.file->network.emb->type);
+				rwkvk_file_close(back);
+				finish_source(&source);
+			}
+}
+
+/* Factors as wide as the model. */
+static void test_gguf_of_square_factors(void **state)
+{
+	(void)state;
+	const char *path = test_temp("out.gguf");
+	struct list_sizes square = sizes;
+	square.rank = square.width;
+	for (enum family family = 0; family < FAMILIES; family++)
+		for (size_t v = 4; v < VERSIONS; v++) {
+			struct source source;
+			if ((family == WEB && v == 5) || !make_source(family, versions[v], &square, DTYPE_F16, &source))
+				continue;
+			exported(source.file, path, RWKVK_EXPORT_KEEP, 1);
+			rwkvk_file *back = reopen(path);
+			same_network(versions[v], source.file, back, 0);
+			rwkvk_file_close(back);
+			finish_source(&source);
+		}
+}
+
+/* The header says exactly what an official file would say. */
+static void check_header(const char *path, const struct list *list, const char *type, const char *but)
+{
+	size_t bytes;
+	uint8_t *file = test_read_file(path, &bytes);
+	for (size_t i = 0; i < list->count; i++) {
+		const struct list_item *item = &list->items[i];
+		char text[256];
+		int n = snprintf(text, sizeof text, "\"%s\":{\"dtype\":\"%s\",\"shape\":[", item->name, type);
+		for (uint32_t d = 0; d < item->rank; d++)
+			n += snprintf(text + n, sizeof text - (size_t)n, "%s%" PRIu64, d ? "," : "", item->shape[d]);
+		snprintf(text + n, sizeof text - (size_t)n, "],");
+		if (!(but && strstr(item->name, but)) && !strstr((char *)file + 8, text))
+			fail_msg("%s lacks %s", path, text);
+	}
+	free(file);
+}
+
+static void test_safetensors_of_all(void **state)
+{
+	(void)state;
+	const char *path = test_temp("out.safetensors");
+	char what[64];
+	for (enum family family = 0; family < FAMILIES; family++)
+		for (size_t v = 0; v < VERSIONS; v++) {
+			struct source source;
+			enum dtype type = family >= GGUF || family == RWKV_CPP ? DTYPE_F32 : DTYPE_BF16;
+			if (!make_source(family, versions[v], &sizes, type, &source))
+				continue;
+			snprintf(what, sizeof what, "RWKV-%s, family %d", versions[v], (int)family);
+			exported(source.file, path, RWKVK_EXPORT_KEEP, 1);
+			rwkvk_file *back = reopen(path);
+			bool decays = family == RWKV_CPP && *versions[v] <= '5', spread = family == WEB && strcmp(versions[v], "5.1") == 0;
+			back->network.config.group_norm_epsilon = source.file->network.config.group_norm_epsilon; /* no place for it */
+			same_network(what, source.file, back, decays ? 4e-7 : 0);
+			struct list *list = list_official(versions[v], &sizes);
+			bool other_bonus = strcmp(versions[v], "5.0") == 0 && family >= RWKV_CPP;
+			check_header(path, list, dtype_info[type].name, spread ? "att.time_" : other_bonus ? "time_first" : NULL);
+			list_free(list);
+			rwkvk_file_close(back);
+			finish_source(&source);
+		}
+}
+
+/* From official tensors to GGUF and back: the same bytes of data. */
+static void test_there_and_back(void **state)
+{
+	(void)state;
+	const char *gguf = test_temp("there.gguf"), *path = test_temp("back.safetensors");
+	for (size_t v = 0; v < VERSIONS; v++) {
+		struct source source;
+		make_source(OFFICIAL, versions[v], &sizes, DTYPE_F32, &source);
+		exported(source.file, gguf, RWKVK_EXPORT_KEEP, 1);
+		rwkvk_file *there = reopen(gguf);
+		exported(there, path, RWKVK_EXPORT_KEEP, 1);
+		rwkvk_file *back = reopen(path);
+		for (size_t i = 0; i < source.file->weights.count; i++) {
+			const struct tensor *a = &source.file->weights.tensors[i], *b = weights_find(&back->weights, a->name);
+			if (strcmp(versions[v], "5.0") == 0 && strstr(a->name, "time_first"))
+				continue; /* its exponential, under another name */
+			assert_non_null(b);
+			assert_int_equal(a->rank, b->rank);
+			assert_memory_equal(a->shape, b->shape, a->rank * sizeof *a->shape);
+			same_tensor(versions[v], a, b);
+		}
+		assert_int_equal(source.file->weights.count, back->weights.count);
+		rwkvk_file_close(there);
+		rwkvk_file_close(back);
+		finish_source(&source);
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------------- decays */
+
+/* Every decay that a float can be comes back, the ends of the range exactly. */
+static void test_decays(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *version;
+		float values[4];
+	} cases[] = { { "4", { 0, -1e-38f, -1, -1e30f } }, { "5.2", { 0, 1, 1e-44f, 0.99999994f } } };
+	for (size_t i = 0; i < 2; i++) {
+		struct list *list = list_official(cases[i].version, &sizes);
+		list_to_rwkv_cpp(list, cases[i].version, &sizes);
+		struct list_item *item = list_find(list, "blocks.1.att.time_decay");
+		memcpy(item->values, cases[i].values, sizeof cases[i].values);
+		struct source source = { .bytes = write_rwkv_cpp(list, 101, &sizes, DTYPE_F32), .path = "source.bin" };
+		open_source(&source);
+		const char *path = test_temp("decay.safetensors");
+		exported(source.file, path, RWKVK_EXPORT_KEEP, 1);
+		rwkvk_file *back = reopen(path);
+		float want[12], got[12];
+		layer_vector(&source.file->network, 1, VEC_DECAY, want);
+		layer_vector(&back->network, 1, VEC_DECAY, got);
+		for (int n = 0; n < 4; n++) {
+			assert_close(cases[i].version, &got[n], &want[n], 1, 5e-6);
+			if (want[n] == 0 || want[n] == 1)
+				assert_true(got[n] == want[n]);
+		}
+		rwkvk_file_close(back);
+		finish_source(&source);
+
+		item->values[2] = *cases[i].version == '4' ? 0.5f : 1.5f;
+		source.bytes = write_rwkv_cpp(list, 101, &sizes, DTYPE_F32);
+		open_source(&source);
+		assert_fails(rwkvk_file_export(source.file, path, NULL), RWKVK_ERROR_FILE,
+		             *cases[i].version == '4'
+		                 ? "source.bin: tensor blocks.1.att.time_decay: expected decays of 0 or less, found 0.5, of which no "
+		                   "time_decay can be made"
+		                 : "source.bin: tensor blocks.1.att.time_decay: expected decays from 0 to 1, found 1.5");
+		finish_source(&source);
+		list_free(list);
+	}
+}
+
+/* RWKV-6 as llama.cpp's converter can store it: halved after every n layers. */
+static void test_rescaled(void **state)
+{
+	(void)state;
+	struct list *list = list_official("6", &sizes);
+	list_to_gguf(list, "6", true);
+	const char *in = test_temp("rescaled.gguf"), *out = test_temp("out.gguf"), *official = test_temp("out.safetensors");
+	write_gguf(in, list, "rwkv6", 4, 1);
+	list_free(list);
+	rwkvk_file *file = reopen(in);
+	exported(file, out, RWKVK_EXPORT_KEEP, 1);
+	rwkvk_file *back = reopen(out);
+	assert_int_equal(back->network.config.rescale, 1);
+	assert_true(back->network.config.rescale_stored);
+	same_network("rescaled", file, back, 0);
+	rwkvk_file_close(back);
+
+	exported(file, official, RWKVK_EXPORT_KEEP, 1);
+	back = reopen(official);
+	assert_int_equal(back->network.config.rescale, 0);
+	for (uint32_t i = 0; i < sizes.layers; i++) {
+		const struct layer *a = &file->network.layers[i], *b = &back->network.layers[i];
+		float *x = floats_of(a->output), *y = floats_of(b->output), *p = floats_of(a->ffn_value), *q = floats_of(b->ffn_value);
+		for (uint64_t n = 0; n < elements(a->output); n++)
+			assert_true(x[n] * (float)(1 << i) == y[n]);
+		for (uint64_t n = 0; n < elements(a->ffn_value); n++)
+			assert_true(p[n] * (float)(1 << i) == q[n]);
+		same_tensor("not rescaled", a->ffn_key, b->ffn_key);
+		free(x);
+		free(y);
+		free(p);
+		free(q);
+	}
+	rwkvk_file_close(back);
+	rwkvk_file_close(file);
+}
+
+/* ---------------------------------------------------------------------------------------------------- mixtures */
+
+/* By role: projection, the first layer's output, ffn.key, ffn.value, embedding and head. */
+static const struct mixture {
+	rwkvk_export_type type;
+	enum dtype types[5];
+} mixtures[] = {
+	{ RWKVK_EXPORT_F32, { DTYPE_F32, DTYPE_F32, DTYPE_F32, DTYPE_F32, DTYPE_F32 } },
+	{ RWKVK_EXPORT_F16, { DTYPE_F16, DTYPE_F16, DTYPE_F16, DTYPE_F16, DTYPE_F16 } },
+	{ RWKVK_EXPORT_BF16, { DTYPE_BF16, DTYPE_BF16, DTYPE_BF16, DTYPE_BF16, DTYPE_BF16 } },
+	{ RWKVK_EXPORT_Q8_0, { DTYPE_Q8_0, DTYPE_Q8_0, DTYPE_Q8_0, DTYPE_Q8_0, DTYPE_Q8_0 } },
+	{ RWKVK_EXPORT_Q6_K, { DTYPE_Q6_K, DTYPE_Q8_0, DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_Q6_K } },
+	{ RWKVK_EXPORT_Q5_K_M, { DTYPE_Q5_K, DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_Q5_K, DTYPE_Q6_K } },
+	{ RWKVK_EXPORT_Q4_K_M, { DTYPE_Q4_K, DTYPE_Q8_0, DTYPE_Q5_K, DTYPE_Q4_K, DTYPE_Q6_K } },
+	{ RWKVK_EXPORT_Q4_0, { DTYPE_Q4_0, DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_0, DTYPE_Q6_K } },
+};
+
+static void check_matrix(const struct tensor *from, const struct tensor *to, enum dtype type)
+{
+	uint64_t bytes;
+	if (!from)
+		return;
+	assert_string_equal(dtype_info[to->type].name, dtype_info[type].name);
+	assert_true(dtype_bytes(type, to->rank, to->shape, &bytes));
+	float *values = floats_of(from);
+	uint8_t *want = malloc(bytes);
+	dtype_from_float(type, values, elements(from), want);
+	if (memcmp(to->data, want, bytes) != 0)
+		fail_msg("%s as %s is not what dtype_from_float() makes", from->name, dtype_info[type].name);
+	free(values);
+	free(want);
+}
+
+static void check_mixture(const struct network *a, const struct network *b, const enum dtype *types)
+{
+	check_matrix(a->emb, b->emb, types[4]);
+	check_matrix(a->head, b->head, types[4]);
+	for (uint32_t i = 0; i < a->config.layers; i++) {
+		const struct layer *l = &a->layers[i], *m = &b->layers[i];
+		check_matrix(l->receptance, m->receptance, types[0]);
+		check_matrix(l->key, m->key, types[0]);
+		check_matrix(l->value, m->value, types[0]);
+		check_matrix(l->gate, m->gate, types[0]);
+		check_matrix(l->output, m->output, types[i ? 0 : 1]);
+		check_matrix(l->ffn_key, m->ffn_key, types[2]);
+		check_matrix(l->ffn_value, m->ffn_value, types[3]);
+		check_matrix(l->ffn_receptance, m->ffn_receptance, types[0]);
+		check_matrix(l->pre_key, m->pre_key, types[2]);
+		check_matrix(l->pre_value, m->pre_value, types[3]);
+		check_matrix(l->pre_receptance, m->pre_receptance, types[0]);
+	}
+}
+
+static const struct model_spec wide = {
+	.version = 70,
+	.layers = 2,
+	.width = 256,
+	.head_size = 64,
+	.ffn = 512,
+	.vocab = 264,
+	.rank_decay = 32,
+	.rank_iclr = 32,
+	.rank_gate = 64,
+	.rank_value = 32,
+	.rank_mix = 32,
+	.type = DTYPE_F32,
+	.lora_type = DTYPE_F16,
+	.seed = 3,
+};
+
+static void test_mixtures(void **state)
+{
+	(void)state;
+	static const uint32_t numbers[] = { 40, 52, 60, 70 };
+	const char *in = test_temp("wide"), *out = test_temp("mixture.gguf");
+	for (size_t v = 0; v < 4; v++) {
+		struct model_spec spec = wide;
+		spec.version = numbers[v];
+		spec.pre = spec.version == 40;
+		make_model(in, &spec);
+		rwkvk_file *file = reopen(in);
+		for (size_t m = 0; m < sizeof mixtures / sizeof *mixtures; m++) {
+			exported(file, out, mixtures[m].type, 2);
+			rwkvk_file *back = reopen(out);
+			check_mixture(&file->network, &back->network, mixtures[m].types);
+			for (uint32_t i = 0; i < spec.layers; i++) {
+				same_vectors("mixture", &file->network, &back->network, i, 0);
+				if (mixtures[m].type != RWKVK_EXPORT_BF16) /* else they are rounded */
+					same_loras("mixture", &file->network.config, &file->network.layers[i], &back->network.layers[i]);
+			}
+			rwkvk_file_close(back);
+		}
+		rwkvk_file_close(file);
+	}
+}
+
+static char noted[8][512];
+static size_t note_count;
+
+static void take_note(void *user, const char *text)
+{
+	(void)user;
+	if (note_count < 8)
+		snprintf(noted[note_count++], sizeof noted[0], "%s", text);
+}
+
+static void export_noting(const rwkvk_file *file, const char *path, rwkvk_export_type type)
+{
+	note_count = 0;
+	memset(noted, 0, sizeof noted);
+	assert_ok(rwkvk_file_export(file, path, &(rwkvk_export_options){ .type = type, .note = take_note }));
+}
+
+static void assert_noted(const char *text)
+{
+	for (size_t i = 0; i < note_count; i++)
+		if (strstr(noted[i], text))
+			return;
+	for (size_t i = 0; i < note_count; i++)
+		print_error("noted: %s\n", noted[i]);
+	fail_msg("not noted: %s", text);
+}
+
+/* Rows that are no whole blocks. */
+static void test_substitutes(void **state)
+{
+	(void)state;
+	struct model_spec spec = wide;
+	const char *in = test_temp("narrow.gguf"), *out = test_temp("substitute.gguf");
+	spec.width = 96;
+	spec.head_size = 32;
+	make_model(in, &spec);
+	rwkvk_file *file = reopen(in);
+	export_noting(file, out, RWKVK_EXPORT_Q4_K_M);
+	rwkvk_file *back = reopen(out);
+	assert_int_equal(back->network.layers[1].key->type, DTYPE_Q8_0);
+	assert_int_equal(back->network.layers[1].ffn_value->type, DTYPE_Q4_K); /* its rows have 512 */
+	assert_noted("7 matrices (blk.0.time_mix_receptance.weight, ...) become Q8_0 instead of Q4_K: rows of 96 are not whole "
+	             "blocks of 256");
+	rwkvk_file_close(back);
+	rwkvk_file_close(file);
+
+	struct source source;
+	for (enum dtype type = DTYPE_F32; type <= DTYPE_BF16; type++) {
+		make_source(OFFICIAL, "7", &sizes, type, &source);
+		export_noting(source.file, out, RWKVK_EXPORT_Q8_0);
+		back = reopen(out);
+		assert_int_equal(back->network.layers[1].key->type, type == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F16);
+		rwkvk_file_close(back);
+		finish_source(&source);
+	}
+}
+
+/* What is quantised: kept, made smaller, or floats again. */
+static void test_quantised_source(void **state)
+{
+	(void)state;
+	struct model_spec spec = wide;
+	const char *in = test_temp("q6.gguf"), *out = test_temp("again.gguf"), *plain = test_temp("plain.safetensors");
+	spec.type = DTYPE_Q6_K;
+	make_model(in, &spec);
+	rwkvk_file *file = reopen(in);
+	exported(file, out, RWKVK_EXPORT_KEEP, 1);
+	rwkvk_file *back = reopen(out);
+	same_network("kept", file, back, 0);
+	assert_int_equal(back->network.emb->type, DTYPE_Q6_K);
+	rwkvk_file_close(back);
+
+	export_noting(file, out, RWKVK_EXPORT_Q4_K_M);
+	back = reopen(out);
+	check_matrix(file->network.layers[1].key, back->network.layers[1].key, DTYPE_Q4_K);
+	check_matrix(file->network.layers[1].ffn_key, back->network.layers[1].ffn_key, DTYPE_Q5_K);
+	assert_int_equal(back->network.layers[0].output->type, DTYPE_Q6_K); /* not Q8_0: it would gain nothing */
+	assert_noted("are quantised in");
+	rwkvk_file_close(back);
+
+	assert_fails(
+		rwkvk_file_export(file, plain, NULL), RWKVK_ERROR_UNSUPPORTED,
+		"q6.gguf: tensor token_embd.weight is Q6_K, which safetensors files have not: choose f16, bf16 or f32, or write "
+		"a .gguf file");
+	exported(file, plain, RWKVK_EXPORT_F32, 1);
+	back = reopen(plain);
+	same_network("floats", file, back, 0);
+	rwkvk_file_close(back);
+	rwkvk_file_close(file);
+}
+
+/* ---------------------------------------------------------------------------------------------------- other tensors */
+
+static void test_other_tensors(void **state)
+{
+	(void)state;
+	struct list *list = list_official("7", &sizes);
+	static const char *const names[] = { "head.bias", "blocks.1.att.time_state", "blocks.1.something.weight",
+		                                 "blocks.0.att.v0" };
+	static const uint64_t counts[] = { 7, 48, 5, 12 };
+	for (size_t i = 0; i < 4; i++) {
+		struct list_item *item = &list->items[list->count++];
+		*item = (struct list_item){ .rank = i == 1 ? 3 : 1, .shape = { counts[i] }, .count = counts[i] };
+		if (i == 1)
+			memcpy(item->shape, ((uint64_t[]){ 3, 4, 4 }), 3 * sizeof(uint64_t));
+		item->values = calloc(counts[i], sizeof(float));
+		for (uint64_t n = 0; n < counts[i]; n++)
+			item->values[n] = (float)n;
+		snprintf(item->name, sizeof item->name, "%s", names[i]);
+	}
+	struct source source = { .bytes = write_safetensors(list, DTYPE_F16), .path = "others" };
+	list_free(list);
+	open_source(&source);
+	const char *gguf = test_temp("others.gguf"), *official = test_temp("others.safetensors");
+	export_noting(source.file, gguf, RWKVK_EXPORT_KEEP);
+	assert_noted("left out: 1 tensors (blocks.1.something.weight) that an RWKV-7 model does not use");
+	assert_noted("others.gguf: the model has a head.bias");
+	assert_noted("others.gguf has no vocabulary, which llama.cpp needs");
+	rwkvk_file *back = reopen(gguf);
+	same_network("others", source.file, back, 0);
+	same_tensor("state", weights_find(&source.file->weights, names[1]), weights_find(&back->weights, names[1]));
+	assert_null(weights_find(&back->weights, names[2]));
+	rwkvk_file_close(back);
+
+	/* llama.cpp's copies in layer 0 are there, of a's shapes */
+	size_t bytes;
+	uint8_t *data = test_read_file(gguf, &bytes);
+	int found = 0;
+	for (size_t i = 0; i + 24 < bytes; i++)
+		for (int n = 0; n < 3; n++) {
+			char name[32];
+			snprintf(name, sizeof name, "blk.0.time_mix_v%d.weight", n);
+			found += memcmp(data + i, name, strlen(name)) == 0;
+		}
+	assert_int_equal(found, 3);
+	free(data);
+
+	exported(source.file, official, RWKVK_EXPORT_KEEP, 1);
+	back = reopen(official);
+	for (size_t i = 0; i < 4; i++)
+		same_tensor("others", weights_find(&source.file->weights, names[i]), weights_find(&back->weights, names[i]));
+	assert_int_equal(back->weights.count, source.file->weights.count);
+	rwkvk_file_close(back);
+	finish_source(&source);
+}
+
+/* ---------------------------------------------------------------------------------------------------- keys */
+
+static const char vocabulary[] = "1 'a' 1\n2 '\\'' 1\n3 '\\'\"' 2\n4 '\\n' 1\n5 b'\\xff' 1\n";
+
+static void test_vocabulary(void **state)
+{
+	(void)state;
+	const char *words = test_temp("words.txt"), *out = test_temp("words.gguf"), *again = test_temp("again.gguf");
+	struct source source;
+	rwkvk_file *file, *back;
+	make_source(OFFICIAL, "7", &sizes, DTYPE_F16, &source);
+	test_write_file(words, vocabulary, strlen(vocabulary));
+	rwkvk_model_options options = { .path = "s", .data = source.bytes.data, .data_bytes = source.bytes.bytes, .vocab = words };
+	assert_ok(rwkvk_file_open(&options, &file));
+	exported(file, out, RWKVK_EXPORT_KEEP, 1);
+	back = reopen(out);
+	const struct metadata *m = &back->weights.metadata;
+	static const char *const want[] = { "<s>", "a", "'", "\\'\"", "\\n", "\\xff", "[PAD6]" };
+	static const int32_t types[] = { 3, 1, 1, 1, 1, 1, 5 };
+	assert_int_equal(m->token_count, sizes.vocab);
+	for (size_t i = 0; i < 7; i++) {
+		assert_int_equal(m->token_bytes[i], strlen(want[i]));
+		assert_memory_equal(m->token_text[i], want[i], strlen(want[i]));
+		assert_int_equal(m->token_type[i], types[i]);
+	}
+	for (uint32_t id = 0; id < 7; id++) {
+		size_t a, b;
+		const void *x = rwkvk_tokenizer_token(file->tokenizer, id, &a), *y = rwkvk_tokenizer_token(back->tokenizer, id, &b);
+		assert_int_equal(a, b);
+		if (x)
+			assert_memory_equal(x, y, a);
+	}
+	/* a GGUF file's own keys, its vocabulary among them, go on as they are */
+	assert_int_equal(exported(back, again, RWKVK_EXPORT_KEEP, 1), exported(file, out, RWKVK_EXPORT_KEEP, 1));
+	rwkvk_file *third = reopen(again);
+	assert_int_equal(third->weights.metadata.key_count, m->key_count);
+	rwkvk_file_close(third);
+	rwkvk_file_close(back);
+	rwkvk_file_close(file);
+	finish_source(&source);
+}
+
+static void test_keys(void **state)
+{
+	(void)state;
+	const char *in = test_temp("keys.gguf"), *out = test_temp("keys-out.gguf");
+	struct model_spec spec = wide;
+	spec.name = "a name";
+	make_model(in, &spec);
+	rwkvk_file *file = reopen(in);
+	exported(file, out, RWKVK_EXPORT_Q4_K_M, 1);
+	rwkvk_file *back = reopen(out);
+	assert_string_equal(back->weights.metadata.name, "a name");
+	static const struct {
+		const char *name;
+		uint32_t value;
+	} want[] = { { "general.file_type", 15 },
+		         { "general.quantization_version", 2 },
+		         { "rwkv7.context_length", 1 << 20 },
+		         { "rwkv7.embedding_length", 256 },
+		         { "rwkv7.block_count", 2 },
+		         { "rwkv7.feed_forward_length", 512 },
+		         { "rwkv7.attention.head_count", 0 },
+		         { "rwkv7.wkv.head_size", 64 },
+		         { "rwkv7.attention.decay_lora_rank", 32 },
+		         { "rwkv7.attention.gate_lora_rank", 64 } };
+	for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+		int found = 0;
+		for (uint64_t k = 0; k < back->weights.metadata.key_count; k++) {
+			const struct raw_key *raw = &back->weights.metadata.keys[k];
+			size_t n = strlen(want[i].name);
+			if (raw->bytes != 8 + n + 8 || memcmp(raw->data + 8, want[i].name, n) != 0)
+				continue;
+			uint32_t value;
+			memcpy(&value, raw->data + 8 + n + 4, 4);
+			assert_int_equal(value, want[i].value);
+			found++;
+		}
+		if (found != 1)
+			fail_msg("%s is there %d times", want[i].name, found);
+	}
+	rwkvk_file_close(back);
+	rwkvk_file_close(file);
+}
+
+/* ---------------------------------------------------------------------------------------------------- the file */
+
+static void assert_absent(const char *path)
+{
+	char temporary[512];
+	snprintf(temporary, sizeof temporary, "%s.tmp", path);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(access(temporary, F_OK), -1);
+}
+
+static void test_threads(void **state)
+{
+	(void)state;
+	struct model_spec spec = wide;
+	const char *in = test_temp("large.gguf"), *out = test_temp("threads.gguf");
+	size_t bytes, other_bytes;
+	spec.vocab = 4096;
+	spec.type = DTYPE_F16;
+	make_model(in, &spec);
+	rwkvk_file *file = reopen(in);
+	exported(file, out, RWKVK_EXPORT_Q4_0, 1);
+	uint8_t *one = test_read_file(out, &bytes);
+	for (uint32_t threads = 0; threads < 100; threads = 2 * threads + 2) {
+		exported(file, out, RWKVK_EXPORT_Q4_0, threads);
+		uint8_t *other = test_read_file(out, &other_bytes);
+		assert_int_equal(bytes, other_bytes);
+		assert_memory_equal(one, other, bytes);
+		free(other);
+	}
+	free(one);
+	rwkvk_file_close(file);
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	const char *in = test_temp("in.gguf"), *link_name = test_temp("link.gguf"), *soft = test_temp("soft.gguf");
+	struct source source;
+	make_model(in, &wide);
+	rwkvk_file *file = reopen(in);
+	assert_int_equal(link(in, link_name), 0);
+	assert_int_equal(symlink(in, soft), 0);
+	assert_fails(rwkvk_file_export(file, in, NULL), RWKVK_ERROR_FILE, "in.gguf: is the model that is read; give the new file");
+	assert_fails(rwkvk_file_export(file, link_name, NULL), RWKVK_ERROR_FILE, "link.gguf: is the model that is read");
+	assert_fails(rwkvk_file_export(file, soft, NULL), RWKVK_ERROR_FILE, "soft.gguf: is the model that is read");
+	assert_fails(rwkvk_file_export(file, "model.bin", NULL), RWKVK_ERROR_ARGUMENT,
+	             "model.bin: expected a name that ends in .gguf or .safetensors");
+	assert_fails(rwkvk_file_export(file, test_temp("x.safetensors"), &(rwkvk_export_options){ .type = RWKVK_EXPORT_Q8_0 }),
+	             RWKVK_ERROR_UNSUPPORTED, "x.safetensors: safetensors files hold F32, F16 and BF16; write a .gguf file");
+	const char *folder = test_temp("folder.gguf");
+	char command[512];
+	snprintf(command, sizeof command, "mkdir '%s'", folder);
+	assert_int_equal(system(command), 0);
+	assert_fails(rwkvk_file_export(file, folder, NULL), RWKVK_ERROR_FILE,
+	             "folder.gguf: cannot be written: it is a directory; give the name of a file");
+	assert_int_equal(rmdir(folder), 0);
+	assert_fails(rwkvk_file_export(file, "/nonexistent/x.gguf", NULL), RWKVK_ERROR_FILE,
+	             "/nonexistent/x.gguf: cannot be written: No such file or directory: give a path in a folder that exists");
+	rwkvk_file_close(file);
+
+	/* numbers that a type does not hold */
+	static const float bad[] = { 70000, -70000, NAN, INFINITY };
+	for (size_t i = 0; i < 4; i++) {
+		struct list *list = list_official("7", &sizes);
+		list_find(list, "blocks.1.ffn.key.weight")->values[3] = bad[i];
+		source = (struct source){ .bytes = write_safetensors(list, DTYPE_F32), .path = "bad.safetensors" };
+		list_free(list);
+		open_source(&source);
+		const char *out = test_temp("bad.gguf");
+		assert_fails(
+			rwkvk_file_export(source.file, out, &(rwkvk_export_options){ .type = RWKVK_EXPORT_F16 }), RWKVK_ERROR_FILE,
+			"bad.safetensors: tensor blocks.1.ffn.key.weight has numbers that are not finite or too large for F16, which "
+			"holds less than 65520: choose BF16 or F32");
+		assert_absent(out);
+		exported(source.file, out, RWKVK_EXPORT_KEEP, 1);
+		assert_int_equal(unlink(out), 0);
+		finish_source(&source);
+	}
+}
+
+static uint64_t stop_at;
+static bool killing;
+
+static bool stop_half_way(void *user, uint64_t done, uint64_t total)
+{
+	(void)user;
+	assert_true(done <= total);
+	if (done < total / 2 || stop_at)
+		return true;
+	stop_at = done;
+	if (killing)
+		kill(getpid(), SIGKILL);
+	return false;
+}
+
+static void test_cancelled(void **state)
+{
+	(void)state;
+	const char *in = test_temp("whole.gguf"), *out = test_temp("half.gguf");
+	make_model(in, &wide);
+	rwkvk_file *file = reopen(in);
+	const rwkvk_export_options options = { .type = RWKVK_EXPORT_Q8_0, .progress = stop_half_way };
+	stop_at = 0;
+	killing = false;
+	assert_fails(rwkvk_file_export(file, out, &options), RWKVK_CANCELLED, "half.gguf: writing was cancelled");
+	assert_absent(out);
+	rwkvk_file_close(file);
+}
+
+/* Killed half-way: what was there before is still there, or nothing is. */
+static void test_killed(void **state)
+{
+	(void)state;
+	const char *in = test_temp("whole.gguf"), *out = test_temp("killed.gguf"), *rest = test_temp("killed.gguf.tmp");
+	const rwkvk_export_options options = { .type = RWKVK_EXPORT_Q8_0, .progress = stop_half_way };
+	make_model(in, &wide);
+	for (int existing = 0; existing < 2; existing++) {
+		rwkvk_file *file = reopen(in);
+		if (existing)
+			test_write_file(out, "before", 6);
+		stop_at = 0;
+		killing = true;
+		pid_t child = fork();
+		if (child == 0) {
+			rwkvk_file_export(file, out, &options);
+			_exit(0);
+		}
+		int how;
+		assert_int_equal(waitpid(child, &how, 0), child);
+		assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+		assert_int_equal(access(out, F_OK), existing ? 0 : -1);
+		assert_int_equal(access(rest, F_OK), 0);
+		if (existing) {
+			size_t bytes;
+			uint8_t *data = test_read_file(out, &bytes);
+			assert_int_equal(bytes, 6);
+			assert_memory_equal(data, "before", 6);
+			free(data);
+		}
+		exported(file, out, RWKVK_EXPORT_Q8_0, 1); /* the rest is no obstacle */
+		rwkvk_file_close(reopen(out));
+		assert_int_equal(access(rest, F_OK), -1);
+		assert_int_equal(unlink(out), 0);
+		rwkvk_file_close(file);
+	}
+}
+
+/* The linker puts these in the place of the system's (CMakeLists.txt). */
+static int fail_write_after = -1, fail_sync, write_error;
+
+ssize_t __real_write(int fd, const void *data, size_t bytes);
+ssize_t __wrap_write(int fd, const void *data, size_t bytes);
+int __wrap_fsync(int fd);
+
+ssize_t __wrap_write(int fd, const void *data, size_t bytes)
+{
+	if (fail_write_after == 0) {
+		errno = write_error;
+		return -1;
+	}
+	if (fail_write_after > 0 && --fail_write_after % 2) /* as on a disk that is nearly full: less than asked for */
+		bytes = (bytes + 1) / 2;
+	return __real_write(fd, data, bytes);
+}
+
+int __wrap_fsync(int fd)
+{
+	(void)fd;
+	errno = fail_sync;
+	return fail_sync ? -1 : 0; /* hundreds of small files need no disk */
+}
+
+static void test_failing_disk(void **state)
+{
+	(void)state;
+	static const struct {
+		int error;
+		const char *text;
+	} cases[] = { { ENOSPC, " bytes: make room, or give a path on another drive" },
+		          { EIO, " bytes: the drive or its connection fails; give a path on another one" },
+		          { EFBIG, " bytes: the file system, or a limit of this process (ulimit -f), allows no file of this size" } };
+	const char *in = test_temp("whole.gguf"), *out = test_temp("full.gguf");
+	make_model(in, &wide);
+	rwkvk_file *file = reopen(in);
+	const rwkvk_export_options options = { .type = RWKVK_EXPORT_Q8_0 };
+	for (size_t i = 0; i < 3; i++) {
+		fail_write_after = 9;
+		write_error = cases[i].error;
+		rwkvk_status status = rwkvk_file_export(file, out, &options);
+		fail_write_after = -1;
+		assert_fails(status, RWKVK_ERROR_FILE, cases[i].text);
+		test_assert_error_contains("full.gguf: cannot be written: ", __FILE__, __LINE__);
+		test_assert_error_contains(strerror(cases[i].error), __FILE__, __LINE__);
+		assert_absent(out);
+	}
+	fail_sync = EIO;
+	rwkvk_status status = rwkvk_file_export(file, out, &options);
+	fail_sync = 0;
+	assert_fails(status, RWKVK_ERROR_FILE, "full.gguf: cannot be written: Input/output error after");
+	assert_absent(out);
+	fail_write_after = 1000; /* short writes alone are no failure */
+	exported(file, out, RWKVK_EXPORT_KEEP, 1);
+	fail_write_after = -1;
+	rwkvk_file *back = reopen(out);
+	same_network("short writes", file, back, 0);
+	rwkvk_file_close(back);
+	rwkvk_file_close(file);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_gguf_of_all),
+		cmocka_unit_test(test_gguf_of_square_factors),
+		cmocka_unit_test(test_safetensors_of_all),
+		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_decays),
+		cmocka_unit_test(test_rescaled),
+		cmocka_unit_test(test_mixtures),
+		cmocka_unit_test(test_substitutes),
+		cmocka_unit_test(test_quantised_source),
+		cmocka_unit_test(test_other_tensors),
+		cmocka_unit_test(test_vocabulary),
+		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_cancelled),
+		cmocka_unit_test(test_killed),
+		cmocka_unit_test(test_failing_disk),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
