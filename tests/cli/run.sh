@@ -115,7 +115,7 @@ wait_bytes() {
 
 case_help() {
 	local name
-	for name in generate devices inspect tokenize logits perplexity verify; do
+	for name in generate devices inspect tokenize logits perplexity verify quantize convert; do
 		run "$name" --help
 		exits 0
 		err_empty
@@ -130,7 +130,7 @@ case_help() {
 	done
 	run --help
 	exits 0
-	for name in generate devices inspect tokenize logits perplexity verify state; do
+	for name in generate devices inspect tokenize logits perplexity verify state quantize convert; do
 		out_has "  $name"
 	done
 	run help
@@ -1339,6 +1339,88 @@ case_names() {
 	run generate -q -m "$data/v7-c192-bf16.safetensors" --temp 0 -n 3 --tokens 1,2,3
 	exits 0
 	out_is "$text"
+}
+
+case_convert() {
+	local data=$root/tests/data
+	run convert "$data/v7-c192-bf16.safetensors" "$dir/model.gguf"
+	exits 0
+	out_empty
+	err_has "$dir/model.gguf has no vocabulary, which llama.cpp needs"
+	run convert -q "$dir/model.gguf" "$dir/back.safetensors"
+	exits 0
+	err_empty
+	for file in "$data/v7-c192-bf16.safetensors" "$dir/back.safetensors"; do
+		run inspect "$file"
+		exits 0
+		sed -nE 's/ +(F32|BF16) +[0-9]+ +/ /p' "$out" | sort >"$dir/$(basename "$file").txt" # names and shapes; vectors are F32 now
+	done
+	[ -s "$dir/back.safetensors.txt" ] || fail "no tensors"
+	cmp -s "$dir/v7-c192-bf16.safetensors.txt" "$dir/back.safetensors.txt" || fail "there and back are different"
+	run inspect "$dir/model.gguf"
+	out_has "GGUF v3"
+	out_has "blk.0.time_mix_lerp_fused.weight"
+	run convert "$demo" "$dir/demo.safetensors"
+	exits 1
+	err_has "which safetensors files have not: choose f16, bf16 or f32, or write a .gguf file"
+	[ ! -e "$dir/demo.safetensors" ] || fail "a refusal left a file"
+	run convert --type f16 "$demo" "$dir/demo.safetensors"
+	exits 0
+	err_has "the vocabulary is not in $dir/demo.safetensors"
+	run convert "$demo" "$dir/demo.gguf"
+	exits 0
+	run inspect --json "$dir/demo.gguf"
+	out_has '"has_tokenizer": true'
+	out_has '"add_bos": true'
+	run convert "$dir/demo.gguf" "$dir/demo.gguf"
+	exits 1
+	err_has "$dir/demo.gguf: is the model that is read"
+	[ ! -e "$dir/demo.gguf.tmp" ] || fail "a temporary file is left"
+	need_device
+	run generate -q -m "$data/v7-c192-bf16.safetensors" --temp 0 -n 5 --tokens 1,2,3
+	exits 0
+	local text
+	text=$(cat "$out")
+	for file in model.gguf back.safetensors; do
+		run generate -q -m "$dir/$file" --temp 0 -n 5 --tokens 1,2,3
+		exits 0
+		out_is "$text"
+	done
+	run generate -q -m "$dir/demo.gguf" --temp 0 -n 8 "Once upon a time"
+	cp "$out" "$dir/text"
+	run generate -q --temp 0 -n 8 "Once upon a time"
+	cmp -s "$out" "$dir/text" || fail "the built-in model as a file writes something else"
+}
+
+case_quantize() {
+	tiny_model 6
+	run quantize --type q8_0 "$dir/6.st" "$dir/out.gguf"
+	exits 0
+	run inspect "$dir/out.gguf"
+	grep -qE '^blk.1.time_mix_key.weight +Q8_0 ' "$out" || fail "expected Q8_0"
+	grep -qE '^blk.1.time_mix_w1.weight +F32 ' "$out" || fail "expected F32 factors"
+	run quantize --type q4_k_m "$dir/6.st" "$dir/out.gguf"
+	exits 0
+	err_has "become Q8_0 instead of Q4_K: rows of 32 are not whole blocks of 256"
+	run quantize --threads 1 --type q4_k_m "$demo" "$dir/one.gguf"
+	exits 0
+	run quantize --threads 7 --type q4_k_m "$demo" "$dir/seven.gguf"
+	exits 0
+	cmp -s "$dir/one.gguf" "$dir/seven.gguf" || fail "the number of threads makes a difference"
+	run quantize --type q8_0 "$dir/6.st" "$dir/out.safetensors"
+	exits 1
+	err_has "safetensors files hold F32, F16 and BF16"
+	(
+		ulimit -f 8 # blocks of 1024 bytes
+		run quantize --type f16 "$demo" "$dir/limited.gguf"
+		exits 1
+		err_has "$dir/limited.gguf: cannot be written: File too large after 8192 of"
+	) || exit 1
+	[ ! -e "$dir/limited.gguf" ] && [ ! -e "$dir/limited.gguf.tmp" ] || fail "a part of a file is left"
+	usage_error "--type: expected how to store the weights" quantize "$demo" "$dir/x.gguf"
+	usage_error "--type: expected q8_0|q6_k|q5_k_m|q4_k_m|q4_0|f16|bf16|f32, got \"q9\"" quantize --type q9 "$demo" "$dir/x.gguf"
+	usage_error "expected two files, IN and OUT" quantize --type q8_0 "$demo"
+	usage_error "expected an OUT that ends in .gguf or .safetensors, got \"x.bin\"" convert "$demo" x.bin
 }
 
 # The reverser as its author published it: 1234, is continued 4321#.

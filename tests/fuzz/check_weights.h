@@ -37,6 +37,12 @@ static void check_tensor(const struct weights *weights, const struct tensor *ten
 	dtype_to_float(tensor->type, tensor->data, 0, some, values);
 	dtype_to_float(tensor->type, tensor->data, count - some, some, values + some); /* the very last bytes */
 	CHECK(strcmp(weights_find(weights, tensor->name)->name, tensor->name) == 0);
+	for (enum naming naming = NAMES_GGUF_RWKV4; naming <= NAMES_GGUF_RWKV7; naming++) {
+		struct gguf_name name;
+		if (weights_gguf_name(weights, naming, tensor->name, &name))
+			CHECK(name.text[0] && strlen(name.text) < sizeof name.text && name.rows <= 8 &&
+			      (!name.rows || name.row[name.rows - 1]));
+	}
 }
 
 static void check_weights(const struct weights *weights)
@@ -51,6 +57,8 @@ static void check_weights(const struct weights *weights)
 			sum += metadata->token_text[i][j];
 	for (uint64_t i = 0; metadata->token_type && i < metadata->token_count; i++)
 		sum += (uint64_t)metadata->token_type[i];
+	for (uint64_t i = 0; i < metadata->key_count; i++)
+		sum += metadata->keys[i].data[0] + metadata->keys[i].data[metadata->keys[i].bytes - 1];
 	volatile uint64_t touched = sum; /* the reads must happen */
 	(void)touched;
 	CHECK(sampling->temperature >= 0 && sampling->top_p >= 0 && sampling->decay >= 0 && sampling->decay <= 1);
