@@ -358,7 +358,7 @@ static rwkvk_status add_to_gguf(struct export *e, const struct tensor *tensor, e
  * in floats. */
 static float trained_decay_4(float w)
 {
-	return w < 0 ? (float)log(-(double)w) : -110;
+	return w < 0 ? (float)fmin(log(-(double)w), 88.72) : -110; /* from 88.73 on exp() is infinite */
 }
 
 static float trained_decay_5(float w)

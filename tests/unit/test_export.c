@@ -340,7 +340,7 @@ static void test_decays(void **state)
 	static const struct {
 		const char *version;
 		float values[4];
-	} cases[] = { { "4", { 0, -1e-38f, -1, -1e30f } }, { "5.2", { 0, 1, 1e-44f, 0.99999994f } } };
+	} cases[] = { { "4", { 0, -1e-4f, -1, -1e4f } }, { "5.2", { 0, 1, 1e-3f, 0.99999994f } } };
 	for (size_t i = 0; i < 2; i++) {
 		struct list *list = list_official(cases[i].version, &sizes);
 		list_to_rwkv_cpp(list, cases[i].version, &sizes);
@@ -355,7 +355,7 @@ static void test_decays(void **state)
 		layer_vector(&source.file->network, 1, VEC_DECAY, want);
 		layer_vector(&back->network, 1, VEC_DECAY, got);
 		for (int n = 0; n < 4; n++) {
-			assert_close(cases[i].version, &got[n], &want[n], 1, 5e-6);
+			assert_close(cases[i].version, &got[n], &want[n], 1, 7e-7);
 			if (want[n] == 0 || want[n] == 1)
 				assert_true(got[n] == want[n]);
 		}
