@@ -1353,7 +1353,7 @@ case_convert() {
 	for file in "$data/v7-c192-bf16.safetensors" "$dir/back.safetensors"; do
 		run inspect "$file"
 		exits 0
-		sed -nE 's/ +(F32|BF16) +[0-9]+ +/ /p' "$out" | sort >"$dir/$(basename "$file").txt" # names and shapes; vectors are F32 now
+		sed -nE 's/^([^ ]+) .* [0-9]+  ([0-9x ]+)$/\1 \2/p' "$out" | sort >"$dir/$(basename "$file").txt" # names and shapes; vectors are F32 now
 	done
 	[ -s "$dir/back.safetensors.txt" ] || fail "no tensors"
 	cmp -s "$dir/v7-c192-bf16.safetensors.txt" "$dir/back.safetensors.txt" || fail "there and back are different"
