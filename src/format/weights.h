@@ -115,7 +115,7 @@ rwkvk_status weights_rename(struct weights *weights, enum naming naming);
 /* The way back, for writers: what a tensor of that canonical name is called in a GGUF file.  false when it has no name there.
  * The file may want it swapped, or as one of the `rows` of a tensor, which all are in `weights`. */
 struct gguf_name {
-	char text[256];
+	char text[300];
 	bool swapped;
 	bool follows; /* one of the rows, but not the first */
 	uint32_t rows;
