@@ -533,7 +533,7 @@ static void put_spec(struct bytes *pickle, size_t key, const struct list_item *i
 	static const char *const storages[] = {
 		[DTYPE_F32] = "FloatStorage", [DTYPE_F16] = "HalfStorage", [DTYPE_BF16] = "BFloat16Storage"
 	};
-	char text[16];
+	char text[24];
 	struct tensor_spec spec = { .name = item->name, .storage = storages[type], .key = text, .rank = item->rank };
 	snprintf(text, sizeof text, "%zu", key);
 	spec.count = item->count;

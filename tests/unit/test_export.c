@@ -633,7 +633,7 @@ static void test_other_tensors(void **state)
 	int found = 0;
 	for (size_t i = 0; i + 24 < bytes; i++)
 		for (int n = 0; n < 3; n++) {
-			char name[32];
+			char name[48];
 			snprintf(name, sizeof name, "blk.0.time_mix_v%d.weight", n);
 			found += memcmp(data + i, name, strlen(name)) == 0;
 		}
