@@ -346,7 +346,7 @@ struct reference;
 struct stage {
 	const char *name;
 	void (*reference)(const struct reference *ref, uint32_t layer, float *state, float *act);
-	const char *reads[9], *writes[9];
+	const char *reads[10], *writes[10];
 };
 enum { MAX_STAGES = 7, MAX_REGIONS = 24 };
 /* The stages of layer `index` in order; returns how many. */

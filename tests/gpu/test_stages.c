@@ -416,7 +416,7 @@ static void fill(struct fixture *f, float *out, uint32_t n, enum pattern pattern
 		         : pattern == ALL_EQUAL ? 0.75f
 		         : pattern == TINY      ? 1e-20f * test_uniform(&f->random)
 		                                : test_uniform(&f->random);
-	if (pattern == ONE_HUGE)
+	if (pattern == ONE_HUGE && n > 0)
 		out[n / 3] = 1e6f;
 }
 
