@@ -8,7 +8,7 @@
 /* Each number is read as a float, changed, multiplied by `factor` and stored as `type`.  Where nothing changes, bytes are
  * copied. */
 struct output {
-	char name[256];
+	char name[300];
 	enum dtype type;
 	uint32_t rank;
 	uint64_t shape[4];              /* outermost first */
