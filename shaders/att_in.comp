@@ -15,7 +15,6 @@
 #include "common/stage.glsl"
 #include "common/norm.glsl"
 #define WITH_SECOND
-#define INPUT(u, J, j) s_input[((u) / 8 * J + j) * 8 + (u) % 8]
 #include "common/matvec.glsl"
 #include "common/normed.glsl"
 
@@ -85,7 +84,7 @@ void stage_input(uint from, uint J)
 	}
 	uint at = ACT_VECTOR(D, 10 + mixed_vector()); // from ACT_MIXED on
 	for (uint i = thread; i < CHUNK / 4; i += WORKGROUP)
-		s_input[staged(i, J)] = from / 4 + i < D / 4 ? act4[at / 4 + from / 4 + i] : vec4(0);
+		STAGE(staged(i, J), from / 4 + i < D / 4 ? READ_ACT4(at / 4 + from / 4 + i) : vec4(0));
 }
 
 void main()

@@ -3,7 +3,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
-#define INPUT(u, J, j) act4[ACT_Y(D) / 4 + (u) * J + j]
+#define INPUT(u, J, j) READ_ACT4(ACT_Y(D) / 4 + (u) * J + j)
 #include "common/matvec.glsl"
 #include "common/plain.glsl"
 
@@ -13,7 +13,7 @@ void emit(uint row, float value)
 		return;
 	result[ACT_X + row] += residual(value + vector(VEC_OUT_B, row));
 	if (flag(FLAG_SHIFT))
-		state[state_slot() + STATE_ATT_X + row] = act[ACT_N1(D) + row];
+		state[state_slot() + STATE_ATT_X + row] = READ_ACT(ACT_N1(D) + row);
 }
 
 void main()

@@ -11,7 +11,6 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
 #include "common/norm.glsl"
-#define INPUT(u, J, j) s_input[((u) / 8 * J + j) * 8 + (u) % 8]
 #include "common/matvec.glsl"
 
 const uint RECEPTANCE = 0, KEY = 1, VALUE = 2, MATRICES = 3;
@@ -33,7 +32,7 @@ void product(uint channel)
 	for (uint from = 0; from < D; from += CHUNK) {
 		barrier();
 		stage_shifted(from, J, VEC_LN1_W, state_slot() + STATE_ATT_X, mix);
-		barrier();
+		STAGE_BARRIER();
 		uint skip = from / (4 * J);
 		if (c < row_end / MATRICES)
 			dot_rows(row, words, skip, min(words - skip, CHUNK / (4 * J)));

@@ -8,7 +8,6 @@
 #include "common/stage.glsl"
 #include "common/norm.glsl"
 #define WITH_SECOND
-#define INPUT(u, J, j) s_input[((u) / 8 * J + j) * 8 + (u) % 8]
 #include "common/matvec.glsl"
 #include "common/normed.glsl"
 

@@ -31,13 +31,13 @@ void emit(uint row, float value)
 	if (row >= min(row_end, D))
 		return;
 	if (flag(FLAG_RECEPTANCE))
-		value *= sigmoid(act[ACT_FR(D) + row]);
+		value *= sigmoid(READ_ACT(ACT_FR(D) + row));
 	float x = result[ACT_X + row] + residual(value);
 	result[ACT_X + row] = flag(FLAG_HALVE) ? 0.5 * x : x;
 	if (flag(FLAG_PRE))
-		state[state_slot() + STATE_ATT_X + row] = act[ACT_N1(D) + row];
+		state[state_slot() + STATE_ATT_X + row] = READ_ACT(ACT_N1(D) + row);
 	else
-		state[state_slot() + STATE_FFN_X(D) + row] = act[ACT_N2(D) + row];
+		state[state_slot() + STATE_FFN_X(D) + row] = READ_ACT(ACT_N2(D) + row);
 }
 
 // This thread's outputs of a line, as they are in the file but for scale and minimum.
@@ -71,21 +71,21 @@ void scales_of(uint scales_word, uint tops_word, uint j, out vec4 scale, out vec
 {
 	low = vec4(0);
 	if (TYPE == TYPE_Q8 || TYPE == TYPE_Q4 || TYPE == TYPE_Q5) {
-		scale = vec4(unpackHalf2x16(side[scales_word + 2 * j]), unpackHalf2x16(side[scales_word + 2 * j + 1]));
+		scale = vec4(unpackHalf2x16(READ_SIDE(scales_word + 2 * j)), unpackHalf2x16(READ_SIDE(scales_word + 2 * j + 1)));
 	} else if (TYPE == TYPE_Q4M || TYPE == TYPE_Q5M) {
 		[[unroll]] for (uint i = 0; i < 4; i++) {
-			vec2 both = unpackHalf2x16(side[scales_word + 4 * j + i]);
+			vec2 both = unpackHalf2x16(READ_SIDE(scales_word + 4 * j + i));
 			scale[i] = both.x;
 			low[i] = both.y;
 		}
 	} else if (TYPE == TYPE_Q6K) {
-		int codes = int(side[scales_word + j]);
+		int codes = int(READ_SIDE(scales_word + j));
 		scale = vec4(codes << 24 >> 24, codes << 16 >> 24, codes << 8 >> 24, codes >> 24) *
-		        vec4(unpackHalf2x16(side[tops_word + 2 * j]), unpackHalf2x16(side[tops_word + 2 * j + 1]));
+		        vec4(unpackHalf2x16(READ_SIDE(tops_word + 2 * j)), unpackHalf2x16(READ_SIDE(tops_word + 2 * j + 1)));
 	} else {
 		[[unroll]] for (uint i = 0; i < 4; i++) {
-			uint codes = side[scales_word + 2 * j + i / 2] >> 16 * (i & 1);
-			vec2 d = unpackHalf2x16(side[tops_word + 4 * j + i]);
+			uint codes = READ_SIDE(scales_word + 2 * j + i / 2) >> 16 * (i & 1);
+			vec2 d = unpackHalf2x16(READ_SIDE(tops_word + 4 * j + i));
 			scale[i] = float(codes & 255u) * d.x;
 			low[i] = float(codes >> 8 & 255u) * d.y;
 		}
@@ -97,7 +97,7 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 {
 	uint nonzero = 0;
 	[[unroll]] for (uint j = 0; j < GROUP / 4; j++) {
-		vec4 f = act4[(ACT_F(D) + g * GROUP) / 4 + j];
+		vec4 f = READ_ACT4((ACT_F(D) + g * GROUP) / 4 + j);
 		nonzero |= (uint(f.x != 0) | uint(f.y != 0) << 1 | uint(f.z != 0) << 2 | uint(f.w != 0) << 3) << 4 * j;
 	}
 	if (nonzero == 0)
@@ -110,14 +110,14 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 	float inputs = 0;
 	for (; nonzero != 0; nonzero &= nonzero - 1) {
 		uint i = g * GROUP + findLSB(nonzero);
-		float f = act[ACT_F(D) + i];
+		float f = READ_ACT(ACT_F(D) + i);
 		uvec2 high = uvec2(0);
 		if (VALUE_HIGH_WORDS(TYPE) == 8)
-			high.x = side[beside + i * 8 + lane8];
+			high.x = READ_SIDE(beside + i * 8 + lane8);
 		if (VALUE_HIGH_WORDS(TYPE) == 16)
-			high = uvec2(side[beside + i * 16 + 2 * lane8], side[beside + i * 16 + 2 * lane8 + 1]);
+			high = uvec2(READ_SIDE(beside + i * 16 + 2 * lane8), READ_SIDE(beside + i * 16 + 2 * lane8 + 1));
 		vec4 q[VECS];
-		unpack(weights[(block * INPUTS + i) * 8 + lane8], high, q);
+		unpack(READ_WEIGHTS((block * INPUTS + i) * 8 + lane8), high, q);
 		inputs += f;
 		[[unroll]] for (uint j = 0; j < VECS; j++)
 			group_sum[j] += f * q[j];

@@ -7,7 +7,6 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
 #include "common/norm.glsl"
-#define INPUT(u, J, j) s_input[((u) / 8 * J + j) * 8 + (u) % 8]
 #include "common/matvec.glsl"
 #include "common/normed.glsl"
 
@@ -33,7 +32,7 @@ void emit(uint row, float value)
 void stage_input(uint from, uint J)
 {
 	for (uint i = thread; i < CHUNK / 4; i += WORKGROUP)
-		s_input[staged(i, J)] = from / 4 + i < D / 4 ? normed(from / 4 + i, VEC_LNOUT_W * DP) : vec4(0);
+		STAGE(staged(i, J), from / 4 + i < D / 4 ? normed(from / 4 + i, VEC_LNOUT_W * DP) : vec4(0));
 }
 
 void main()

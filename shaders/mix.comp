@@ -19,7 +19,7 @@ void main()
 	for (uint i = thread; i < MIXES * N; i += WORKGROUP) {
 		uint q = i / N, c = head * N + i % N;
 		float mix = lora_row((head * MIXES + q) * words, words, i % N, ACT_H(D, F) + q * PAD(RANK, 8));
-		float n = act[ACT_N1(D) + c];
-		result[ACT_VECTOR(D, 10 + q) + c] = n + (state[slot + STATE_ATT_X + c] - n) * (vector(mixes[q], c) + mix);
+		float n = READ_ACT(ACT_N1(D) + c);
+		result[ACT_VECTOR(D, 10 + q) + c] = n + (READ_STATE(slot + STATE_ATT_X + c) - n) * (vector(mixes[q], c) + mix);
 	}
 }

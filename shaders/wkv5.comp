@@ -34,13 +34,13 @@ void main()
 	float bonus = 0; // sum r u k
 	for (uint n = thread; n < N; n += WORKGROUP) {
 		uint c = base + n;
-		float r = act[ACT_R(D) + c], k = act[ACT_K(D) + c];
+		float r = READ_ACT(ACT_R(D) + c), k = READ_ACT(ACT_K(D) + c);
 		s_r[n] = r;
 		s_k[n] = k;
-		s_v[n] = act[ACT_V(D) + c];
+		s_v[n] = READ_ACT(ACT_V(D) + c);
 		s_w[n] = decay(head, n);
 		bonus += r * k * vector(VEC_BONUS, c);
-		state[slot + STATE_ATT_X + c] = act[ACT_N1(D) + c];
+		state[slot + STATE_ATT_X + c] = READ_ACT(ACT_N1(D) + c);
 	}
 	bonus = workgroup_sum(bonus);
 
@@ -50,7 +50,7 @@ void main()
 		vec4 v = vec4(s_v[4 * j], s_v[4 * j + 1], s_v[4 * j + 2], s_v[4 * j + 3]);
 		uint at = (slot + STATE_S(D) + base * N) / 4 + j;
 		for (uint i = share; i < N; i += STRIDE) {
-			vec4 S = state4[at + i * COLUMNS];
+			vec4 S = READ_STATE4(at + i * COLUMNS);
 			sum += s_r[i] * S;
 			state4[at + i * COLUMNS] = s_w[i] * S + s_k[i] * v;
 		}
@@ -67,7 +67,7 @@ void main()
 
 	group_statistics();
 	for (uint n = thread; n < N; n += WORKGROUP) {
-		float y = group_normed(n, base + n), g = act[ACT_G(D) + base + n];
+		float y = group_normed(n, base + n), g = READ_ACT(ACT_G(D) + base + n);
 		result[ACT_Y(D) + base + n] = flag(FLAG_GATE) ? y * g * sigmoid(g) : y;
 	}
 }

@@ -20,7 +20,8 @@ const uint VECS = N / (4 * STATE_LANES); // vec4s of a state row that one thread
 const uint LORAS = 4;                    // decay, iclr, gate, value: the order of ACT_H
 
 shared float s_lora[LORAS * N];
-shared float s_r[N], s_w[N], s_k[N], s_kk[N], s_b[N], s_v[N]; // b = kk A
+shared vec4 s_w[N / 4], s_wr[N / 4], s_k[N / 4], s_kk[N / 4], s_b[N / 4]; // b = kk A
+shared float s_v[N];
 
 uint rank(uint i)
 {
@@ -66,7 +67,7 @@ void main()
 	float square = 0;
 	for (uint n = thread; n < N; n += WORKGROUP) {
 		uint c = base + n;
-		float k = act[ACT_K(D) + c], v = act[ACT_V(D) + c];
+		float k = READ_ACT(ACT_K(D) + c), v = READ_ACT(ACT_V(D) + c);
 		float iclr = sigmoid(vector(VEC_A0, c) + s_lora[N + n]);
 		float kk = k * vector(VEC_K_K, c);
 		square += kk * kk;
@@ -74,45 +75,55 @@ void main()
 			result[ACT_VFIRST(D) + c] = v;
 		} else {
 			float mix = sigmoid(vector(VEC_V0, c) + s_lora[3 * N + n]);
-			v += (act[ACT_VFIRST(D) + c] - v) * mix;
+			v += (READ_ACT(ACT_VFIRST(D) + c) - v) * mix;
 		}
-		s_r[n] = act[ACT_R(D) + c];
-		s_w[n] = exp(-DECAY_SCALE * sigmoid(vector(VEC_DECAY, c) + s_lora[n]));
-		s_k[n] = k * (1 + (iclr - 1) * vector(VEC_K_A, c));
+		float w = exp(-DECAY_SCALE * sigmoid(vector(VEC_DECAY, c) + s_lora[n]));
+		s_w[n / 4][n % 4] = w;
+		s_wr[n / 4][n % 4] = w * READ_ACT(ACT_R(D) + c);
+		s_k[n / 4][n % 4] = k * (1 + (iclr - 1) * vector(VEC_K_A, c));
 		s_v[n] = v;
-		s_kk[n] = kk;
-		s_b[n] = iclr;
-		state[slot + STATE_ATT_X + c] = act[ACT_N1(D) + c];
+		s_kk[n / 4][n % 4] = kk;
+		s_b[n / 4][n % 4] = iclr;
+		state[slot + STATE_ATT_X + c] = READ_ACT(ACT_N1(D) + c);
 	}
 	float inverse = 1 / max(sqrt(workgroup_sum(square)), 1e-12);
 	vec4 dots = vec4(0); // b.r, k.r, sum r k r_k
 	for (uint n = thread; n < N; n += WORKGROUP) {
-		float kk = s_kk[n] * inverse, b = kk * s_b[n], r = s_r[n], k = s_k[n];
-		s_kk[n] = kk;
-		s_b[n] = b;
+		float kk = s_kk[n / 4][n % 4] * inverse, b = kk * s_b[n / 4][n % 4], k = s_k[n / 4][n % 4], r = READ_ACT(ACT_R(D) + base + n);
+		s_kk[n / 4][n % 4] = kk;
+		s_b[n / 4][n % 4] = b;
 		dots += vec4(b * r, k * r, r * k * vector(VEC_R_K, base + n), 0);
 	}
 	dots = workgroup_sum(dots);
 
 	// The state.  Row i is a value channel; STATE_LANES threads hold its key channels, vec4 by vec4 in turn.
 	uint lane = thread % STATE_LANES;
+#if TEXELS // shared memory is slow there, and these are the same for all rows
+	vec4 kk[VECS], wr[VECS], w[VECS], b[VECS], k[VECS];
+	[[unroll]] for (uint j = 0; j < VECS; j++) {
+		uint c = lane + j * STATE_LANES;
+		kk[j] = s_kk[c];
+		wr[j] = s_wr[c];
+		w[j] = s_w[c];
+		b[j] = s_b[c];
+		k[j] = s_k[c];
+	}
+#define KEYS(own, all, j) own[j]
+#else
+#define KEYS(own, all, j) all[lane + (j) * STATE_LANES]
+#endif
 	for (uint i = thread / STATE_LANES; i < N; i += WORKGROUP / STATE_LANES) {
 		uint at = (slot + STATE_S(D) + (base + i) * N) / 4 + lane;
 		vec4 row[VECS];
 		vec2 sums = vec2(0); // u = S kk, S (w r)
 		[[unroll]] for (uint j = 0; j < VECS; j++) {
-			uint c = (lane + j * STATE_LANES) * 4;
-			row[j] = state4[at + j * STATE_LANES];
-			sums.x += dot(row[j], vec4(s_kk[c], s_kk[c + 1], s_kk[c + 2], s_kk[c + 3]));
-			sums.y += dot(row[j], vec4(s_w[c] * s_r[c], s_w[c + 1] * s_r[c + 1], s_w[c + 2] * s_r[c + 2], s_w[c + 3] * s_r[c + 3]));
+			row[j] = READ_STATE4(at + j * STATE_LANES);
+			sums += vec2(dot(row[j], KEYS(kk, s_kk, j)), dot(row[j], KEYS(wr, s_wr, j)));
 		}
 		sums = row_reduce(sums);
 		float v = s_v[i];
-		[[unroll]] for (uint j = 0; j < VECS; j++) {
-			uint c = (lane + j * STATE_LANES) * 4;
-			state4[at + j * STATE_LANES] = row[j] * vec4(s_w[c], s_w[c + 1], s_w[c + 2], s_w[c + 3]) -
-				sums.x * vec4(s_b[c], s_b[c + 1], s_b[c + 2], s_b[c + 3]) + v * vec4(s_k[c], s_k[c + 1], s_k[c + 2], s_k[c + 3]);
-		}
+		[[unroll]] for (uint j = 0; j < VECS; j++)
+			state4[at + j * STATE_LANES] = row[j] * KEYS(w, s_w, j) - sums.x * KEYS(b, s_b, j) + v * KEYS(k, s_k, j);
 		if (lane == 0)
 			s_y[i] = sums.y - sums.x * dots.x + v * dots.y;
 	}

@@ -28,8 +28,9 @@
 #define SPEC_GROUP_EPSILON  19  // of ln_x, the bits of a float
 #define SPEC_RESIDUAL       20  // what a stage adds to x is multiplied by this, the bits of a float; 1 unless a model is rescaled
 #define SPEC_SUM_SLICES     21  // ffn_out: parts that the inputs are cut into, each a workgroup's for a block of outputs
-#define SPEC_FLAGS          22
-#define SPEC_COUNT          23
+#define SPEC_STAGED         22  // with texel reads: vec4 of the activations at which workgroups stage their input
+#define SPEC_FLAGS          23
+#define SPEC_COUNT          24
 
 #define FLAG_FIRST_LAYER     1  // wkv7: keep v for the other layers
 #define FLAG_EMBEDDING_NORM  2  // select: apply ln0

@@ -13,11 +13,11 @@ float lora_row(uint at, uint words, uint channel, uint hidden)
 {
 	float sum = 0;
 	for (uint u = 0; u < words; u++) {
-		uvec4 w = second[(at + u) * N + channel];
+		uvec4 w = READ_SECOND((at + u) * N + channel);
 		if (SECOND_TYPE == TYPE_F32) {
-			sum += dot(uintBitsToFloat(w), act4[hidden / 4 + u]);
+			sum += dot(uintBitsToFloat(w), READ_ACT4(hidden / 4 + u));
 		} else {
-			vec4 h0 = act4[hidden / 4 + u * 2], h1 = act4[hidden / 4 + u * 2 + 1], w0, w1;
+			vec4 h0 = READ_ACT4(hidden / 4 + u * 2), h1 = READ_ACT4(hidden / 4 + u * 2 + 1), w0, w1;
 			if (SECOND_TYPE == TYPE_F16) {
 				w0 = vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
 				w1 = vec4(unpackHalf2x16(w.z), unpackHalf2x16(w.w));

@@ -15,8 +15,8 @@ shared float s_part[WORKGROUP * ROWS];
 
 void emit(uint row, float value);
 
-#define WEIGHTS weights
-#define SIDE side
+#define WEIGHTS READ_WEIGHTS
+#define SIDE READ_SIDE
 #define TYPE WEIGHT_TYPE
 #define DOT dot_f32
 #include "weight_f32.glsl"
@@ -46,8 +46,8 @@ void emit(uint row, float value);
 #undef TYPE
 
 #ifdef WITH_SECOND
-#define WEIGHTS second
-#define SIDE second_side
+#define WEIGHTS READ_SECOND
+#define SIDE READ_SECOND_SIDE
 #define TYPE SECOND_TYPE
 #define DOT second_f32
 #include "weight_f32.glsl"

@@ -1,7 +1,21 @@
 // LayerNorm and token shift of the residual stream, done anew by every workgroup: reading 5 vectors from a cache costs less
-// than a stage of its own.  The result is staged in shared memory in the order in which the matrix rows are read.
+// than a stage of its own.  The result is staged in shared memory (TEXELS: in memory, a place for each workgroup) in the order
+// in which the matrix rows are read.
 const float NORM_EPSILON = 1e-5;
+#if TEXELS
+layout(constant_id = SPEC_STAGED) const uint STAGED = 0;
+layout(set = 0, binding = 9, rgba32f) coherent uniform imageBuffer staging;
+uint staging_at = STAGED + gl_WorkGroupID.x * (CHUNK / 4);
+#define STAGING(i)     imageLoad(staging, int(staging_at + (i)))
+#define STAGE(i, x)    imageStore(staging, int(staging_at + (i)), x)
+#define STAGE_BARRIER() memoryBarrierImage(), barrier()
+#else
 shared vec4 s_input[CHUNK / 4];
+#define STAGING(i)     s_input[i]
+#define STAGE(i, x)    s_input[i] = x
+#define STAGE_BARRIER() barrier()
+#endif
+#define INPUT(u, J, j) STAGING(((u) / 8 * J + j) * 8 + (u) % 8)
 float norm_mean, norm_scale;
 
 // Mean first, then the variance from the differences: no cancellation.
@@ -9,13 +23,13 @@ void norm_statistics()
 {
 	float sum = 0;
 	for (uint i = thread; i < D / 4; i += WORKGROUP) {
-		vec4 x = act4[ACT_X / 4 + i];
+		vec4 x = READ_ACT4(ACT_X / 4 + i);
 		sum += (x.x + x.y) + (x.z + x.w);
 	}
 	norm_mean = workgroup_sum(sum) / float(D);
 	sum = 0;
 	for (uint i = thread; i < D / 4; i += WORKGROUP) {
-		vec4 d = act4[ACT_X / 4 + i] - norm_mean;
+		vec4 d = READ_ACT4(ACT_X / 4 + i) - norm_mean;
 		sum += dot(d, d);
 	}
 	norm_scale = 1 / sqrt(workgroup_sum(sum) / float(D) + NORM_EPSILON);
@@ -24,7 +38,7 @@ void norm_statistics()
 // Channels 4i .. 4i+3 of LN(x); `at` is where weight and bias lie in the vectors.
 vec4 normed(uint i, uint at)
 {
-	return (act4[ACT_X / 4 + i] - norm_mean) * norm_scale * vectors4[at / 4 + i] + vectors4[(at + DP) / 4 + i];
+	return (READ_ACT4(ACT_X / 4 + i) - norm_mean) * norm_scale * READ_VECTORS4(at / 4 + i) + READ_VECTORS4((at + DP) / 4 + i);
 }
 
 // Where vec4 number i of the input goes: a lane reads the J vec4s that belong to one of its uvec4s of weights, and 8
@@ -39,7 +53,7 @@ uint staged(uint i, uint J)
 vec4 shifted(uint c, uint norm, uint shift, uint mix)
 {
 	vec4 n = normed(c, norm * DP);
-	return n + (state4[shift / 4 + c] - n) * vectors4[mix * DP / 4 + c];
+	return n + (READ_STATE4(shift / 4 + c) - n) * READ_VECTORS4(mix * DP / 4 + c);
 }
 
 // Stages `shifted` channels [from, from + CHUNK), J vec4s to a uvec4 of weights.
@@ -47,7 +61,7 @@ void stage_shifted(uint from, uint J, uint norm, uint shift, uint mix)
 {
 	for (uint i = thread; i < CHUNK / 4; i += WORKGROUP) {
 		uint c = from / 4 + i;
-		s_input[staged(i, J)] = c < D / 4 ? shifted(c, norm, shift, mix) : vec4(0);
+		STAGE(staged(i, J), c < D / 4 ? shifted(c, norm, shift, mix) : vec4(0));
 	}
 }
 

@@ -1,5 +1,5 @@
-// Rows [begin, end) of a matrix times an input that the workgroup stages itself, chunk by chunk: stage_input(from, J) fills
-// s_input with channels [from, from + CHUNK), J vec4s to a uvec4 of weights.  `group` counts the workgroups of this matrix;
+// Rows [begin, end) of a matrix times an input that the workgroup stages itself, chunk by chunk: stage_input(from, J) stages
+// channels [from, from + CHUNK), J vec4s to a uvec4 of weights.  `group` counts the workgroups of this matrix;
 // matrix_row is where row 0 lies in what is bound (it may wrap below 0 when the slice starts later).
 void stage_input(uint from, uint J);
 
@@ -15,7 +15,7 @@ void normed_matvec(uint group, uint begin, uint end, uint matrix_row, bool is_se
 			if (CHUNK < D || pass == 0) {
 				barrier();
 				stage_input(from, J);
-				barrier();
+				STAGE_BARRIER();
 			}
 			uint row = matrix_row + pass_row + first_row, skip = from / (4 * J), count = min(words - skip, CHUNK / (4 * J));
 			if (pass_row + first_row < end) {

@@ -50,6 +50,39 @@ layout(set = 0, binding = 5) buffer State1 { float state[]; };
 layout(set = 0, binding = 6) readonly restrict buffer Second { uvec4 second[]; };
 layout(set = 0, binding = 7) readonly restrict buffer SecondSide { uint second_side[]; };
 
+// Reads.  TEXELS: through texel buffers on the same memory (texel_views in src/gpu/pipeline.c), for drivers that run on a
+// processor: they read storage buffers and shared memory lane by lane, texels with vector instructions.
+#if TEXELS
+layout(set = 0, binding = 8) uniform samplerBuffer act_texels;
+layout(set = 0, binding = 10) uniform samplerBuffer vectors_texels;
+layout(set = 0, binding = 11) uniform usamplerBuffer weights_texels;
+layout(set = 0, binding = 12) uniform usamplerBuffer side_texels;
+layout(set = 0, binding = 13) uniform samplerBuffer state_texels;
+layout(set = 0, binding = 14) uniform usamplerBuffer second_texels;
+layout(set = 0, binding = 15) uniform usamplerBuffer second_side_texels;
+#define READ_ACT4(i)        texelFetch(act_texels, int(i))
+#define READ_ACT(i)         texelFetch(act_texels, int((i) / 4))[(i) % 4]
+#define READ_VECTORS4(i)    texelFetch(vectors_texels, int(i))
+#define READ_VECTORS(i)     texelFetch(vectors_texels, int((i) / 4))[(i) % 4]
+#define READ_WEIGHTS(i)     texelFetch(weights_texels, int(i))
+#define READ_SIDE(i)        texelFetch(side_texels, int(i)).x
+#define READ_STATE4(i)      texelFetch(state_texels, int(i))
+#define READ_STATE(i)       texelFetch(state_texels, int((i) / 4))[(i) % 4]
+#define READ_SECOND(i)      texelFetch(second_texels, int(i))
+#define READ_SECOND_SIDE(i) texelFetch(second_side_texels, int(i)).x
+#else
+#define READ_ACT4(i)        act4[i]
+#define READ_ACT(i)         act[i]
+#define READ_VECTORS4(i)    vectors4[i]
+#define READ_VECTORS(i)     vectors[i]
+#define READ_WEIGHTS(i)     weights[i]
+#define READ_SIDE(i)        side[i]
+#define READ_STATE4(i)      state4[i]
+#define READ_STATE(i)       state[i]
+#define READ_SECOND(i)      second[i]
+#define READ_SECOND_SIDE(i) second_side[i]
+#endif
+
 const uint DP = PAD(D, 128);
 
 // Lanes that share a row must sit in one subgroup, so threads are numbered subgroup by subgroup.
@@ -119,7 +152,7 @@ float residual(float sum)
 
 float vector(uint index, uint c)
 {
-	return vectors[index * DP + c];
+	return READ_VECTORS(index * DP + c);
 }
 
 float sigmoid(float x)

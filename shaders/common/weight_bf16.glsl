@@ -5,7 +5,7 @@ void DOT(uint at, uint count)
 		uint p = at + (u >> 3) * 64 + (u & 7);
 		vec4 x0 = INPUT(u, 2, 0), x1 = INPUT(u, 2, 1);
 		[[unroll]] for (uint r = 0; r < ROWS; r++) {
-			uvec4 w = WEIGHTS[p + r * 8];
+			uvec4 w = WEIGHTS(p + r * 8);
 			vec4 even = uintBitsToFloat(w << 16), odd = uintBitsToFloat(w & 0xffff0000u);
 			row_sum[r] += dot(vec4(even.x, odd.x, even.y, odd.y), x0) + dot(vec4(even.z, odd.z, even.w, odd.w), x1);
 		}

@@ -13,9 +13,9 @@ float ZERO()
 uvec2 HIGH_BITS(uint beside, uint u)
 {
 	if (TYPE == TYPE_Q6K)
-		return uvec2(SIDE[beside + SCALE_WORDS(TYPE) + 2 * u], SIDE[beside + SCALE_WORDS(TYPE) + 2 * u + 1]);
+		return uvec2(SIDE(beside + SCALE_WORDS(TYPE) + 2 * u), SIDE(beside + SCALE_WORDS(TYPE) + 2 * u + 1));
 	if (SIDE_WORDS(TYPE) > SCALE_WORDS(TYPE))
-		return uvec2(SIDE[beside + SCALE_WORDS(TYPE) + u], 0);
+		return uvec2(SIDE(beside + SCALE_WORDS(TYPE) + u), 0);
 	return uvec2(0);
 }
 
@@ -34,18 +34,18 @@ uvec4 INTEGERS(uvec4 w, uvec2 high, uint half_byte)
 vec4 SCALE_MIN(uint beside, uint u)
 {
 	if (TYPE == TYPE_Q4 || TYPE == TYPE_Q5) {
-		vec2 pair = unpackHalf2x16(SIDE[beside + u / 2]);
+		vec2 pair = unpackHalf2x16(SIDE(beside + u / 2));
 		float scale = (u & 1) == 0 ? pair.x : pair.y;
 		return vec4(scale, 0, scale, 0);
 	}
 	if (TYPE == TYPE_Q4M || TYPE == TYPE_Q5M)
-		return unpackHalf2x16(SIDE[beside + u]).xyxy;
-	vec2 d = unpackHalf2x16(SIDE[beside]);
+		return unpackHalf2x16(SIDE(beside + u)).xyxy;
+	vec2 d = unpackHalf2x16(SIDE(beside));
 	if (TYPE == TYPE_Q2K) {
-		uint codes = SIDE[beside + 1 + u];
+		uint codes = SIDE(beside + 1 + u);
 		return vec4(uvec4(codes, codes >> 8, codes >> 16, codes >> 24) & 255u) * d.xyxy;
 	}
-	uint codes = SIDE[beside + 1 + u / 2] >> 16 * (u & 1);
+	uint codes = SIDE(beside + 1 + u / 2) >> 16 * (u & 1);
 	if (TYPE == TYPE_Q6K)
 		return vec4(float(int(codes << 24) >> 24), 0, float(int(codes << 16) >> 24), 0) * d.x;
 	return (vec2(uvec2(codes, codes >> 8) & 255u) * d).xyxy;
@@ -64,7 +64,7 @@ void DOT(uint at, uint count)
 		vec2 sums = vec2((first.x + first.y) + (first.z + first.w), (last.x + last.y) + (last.z + last.w));
 		[[unroll]] for (uint r = 0; r < ROWS; r++) {
 			uint beside = (p + r * 8) / 8 * SIDE_WORDS(TYPE);
-			uvec4 w = WEIGHTS[p + r * 8];
+			uvec4 w = WEIGHTS(p + r * 8);
 			uvec2 high = HIGH_BITS(beside, u & 7);
 			uvec4 low_q = INTEGERS(w, high, 0), high_q = INTEGERS(w, high, 1);
 			vec4 sum = vec4(0); // one for each word

@@ -5,6 +5,6 @@ void DOT(uint at, uint count)
 		uint p = at + (u >> 3) * 64 + (u & 7);
 		vec4 x = INPUT(u, 1, 0);
 		[[unroll]] for (uint r = 0; r < ROWS; r++)
-			row_sum[r] += dot(uintBitsToFloat(WEIGHTS[p + r * 8]), x);
+			row_sum[r] += dot(uintBitsToFloat(WEIGHTS(p + r * 8)), x);
 	}
 }

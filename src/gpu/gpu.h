@@ -14,7 +14,8 @@
 
 #include "base/error.h"
 
-/* Every pipeline has the same interface: storage buffers 0 .. GPU_BINDINGS-1 of set 0, and push constants. */
+/* Every pipeline has the same interface: storage buffers 0 .. GPU_BINDINGS-1 of set 0, and push constants.  With
+ * caps.texel_reads, binding GPU_BINDINGS + i is a texel buffer on the memory of binding i (see texel_views in pipeline.c). */
 #define GPU_BINDINGS   8
 #define GPU_PUSH_BYTES 64
 
@@ -26,6 +27,7 @@ struct gpu_caps {
 	uint32_t index, vendor_id, device_id, api_version[3];
 	uint32_t subgroup_size; /* 1 when subgroups are not usable */
 	bool subgroups;         /* basic, arithmetic and shuffle operations in compute shaders */
+	bool texel_reads;       /* shaders read through texel buffers: a processor that plays a GPU does that far faster */
 	bool unified_memory;    /* weights can be written where the shaders read them */
 	bool timestamps;
 	double timestamp_period;  /* nanoseconds per tick */
@@ -109,8 +111,8 @@ rwkvk_status gpu_fill(struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes
 
 /* ------------------------------------------------------------------------------------------------------ pipeline.c */
 
-/* `shader` names an entry of the table in shaders/CMakeLists.txt; the variant with or without subgroup operations is chosen
- * by caps.subgroups.  Constant i of `constants` is specialisation constant id i, all 32-bit unsigned; constant 0 is the
+/* `shader` names an entry of the table in shaders/CMakeLists.txt; which of its variants is taken follows from caps.subgroups
+ * and caps.texel_reads.  Constant i of `constants` is specialisation constant id i, all 32-bit unsigned; constant 0 is the
  * workgroup's size in x, a multiple of the subgroup size (full subgroups are required where the device can promise them).
  * Pipelines with the same shader and constants are shared: asking again returns the same one. */
 rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader, const uint32_t *constants, uint32_t count,

@@ -1,6 +1,6 @@
 /* Shaders, pipelines and binding sets.  Everything shares one pipeline layout, so binding sets and push constants fit every
- * pipeline.  SPIR-V is embedded in the library; RWKVK_SHADER_DIR names a folder to take NAME.spv and NAME.shared.spv from
- * instead, for work on shaders.
+ * pipeline.  SPIR-V is embedded in the library; RWKVK_SHADER_DIR names a folder to take NAME.spv (or NAME.shared.spv,
+ * NAME.texel.spv) from instead, for work on shaders.
  *
  * The driver's pipeline cache is kept on disk, one file for each device and driver, with a checksum: drivers are not
  * expected to survive damaged data. */
@@ -199,10 +199,16 @@ static rwkvk_status create_module(struct gpu *gpu, const char *name, const uint3
 	return driver_failure(result, call, __FILE__, __LINE__);
 }
 
+/* Which of a shader's variants this device gets; the end of its file's name. */
+static const char *variant(const struct gpu *gpu)
+{
+	return !gpu->facts.caps.subgroups ? ".shared" : gpu->facts.caps.texel_reads ? ".texel" : "";
+}
+
 static rwkvk_status module_from_folder(struct gpu *gpu, const char *folder, const char *name, VkShaderModule *out)
 {
 	char file_name[128];
-	snprintf(file_name, sizeof file_name, "%.100s%s.spv", name, gpu->facts.caps.subgroups ? "" : ".shared");
+	snprintf(file_name, sizeof file_name, "%.100s%s.spv", name, variant(gpu));
 	char *path = join(folder, file_name);
 	if (!path)
 		return host_memory_failure("a shader");
@@ -224,7 +230,7 @@ static rwkvk_status find_module(struct gpu *gpu, const char *name, VkShaderModul
 		return module_from_folder(gpu, folder, name, out);
 	for (size_t i = 0; i < embedded_shader_count; i++) {
 		const struct embedded_shader *shader = &embedded_shaders[i];
-		if (!strcmp(shader->name, name) && shader->subgroups == gpu->facts.caps.subgroups)
+		if (!strcmp(shader->name, name) && !strcmp(shader->variant, variant(gpu)))
 			return create_module(gpu, name, shader->words, shader->bytes, out);
 	}
 	return fail(RWKVK_ERROR_ARGUMENT, "there is no shader named \"%s\"", name);
@@ -382,8 +388,11 @@ static rwkvk_status grow_pools(struct gpu *gpu)
 	VkDescriptorPoolCreateInfo info = {
 		.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
 		.maxSets = SETS_PER_POOL,
-		.poolSizeCount = 1,
-		.pPoolSizes = &(VkDescriptorPoolSize){ VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * GPU_BINDINGS },
+		.poolSizeCount = gpu->facts.caps.texel_reads ? 3 : 1,
+		.pPoolSizes =
+			(VkDescriptorPoolSize[]){ { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * GPU_BINDINGS },
+		                              { VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, SETS_PER_POOL * (GPU_BINDINGS - 1) },
+		                              { VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER, SETS_PER_POOL } },
 	};
 	VkResult result = gpu->vk.vkCreateDescriptorPool(gpu->device, &info, NULL, &pool->pool);
 	if (result != VK_SUCCESS) {
@@ -395,7 +404,48 @@ static rwkvk_status grow_pools(struct gpu *gpu)
 	return RWKVK_OK;
 }
 
-static void write_set(struct gpu *gpu, VkDescriptorSet set, const struct gpu_binding *bindings, const struct gpu_buffer *unused)
+/* What the texels of binding GPU_BINDINGS + i are (shaders/common/stage.glsl).  Only those of the results are written. */
+static const struct {
+	VkFormat format;
+	VkDescriptorType type;
+} texel_views[GPU_BINDINGS] = {
+	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER }, /* activations */
+	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER }, /* results */
+	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER }, /* vectors */
+	{ VK_FORMAT_R32G32B32A32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },   /* weights */
+	{ VK_FORMAT_R32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },            /* what lies beside them */
+	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER }, /* state */
+	{ VK_FORMAT_R32G32B32A32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },   /* second weights */
+	{ VK_FORMAT_R32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },            /* beside those */
+};
+
+static rwkvk_status write_texels(struct gpu *gpu, struct gpu_set *set, const VkDescriptorBufferInfo infos[GPU_BINDINGS])
+{
+	VkWriteDescriptorSet writes[GPU_BINDINGS];
+	for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
+		VkBufferViewCreateInfo view = {
+			.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
+			.buffer = infos[i].buffer,
+			.format = texel_views[i].format,
+			.offset = infos[i].offset,
+			.range = (infos[i].range + 15) & ~(VkDeviceSize)15, /* buffers are whole groups of 16 bytes */
+		};
+		VK(gpu->vk.vkCreateBufferView(gpu->device, &view, NULL, &set->views[i]));
+		writes[i] = (VkWriteDescriptorSet){
+			.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+			.dstSet = set->set,
+			.dstBinding = GPU_BINDINGS + i,
+			.descriptorCount = 1,
+			.descriptorType = texel_views[i].type,
+			.pTexelBufferView = &set->views[i],
+		};
+	}
+	gpu->vk.vkUpdateDescriptorSets(gpu->device, GPU_BINDINGS, writes, 0, NULL);
+	return RWKVK_OK;
+}
+
+static rwkvk_status write_set(struct gpu *gpu, struct gpu_set *set, const struct gpu_binding *bindings,
+                              const struct gpu_buffer *unused)
 {
 	VkDescriptorBufferInfo infos[GPU_BINDINGS];
 	VkWriteDescriptorSet writes[GPU_BINDINGS];
@@ -405,7 +455,7 @@ static void write_set(struct gpu *gpu, VkDescriptorSet set, const struct gpu_bin
 		infos[i] = (VkDescriptorBufferInfo){ buffer->vk->buffer, offset, bytes ? bytes : buffer->vk->bytes - offset };
 		writes[i] = (VkWriteDescriptorSet){
 			.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-			.dstSet = set,
+			.dstSet = set->set,
 			.dstBinding = i,
 			.descriptorCount = 1,
 			.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
@@ -414,6 +464,7 @@ static void write_set(struct gpu *gpu, VkDescriptorSet set, const struct gpu_bin
 	}
 	gpu->vk.vkUpdateDescriptorSets(gpu->device, GPU_BINDINGS, writes, 0, NULL);
 	gpu->counters.descriptor_updates++;
+	return gpu->facts.caps.texel_reads ? write_texels(gpu, set, infos) : RWKVK_OK;
 }
 
 rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[GPU_BINDINGS], struct gpu_buffer *unused,
@@ -449,8 +500,7 @@ rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[G
 	pipelines->pools->used++;
 	set->next = pipelines->sets;
 	pipelines->sets = *out = set;
-	write_set(gpu, set->set, bindings, unused);
-	return RWKVK_OK;
+	return write_set(gpu, set, bindings, unused);
 }
 
 void gpu_sets_destroy(struct gpu *gpu)
@@ -459,6 +509,8 @@ void gpu_sets_destroy(struct gpu *gpu)
 	while (pipelines->sets) {
 		struct gpu_set *set = pipelines->sets;
 		pipelines->sets = set->next;
+		for (int i = 0; i < GPU_BINDINGS; i++)
+			gpu->vk.vkDestroyBufferView(gpu->device, set->views[i], NULL);
 		free(set);
 	}
 	while (pipelines->pools) {
@@ -474,12 +526,13 @@ void gpu_sets_destroy(struct gpu *gpu)
 rwkvk_status pipelines_init(struct gpu *gpu)
 {
 	struct pipelines *pipelines = &gpu->pipelines;
-	VkDescriptorSetLayoutBinding bindings[GPU_BINDINGS];
-	for (uint32_t i = 0; i < GPU_BINDINGS; i++)
-		bindings[i] =
-			(VkDescriptorSetLayoutBinding){ i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
+	VkDescriptorSetLayoutBinding bindings[2 * GPU_BINDINGS];
+	for (uint32_t i = 0; i < 2 * GPU_BINDINGS; i++) {
+		VkDescriptorType type = i < GPU_BINDINGS ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER : texel_views[i - GPU_BINDINGS].type;
+		bindings[i] = (VkDescriptorSetLayoutBinding){ i, type, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
+	}
 	VkDescriptorSetLayoutCreateInfo set_info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
-		                                         .bindingCount = GPU_BINDINGS,
+		                                         .bindingCount = gpu->facts.caps.texel_reads ? 2 * GPU_BINDINGS : GPU_BINDINGS,
 		                                         .pBindings = bindings };
 	VK(gpu->vk.vkCreateDescriptorSetLayout(gpu->device, &set_info, NULL, &pipelines->set_layout));
 	VkPushConstantRange push = { VK_SHADER_STAGE_COMPUTE_BIT, 0, GPU_PUSH_BYTES };

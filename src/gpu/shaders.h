@@ -1,14 +1,13 @@
-/* The SPIR-V that the build embeds (shaders/CMakeLists.txt).  Each shader exists with and without subgroup operations. */
+/* The SPIR-V that the build embeds (shaders/CMakeLists.txt).  Each shader exists in three variants. */
 #ifndef RWKVK_GPU_SHADERS_H
 #define RWKVK_GPU_SHADERS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct embedded_shader {
 	const char *name;
-	bool subgroups;
+	const char *variant; /* "": with subgroup operations; ".shared": without; ".texel": with, reading through texel buffers */
 	const uint32_t *words;
 	size_t bytes;
 };

@@ -107,6 +107,7 @@ struct gpu_pipeline {
 struct gpu_set {
 	struct gpu_set *next;
 	VkDescriptorSet set;
+	VkBufferView views[GPU_BINDINGS]; /* with caps.texel_reads */
 };
 
 struct pipelines {

@@ -243,7 +243,8 @@ void pack_lora(const struct device_lora *lora, const struct config *config, uint
 struct shape {
 	uint32_t workgroup, lanes, rows, chunk;
 	uint32_t state_lanes;
-	uint32_t groups; /* workgroups that a stage should have when it can */
+	uint32_t groups;         /* workgroups that a stage should have when it can */
+	uint32_t staging_groups; /* those that have room behind the activations, `chunk` floats each */
 };
 
 /* One recorded dispatch; a barrier follows each.  Slices of one matrix do not depend on each other, but they are bound to the

@@ -52,9 +52,11 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 		shape.lanes = kind->lanes;
 		shape.state_lanes = 1; /* without shuffles a state row stays with one thread */
 	}
-	/* Half of the shared memory for the staged input: the rest is for the sums. */
+	/* Half of the shared memory for the staged input: the rest is for the sums.  With texel reads it is staged behind the
+	 * activations, by each of the workgroups that a stage may have: one for each matrix can come on top. */
 	uint32_t floats = caps->max_shared_bytes / 2 / sizeof(float) / 256 * 256;
-	shape.chunk = smaller(floats, PAD(c->width, 256));
+	shape.chunk = caps->texel_reads ? PAD(c->width, 256) : smaller(floats, PAD(c->width, 256));
+	shape.staging_groups = caps->texel_reads ? shape.groups + 8 : 0;
 	return shape;
 }
 
@@ -81,4 +83,5 @@ void shape_constants(const struct shape *shape, const struct config *c, uint32_t
 	constants[SPEC_STATE_STRIDE] = (uint32_t)config_slot_floats(c);
 	constants[SPEC_GROUP_EPSILON] = bits(c->group_norm_epsilon);
 	constants[SPEC_RESIDUAL] = bits(1);
+	constants[SPEC_STAGED] = config_act_floats(c) / 4;
 }
