@@ -170,7 +170,7 @@ static void caps_override(void **state)
 		rwkvk_status status;
 	} bad[] = {
 		{ "no-subgroup", "\"no-subgroup\" is not understood", RWKVK_ERROR_ARGUMENT },
-		{ "no-subgroups,invocation=128", "no-subgroups, no-size-control", RWKVK_ERROR_ARGUMENT },
+		{ "no-subgroups,invocation=128", "no-subgroups, no-texels, no-size-control", RWKVK_ERROR_ARGUMENT },
 		{ "invocations=", "\"invocations=\"", RWKVK_ERROR_ARGUMENT },
 		{ "invocations=0", "\"invocations=0\"", RWKVK_ERROR_ARGUMENT },
 		{ "invocations=-1", "\"invocations=-1\"", RWKVK_ERROR_ARGUMENT },
@@ -198,12 +198,12 @@ static void caps_override(void **state)
 		}
 	}
 	setenv("RWKVK_CAPS",
-	       "no-subgroups,,no-size-control,no-unified,no-timestamps,invocations=128,shared=16384,range=65536,"
+	       "no-subgroups,,no-texels,no-size-control,no-unified,no-timestamps,invocations=128,shared=16384,range=65536,"
 	       "buffer=32768,memory=10000000,",
 	       1);
 	assert_ok(gpu_open(&(struct gpu_options){ .profile = true }, &gpu));
 	const struct gpu_caps *caps = gpu_caps(gpu);
-	assert_false(caps->subgroups || caps->unified_memory || caps->timestamps);
+	assert_false(caps->subgroups || caps->texel_reads || caps->unified_memory || caps->timestamps);
 	assert_int_equal(caps->subgroup_size, 1);
 	assert_int_equal(caps->max_invocations, 128);
 	assert_int_equal(caps->max_shared_bytes, 16384);
@@ -749,7 +749,7 @@ static void shader_folder(void **state)
 {
 	(void)state;
 	struct gpu *gpu = open_gpu("", (struct gpu_options){ 0 });
-	const char *name = gpu_caps(gpu)->subgroups ? "test.spv" : "test.shared.spv", *path = test_temp(name);
+	const char *name = !gpu_caps(gpu)->subgroups ? "test.shared.spv" : gpu_caps(gpu)->texel_reads ? "test.texel.spv" : "test.spv", *path = test_temp(name);
 	char folder[512];
 	snprintf(folder, sizeof folder, "%s", path);
 	*strrchr(folder, '/') = 0;
