@@ -20,12 +20,13 @@ const uint VECS = N / (4 * STATE_LANES); // vec4s of a state row that one thread
 const uint LORAS = 4;                    // decay, iclr, gate, value: the order of ACT_H
 
 shared float s_lora[LORAS * N];
-shared vec4 s_w[N / 4], s_wr[N / 4], s_k[N / 4], s_kk[N / 4], s_b[N / 4]; // b = kk A
+const uint KK = 0, WR = 1, W = 2, B = 3, K = 4, KINDS = 5; // w r, kk A, ...
+shared float s_keys[KINDS * N];                            // of the head's key channels
 shared float s_v[N];
 
 uint rank(uint i)
 {
-	return i == 0 ? RANK_DECAY : i == 1 ? RANK_ICLR : i == 2 ? RANK_GATE : RANK_VALUE;
+	return i == 0 ? RANK_DECAY : i == 1 ? RANK_ICLR : i == 2 ? RANK_GATE : first_layer == 1 ? 0 : RANK_VALUE;
 }
 
 // Row `channel` of factor i of this head times its hidden vector.
@@ -52,12 +53,17 @@ vec2 row_reduce(vec2 v)
 	return v;
 }
 
+vec4 keys_at(uint i)
+{
+	return vec4(s_keys[i], s_keys[i + 1], s_keys[i + 2], s_keys[i + 3]);
+}
+
 void main()
 {
 	if (done())
 		return;
 	uint head = gl_WorkGroupID.x, base = head * N, slot = state_slot();
-	bool first = flag(FLAG_FIRST_LAYER);
+	bool first = first_layer == 1;
 
 	for (uint i = thread; i < LORAS * N; i += WORKGROUP)
 		s_lora[i] = rank(i / N) > 0 ? factor_row(head, i / N, i % N) : 0;
@@ -78,20 +84,20 @@ void main()
 			v += (READ_ACT(ACT_VFIRST(D) + c) - v) * mix;
 		}
 		float w = exp(-DECAY_SCALE * sigmoid(vector(VEC_DECAY, c) + s_lora[n]));
-		s_w[n / 4][n % 4] = w;
-		s_wr[n / 4][n % 4] = w * READ_ACT(ACT_R(D) + c);
-		s_k[n / 4][n % 4] = k * (1 + (iclr - 1) * vector(VEC_K_A, c));
+		s_keys[W * N + n] = w;
+		s_keys[WR * N + n] = w * READ_ACT(ACT_R(D) + c);
+		s_keys[K * N + n] = k * (1 + (iclr - 1) * vector(VEC_K_A, c));
 		s_v[n] = v;
-		s_kk[n / 4][n % 4] = kk;
-		s_b[n / 4][n % 4] = iclr;
+		s_keys[KK * N + n] = kk;
+		s_keys[B * N + n] = iclr;
 		state[slot + STATE_ATT_X + c] = READ_ACT(ACT_N1(D) + c);
 	}
 	float inverse = 1 / max(sqrt(workgroup_sum(square)), 1e-12);
 	vec4 dots = vec4(0); // b.r, k.r, sum r k r_k
 	for (uint n = thread; n < N; n += WORKGROUP) {
-		float kk = s_kk[n / 4][n % 4] * inverse, b = kk * s_b[n / 4][n % 4], k = s_k[n / 4][n % 4], r = READ_ACT(ACT_R(D) + base + n);
-		s_kk[n / 4][n % 4] = kk;
-		s_b[n / 4][n % 4] = b;
+		float kk = s_keys[KK * N + n] * inverse, b = kk * s_keys[B * N + n], k = s_keys[K * N + n], r = READ_ACT(ACT_R(D) + base + n);
+		s_keys[KK * N + n] = kk;
+		s_keys[B * N + n] = b;
 		dots += vec4(b * r, k * r, r * k * vector(VEC_R_K, base + n), 0);
 	}
 	dots = workgroup_sum(dots);
@@ -99,18 +105,16 @@ void main()
 	// The state.  Row i is a value channel; STATE_LANES threads hold its key channels, vec4 by vec4 in turn.
 	uint lane = thread % STATE_LANES;
 #if TEXELS // shared memory is slow there, and these are the same for all rows
-	vec4 kk[VECS], wr[VECS], w[VECS], b[VECS], k[VECS];
-	[[unroll]] for (uint j = 0; j < VECS; j++) {
-		uint c = lane + j * STATE_LANES;
-		kk[j] = s_kk[c];
-		wr[j] = s_wr[c];
-		w[j] = s_w[c];
-		b[j] = s_b[c];
-		k[j] = s_k[c];
-	}
-#define KEYS(own, all, j) own[j]
+	for (uint i = thread; i < KINDS * N / 4; i += WORKGROUP)
+		STAGE(i, keys_at(4 * i));
+	STAGE_BARRIER();
+	vec4 keys[KINDS][VECS];
+	[[unroll]] for (uint kind = 0; kind < KINDS; kind++)
+		[[unroll]] for (uint j = 0; j < VECS; j++)
+			keys[kind][j] = STAGED(kind * N / 4 + lane + j * STATE_LANES);
+#define KEYS(kind, j) keys[kind][j]
 #else
-#define KEYS(own, all, j) all[lane + (j) * STATE_LANES]
+#define KEYS(kind, j) keys_at(kind * N + (lane + (j) * STATE_LANES) * 4)
 #endif
 	for (uint i = thread / STATE_LANES; i < N; i += WORKGROUP / STATE_LANES) {
 		uint at = (slot + STATE_S(D) + (base + i) * N) / 4 + lane;
@@ -118,12 +122,12 @@ void main()
 		vec2 sums = vec2(0); // u = S kk, S (w r)
 		[[unroll]] for (uint j = 0; j < VECS; j++) {
 			row[j] = READ_STATE4(at + j * STATE_LANES);
-			sums += vec2(dot(row[j], KEYS(kk, s_kk, j)), dot(row[j], KEYS(wr, s_wr, j)));
+			sums += vec2(dot(row[j], KEYS(KK, j)), dot(row[j], KEYS(WR, j)));
 		}
 		sums = row_reduce(sums);
 		float v = s_v[i];
 		[[unroll]] for (uint j = 0; j < VECS; j++)
-			state4[at + j * STATE_LANES] = row[j] * KEYS(w, s_w, j) - sums.x * KEYS(b, s_b, j) + v * KEYS(k, s_k, j);
+			state4[at + j * STATE_LANES] = row[j] * KEYS(W, j) - sums.x * KEYS(B, j) + v * KEYS(K, j);
 		if (lane == 0)
 			s_y[i] = sums.y - sums.x * dots.x + v * dots.y;
 	}

@@ -28,11 +28,10 @@
 #define SPEC_GROUP_EPSILON  19  // of ln_x, the bits of a float
 #define SPEC_RESIDUAL       20  // what a stage adds to x is multiplied by this, the bits of a float; 1 unless a model is rescaled
 #define SPEC_SUM_SLICES     21  // ffn_out: parts that the inputs are cut into, each a workgroup's for a block of outputs
-#define SPEC_STAGED         22  // with texel reads: vec4 of the activations at which workgroups stage their input
+#define SPEC_STAGING        22  // with texel reads: which vec4 of the activations is the first of the workgroups' places
 #define SPEC_FLAGS          23
 #define SPEC_COUNT          24
 
-#define FLAG_FIRST_LAYER     1  // wkv7: keep v for the other layers
 #define FLAG_EMBEDDING_NORM  2  // select: apply ln0
 #define FLAG_HEAD_BIAS       4
 #define FLAG_MIXED           8  // att_in: its inputs lie ready at ACT_MIXED (RWKV-6)
@@ -109,6 +108,8 @@
 #define ACT_ARRIVED(D, F)    (ACT_SUMS(D, F) + MAX_SUM_SLICES * PAD(D, 256)) // [D / 32] how many have come so far, words; 0 between stages
 #define ACT_H(D, F)          (ACT_ARRIVED(D, F) + PAD((D) / 32 + 1, 128)) // hidden LoRA vectors, each padded to 8
 #define ACT_FLOATS(D, F, hidden) (ACT_H(D, F) + PAD(hidden, 128))
+// With texel reads a place for each workgroup follows: a chunk of a stage's input, or wkv7's vectors.
+#define STAGING_FLOATS(chunk, N) ((chunk) > 5 * (N) ? (chunk) : 5 * (N))
 
 // RWKV-7's hidden vectors in their order: decay, iclr, gate, value.  RWKV-6 has first the five of token shift, then the
 // decay's in the same place.
@@ -181,6 +182,7 @@
 #define PUSH_PART            3 // head: index of the first workgroup's entry at ACT_PART
 #define PUSH_SECOND_BEGIN    4 // ffn_in: the rows of the slice of its second matrix
 #define PUSH_SECOND_END      5
-#define PUSH_COUNT           6
+#define PUSH_FIRST_LAYER     6 // 1 in layer 0, where RWKV-7 has no value LoRA and keeps v for the other layers
+#define PUSH_COUNT           7
 
 #endif

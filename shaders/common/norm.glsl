@@ -2,20 +2,13 @@
 // than a stage of its own.  The result is staged in shared memory (TEXELS: in memory, a place for each workgroup) in the order
 // in which the matrix rows are read.
 const float NORM_EPSILON = 1e-5;
-#if TEXELS
-layout(constant_id = SPEC_STAGED) const uint STAGED = 0;
-layout(set = 0, binding = 9, rgba32f) coherent uniform imageBuffer staging;
-uint staging_at = STAGED + gl_WorkGroupID.x * (CHUNK / 4);
-#define STAGING(i)     imageLoad(staging, int(staging_at + (i)))
-#define STAGE(i, x)    imageStore(staging, int(staging_at + (i)), x)
-#define STAGE_BARRIER() memoryBarrierImage(), barrier()
-#else
+#if !TEXELS
 shared vec4 s_input[CHUNK / 4];
-#define STAGING(i)     s_input[i]
-#define STAGE(i, x)    s_input[i] = x
+#define STAGED(i)       s_input[i]
+#define STAGE(i, x)     s_input[i] = x
 #define STAGE_BARRIER() barrier()
 #endif
-#define INPUT(u, J, j) STAGING(((u) / 8 * J + j) * 8 + (u) % 8)
+#define INPUT(u, J, j) STAGED(((u) / 8 * J + j) * 8 + (u) % 8)
 float norm_mean, norm_scale;
 
 // Mean first, then the variance from the differences: no cancellation.

@@ -31,7 +31,7 @@ layout(constant_id = SPEC_RESIDUAL) const uint RESIDUAL_BITS = 0x3f800000;      
 layout(constant_id = SPEC_FLAGS) const uint FLAGS = 0;
 
 layout(push_constant) uniform Push {
-	uint row_begin, row_end, first_slice, part, second_begin, second_end;
+	uint row_begin, row_end, first_slice, part, second_begin, second_end, first_layer;
 };
 
 // The activations are bound twice, for reading (0) and for writing (1), each also as words.
@@ -70,6 +70,14 @@ layout(set = 0, binding = 15) uniform usamplerBuffer second_side_texels;
 #define READ_STATE(i)       texelFetch(state_texels, int((i) / 4))[(i) % 4]
 #define READ_SECOND(i)      texelFetch(second_texels, int(i))
 #define READ_SECOND_SIDE(i) texelFetch(second_side_texels, int(i)).x
+
+// What a workgroup stages for all its threads: vec4s in a place of its own behind the activations.
+layout(constant_id = SPEC_STAGING) const uint STAGING = 0;
+layout(set = 0, binding = 9, rgba32f) coherent uniform imageBuffer staging;
+uint place = STAGING + gl_WorkGroupID.x * (STAGING_FLOATS(CHUNK, N) / 4);
+#define STAGED(i)           imageLoad(staging, int(place + (i)))
+#define STAGE(i, x)         imageStore(staging, int(place + (i)), x)
+#define STAGE_BARRIER()     memoryBarrierImage(), barrier()
 #else
 #define READ_ACT4(i)        act4[i]
 #define READ_ACT(i)         act[i]
@@ -88,10 +96,8 @@ const uint DP = PAD(D, 128);
 // Lanes that share a row must sit in one subgroup, so threads are numbered subgroup by subgroup.
 #if SUBGROUPS
 uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
-shared vec4 s_sum[WORKGROUP / 4]; // a subgroup has at least 4 threads
 #else
 uint thread = gl_LocalInvocationIndex;
-shared vec4 s_sum[WORKGROUP];
 #endif
 
 // The token ends the text: nothing is to be computed.  The same for all threads.
@@ -105,39 +111,44 @@ uint state_slot()
 	return act_word[ACT_CONTROL + CONTROL_SLOT] * SLOT_FLOATS;
 }
 
-// The sum of v over all threads of the workgroup, for all of them.  Called in uniform control flow.
-vec4 workgroup_sum(vec4 v)
-{
+// workgroup_sum(v): the sum of v over all threads of the workgroup, for all of them.  Called in uniform control flow.
 #if SUBGROUPS
-	v = subgroupAdd(v);
-	if (gl_SubgroupInvocationID == 0)
-		s_sum[gl_SubgroupID] = v;
-	barrier();
-	v = vec4(0);
-	for (uint i = 0; i < gl_NumSubgroups; i++)
-		v += s_sum[i];
-	barrier();
-	return v;
-#else
-	s_sum[thread] = v;
-	for (uint count = WORKGROUP; count > 1;) {
-		uint half_count = (count + 1) / 2;
-		barrier();
-		if (thread + half_count < count)
-			s_sum[thread] += s_sum[thread + half_count];
-		count = half_count;
+#define WORKGROUP_SUM(type, sums)                                                          \
+	shared type sums[WORKGROUP / 4]; /* a subgroup has at least 4 threads */               \
+	type workgroup_sum(type v)                                                             \
+	{                                                                                      \
+		v = subgroupAdd(v);                                                                \
+		if (gl_SubgroupInvocationID == 0)                                                  \
+			sums[gl_SubgroupID] = v;                                                       \
+		barrier();                                                                         \
+		v = type(0);                                                                       \
+		for (uint i = gl_SubgroupInvocationID; i < gl_NumSubgroups; i += gl_SubgroupSize)  \
+			v += sums[i];                                                                  \
+		v = subgroupAdd(v);                                                                \
+		barrier();                                                                         \
+		return v;                                                                          \
 	}
-	barrier();
-	v = s_sum[0];
-	barrier();
-	return v;
+#else
+#define WORKGROUP_SUM(type, sums)                                                          \
+	shared type sums[WORKGROUP];                                                           \
+	type workgroup_sum(type v)                                                             \
+	{                                                                                      \
+		sums[thread] = v;                                                                  \
+		for (uint count = WORKGROUP; count > 1;) {                                         \
+			uint half_count = (count + 1) / 2;                                             \
+			barrier();                                                                     \
+			if (thread + half_count < count)                                               \
+				sums[thread] += sums[thread + half_count];                                 \
+			count = half_count;                                                            \
+		}                                                                                  \
+		barrier();                                                                         \
+		v = sums[0];                                                                       \
+		barrier();                                                                         \
+		return v;                                                                          \
+	}
 #endif
-}
-
-float workgroup_sum(float v)
-{
-	return workgroup_sum(vec4(v, 0, 0, 0)).x;
-}
+WORKGROUP_SUM(float, s_sum)
+WORKGROUP_SUM(vec4, s_sum4)
 
 bool flag(uint bit)
 {

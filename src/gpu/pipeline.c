@@ -389,10 +389,9 @@ static rwkvk_status grow_pools(struct gpu *gpu)
 		.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
 		.maxSets = SETS_PER_POOL,
 		.poolSizeCount = gpu->facts.caps.texel_reads ? 3 : 1,
-		.pPoolSizes =
-			(VkDescriptorPoolSize[]){ { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * GPU_BINDINGS },
-		                              { VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, SETS_PER_POOL * (GPU_BINDINGS - 1) },
-		                              { VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER, SETS_PER_POOL } },
+		.pPoolSizes = (VkDescriptorPoolSize[]){ { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * GPU_BINDINGS },
+		                                        { VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, SETS_PER_POOL * (GPU_BINDINGS - 1) },
+		                                        { VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER, SETS_PER_POOL } },
 	};
 	VkResult result = gpu->vk.vkCreateDescriptorPool(gpu->device, &info, NULL, &pool->pool);
 	if (result != VK_SUCCESS) {

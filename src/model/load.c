@@ -267,7 +267,8 @@ static rwkvk_status load_all(struct loader *loader)
 	struct rwkvk_model *m = loader->model;
 	const struct network *net = &m->file.network;
 	const struct config *c = &net->config;
-	uint64_t act_floats = config_act_floats(c) + (uint64_t)m->shape.staging_groups * m->shape.chunk;
+	uint64_t act_floats =
+		config_act_floats(c) + (uint64_t)m->shape.staging_groups * STAGING_FLOATS(m->shape.chunk, c->head_size);
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * act_floats, GPU_DEVICE, "activations", &m->act));
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * (uint64_t)c->vocab, GPU_READBACK, "logits", &m->logits));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * IO_WORDS, GPU_SHARED, "control words", &m->io));

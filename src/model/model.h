@@ -244,7 +244,7 @@ struct shape {
 	uint32_t workgroup, lanes, rows, chunk;
 	uint32_t state_lanes;
 	uint32_t groups;         /* workgroups that a stage should have when it can */
-	uint32_t staging_groups; /* those that have room behind the activations, `chunk` floats each */
+	uint32_t staging_groups; /* those that have a place behind the activations, STAGING_FLOATS each */
 };
 
 /* One recorded dispatch; a barrier follows each.  Slices of one matrix do not depend on each other, but they are bound to the

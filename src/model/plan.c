@@ -44,7 +44,9 @@ static struct gpu_binding layer_vectors(struct rwkvk_model *m, uint32_t i)
 void dispatch_init(struct rwkvk_model *m, uint32_t layer, const char *shader, const char *stage, struct dispatch *d)
 {
 	const struct config *c = &m->file.network.config;
-	*d = (struct dispatch){ .shader = shader, .stage = stage, .layer = layer, .groups = 1, .push = { [PUSH_FIRST] = 1 } };
+	*d = (struct dispatch){ .shader = shader, .stage = stage, .layer = layer, .groups = 1 };
+	d->push[PUSH_FIRST] = 1;
+	d->push[PUSH_FIRST_LAYER] = layer == 0;
 	shape_constants(&m->shape, c, d->constants);
 	d->bindings[0] = d->bindings[1] = whole(&m->act);
 	d->bindings[2] = layer_vectors(m, layer);
@@ -166,7 +168,9 @@ static uint32_t att_in_groups(const struct rwkvk_model *m, const struct device_m
 rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, const char *stage, struct device_matrix *products,
                          struct device_matrix *lora, uint32_t flags)
 {
-	uint32_t slices = products->count ? products->count : 1, passes = passes_for(&m->shape, products->rows + lora->rows);
+	bool first = lora->part_count == 3; /* RWKV-7's layer 0 has no value LoRA, and the same pipeline as the others */
+	uint32_t value_rank = m->file.network.config.rank_value, slices = products->count ? products->count : 1;
+	uint32_t passes = passes_for(&m->shape, products->rows + lora->rows + (first ? PAD(value_rank, 8) : 0));
 	for (uint32_t i = 0; i < slices; i++) {
 		struct dispatch d;
 		dispatch_init(m, layer, "att_in", stage, &d);
@@ -178,6 +182,8 @@ rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, const char *stag
 		d.constants[SPEC_PRODUCTS] = products->part_count;
 		for (uint32_t j = 0; j < 4; j++)
 			d.constants[SPEC_RANK_DECAY + j] = j < lora->part_count ? lora->parts[j].rows : 0;
+		if (first)
+			d.constants[SPEC_RANK_VALUE] = value_rank;
 		d.constants[SPEC_PASSES] = passes;
 		d.constants[SPEC_FLAGS] = flags;
 		d.groups = att_in_groups(m, products, products->count ? &products->slices[i] : NULL, i == 0 ? lora : NULL, passes);

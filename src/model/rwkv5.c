@@ -12,6 +12,9 @@ rwkvk_status plan_wkv5(struct rwkvk_model *m, uint32_t layer)
 	dispatch_init(m, layer, "wkv5", "wkv", &d);
 	dispatch_lora(&d, &l->lora_out);
 	d.constants[SPEC_FLAGS] = (l->products.part_count > 3 ? FLAG_GATE : 0) | (l->lora_out.count ? FLAG_DECAY_LORA : 0);
+	while (4 * d.constants[0] < c->head_size) /* a thread has four channels */
+		d.constants[0] *= 2;
+	d.constants[SPEC_WORKGROUP] = d.constants[0];
 	d.groups = c->heads;
 	d.bytes += 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
 	return plan_step(m, &d);

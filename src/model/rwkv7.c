@@ -8,7 +8,7 @@ static rwkvk_status plan_wkv7(struct rwkvk_model *m, uint32_t layer)
 	struct dispatch d;
 	dispatch_init(m, layer, "wkv7", "wkv", &d);
 	dispatch_lora(&d, &m->layers[layer].lora_out);
-	d.constants[SPEC_FLAGS] = layer == 0 ? FLAG_FIRST_LAYER : 0;
+	d.constants[SPEC_RANK_VALUE] = c->rank_value; /* in layer 0 as well, so that all layers share a pipeline */
 	d.groups = c->heads;
 	d.bytes += 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
 	return plan_step(m, &d);

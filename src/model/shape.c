@@ -41,6 +41,8 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 		shape.groups = 4 * (uint32_t)(processors < 1 ? 1 : processors > 64 ? 64 : processors);
 	}
 	shape.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
+	if (caps->texel_reads) /* a processor runs a workgroup's subgroups in turn, and switching between them takes time */
+		shape.workgroup = 8;
 	if (caps->subgroups) {
 		while (shape.workgroup < caps->subgroup_size && shape.workgroup * 2 <= caps->max_invocations)
 			shape.workgroup *= 2;
@@ -53,10 +55,12 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 		shape.state_lanes = 1; /* without shuffles a state row stays with one thread */
 	}
 	/* Half of the shared memory for the staged input: the rest is for the sums.  With texel reads it is staged behind the
-	 * activations, by each of the workgroups that a stage may have: one for each matrix can come on top. */
+	 * activations, by each of the workgroups that a stage may have: one for each matrix can come on top, and wkv7 has one for
+	 * each head. */
 	uint32_t floats = caps->max_shared_bytes / 2 / sizeof(float) / 256 * 256;
 	shape.chunk = caps->texel_reads ? PAD(c->width, 256) : smaller(floats, PAD(c->width, 256));
-	shape.staging_groups = caps->texel_reads ? shape.groups + 8 : 0;
+	uint32_t heads = c->head_size > 1 ? c->heads : 0;
+	shape.staging_groups = !caps->texel_reads ? 0 : shape.groups + 8 > heads ? shape.groups + 8 : heads;
 	return shape;
 }
 
@@ -83,5 +87,5 @@ void shape_constants(const struct shape *shape, const struct config *c, uint32_t
 	constants[SPEC_STATE_STRIDE] = (uint32_t)config_slot_floats(c);
 	constants[SPEC_GROUP_EPSILON] = bits(c->group_norm_epsilon);
 	constants[SPEC_RESIDUAL] = bits(1);
-	constants[SPEC_STAGED] = config_act_floats(c) / 4;
+	constants[SPEC_STAGING] = config_act_floats(c) / 4;
 }
