@@ -431,6 +431,18 @@ typedef struct rwkvk_profile_row {
 /* false when index is past the last row, the model was opened without profile, or the device has no timestamps. */
 RWKVK_API bool rwkvk_model_profile(const rwkvk_model *model, size_t index, rwkvk_profile_row *row);
 
+/* What is not read of a layer's ffn.value because most of its inputs, relu(key x)^2, are zero; averages over all tokens since
+ * the model was opened. */
+typedef struct rwkvk_sparsity {
+	uint64_t tokens;
+	double density;       /* share of the inputs that are not zero, 0 to 1 */
+	uint64_t bytes;       /* of the matrix on the device */
+	double bytes_skipped; /* of these, weights not read for a token; scales that are not read either are not counted */
+} rwkvk_sparsity;
+
+/* false past the last layer, before the first token, or when the model was opened without profile. */
+RWKVK_API bool rwkvk_model_sparsity(const rwkvk_model *model, uint32_t layer, rwkvk_sparsity *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -27,7 +27,7 @@ uint begin, end; // its rows within that matrix
 
 uint rank(uint m)
 {
-	return m == DECAY ? RANK_DECAY : m == ICLR ? RANK_ICLR : m == GATE_LORA ? RANK_GATE : first_layer == 1 ? 0 : RANK_VALUE;
+	return m == DECAY ? RANK_DECAY : m == ICLR ? RANK_ICLR : m == GATE_LORA ? RANK_GATE : layer == 0 ? 0 : RANK_VALUE;
 }
 
 // Rows of matrix m that this dispatch has.

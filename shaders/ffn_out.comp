@@ -16,6 +16,7 @@
 layout(constant_id = SPEC_SUM_SLICES) const uint SLICES = 1;
 layout(set = 0, binding = 1) coherent buffer Sums1 { float sums[]; };
 layout(set = 0, binding = 1) coherent buffer SumsU { uint sums_word[]; };
+layout(set = 0, binding = 7) buffer Used { uint used_inputs[]; }; // [L], FLAG_COUNT
 
 const uint TYPE = WEIGHT_TYPE, BLOCK = VALUE_BLOCK(TYPE), GROUP = VALUE_GROUP(TYPE), INPUTS = VALUE_INPUTS(F);
 const uint SETS = WORKGROUP / 8, VECS = BLOCK / 32; // vec4s of outputs that a thread has
@@ -102,6 +103,8 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 	}
 	if (nonzero == 0)
 		return;
+	if (flag(FLAG_COUNT) && row_begin == 0 && block == 0 && lane8 == 0)
+		atomicAdd(used_inputs[layer], bitCount(nonzero));
 	const bool scaled = TYPE >= TYPE_Q8;
 	uint beside = block * VALUE_SIDE_WORDS(TYPE, F);
 	vec4 group_sum[VECS];

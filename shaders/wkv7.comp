@@ -26,7 +26,7 @@ shared float s_v[N];
 
 uint rank(uint i)
 {
-	return i == 0 ? RANK_DECAY : i == 1 ? RANK_ICLR : i == 2 ? RANK_GATE : first_layer == 1 ? 0 : RANK_VALUE;
+	return i == 0 ? RANK_DECAY : i == 1 ? RANK_ICLR : i == 2 ? RANK_GATE : layer == 0 ? 0 : RANK_VALUE;
 }
 
 // Row `channel` of factor i of this head times its hidden vector.
@@ -63,7 +63,7 @@ void main()
 	if (done())
 		return;
 	uint head = gl_WorkGroupID.x, base = head * N, slot = state_slot();
-	bool first = first_layer == 1;
+	bool first = layer == 0;
 
 	for (uint i = thread; i < LORAS * N; i += WORKGROUP)
 		s_lora[i] = rank(i / N) > 0 ? factor_row(head, i / N, i % N) : 0;

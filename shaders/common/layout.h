@@ -32,6 +32,7 @@
 #define SPEC_FLAGS          23
 #define SPEC_COUNT          24
 
+#define FLAG_COUNT           1  // ffn_out: counts the inputs that are not zero
 #define FLAG_EMBEDDING_NORM  2  // select: apply ln0
 #define FLAG_HEAD_BIAS       4
 #define FLAG_MIXED           8  // att_in: its inputs lie ready at ACT_MIXED (RWKV-6)
@@ -182,7 +183,7 @@
 #define PUSH_PART            3 // head: index of the first workgroup's entry at ACT_PART
 #define PUSH_SECOND_BEGIN    4 // ffn_in: the rows of the slice of its second matrix
 #define PUSH_SECOND_END      5
-#define PUSH_FIRST_LAYER     6 // 1 in layer 0, where RWKV-7 has no value LoRA and keeps v for the other layers
+#define PUSH_LAYER           6 // in layer 0, RWKV-7 has no value LoRA and keeps v for the other layers
 #define PUSH_COUNT           7
 
 #endif

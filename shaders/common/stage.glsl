@@ -31,7 +31,7 @@ layout(constant_id = SPEC_RESIDUAL) const uint RESIDUAL_BITS = 0x3f800000;      
 layout(constant_id = SPEC_FLAGS) const uint FLAGS = 0;
 
 layout(push_constant) uniform Push {
-	uint row_begin, row_end, first_slice, part, second_begin, second_end, first_layer;
+	uint row_begin, row_end, first_slice, part, second_begin, second_end, layer;
 };
 
 // The activations are bound twice, for reading (0) and for writing (1), each also as words.

@@ -272,6 +272,8 @@ static rwkvk_status load_all(struct loader *loader)
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * act_floats, GPU_DEVICE, "activations", &m->act));
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * (uint64_t)c->vocab, GPU_READBACK, "logits", &m->logits));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * IO_WORDS, GPU_SHARED, "control words", &m->io));
+	if (m->count_inputs)
+		TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * c->layers, GPU_SHARED, "counts", &m->used_inputs));
 	TRY(load_vectors(m));
 	outline_table(net, net->emb, m->file.quant, &m->emb);
 	outline_table(net, net->head, m->file.quant, &m->head);
@@ -375,6 +377,7 @@ void model_unload(struct rwkvk_model *m)
 	gpu_buffer_destroy(&m->act);
 	gpu_buffer_destroy(&m->logits);
 	gpu_buffer_destroy(&m->io);
+	gpu_buffer_destroy(&m->used_inputs);
 	free(m->layers);
 	free(m->slot_taken);
 	free(m->start_state);

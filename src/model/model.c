@@ -21,6 +21,7 @@ static rwkvk_status open_model(const rwkvk_model_options *options, struct rwkvk_
 	m->has_lock = true;
 	TRY(file_init(options, &m->file));
 	TRY(gpu_open(&(struct gpu_options){ .device = options->device, .profile = options->profile }, &m->gpu));
+	m->count_inputs = options->profile;
 	m->shape = shape_for(gpu_caps(m->gpu), &m->file.network.config);
 	TRY(model_load(m, options->progress, options->progress_user));
 	return forward_plan(m);
@@ -122,6 +123,21 @@ void rwkvk_model_counters(const rwkvk_model *m, rwkvk_counters *counters)
 bool rwkvk_model_profile(const rwkvk_model *m, size_t index, rwkvk_profile_row *row)
 {
 	return gpu_profile_row(m->gpu, index, row);
+}
+
+bool rwkvk_model_sparsity(const rwkvk_model *m, uint32_t layer, rwkvk_sparsity *out)
+{
+	if (!m->used_inputs.bytes || layer >= m->file.network.config.layers || m->tokens == 0)
+		return false;
+	const struct device_matrix *value = &m->layers[layer].ffn.value;
+	uint64_t line = 128 + 4 * (uint64_t)VALUE_HIGH_WORDS(value->type);
+	uint64_t blocks = (value->rows + VALUE_BLOCK(value->type) - 1) / VALUE_BLOCK(value->type);
+	double used = ((const uint32_t *)m->used_inputs.mapped)[layer] / (double)m->tokens;
+	*out = (rwkvk_sparsity){ .tokens = m->tokens,
+		                     .density = used / value->columns,
+		                     .bytes = matrix_bytes(value),
+		                     .bytes_skipped = (value->columns - used) * (double)(line * blocks) };
+	return true;
 }
 
 rwkvk_status rwkvk_devices(rwkvk_device_info *infos, size_t capacity, size_t *count)

@@ -265,13 +265,15 @@ struct rwkvk_model {
 	struct shape shape;
 	pthread_mutex_t lock; /* around everything that touches the device */
 	bool has_lock;
+	bool count_inputs; /* before model_load(): a profile is wanted */
 
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;
-	struct gpu_buffer vectors; /* small tensors, f32: VEC_* */
-	struct gpu_buffer act;     /* ACT_* */
-	struct gpu_buffer logits;  /* [V] */
-	struct gpu_buffer io;      /* IO_* */
+	struct gpu_buffer vectors;     /* small tensors, f32: VEC_* */
+	struct gpu_buffer act;         /* ACT_* */
+	struct gpu_buffer logits;      /* [V] */
+	struct gpu_buffer io;          /* IO_* */
+	struct gpu_buffer used_inputs; /* [L] with a profile: how many inputs of ffn.value were not zero, over all tokens */
 
 	struct step *steps;                            /* one token: select, the layers', head */
 	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */

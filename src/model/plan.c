@@ -46,7 +46,7 @@ void dispatch_init(struct rwkvk_model *m, uint32_t layer, const char *shader, co
 	const struct config *c = &m->file.network.config;
 	*d = (struct dispatch){ .shader = shader, .stage = stage, .layer = layer, .groups = 1 };
 	d->push[PUSH_FIRST] = 1;
-	d->push[PUSH_FIRST_LAYER] = layer == 0;
+	d->push[PUSH_LAYER] = layer;
 	shape_constants(&m->shape, c, d->constants);
 	d->bindings[0] = d->bindings[1] = whole(&m->act);
 	d->bindings[2] = layer_vectors(m, layer);
@@ -245,6 +245,10 @@ static rwkvk_status plan_ffn_out(struct rwkvk_model *m, uint32_t layer, struct d
 		dispatch_slice(&d, value, i);
 		d.constants[SPEC_SUM_SLICES] = sum_slices(&m->shape, value);
 		d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);
+		if (!pre && m->used_inputs.bytes) {
+			d.constants[SPEC_FLAGS] |= FLAG_COUNT;
+			d.bindings[7] = whole(&m->used_inputs);
+		}
 		d.constants[SPEC_RESIDUAL] = float_bits(config_residual(c, layer));
 		d.groups =
 			ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], VALUE_BLOCK(value->type)) * d.constants[SPEC_SUM_SLICES];

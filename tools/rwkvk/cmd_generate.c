@@ -174,6 +174,23 @@ static void note_counters(const struct run *run)
 	     b->recordings - a->recordings);
 }
 
+/* Layer by layer, and what it comes to. */
+static void note_sparsity(const struct run *run)
+{
+	rwkvk_sparsity row;
+	double skipped = 0, bytes = 0;
+	if (!rwkvk_model_sparsity(run->model, 0, &row))
+		return;
+	note("ffn.value  inputs not zero   MB not read a token");
+	for (uint32_t layer = 0; rwkvk_model_sparsity(run->model, layer, &row); layer++) {
+		note("layer %3" PRIu32 " %15.1f %% %14.2f of %.2f", layer, 100 * row.density, 1e-6 * row.bytes_skipped,
+		     1e-6 * (double)row.bytes);
+		skipped += row.bytes_skipped;
+		bytes += (double)row.bytes;
+	}
+	note("all layers %26.2f of %.2f (%.0f %%)", 1e-6 * skipped, 1e-6 * bytes, 100 * per(skipped, bytes));
+}
+
 static void note_profile(const struct run *run)
 {
 	rwkvk_profile_row row;
@@ -189,6 +206,7 @@ static void note_profile(const struct run *run)
 		note("%-12s %9" PRIu64 " %10.2f %5.1f %% %10.2f %8.2f", row.stage, row.runs, 1e3 * row.seconds,
 		     100 * per(row.seconds, total), 1e6 * per(row.seconds, (double)row.runs),
 		     1e-9 * per((double)row.bytes, row.seconds));
+	note_sparsity(run);
 	note_counters(run);
 }
 
