@@ -3,6 +3,7 @@
  * name. */
 #include "support.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "make_files.h"
@@ -360,6 +361,41 @@ static void a_sample_of_layers(void **state)
 	rwkvk_model_close(model);
 }
 
+/* The device counts the inputs of ffn.value that are not zero; the last layer's can be counted again, token by token. */
+static void used_inputs_are_counted(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i += 2) { /* one with ffnPre would count that layer not at all */
+		const char *path = test_temp("counted");
+		rwkvk_model *m = NULL;
+		rwkvk_session *session = NULL;
+		rwkvk_sparsity row;
+		make_model(path, &specs[i]);
+		assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .profile = true }, &m));
+		assert_false(rwkvk_model_sparsity(m, 0, &row)); /* no token yet */
+		assert_ok(rwkvk_session_create(m, &session));
+		const struct config *c = &m->file.network.config;
+		float *f = malloc(c->ffn * sizeof *f);
+		uint64_t used = 0;
+		for (int t = 0; t < TOKENS; t++) {
+			assert_ok(rwkvk_session_eval(session, &text[t], 1, NULL));
+			assert_ok(gpu_read(&m->act, ACT_F(c->width) * sizeof(float), f, c->ffn * sizeof(float)));
+			for (uint32_t j = 0; j < c->ffn; j++)
+				used += f[j] != 0;
+		}
+		assert_true(used > 0 && used < (uint64_t)TOKENS * c->ffn);
+		assert_true(rwkvk_model_sparsity(m, c->layers - 1, &row));
+		assert_int_equal(row.tokens, TOKENS);
+		assert_true(fabs(row.density - (double)used / TOKENS / c->ffn) < 1e-12);
+		assert_int_equal(row.bytes, matrix_bytes(&m->layers[c->layers - 1].ffn.value));
+		assert_true(row.bytes_skipped > 0 && row.bytes_skipped < (double)row.bytes);
+		assert_false(rwkvk_model_sparsity(m, c->layers, &row));
+		free(f);
+		rwkvk_session_destroy(session);
+		rwkvk_model_close(m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,6 +406,7 @@ int main(void)
 		cmocka_unit_test(a_broken_stage_is_named),
 		cmocka_unit_test(a_wrong_weight_is_found),
 		cmocka_unit_test(a_sample_of_layers),
+		cmocka_unit_test(used_inputs_are_counted),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
