@@ -246,6 +246,30 @@ enum { RWKVK_VERIFY_ROWS = 16 };
 RWKVK_API rwkvk_status rwkvk_model_verify(rwkvk_model *model, const rwkvk_verify_options *options, rwkvk_verify_row *rows,
                                           size_t *count);
 
+/* ---------------------------------------------------------------------------------------------------- tune */
+
+/* One way to cut the work of the matrices, as it was measured. */
+typedef struct rwkvk_tune_row {
+	uint32_t workgroup, lanes, rows, groups; /* threads, those that share a row, rows a thread, workgroups a stage */
+	double seconds;                          /* median of a token with the head */
+	bool chosen;
+} rwkvk_tune_row;
+
+typedef struct rwkvk_tune_options {
+	double seconds;              /* after which no further cut is tried; 0: 35 */
+	rwkvk_progress_fn *progress; /* NULL: none; done and total count rows, and it may end before the total */
+	void *progress_user;
+} rwkvk_tune_options;
+
+enum { RWKVK_TUNE_ROWS = 16 };
+
+/* Measures how this device cuts this model's work best, goes on with that, and keeps it beside the driver's pipeline cache for
+ * the next model of this kind that is opened on the device with this driver.  Takes a free state of the pool, and
+ * under a minute.  Fills `rows` (RWKVK_TUNE_ROWS of them), the usual choice first, and *count.  options: NULL for the defaults.  Another
+ * cut adds up in another order: results agree within rounding, and are the same bits for the same cut. */
+RWKVK_API rwkvk_status rwkvk_model_tune(rwkvk_model *model, const rwkvk_tune_options *options, rwkvk_tune_row *rows,
+                                        size_t *count);
+
 /* ---------------------------------------------------------------------------------------------------- inspect */
 
 typedef struct rwkvk_file rwkvk_file; /* a model file without a device */

@@ -121,6 +121,12 @@ rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader, const uint32_
 /* Writes the pipeline cache to disk if it grew.  Failure to write is not an error. */
 void gpu_pipeline_cache_save(struct gpu *gpu);
 
+/* The file that keeps something for this device and driver, WHAT-...SUFFIX (7 characters) in the folder of the pipeline cache;
+ * NULL when there is none or no memory.  The caller frees it. */
+char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix);
+/* Makes the folders above a file, as far as they are missing. */
+void gpu_make_folders(char *path);
+
 /* Compiler statistics of a pipeline made with capture_statistics. */
 struct gpu_statistic {
 	char name[256];

@@ -78,14 +78,15 @@ static char *cache_folder(void)
 	return home && *home ? join(home, ".cache/rwkvk") : NULL;
 }
 
-static char *cache_path(const struct gpu *gpu)
+char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix)
 {
 	const VkPhysicalDeviceProperties *properties = &gpu->facts.properties;
-	char name[128], *at = name, *folder = cache_folder();
-	at += sprintf(at, "pipelines-%08x%08x-%08x-", properties->vendorID, properties->deviceID, properties->driverVersion);
+	char name[192], *at = name, *folder = cache_folder();
+	at += snprintf(name, 64, "%.63s", what);
+	at += sprintf(at, "-%08x%08x-%08x-", properties->vendorID, properties->deviceID, properties->driverVersion);
 	for (size_t i = 0; i < VK_UUID_SIZE; i++)
 		at += sprintf(at, "%02x", properties->pipelineCacheUUID[i]);
-	strcpy(at, ".bin");
+	snprintf(at, 8, "%.7s", suffix);
 	char *path = folder ? join(folder, name) : NULL;
 	free(folder);
 	return path;
@@ -118,7 +119,7 @@ static rwkvk_status create_cache(struct gpu *gpu, bool on_disk)
 	struct mapping file = { 0 };
 	struct cache_head head;
 	const void *data = NULL;
-	pipelines->cache_path = on_disk ? cache_path(gpu) : NULL;
+	pipelines->cache_path = on_disk ? gpu_cache_path(gpu, "pipelines", ".bin") : NULL;
 	if (pipelines->cache_path && file_map(pipelines->cache_path, &file) == RWKVK_OK)
 		data = valid_cache(gpu, &file, &head);
 	VkPipelineCacheCreateInfo info = {
@@ -140,8 +141,7 @@ static rwkvk_status create_cache(struct gpu *gpu, bool on_disk)
 	return result == VK_SUCCESS ? RWKVK_OK : driver_failure(result, "vkCreatePipelineCache(...)", __FILE__, __LINE__);
 }
 
-/* Makes the folders above a file, as far as they are missing. */
-static void make_folders(char *path)
+void gpu_make_folders(char *path)
 {
 	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = 0;
@@ -163,7 +163,7 @@ void gpu_pipeline_cache_save(struct gpu *gpu)
 		memcpy(head.magic, cache_magic, sizeof cache_magic);
 		bool changed = head.bytes != pipelines->cache_bytes || head.checksum != pipelines->cache_checksum;
 		if (changed)
-			make_folders(pipelines->cache_path);
+			gpu_make_folders(pipelines->cache_path);
 		if (changed && file_write(pipelines->cache_path, &head, sizeof head, data, bytes) == RWKVK_OK) {
 			pipelines->cache_bytes = head.bytes;
 			pipelines->cache_checksum = head.checksum;

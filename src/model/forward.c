@@ -52,6 +52,18 @@ rwkvk_status forward_plan(struct rwkvk_model *m)
 	return record_new(m, 0, m->step_count, &m->run);
 }
 
+rwkvk_status forward_replan(struct rwkvk_model *m, const struct shape *shape)
+{
+	gpu_cmd_destroy(m->feed);
+	gpu_cmd_destroy(m->run);
+	m->feed = m->run = NULL;
+	gpu_sets_destroy(m->gpu);
+	m->step_count = 0;
+	m->shape = *shape;
+	TRY(model_make_activations(m));
+	return forward_plan(m);
+}
+
 rwkvk_status forward_token(struct rwkvk_model *m, uint32_t slot, uint32_t token, bool head)
 {
 	uint32_t *io = m->io.mapped;

@@ -262,14 +262,20 @@ static rwkvk_status check_fit(const struct rwkvk_model *m)
 	                                                                 : "take a smaller model or another device");
 }
 
+rwkvk_status model_make_activations(struct rwkvk_model *m)
+{
+	const struct config *c = &m->file.network.config;
+	uint64_t places = (uint64_t)m->shape.staging_groups * STAGING_FLOATS(m->shape.chunk, c->head_size);
+	gpu_buffer_destroy(&m->act);
+	return gpu_buffer_create(m->gpu, sizeof(float) * (config_act_floats(c) + places), GPU_DEVICE, "activations", &m->act);
+}
+
 static rwkvk_status load_all(struct loader *loader)
 {
 	struct rwkvk_model *m = loader->model;
 	const struct network *net = &m->file.network;
 	const struct config *c = &net->config;
-	uint64_t act_floats =
-		config_act_floats(c) + (uint64_t)m->shape.staging_groups * STAGING_FLOATS(m->shape.chunk, c->head_size);
-	TRY(gpu_buffer_create(m->gpu, sizeof(float) * act_floats, GPU_DEVICE, "activations", &m->act));
+	TRY(model_make_activations(m));
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * (uint64_t)c->vocab, GPU_READBACK, "logits", &m->logits));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * IO_WORDS, GPU_SHARED, "control words", &m->io));
 	if (m->count_inputs)

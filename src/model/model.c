@@ -24,7 +24,8 @@ static rwkvk_status open_model(const rwkvk_model_options *options, struct rwkvk_
 	m->count_inputs = options->profile;
 	m->shape = shape_for(gpu_caps(m->gpu), &m->file.network.config);
 	TRY(model_load(m, options->progress, options->progress_user));
-	return forward_plan(m);
+	struct shape tuned;
+	return choice_load(m, &tuned) ? forward_replan(m, &tuned) : forward_plan(m);
 }
 
 rwkvk_status rwkvk_model_open(const rwkvk_model_options *options, rwkvk_model **out)

@@ -10,6 +10,8 @@
  *   pack_value.c and of ffn.value, which lies the other way round
  *   load.c       does it fit, upload
  *   export.c, export_keys.c   writing it as a file
+ *   shape.c      how work is cut for a kind of device
+ *   choice.c     and what tuning found instead
  *   plan.c       the stages that versions share: pipeline, bindings, rows
  *   rwkv4.c ...  what is special to a version
  *   forward.c    the token's plan: recorded once, submitted for every token
@@ -289,11 +291,14 @@ struct rwkvk_model {
 };
 
 /* load.c: fit check, buffers, upload. */
+/* The activations, with places for the workgroups of the model's shape; zeros.  Nothing may be bound to them. */
+rwkvk_status model_make_activations(struct rwkvk_model *model);
 rwkvk_status model_load(struct rwkvk_model *model, rwkvk_progress_fn *progress, void *user);
 void model_unload(struct rwkvk_model *model);
 
 /* forward.c */
-rwkvk_status forward_plan(struct rwkvk_model *model);  /* after load: pipelines, sets, recording */
+rwkvk_status forward_plan(struct rwkvk_model *model);                              /* after load: pipelines, sets, recording */
+rwkvk_status forward_replan(struct rwkvk_model *model, const struct shape *shape); /* the same for another shape */
 rwkvk_status forward_steps(struct rwkvk_model *model); /* of these the first two, for which buffers may be missing */
 rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t token, bool head);
 /* Feeds the most probable token of the head run before, which must be the same slot's; *token tells which.  A token of the
@@ -338,6 +343,11 @@ rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 
 /* shape.c: the table of device kinds; `caps` limits what is taken from it. */
 struct shape shape_for(const struct gpu_caps *caps, const struct config *config);
+/* Fills in what follows from workgroup, lanes, rows and groups; false when the device or the shaders cannot have these. */
+bool shape_complete(struct shape *shape, const struct gpu_caps *caps, const struct config *config);
+/* choice.c: the shape that tuning found for models like this on the device.  choice_load() wants the outline of the head. */
+bool choice_load(const struct rwkvk_model *model, struct shape *out);
+rwkvk_status choice_save(const struct rwkvk_model *model);
 /* The constants that all stages have. */
 void shape_constants(const struct shape *shape, const struct config *config, uint32_t constants[SPEC_COUNT]);
 

@@ -29,6 +29,22 @@ static const struct kind {
 	{ RWKVK_DEVICE_OTHER, 64, 8, 4, 64 },
 };
 
+/* What follows from the rest. */
+static void complete(struct shape *shape, const struct gpu_caps *caps, const struct config *c)
+{
+	shape->state_lanes = 1; /* without shuffles a state row stays with one thread */
+	if (caps->subgroups && c->head_size >= 4)
+		shape->state_lanes = smaller(4, power_of_two_at_most(c->head_size / 4));
+	while (shape->state_lanes > 1 && c->head_size % (4 * shape->state_lanes))
+		shape->state_lanes /= 2;
+	/* Half of the shared memory for the staged input: the rest is for the sums.  With texel reads it is staged behind the
+	 * activations, by each of the workgroups that a stage may have: one for each matrix can come on top, and wkv7 has one for
+	 * each head. */
+	uint32_t floats = caps->max_shared_bytes / 2 / sizeof(float) / 256 * 256, heads = c->head_size > 1 ? c->heads : 0;
+	shape->chunk = caps->texel_reads ? PAD(c->width, 256) : smaller(floats, PAD(c->width, 256));
+	shape->staging_groups = !caps->texel_reads ? 0 : shape->groups + 8 > heads ? shape->groups + 8 : heads;
+}
+
 struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 {
 	const struct kind *kind = &kinds[sizeof kinds / sizeof *kinds - 1];
@@ -43,25 +59,31 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 	shape.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
 	if (caps->texel_reads) /* a processor runs a workgroup's subgroups in turn, and switching between them takes time */
 		shape.workgroup = 8;
-	if (caps->subgroups) {
-		while (shape.workgroup < caps->subgroup_size && shape.workgroup * 2 <= caps->max_invocations)
-			shape.workgroup *= 2;
-		shape.lanes = smaller(kind->lanes, caps->subgroup_size);
-		shape.state_lanes = c->head_size < 4 ? 1 : smaller(4, power_of_two_at_most(c->head_size / 4));
-		while (shape.state_lanes > 1 && c->head_size % (4 * shape.state_lanes))
-			shape.state_lanes /= 2;
-	} else {
-		shape.lanes = kind->lanes;
-		shape.state_lanes = 1; /* without shuffles a state row stays with one thread */
-	}
-	/* Half of the shared memory for the staged input: the rest is for the sums.  With texel reads it is staged behind the
-	 * activations, by each of the workgroups that a stage may have: one for each matrix can come on top, and wkv7 has one for
-	 * each head. */
-	uint32_t floats = caps->max_shared_bytes / 2 / sizeof(float) / 256 * 256;
-	shape.chunk = caps->texel_reads ? PAD(c->width, 256) : smaller(floats, PAD(c->width, 256));
-	uint32_t heads = c->head_size > 1 ? c->heads : 0;
-	shape.staging_groups = !caps->texel_reads ? 0 : shape.groups + 8 > heads ? shape.groups + 8 : heads;
+	while (caps->subgroups && shape.workgroup < caps->subgroup_size && shape.workgroup * 2 <= caps->max_invocations)
+		shape.workgroup *= 2;
+	shape.lanes = caps->subgroups ? smaller(kind->lanes, caps->subgroup_size) : kind->lanes;
+	complete(&shape, caps, c);
 	return shape;
+}
+
+static bool power_of_two(uint32_t n, uint32_t least, uint32_t most)
+{
+	return n >= least && n <= most && (n & (n - 1)) == 0;
+}
+
+bool shape_complete(struct shape *shape, const struct gpu_caps *caps, const struct config *c)
+{
+	uint32_t least = caps->subgroups && caps->subgroup_size > 8 ? caps->subgroup_size : 8; /* ffn_out has sets of 8 */
+	if (!power_of_two(shape->workgroup, least, smaller(256, caps->max_invocations)) || !power_of_two(shape->rows, 1, 8) ||
+	    !power_of_two(shape->lanes, 1, caps->subgroups ? smaller(32, caps->subgroup_size) : 32) ||
+	    shape->lanes > shape->workgroup || shape->groups < 1 || shape->groups > 1024)
+		return false;
+	/* shared memory: the sums of ffn_out's sets; of rows, beside the staged input, where there are no subgroups */
+	uint32_t sets = shape->workgroup / 16 * 1024 + 2048, sums = caps->subgroups ? 0 : shape->workgroup * shape->rows * 8;
+	if (sets > caps->max_shared_bytes || sums > caps->max_shared_bytes / 2)
+		return false;
+	complete(shape, caps, c);
+	return true;
 }
 
 static uint32_t bits(float value)

@@ -24,6 +24,7 @@ static const struct command commands[] = {
 	{ "logits", "write the raw logits of a prompt", cmd_logits },
 	{ "perplexity", "measure how well a model predicts a text, and what quantising costs", cmd_perplexity },
 	{ "verify", "check that a device computes a model right", cmd_verify },
+	{ "tune", "find how a device cuts a model's work best, and keep it", cmd_tune },
 	{ "state", "show what a state file holds, or turn it into another kind", cmd_state },
 	{ "quantize", "write a model with fewer bits a weight, as GGUF", cmd_quantize },
 	{ "convert", "write a model as GGUF or safetensors", cmd_convert },
@@ -185,7 +186,7 @@ static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-		      "Commands: generate, devices, inspect, tokenize, logits, perplexity, verify, state, quantize, convert, help\n"
+		      "Commands: generate, devices, inspect, tokenize, logits, perplexity, verify, tune, state, quantize, convert, help\n"
 		      "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
 		      stderr);
 		return EXIT_USAGE;

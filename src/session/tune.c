@@ -1,0 +1,154 @@
+/* Which cut of the work is fastest for this model on this device: a few shapes are tried on whole tokens, one property after
+ * the other, and the best is kept for the next time (src/model/choice.c).  Every shape computes the same sums, in another
+ * order, so results agree within rounding, and are the same bits whenever the shape is the same. */
+#include "session/session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { WARM_UP = 2, MOST_SAMPLES = 31, LEAST_SAMPLES = 5 };
+static const double SAMPLE_SECONDS = 1.0, BUDGET_SECONDS = 35, WORTH_IT = 0.98;
+
+struct tuning {
+	struct rwkvk_model *m;
+	uint32_t slot;
+	const rwkvk_tune_options *options;
+	rwkvk_tune_row *rows;
+	size_t count, best;
+	double started, budget;
+};
+
+static double now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+/* Median of the seconds that a token takes, the same tokens each time. */
+static rwkvk_status measure(struct tuning *t, double *seconds)
+{
+	double samples[MOST_SAMPLES], begin = now();
+	uint32_t vocab = t->m->file.network.config.vocab, count = 0;
+	for (uint32_t i = 0; i < WARM_UP; i++) /* drivers compile at the first use */
+		TRY(forward_token(t->m, t->slot, i % vocab, true));
+	for (begin = now(); count < MOST_SAMPLES && (count < LEAST_SAMPLES || now() - begin < SAMPLE_SECONDS); count++) {
+		double start = now();
+		TRY(forward_token(t->m, t->slot, (1 + 37 * count) % vocab, true));
+		samples[count] = now() - start;
+	}
+	qsort(samples, count, sizeof *samples, by_size);
+	*seconds = samples[count / 2];
+	return RWKVK_OK;
+}
+
+static struct shape shape_of(const rwkvk_tune_row *row)
+{
+	return (struct shape){ .workgroup = row->workgroup, .lanes = row->lanes, .rows = row->rows, .groups = row->groups };
+}
+
+/* Tries a shape unless it was tried, the device cannot have it, or the time is over. */
+static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
+{
+	struct rwkvk_model *m = t->m;
+	struct shape shape = shape_of(wanted);
+	if (!shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config) || t->count == RWKVK_TUNE_ROWS ||
+	    (t->count > 0 && now() - t->started > t->budget))
+		return RWKVK_OK;
+	for (size_t i = 0; i < t->count; i++) {
+		struct shape tried = shape_of(&t->rows[i]);
+		if (tried.workgroup == shape.workgroup && tried.lanes == shape.lanes && tried.rows == shape.rows &&
+		    tried.groups == shape.groups)
+			return RWKVK_OK;
+	}
+	rwkvk_tune_row *row = &t->rows[t->count];
+	*row = (rwkvk_tune_row){ .workgroup = shape.workgroup, .lanes = shape.lanes, .rows = shape.rows, .groups = shape.groups };
+	TRY(forward_replan(m, &shape));
+	TRY(measure(t, &row->seconds));
+	if (t->count == 0 || row->seconds < WORTH_IT * t->rows[t->best].seconds)
+		t->best = t->count;
+	t->count++;
+	if (t->options && t->options->progress && !t->options->progress(t->options->progress_user, t->count, RWKVK_TUNE_ROWS))
+		return fail(RWKVK_CANCELLED, "stopped by the caller after %zu shapes", t->count);
+	return RWKVK_OK;
+}
+
+/* One property after the other, from the best so far: half and twice of it. */
+static rwkvk_status try_all(struct tuning *t)
+{
+	const struct shape usual = shape_for(gpu_caps(t->m->gpu), &t->m->file.network.config);
+	TRY(try_shape(t, &(rwkvk_tune_row){
+						 .workgroup = usual.workgroup, .lanes = usual.lanes, .rows = usual.rows, .groups = usual.groups }));
+	for (int property = 0; property < 4; property++)
+		for (int twice = 0; twice < 2; twice++) {
+			size_t best;
+			do { /* on in this direction while it helps */
+				best = t->best;
+				rwkvk_tune_row row = t->rows[best];
+				uint32_t *value = (uint32_t *[]){ &row.rows, &row.workgroup, &row.groups, &row.lanes }[property];
+				*value = twice ? *value * 2 : *value / 2;
+				TRY(try_shape(t, &row));
+			} while (t->best != best);
+		}
+	return RWKVK_OK;
+}
+
+/* Machines are busy with other things, too: the best must be better than the usual shape once more. */
+static rwkvk_status confirm(struct tuning *t)
+{
+	double seconds[2];
+	for (int i = 0; i < 2; i++) {
+		struct shape shape = shape_of(&t->rows[i ? t->best : 0]);
+		shape_complete(&shape, gpu_caps(t->m->gpu), &t->m->file.network.config);
+		TRY(forward_replan(t->m, &shape));
+		TRY(measure(t, &seconds[i]));
+	}
+	if (seconds[1] > WORTH_IT * seconds[0])
+		t->best = 0;
+	return RWKVK_OK;
+}
+
+static rwkvk_status tune(struct tuning *t)
+{
+	struct rwkvk_model *m = t->m;
+	struct shape before = m->shape;
+	t->started = now();
+	t->budget = t->options && t->options->seconds > 0 ? t->options->seconds : BUDGET_SECONDS;
+	rwkvk_status status = try_all(t);
+	if (status == RWKVK_OK && t->best != 0)
+		status = confirm(t);
+	struct shape best = status == RWKVK_OK ? shape_of(&t->rows[t->best]) : before;
+	char text[1024];
+	snprintf(text, sizeof text, "%s", rwkvk_last_error());
+	shape_complete(&best, gpu_caps(m->gpu), &m->file.network.config);
+	rwkvk_status replanned = forward_replan(m, &best);
+	if (status != RWKVK_OK)
+		return fail(status, "%s", text);
+	TRY(replanned);
+	t->rows[t->best].chosen = true;
+	return choice_save(m);
+}
+
+rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options, rwkvk_tune_row *rows, size_t *count)
+{
+	REQUIRE(m && rows && count);
+	*count = 0;
+	rwkvk_session *session = NULL;
+	TRY(rwkvk_session_create(m, &session)); /* its state is what tokens are fed to */
+	struct tuning t = { .m = m, .slot = session->slot, .options = options, .rows = rows };
+	pthread_mutex_lock(&m->lock);
+	session_claim_logits(session); /* who has some on the device gets a copy */
+	rwkvk_status status = tune(&t);
+	pthread_mutex_unlock(&m->lock);
+	rwkvk_session_destroy(session);
+	*count = t.count;
+	return status;
+}

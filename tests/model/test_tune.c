@@ -1,0 +1,217 @@
+/* Tuning: what it chooses is used and found again, is the same bits each time, and agrees with every other choice. */
+#include "support.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "make_model.h"
+#include "model/model.h"
+
+static const struct model_spec spec = {
+	.version = 70,
+	.layers = 2,
+	.width = 128,
+	.head_size = 64,
+	.ffn = 512,
+	.vocab = 300,
+	.rank_decay = 32,
+	.rank_iclr = 32,
+	.rank_gate = 64,
+	.rank_value = 32,
+	.type = DTYPE_F16,
+	.lora_type = DTYPE_F16,
+	.seed = 1,
+};
+enum { VOCAB = 300 };
+
+static rwkvk_model *open_model(const struct model_spec *s)
+{
+	rwkvk_model *model = NULL;
+	const char *path = test_temp("model");
+	make_model(path, s);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path }, &model));
+	return model;
+}
+
+static void feed(rwkvk_model *model, float logits[VOCAB])
+{
+	static const uint32_t text[] = { 1, 22, 5, 299, 0, 7 };
+	rwkvk_session *session = NULL;
+	assert_ok(rwkvk_session_create(model, &session));
+	assert_ok(rwkvk_session_eval(session, text, sizeof text / sizeof *text, logits));
+	rwkvk_session_destroy(session);
+}
+
+static bool same(const struct shape *a, const struct shape *b)
+{
+	return a->workgroup == b->workgroup && a->lanes == b->lanes && a->rows == b->rows && a->groups == b->groups;
+}
+
+static void every_shape_agrees(void **state)
+{
+	(void)state;
+	rwkvk_model *m = open_model(&spec);
+	const struct gpu_caps *caps = gpu_caps(m->gpu);
+	float want[VOCAB], got[VOCAB], again[VOCAB];
+	uint32_t tried = 0, skip = 0;
+	feed(m, want);
+	for (uint32_t workgroup = 8; workgroup <= 256; workgroup *= 4)
+		for (uint32_t lanes = 2; lanes <= 32; lanes *= 4)
+			for (uint32_t rows = 1; rows <= 8; rows *= 2) {
+				struct shape shape = { .workgroup = workgroup, .lanes = lanes, .rows = rows, .groups = 1 + 5 * rows };
+				if (!shape_complete(&shape, caps, &m->file.network.config) || skip++ % 3 != 0) /* compiling takes its time */
+					continue;
+				assert_ok(forward_replan(m, &shape));
+				feed(m, got);
+				assert_close("logits", got, want, VOCAB, 1e-4);
+				feed(m, again);
+				assert_memory_equal(got, again, sizeof got);
+				tried++;
+			}
+	assert_true(tried >= 3);
+	rwkvk_model_close(m);
+}
+
+static void impossible_shapes(void **state)
+{
+	(void)state;
+	rwkvk_model *m = open_model(&spec);
+	const struct gpu_caps *caps = gpu_caps(m->gpu);
+	const struct config *c = &m->file.network.config;
+	static const struct shape bad[] = {
+		{ .workgroup = 0, .lanes = 1, .rows = 4, .groups = 8 },   { .workgroup = 4, .lanes = 1, .rows = 4, .groups = 8 },
+		{ .workgroup = 96, .lanes = 1, .rows = 4, .groups = 8 },  { .workgroup = 512, .lanes = 1, .rows = 4, .groups = 8 },
+		{ .workgroup = 64, .lanes = 0, .rows = 4, .groups = 8 },  { .workgroup = 64, .lanes = 3, .rows = 4, .groups = 8 },
+		{ .workgroup = 64, .lanes = 64, .rows = 4, .groups = 8 }, { .workgroup = 64, .lanes = 1, .rows = 16, .groups = 8 },
+		{ .workgroup = 64, .lanes = 1, .rows = 4, .groups = 0 },  { .workgroup = 64, .lanes = 1, .rows = 4, .groups = 1025 },
+		{ .workgroup = 64, .lanes = 1, .rows = 0, .groups = 8 },
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct shape shape = bad[i];
+		assert_false(shape_complete(&shape, caps, c));
+	}
+	struct shape usual = shape_for(caps, c), shape = usual;
+	assert_true(shape_complete(&shape, caps, c));
+	assert_memory_equal(&shape, &usual, sizeof shape);
+	rwkvk_model_close(m);
+}
+
+/* Replaces the text of the only choice in the folder; returns the old text. */
+static void rewrite(const char *folder, const char *text, char *old, size_t bytes)
+{
+	char path[512] = "";
+	DIR *dir = opendir(folder);
+	assert_non_null(dir);
+	for (struct dirent *entry; (entry = readdir(dir));)
+		if (strncmp(entry->d_name, "shape-", 6) == 0)
+			snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+	closedir(dir);
+	FILE *file = fopen(path, "r+");
+	assert_non_null(file);
+	size_t got = fread(old, 1, bytes - 1, file);
+	old[got] = 0;
+	fclose(file);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void the_choice_is_kept(void **state)
+{
+	(void)state;
+	const char *folder = test_temp("cache");
+	setenv("RWKVK_CACHE_DIR", folder, 1);
+	rwkvk_model *m = open_model(&spec);
+	struct shape usual = m->shape;
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
+	size_t count = 0, chosen = 0, which = 0;
+	float tuned[VOCAB], again[VOCAB];
+	assert_ok(rwkvk_model_tune(m, &(rwkvk_tune_options){ .seconds = 2 }, rows, &count));
+	assert_true(count >= 1 && count <= RWKVK_TUNE_ROWS);
+	assert_int_equal(rows[0].workgroup, usual.workgroup);
+	assert_int_equal(rows[0].rows, usual.rows);
+	for (size_t i = 0; i < count; i++) {
+		assert_true(rows[i].seconds > 0);
+		which = rows[i].chosen ? i : which;
+		chosen += rows[i].chosen;
+	}
+	assert_int_equal(chosen, 1);
+	assert_int_equal(m->shape.workgroup, rows[which].workgroup);
+	assert_int_equal(m->shape.groups, rows[which].groups);
+	struct shape best = m->shape;
+	feed(m, tuned);
+	rwkvk_model_close(m);
+	m = open_model(&spec);
+	assert_true(same(&m->shape, &best));
+	feed(m, again);
+	assert_memory_equal(tuned, again, sizeof tuned);
+	rwkvk_model_close(m);
+
+	char old[512], text[512];
+	rewrite(folder, "", old, sizeof old);
+	char *numbers = strchr(old, '\n');
+	assert_non_null(numbers);
+	snprintf(text, sizeof text, "%.*s\nworkgroup %u\nlanes %u\nrows 2\ngroups 3\n", (int)(numbers - old), old, usual.workgroup,
+	         usual.lanes);
+	const char *const damaged[] = { "", "RWKV-7", "some other model\nworkgroup 64\nlanes 8\nrows 4\ngroups 8\n" };
+	for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
+		rewrite(folder, damaged[i], old, sizeof old);
+		m = open_model(&spec);
+		assert_true(same(&m->shape, &usual));
+		rwkvk_model_close(m);
+	}
+	rewrite(folder, text, old, sizeof old); /* well-formed: is taken */
+	m = open_model(&spec);
+	assert_int_equal(m->shape.rows, 2);
+	assert_int_equal(m->shape.groups, 3);
+	rwkvk_model_close(m);
+	numbers = strstr(text, "rows 2");
+	memcpy(numbers, "rows 3", 6); /* what no shader can do: is not */
+	rewrite(folder, text, old, sizeof old);
+	m = open_model(&spec);
+	assert_true(same(&m->shape, &usual));
+	rwkvk_model_close(m);
+	struct model_spec other = spec; /* another model of other types has its own choice, here none */
+	other.type = DTYPE_F32;
+	m = open_model(&other);
+	assert_true(same(&m->shape, &usual));
+	rwkvk_model_close(m);
+}
+
+static bool stop(void *user, uint64_t done, uint64_t total)
+{
+	(void)total;
+	return done < *(uint64_t *)user;
+}
+
+static void cancelled(void **state)
+{
+	(void)state;
+	rwkvk_model *m = open_model(&spec);
+	struct shape usual = m->shape;
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
+	size_t count = 0;
+	uint64_t most = 1;
+	float want[VOCAB], got[VOCAB];
+	feed(m, want);
+	assert_fails(rwkvk_model_tune(m, &(rwkvk_tune_options){ .progress = stop, .progress_user = &most }, rows, &count),
+	             RWKVK_CANCELLED, "stopped by the caller after 1 shapes");
+	assert_true(same(&m->shape, &usual));
+	feed(m, got);
+	assert_memory_equal(got, want, sizeof got);
+	rwkvk_model_close(m);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_shape_agrees),
+		cmocka_unit_test(impossible_shapes),
+		cmocka_unit_test(the_choice_is_kept),
+		cmocka_unit_test(cancelled),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,85 @@
+/* rwkvk tune: how a device cuts a model's work best, measured and kept. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "io.h"
+#include "model.h"
+
+struct tune {
+	struct model_args model;
+	bool json;
+};
+
+static json_t *rows_json(const rwkvk_tune_row *rows, size_t count)
+{
+	json_t *list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		json_t *row = json_object();
+		json_object_set_new(row, "workgroup", json_integer(rows[i].workgroup));
+		json_object_set_new(row, "lanes", json_integer(rows[i].lanes));
+		json_object_set_new(row, "rows", json_integer(rows[i].rows));
+		json_object_set_new(row, "groups", json_integer(rows[i].groups));
+		json_object_set_new(row, "seconds_per_token", json_real(rows[i].seconds));
+		json_object_set_new(row, "chosen", json_boolean(rows[i].chosen));
+		json_array_append_new(list, row);
+	}
+	return list;
+}
+
+static void print_rows(const rwkvk_tune_row *rows, size_t count)
+{
+	out_printf("%9s %5s %4s %6s %10s %9s\n", "workgroup", "lanes", "rows", "groups", "ms a token", "of usual");
+	for (size_t i = 0; i < count; i++)
+		out_printf("%9" PRIu32 " %5" PRIu32 " %4" PRIu32 " %6" PRIu32 " %10.3f %7.1f %%%s\n", rows[i].workgroup, rows[i].lanes,
+		           rows[i].rows, rows[i].groups, 1e3 * rows[i].seconds, 100 * rows[i].seconds / rows[0].seconds,
+		           rows[i].chosen ? "  chosen" : "");
+}
+
+static int run(const struct tune *args)
+{
+	rwkvk_model *model = NULL;
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
+	size_t count = 0;
+	int code = model_open(&args->model, false, &model);
+	if (code != EXIT_DONE)
+		return code;
+	double start = now_seconds();
+	if (rwkvk_model_tune(model, NULL, rows, &count) != RWKVK_OK)
+		code = failed_call();
+	else if (args->json)
+		out_json(rows_json(rows, count));
+	else
+		print_rows(rows, count);
+	if (code == EXIT_DONE)
+		note("%zu ways measured in %.1f s; the choice is kept for models like this on this device and driver", count,
+		     now_seconds() - start);
+	rwkvk_model_close(model);
+	return code;
+}
+
+int cmd_tune(int argc, char **argv)
+{
+	struct tune tune = { 0 };
+	const struct arg args[] = {
+		ARG_MODEL(tune.model),
+		ARG_NAMES(tune.model),
+		ARG_QUANT(tune.model),
+		ARGS_NUMERICS(tune.model),
+		ARG_DEVICE(tune.model),
+		ARG_QUIET(tune.model),
+		{ .name = "json", .kind = ARG_FLAG, .target = &tune.json, .help = "print JSON", .standard = "a table" },
+	};
+	const struct usage usage = {
+		.command = "tune",
+		.synopsis = "[OPTION]... [-m MODEL]",
+		.about = "Tries other ways to cut a model's work on a device, and keeps the fastest in the cache folder: from then on\n"
+				 "models of this shape and these types use it on this device and driver.  Takes under a minute.",
+		.args = args,
+		.arg_count = sizeof(args) / sizeof(args[0]),
+		.notes = "workgroup: threads; lanes: threads that share a row of a matrix; rows: those a thread has at once; groups:\n"
+				 "workgroups a stage should have.  The first line is what is used without tuning.  Results of two ways agree\n"
+				 "within rounding; those of one way are always the same bits.",
+	};
+	int code = args_parse(&usage, argc, argv, NULL);
+	return code == ARGS_GO_ON ? run(&tune) : code;
+}
