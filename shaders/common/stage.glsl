@@ -103,7 +103,19 @@ vec4 workgroup_sum(vec4 v)
 
 float workgroup_sum(float v)
 {
+#if SUBGROUPS // one sum, not four: compilers do not see that three are zero
+	v = subgroupAdd(v);
+	if (gl_SubgroupInvocationID == 0)
+		s_sum[gl_SubgroupID].x = v;
+	barrier();
+	v = 0;
+	for (uint i = 0; i < gl_NumSubgroups; i++)
+		v += s_sum[i].x;
+	barrier();
+	return v;
+#else
 	return workgroup_sum(vec4(v, 0, 0, 0)).x;
+#endif
 }
 
 bool flag(uint bit)

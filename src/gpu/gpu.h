@@ -119,7 +119,7 @@ rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader, const uint32_
 /* Writes the pipeline cache to disk if it grew.  Failure to write is not an error. */
 void gpu_pipeline_cache_save(struct gpu *gpu);
 
-/* Compiler statistics of a pipeline made with capture_statistics. */
+/* Compiler statistics of a pipeline made with capture_statistics, by the driver's names; before them "Subgroup size". */
 struct gpu_statistic {
 	char name[256];
 	double value;

@@ -18,16 +18,27 @@ static uint32_t smaller(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* Lanes: 8 lanes of 16 bytes are one line of 128.  Rows: loads of the input are shared by them, registers limit them.
- * Groups: few fat workgroups, since each repeats the LayerNorm. */
+/* Lanes: 8 lanes of 16 bytes are one line of 128; with 16, a matrix of few rows still fills a large device.  Rows: loads of
+ * the input are shared by them, registers limit them.  Groups: few fat workgroups, since each repeats the LayerNorm; fat ones
+ * also have fewer copies of the staged input in shared memory, which limits how many threads are resident.  State lanes: with
+ * 16, a thread has 4 numbers of a row of 64 and as many of the vectors that all rows need, so that registers limit nothing. */
 static const struct kind {
 	rwkvk_device_type type;
-	uint32_t workgroup, lanes, rows, groups;
+	uint32_t workgroup, lanes, rows, groups, state_lanes;
 } kinds[] = {
-	{ RWKVK_DEVICE_DISCRETE, 128, 8, 4, 256 },  { RWKVK_DEVICE_VIRTUAL, 128, 8, 4, 128 },
-	{ RWKVK_DEVICE_INTEGRATED, 128, 8, 4, 64 }, { RWKVK_DEVICE_CPU, 64, 8, 8, 0 }, /* 0: four for each processor */
-	{ RWKVK_DEVICE_OTHER, 64, 8, 4, 64 },
+	{ RWKVK_DEVICE_DISCRETE, 256, 16, 4, 256, 16 }, { RWKVK_DEVICE_VIRTUAL, 256, 16, 4, 128, 16 },
+	{ RWKVK_DEVICE_INTEGRATED, 256, 8, 4, 64, 16 }, { RWKVK_DEVICE_CPU, 64, 8, 8, 0, 4 }, /* 0: four for each processor */
+	{ RWKVK_DEVICE_OTHER, 64, 8, 4, 64, 16 },
 };
+
+/* Threads that share a row of the state: a power of two whose vec4s divide it. */
+static uint32_t state_lanes_for(uint32_t most, uint32_t head_size)
+{
+	uint32_t lanes = head_size < 4 ? 1 : smaller(most, power_of_two_at_most(head_size / 4));
+	while (lanes > 1 && head_size % (4 * lanes))
+		lanes /= 2;
+	return lanes;
+}
 
 struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 {
@@ -41,13 +52,13 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 		shape.groups = 4 * (uint32_t)(processors < 1 ? 1 : processors > 64 ? 64 : processors);
 	}
 	shape.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
+	if (caps->max_shared_bytes < 32768)
+		shape.workgroup = smaller(shape.workgroup, 128); /* sums take 16 bytes of it for each thread, and more */
 	if (caps->subgroups) {
 		while (shape.workgroup < caps->subgroup_size && shape.workgroup * 2 <= caps->max_invocations)
 			shape.workgroup *= 2;
 		shape.lanes = smaller(kind->lanes, caps->subgroup_size);
-		shape.state_lanes = c->head_size < 4 ? 1 : smaller(4, power_of_two_at_most(c->head_size / 4));
-		while (shape.state_lanes > 1 && c->head_size % (4 * shape.state_lanes))
-			shape.state_lanes /= 2;
+		shape.state_lanes = state_lanes_for(smaller(kind->state_lanes, caps->subgroup_size), c->head_size);
 	} else {
 		shape.lanes = kind->lanes;
 		shape.state_lanes = 1; /* without shuffles a state row stays with one thread */
