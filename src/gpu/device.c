@@ -316,18 +316,17 @@ static rwkvk_status query_properties(struct device_facts *facts, struct properti
 	return RWKVK_OK;
 }
 
-/* The subgroup size to ask for.  Where there is a choice, drivers report the largest, but the registers of a wide subgroup
- * are the fewest for each thread: Intel's compiler spills at 32 what it has room for at 16, and an Adreno of 64 holds twice
- * the threads that one of 128 does (docs/drivers.md). */
+/* The subgroup size to ask for.  Where there is a choice, drivers report the largest, but in a wide subgroup each thread has
+ * the fewest registers.  Intel's compiler spills some shaders at 16 and most at 32, none at the smallest; an Adreno of 64 holds
+ * twice the threads that one of 128 does (docs/drivers.md). */
 static uint32_t preferred_subgroup(const struct device_facts *facts, const struct properties_1_1 *properties)
 {
-	static const struct {
-		uint32_t vendor, size;
-	} preferences[] = { { 0x8086, 16 }, { 0x5143, 64 } };
-	for (size_t i = 0; i < sizeof preferences / sizeof *preferences; i++)
-		if (facts->properties.vendorID == preferences[i].vendor && preferences[i].size >= properties->size.minSubgroupSize &&
-		    preferences[i].size <= properties->size.maxSubgroupSize)
-			return preferences[i].size;
+	enum { INTEL = 0x8086, QUALCOMM = 0x5143 };
+	uint32_t vendor = facts->properties.vendorID, least = properties->size.minSubgroupSize;
+	if (vendor == INTEL)
+		return least < 8 ? 8 : least; /* 8, and 16 since Xe2 */
+	if (vendor == QUALCOMM)
+		return least < 64 ? 64 : least;
 	return properties->subgroup.subgroupSize;
 }
 

@@ -3,6 +3,7 @@
  *
  *     compile_table          prints the table
  *     compile_table FILE     compares: 0 the same, 1 not, 77 another driver or shader compiler than the file's */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +49,7 @@ static void head(const struct gpu *gpu)
 	snprintf(line, sizeof line, "# %s; %s; shaders compiled by %s\n# time: %s; occupancy: %s\n", caps->driver, caps->name,
 	         SHADER_COMPILER, compiler_time_name(caps->driver), compiler_occupancy_name(caps->driver));
 	add(line);
-	snprintf(line, sizeof line, "# %-14s %-5s %-8s %6s %8s %9s %9s %12s %7s %8s %6s %6s %7s\n", "model", "type", "stage",
+	snprintf(line, sizeof line, "# %-14s %-5s %-8s %6s %8s %9s %9s %12s %9s %8s %6s %6s %7s\n", "model", "type", "stage",
 	         "threads", "subgroup", "registers", "occupancy", "instructions", "time", "shared B", "code B", "spills",
 	         "scratch");
 	add(line);
@@ -59,9 +60,17 @@ static rwkvk_status add_step(struct gpu *gpu, const struct rwkvk_model *m, const
 	struct compiler_statistics s;
 	char line[256];
 	TRY(compiler_statistics(gpu, step->pipeline, &s));
-	snprintf(line, sizeof line, "  %-14s %-5s %-8s %7u %8g %9g %9g %12g %7g %8g %6g %6g %7g\n",
-	         official_models[row->model].name, type_name(m->head.type), step->stage, m->shape.workgroup, s.subgroup,
-	         s.registers, s.occupancy, s.instructions, s.time, s.shared, s.code, s.spills, s.scratch);
+	const double values[] = { s.subgroup, s.registers, s.occupancy, s.instructions, s.time,
+		                      s.shared,   s.code,      s.spills,    s.scratch };
+	static const int widths[] = { 8, 9, 9, 12, 9, 8, 6, 6, 7 };
+	int length = snprintf(line, sizeof line, "  %-14s %-5s %-8s %7u", official_models[row->model].name, type_name(m->head.type),
+	                      step->stage, m->shape.workgroup);
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+		if (isnan(values[i]))
+			length += snprintf(line + length, sizeof line - (size_t)length, " %*s", widths[i], "-");
+		else
+			length += snprintf(line + length, sizeof line - (size_t)length, " %*.0f", widths[i], values[i]);
+	snprintf(line + length, sizeof line - (size_t)length, "\n");
 	add(line);
 	return RWKVK_OK;
 }
