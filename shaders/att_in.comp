@@ -24,6 +24,7 @@ const uint DP8 = PAD(D, 8);
 
 uint matrix;     // which of them this workgroup works on
 uint begin, end; // its rows within that matrix
+uint hidden;     // the first of its hidden vector
 
 uint rank(uint m)
 {
@@ -72,7 +73,7 @@ void emit(uint row, float value)
 	if (matrix < DECAY)
 		result[ACT_VECTOR(D, 3 + matrix) + row] = value; // ACT_R, ACT_K, ACT_V, ACT_G
 	else
-		result[ACT_H(D, F) + first_hidden() + row] =
+		result[ACT_H(D, F) + hidden + row] =
 			matrix == DECAY ? tanh_safe(value) : matrix == GATE_LORA ? sigmoid(value) : value;
 }
 
@@ -108,5 +109,6 @@ void main()
 	if (matrix == MATRICES)
 		return;
 	bool is_lora = matrix >= DECAY;
-	normed_matvec(group, begin, end, is_lora ? first_hidden() : matrix * DP8 - row_begin, is_lora);
+	hidden = first_hidden(); // not in emit(), which is small enough to be unrolled by every compiler
+	normed_matvec(group, begin, end, is_lora ? hidden : matrix * DP8 - row_begin, is_lora);
 }

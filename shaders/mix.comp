@@ -10,16 +10,21 @@
 
 const uint MIXES = 5, RANK = RANK_DECAY; // of each of the five
 
+// VEC_* of the q-th; chosen, as some compilers fail at a table of constants.
+uint mix_vector(uint q)
+{
+	return q == 0 ? VEC_MIX_W : q == 1 ? VEC_MIX_K : q == 2 ? VEC_MIX_V : q == 3 ? VEC_MIX_R : VEC_MIX_G;
+}
+
 void main()
 {
 	if (done())
 		return;
 	uint head = gl_WorkGroupID.x, slot = state_slot(), words = lora_words(RANK);
-	const uint mixes[MIXES] = uint[](VEC_MIX_W, VEC_MIX_K, VEC_MIX_V, VEC_MIX_R, VEC_MIX_G);
 	for (uint i = thread; i < MIXES * N; i += WORKGROUP) {
 		uint q = i / N, c = head * N + i % N;
 		float mix = lora_row((head * MIXES + q) * words, words, i % N, ACT_H(D, F) + q * PAD(RANK, 8));
 		float n = READ_ACT(ACT_N1(D) + c);
-		result[ACT_VECTOR(D, 10 + q) + c] = n + (READ_STATE(slot + STATE_ATT_X + c) - n) * (vector(mixes[q], c) + mix);
+		result[ACT_VECTOR(D, 10 + q) + c] = n + (READ_STATE(slot + STATE_ATT_X + c) - n) * (vector(mix_vector(q), c) + mix);
 	}
 }

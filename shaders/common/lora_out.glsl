@@ -12,7 +12,7 @@ uint lora_words(uint rank)
 float lora_row(uint at, uint words, uint channel, uint hidden)
 {
 	float sum = 0;
-	for (uint u = 0; u < words; u++) {
+	[[dont_unroll]] for (uint u = 0; u < words; u++) { // a row would take all registers at once
 		uvec4 w = READ_SECOND((at + u) * N + channel);
 		if (SECOND_TYPE == TYPE_F32) {
 			sum += dot(uintBitsToFloat(w), READ_ACT4(hidden / 4 + u));

@@ -81,15 +81,16 @@ rwkvk_status host_memory_failure(const char *what)
 
 /* ---------------------------------------------------------------------------------------------------- RWKVK_CAPS */
 
-/* What RWKVK_CAPS asks for: features to hide, limits to lower (0: as the device has it). */
+/* What RWKVK_CAPS asks for: features to hide, limits to lower (0: as the device has it), a software device to be treated like
+ * a graphics card. */
 struct overrides {
-	bool no_subgroups, no_texels, no_size_control, no_unified, no_timestamps;
+	bool no_subgroups, no_texels, no_size_control, no_unified, no_timestamps, as_gpu;
 	uint64_t invocations, shared, range, buffer, memory;
 };
 
 #define OVERRIDE_WORDS                                                                                                         \
-	"no-subgroups, no-texels, no-size-control, no-unified, no-timestamps, invocations=N, shared=BYTES, range=BYTES, "          \
-	"buffer=BYTES, memory=BYTES"
+	"no-subgroups, no-texels, no-size-control, no-unified, no-timestamps, as-gpu, invocations=N, shared=BYTES, "               \
+	"range=BYTES, buffer=BYTES, memory=BYTES"
 
 static rwkvk_status parse_override(const char *word, size_t length, struct overrides *out)
 {
@@ -103,6 +104,7 @@ static rwkvk_status parse_override(const char *word, size_t length, struct overr
 		{ "no-size-control", &out->no_size_control, NULL },
 		{ "no-unified", &out->no_unified, NULL },
 		{ "no-timestamps", &out->no_timestamps, NULL },
+		{ "as-gpu", &out->as_gpu, NULL },
 		{ "invocations=", NULL, &out->invocations },
 		{ "shared=", NULL, &out->shared },
 		{ "range=", NULL, &out->range },
@@ -315,6 +317,20 @@ static rwkvk_status query_properties(struct device_facts *facts, struct properti
 	return RWKVK_OK;
 }
 
+/* The subgroup size to ask for.  Where there is a choice, drivers report the largest, but in a wide subgroup each thread has
+ * the fewest registers.  Intel's compiler spills some shaders at 16 and most at 32, none at the smallest; an Adreno of 64 holds
+ * twice the threads that one of 128 does (docs/drivers.md). */
+static uint32_t preferred_subgroup(const struct device_facts *facts, const struct properties_1_1 *properties)
+{
+	enum { INTEL = 0x8086, QUALCOMM = 0x5143 };
+	uint32_t vendor = facts->properties.vendorID, least = properties->size.minSubgroupSize;
+	if (vendor == INTEL)
+		return least < 8 ? 8 : least; /* 8, and 16 since Xe2 */
+	if (vendor == QUALCOMM)
+		return least < 64 ? 64 : least;
+	return properties->subgroup.subgroupSize;
+}
+
 static void learn_subgroups(struct device_facts *facts, const struct properties_1_1 *properties,
                             const struct overrides *overrides)
 {
@@ -323,15 +339,16 @@ static void learn_subgroups(struct device_facts *facts, const struct properties_
 	uint32_t size = properties->subgroup.subgroupSize;
 	facts->caps.subgroups = !overrides->no_subgroups && (properties->subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
 	                        (properties->subgroup.supportedOperations & operations) == operations && size >= 4 && size <= 128;
-	facts->caps.subgroup_size = facts->caps.subgroups ? size : 1;
 	facts->size_control = facts->size_control && facts->caps.subgroups && !overrides->no_size_control &&
 	                      properties->size_features.subgroupSizeControl;
 	facts->full_subgroups = facts->size_control && properties->size_features.computeFullSubgroups;
 	if (facts->size_control && (properties->size.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
 	    size >= properties->size.minSubgroupSize && size <= properties->size.maxSubgroupSize) {
+		size = preferred_subgroup(facts, properties);
 		facts->required_subgroup_size = size;
 		facts->max_workgroup_subgroups = properties->size.maxComputeWorkgroupSubgroups;
 	}
+	facts->caps.subgroup_size = facts->caps.subgroups ? size : 1;
 }
 
 /* Software drivers check and branch for each lane of a read from a storage buffer, and gather those from a texel buffer with
@@ -388,7 +405,7 @@ static rwkvk_status learn(VkPhysicalDevice physical, uint32_t index, const struc
 	const VkPhysicalDeviceProperties *properties = &facts->properties;
 	struct gpu_caps *caps = &facts->caps;
 	snprintf(caps->name, sizeof caps->name, "%s", properties->deviceName);
-	caps->type = type_of(properties->deviceType);
+	caps->type = overrides->as_gpu ? RWKVK_DEVICE_DISCRETE : type_of(properties->deviceType);
 	caps->index = index;
 	caps->vendor_id = properties->vendorID;
 	caps->device_id = properties->deviceID;

@@ -127,7 +127,7 @@ char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix
 /* Makes the folders above a file, as far as they are missing. */
 void gpu_make_folders(char *path);
 
-/* Compiler statistics of a pipeline made with capture_statistics. */
+/* Compiler statistics of a pipeline made with capture_statistics, by the driver's names; before them "Subgroup size". */
 struct gpu_statistic {
 	char name[256];
 	double value;

@@ -350,15 +350,30 @@ static double statistic_value(const VkPipelineExecutableStatisticKHR *statistic)
 	}
 }
 
+/* The subgroup size that the compiler chose, where none was asked for: a property, not a statistic. */
+static rwkvk_status executable_subgroup(struct gpu *gpu, VkPipeline pipeline, struct gpu_statistic *out)
+{
+	VkPipelineInfoKHR info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_INFO_KHR, .pipeline = pipeline };
+	VkPipelineExecutablePropertiesKHR properties = { .sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_PROPERTIES_KHR };
+	uint32_t count = 1; /* a compute pipeline has one executable */
+	VkResult result = gpu->vk.vkGetPipelineExecutablePropertiesKHR(gpu->device, &info, &count, &properties);
+	if (result != VK_SUCCESS && result != VK_INCOMPLETE)
+		return driver_failure(result, "vkGetPipelineExecutablePropertiesKHR(...)", __FILE__, __LINE__);
+	*out = (struct gpu_statistic){ .name = "Subgroup size", .value = properties.subgroupSize };
+	return RWKVK_OK;
+}
+
 rwkvk_status gpu_pipeline_statistics(struct gpu *gpu, struct gpu_pipeline *pipeline, struct gpu_statistic *out, size_t capacity,
                                      size_t *count)
 {
 	*count = 0;
+	REQUIRE(capacity > 0);
 	if (!gpu->facts.caps.pipeline_statistics)
 		return fail(RWKVK_ERROR_UNSUPPORTED, "the driver of %s tells no statistics of its compiler", gpu->facts.caps.name);
+	TRY(executable_subgroup(gpu, pipeline->pipeline, &out[0]));
 	VkPipelineExecutableInfoKHR info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR,
 		                                 .pipeline = pipeline->pipeline,
-		                                 .executableIndex = 0 }; /* a compute pipeline has one executable */
+		                                 .executableIndex = 0 };
 	uint32_t found = 0;
 	VK(gpu->vk.vkGetPipelineExecutableStatisticsKHR(gpu->device, &info, &found, NULL));
 	VkPipelineExecutableStatisticKHR *statistics = calloc(found + 1, sizeof *statistics);
@@ -367,14 +382,15 @@ rwkvk_status gpu_pipeline_statistics(struct gpu *gpu, struct gpu_pipeline *pipel
 	for (uint32_t i = 0; i < found; i++)
 		statistics[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR;
 	VkResult result = gpu->vk.vkGetPipelineExecutableStatisticsKHR(gpu->device, &info, &found, statistics);
-	for (uint32_t i = 0; result == VK_SUCCESS && i < found && i < capacity; i++) {
-		snprintf(out[i].name, sizeof out[i].name, "%s", statistics[i].name);
-		out[i].value = statistic_value(&statistics[i]);
+	found = found < capacity - 1 ? found : (uint32_t)capacity - 1;
+	for (uint32_t i = 0; result == VK_SUCCESS && i < found; i++) {
+		snprintf(out[1 + i].name, sizeof out[1 + i].name, "%s", statistics[i].name);
+		out[1 + i].value = statistic_value(&statistics[i]);
 	}
 	free(statistics);
 	if (result != VK_SUCCESS)
 		return driver_failure(result, "vkGetPipelineExecutableStatisticsKHR(...)", __FILE__, __LINE__);
-	*count = found;
+	*count = 1 + found;
 	return RWKVK_OK;
 }
 

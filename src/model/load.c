@@ -72,42 +72,14 @@ static rwkvk_status upload_rows(struct loader *loader, const struct matrix_part 
 	return RWKVK_OK;
 }
 
-/* Bytes of `rows` rows of a matrix, and of what lies beside them. */
-static uint64_t plane_bytes(const struct device_matrix *m, uint64_t rows)
-{
-	if (m->by_input)
-		return (rows + VALUE_BLOCK(m->type) - 1) / VALUE_BLOCK(m->type) * value_block_bytes(m->type, m->columns);
-	return packed_bytes(m->type, rows, m->columns);
-}
-
-static uint64_t side_bytes(const struct device_matrix *m, uint64_t rows)
-{
-	if (m->by_input)
-		return (rows + VALUE_BLOCK(m->type) - 1) / VALUE_BLOCK(m->type) * value_side_bytes(m->type, m->columns);
-	return packed_side_bytes(m->type, rows, m->columns);
-}
-
 /* Buffers for the slices of a matrix, each within what one binding may cover. */
 static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *matrix, const char *use)
 {
-	const struct gpu_caps *caps = gpu_caps(m->gpu);
-	uint64_t limit = caps->max_buffer < caps->max_range ? caps->max_buffer : caps->max_range;
-	/* rows that must stay together */
-	uint64_t unit = matrix->by_input ? VALUE_BLOCK(matrix->type) : matrix->interleaved ? 8 * matrix->part_count : 8;
-	uint64_t rows = limit / plane_bytes(matrix, unit) * unit;
-	if (!rows)
-		return fail(RWKVK_ERROR_DEVICE, "%s: a binding may cover %" PRIu64 " bytes, but %" PRIu64 " rows of %s need %" PRIu64,
-		            caps->name, limit, unit, use, plane_bytes(matrix, unit));
-	matrix->count = (uint32_t)((matrix->rows + rows - 1) / rows);
-	matrix->slices = calloc(matrix->count, sizeof *matrix->slices);
-	if (!matrix->slices)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	TRY(matrix_cut(gpu_caps(m->gpu), matrix, use));
 	for (uint32_t i = 0; i < matrix->count; i++) {
 		struct device_slice *slice = &matrix->slices[i];
-		slice->row_begin = (uint32_t)(i * rows);
-		slice->row_end = (uint32_t)(slice->row_begin + rows < matrix->rows ? slice->row_begin + rows : matrix->rows);
-		uint64_t n = slice->row_end - slice->row_begin, beside = side_bytes(matrix, n);
-		TRY(gpu_buffer_create(m->gpu, plane_bytes(matrix, n), GPU_DEVICE, use, &slice->weights));
+		uint64_t n = slice->row_end - slice->row_begin, beside = matrix_side_bytes(matrix, n);
+		TRY(gpu_buffer_create(m->gpu, matrix_plane_bytes(matrix, n), GPU_DEVICE, use, &slice->weights));
 		if (beside)
 			TRY(gpu_buffer_create(m->gpu, beside, GPU_DEVICE, use, &slice->side));
 		m->weight_bytes += slice->weights.bytes + slice->side.bytes;

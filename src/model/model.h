@@ -228,10 +228,16 @@ const char *outline_type(const struct network *network, rwkvk_quant quant, const
 enum { LAYER_MATRICES = 10, LAYER_LORAS = 2 };
 void layer_matrices(struct device_layer *layer, struct device_matrix *out[LAYER_MATRICES]);
 void layer_loras(struct device_layer *layer, struct device_lora *out[LAYER_LORAS]);
-/* Bytes on the device: matrices and LoRAs of a layer; the small vectors of all. */
+/* Bytes on the device: of `rows` rows of a matrix, and of what lies beside them; matrices and LoRAs as a whole; the small
+ * vectors of all layers. */
+uint64_t matrix_plane_bytes(const struct device_matrix *matrix, uint64_t rows);
+uint64_t matrix_side_bytes(const struct device_matrix *matrix, uint64_t rows);
 uint64_t matrix_bytes(const struct device_matrix *matrix);
 uint64_t lora_bytes(const struct device_lora *lora, const struct config *config);
 uint64_t vectors_floats(const struct network *network);
+/* Cuts a matrix into slices of rows, each within what one binding may cover; no buffers yet.  Free matrix->slices.  `use` names
+ * it in the message that one row does not fit. */
+rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *matrix, const char *use);
 /* Device bytes that the model needs with `slots` states. */
 uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots);
 /* Bytes one token must read and write: weights once, its state twice, one embedding row. */

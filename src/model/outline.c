@@ -2,6 +2,8 @@
  * model fits is known before its first byte is read. */
 #include "model/model.h"
 
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What a matrix is for decides how few bits it bears (docs/quantisation.md has the sources): the tables and the first layer's
@@ -208,14 +210,46 @@ const char *outline_type(const struct network *net, rwkvk_quant quant, const str
 
 /* ------------------------------------------------------------------------------------------------------ bytes */
 
+static uint64_t value_blocks(const struct device_matrix *m, uint64_t rows)
+{
+	return (rows + VALUE_BLOCK(m->type) - 1) / VALUE_BLOCK(m->type);
+}
+
+uint64_t matrix_plane_bytes(const struct device_matrix *m, uint64_t rows)
+{
+	return m->by_input ? value_blocks(m, rows) * value_block_bytes(m->type, m->columns)
+	                   : packed_bytes(m->type, rows, m->columns);
+}
+
+uint64_t matrix_side_bytes(const struct device_matrix *m, uint64_t rows)
+{
+	return m->by_input ? value_blocks(m, rows) * value_side_bytes(m->type, m->columns)
+	                   : packed_side_bytes(m->type, rows, m->columns);
+}
+
 uint64_t matrix_bytes(const struct device_matrix *m)
 {
-	if (!m->part_count)
-		return 0;
-	if (m->by_input)
-		return (m->rows + VALUE_BLOCK(m->type) - 1) / VALUE_BLOCK(m->type) *
-		       (value_block_bytes(m->type, m->columns) + value_side_bytes(m->type, m->columns));
-	return packed_bytes(m->type, m->rows, m->columns) + packed_side_bytes(m->type, m->rows, m->columns);
+	return m->part_count ? matrix_plane_bytes(m, m->rows) + matrix_side_bytes(m, m->rows) : 0;
+}
+
+rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *m, const char *use)
+{
+	uint64_t limit = caps->max_buffer < caps->max_range ? caps->max_buffer : caps->max_range;
+	/* rows that must stay together */
+	uint64_t unit = m->by_input ? VALUE_BLOCK(m->type) : m->interleaved ? 8 * m->part_count : 8;
+	uint64_t rows = limit / matrix_plane_bytes(m, unit) * unit;
+	if (!rows)
+		return fail(RWKVK_ERROR_DEVICE, "%s: a binding may cover %" PRIu64 " bytes, but %" PRIu64 " rows of %s need %" PRIu64,
+		            caps->name, limit, unit, use, matrix_plane_bytes(m, unit));
+	m->count = (uint32_t)((m->rows + rows - 1) / rows);
+	m->slices = calloc(m->count, sizeof *m->slices);
+	if (!m->slices)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < m->count; i++) {
+		m->slices[i].row_begin = (uint32_t)(i * rows);
+		m->slices[i].row_end = (uint32_t)(i * rows + rows < m->rows ? i * rows + rows : m->rows);
+	}
+	return RWKVK_OK;
 }
 
 uint64_t lora_bytes(const struct device_lora *lora, const struct config *c)

@@ -11,8 +11,9 @@ static rwkvk_status plan_att_wkv(struct rwkvk_model *m, uint32_t layer)
 		dispatch_init(m, layer, "att_wkv4", "att_wkv", &d);
 		dispatch_slice(&d, products, i);
 		d.constants[SPEC_PASSES] = passes;
-		d.groups = groups_for(&m->shape, (d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN]) / products->part_count, passes);
-		d.bytes += 2 * sizeof(float) * (uint64_t)m->file.network.config.width * 3;
+		channels = (d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN]) / products->part_count; /* of this slice */
+		d.groups = groups_for(&m->shape, channels, passes);
+		d.bytes += 2 * sizeof(float) * 3 * (uint64_t)channels;
 		TRY(plan_step(m, &d));
 	}
 	return RWKVK_OK;

@@ -18,25 +18,42 @@ static uint32_t smaller(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-/* Lanes: 8 lanes of 16 bytes are one line of 128.  Rows: loads of the input are shared by them, registers limit them.
- * Groups: few fat workgroups, since each repeats the LayerNorm. */
+/* Lanes: 8 lanes of 16 bytes are one line of 128; with 16, a matrix of few rows still fills a large device.  Rows: loads of
+ * the input are shared by them, registers limit them.  Groups: few fat workgroups, since each repeats the LayerNorm; fat ones
+ * also have fewer copies of the staged input in shared memory, which limits how many threads are resident.  State lanes: with
+ * 16, a thread has 4 numbers of a row of 64 and as many of the vectors that all rows need, so that registers limit nothing. */
 static const struct kind {
 	rwkvk_device_type type;
-	uint32_t workgroup, lanes, rows, groups;
+	uint32_t workgroup, lanes, rows, groups, state_lanes;
 } kinds[] = {
-	{ RWKVK_DEVICE_DISCRETE, 128, 8, 4, 256 },  { RWKVK_DEVICE_VIRTUAL, 128, 8, 4, 128 },
-	{ RWKVK_DEVICE_INTEGRATED, 128, 8, 4, 64 }, { RWKVK_DEVICE_CPU, 64, 8, 8, 0 }, /* 0: four for each processor */
-	{ RWKVK_DEVICE_OTHER, 64, 8, 4, 64 },
+	{ RWKVK_DEVICE_DISCRETE, 256, 16, 4, 256, 16 }, { RWKVK_DEVICE_VIRTUAL, 256, 16, 4, 128, 16 },
+	{ RWKVK_DEVICE_INTEGRATED, 256, 8, 4, 64, 16 }, { RWKVK_DEVICE_CPU, 64, 8, 8, 0, 4 }, /* 0: four for each processor */
+	{ RWKVK_DEVICE_OTHER, 64, 8, 4, 64, 16 },
 };
+
+static const struct kind *kind_of(const struct gpu_caps *caps)
+{
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (kinds[i].type == caps->type)
+			return &kinds[i];
+	return &kinds[sizeof kinds / sizeof *kinds - 1];
+}
+
+/* Threads that share a row of the state: a power of two whose vec4s divide it. */
+static uint32_t state_lanes_for(uint32_t most, uint32_t head_size)
+{
+	uint32_t lanes = head_size < 4 ? 1 : smaller(most, power_of_two_at_most(head_size / 4));
+	while (lanes > 1 && head_size % (4 * lanes))
+		lanes /= 2;
+	return lanes;
+}
 
 /* What follows from the rest. */
 static void complete(struct shape *shape, const struct gpu_caps *caps, const struct config *c)
 {
 	shape->state_lanes = 1; /* without shuffles a state row stays with one thread */
-	if (caps->subgroups && c->head_size >= 4)
-		shape->state_lanes = smaller(4, power_of_two_at_most(c->head_size / 4));
-	while (shape->state_lanes > 1 && c->head_size % (4 * shape->state_lanes))
-		shape->state_lanes /= 2;
+	if (caps->subgroups)
+		shape->state_lanes = state_lanes_for(smaller(kind_of(caps)->state_lanes, caps->subgroup_size), c->head_size);
 	/* Half of the shared memory for the staged input: the rest is for the sums.  With texel reads it is staged behind the
 	 * activations, by each of the workgroups that a stage may have: one for each matrix can come on top, and wkv7 has one for
 	 * each head. */
@@ -47,16 +64,15 @@ static void complete(struct shape *shape, const struct gpu_caps *caps, const str
 
 struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 {
-	const struct kind *kind = &kinds[sizeof kinds / sizeof *kinds - 1];
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-		if (kinds[i].type == caps->type)
-			kind = &kinds[i];
+	const struct kind *kind = kind_of(caps);
 	struct shape shape = { .rows = kind->rows, .groups = kind->groups };
 	if (!shape.groups) {
 		long processors = sysconf(_SC_NPROCESSORS_ONLN);
 		shape.groups = 4 * (uint32_t)(processors < 1 ? 1 : processors > 64 ? 64 : processors);
 	}
 	shape.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
+	if (caps->max_shared_bytes < 32768)
+		shape.workgroup = smaller(shape.workgroup, 128); /* sums take 16 bytes of it for each thread, and more */
 	if (caps->texel_reads) /* a processor runs a workgroup's subgroups in turn, and switching between them takes time */
 		shape.workgroup = 8;
 	while (caps->subgroups && shape.workgroup < caps->subgroup_size && shape.workgroup * 2 <= caps->max_invocations)

@@ -1,0 +1,184 @@
+/* What the driver's compiler makes of the shaders, as a table of text: a line for each stage of a few official models.  Tables
+ * for many drivers are in tests/data/compiled; tools/compilers.sh writes them.
+ *
+ *     compile_table          prints the table
+ *     compile_table FILE     compares: 0 the same, 1 not, 77 another driver or shader compiler than the file's */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compiler_statistics.h"
+#include "plan_model.h"
+
+/* The models, and the stages of each that no line before has shown: all when there is no list. */
+static const struct row {
+	enum official model;
+	enum dtype type;
+	const char *stages;
+} rows[] = {
+	{ OFFICIAL_70_1B5, DTYPE_F16, NULL },
+	{ OFFICIAL_70_1B5, DTYPE_Q8_0, "att_in att_out ffn_in ffn_out head" },
+	{ OFFICIAL_70_1B5, DTYPE_Q4_K, "att_in att_out ffn_in ffn_out head" },
+	{ OFFICIAL_70_1B5, DTYPE_Q6_K, "att_in att_out ffn_in ffn_out head" },
+	{ OFFICIAL_60_1B6, DTYPE_F16, "mix_in mix att_in wkv ffn_in ffn_out" },
+	{ OFFICIAL_52_3B, DTYPE_F16, "att_in wkv" },
+	{ OFFICIAL_4_169M, DTYPE_F16, "att_wkv att_out" },
+};
+
+static char *text; /* the table */
+static size_t text_length, text_capacity;
+
+static void add(const char *line)
+{
+	size_t length = strlen(line);
+	if (text_length + length + 1 > text_capacity) {
+		text_capacity = 2 * (text_length + length + 1);
+		text = realloc(text, text_capacity);
+		if (!text)
+			exit(1);
+	}
+	memcpy(text + text_length, line, length + 1);
+	text_length += length;
+}
+
+static void head(const struct gpu *gpu)
+{
+	char line[1400];
+	const struct gpu_caps *caps = gpu_caps(gpu);
+	snprintf(line, sizeof line, "# %s; %s; shaders compiled by %s\n# time: %s; occupancy: %s\n", caps->driver, caps->name,
+	         SHADER_COMPILER, compiler_time_name(caps->driver), compiler_occupancy_name(caps->driver));
+	add(line);
+	snprintf(line, sizeof line, "# %-14s %-5s %-8s %6s %8s %9s %9s %12s %9s %8s %6s %6s %7s\n", "model", "type", "stage",
+	         "threads", "subgroup", "registers", "occupancy", "instructions", "time", "shared B", "code B", "spills",
+	         "scratch");
+	add(line);
+}
+
+static rwkvk_status add_step(struct gpu *gpu, const struct rwkvk_model *m, const struct row *row, const struct step *step)
+{
+	struct compiler_statistics s;
+	char line[256];
+	TRY(compiler_statistics(gpu, step->pipeline, &s));
+	const double values[] = { s.subgroup, s.registers, s.occupancy, s.instructions, s.time,
+		                      s.shared,   s.code,      s.spills,    s.scratch };
+	static const int widths[] = { 8, 9, 9, 12, 9, 8, 6, 6, 7 };
+	int length = snprintf(line, sizeof line, "  %-14s %-5s %-8s %7u", official_models[row->model].name, type_name(m->head.type),
+	                      step->stage, m->shape.workgroup);
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+		if (isnan(values[i]))
+			length += snprintf(line + length, sizeof line - (size_t)length, " %*s", widths[i], "-");
+		else
+			length += snprintf(line + length, sizeof line - (size_t)length, " %*.0f", widths[i], values[i]);
+	snprintf(line + length, sizeof line - (size_t)length, "\n");
+	add(line);
+	return RWKVK_OK;
+}
+
+static bool listed(const char *list, const char *stage)
+{
+	size_t length = strlen(stage);
+	for (const char *at = list; at && (at = strstr(at, stage)); at += length)
+		if ((at == list || at[-1] == ' ') && (at[length] == ' ' || at[length] == 0))
+			return true;
+	return !list;
+}
+
+/* Stages of the second of two layers: the first has no value factors in RWKV-7. */
+static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
+{
+	struct model_spec spec = official_models[row->model];
+	struct rwkvk_model m;
+	spec.layers = 2;
+	spec.type = row->type;
+	spec.lora_type = DTYPE_F16;
+	rwkvk_status status = plan_model(gpu, &spec, RWKVK_QUANT_NONE, &m);
+	for (uint32_t i = 0; i < m.step_count && status == RWKVK_OK; i++) {
+		const struct step *step = &m.steps[i];
+		bool again = i > 0 && !strcmp(step->stage, m.steps[i - 1].stage); /* another slice */
+		bool outside = !strcmp(step->stage, "select") || !strcmp(step->stage, "head");
+		if (!again && (step->layer == 1 || outside) && listed(row->stages, step->stage))
+			status = add_step(gpu, &m, row, step);
+	}
+	unplan_model(&m);
+	return status;
+}
+
+/* Prints the lines of one text that the other does not have. */
+static void print_difference(const char *sign, const char *lines, const char *others)
+{
+	for (const char *end; *lines; lines = end + 1) {
+		char line[1400];
+		end = strchr(lines, '\n');
+		if (!end)
+			return;
+		snprintf(line, sizeof line, "%.*s\n", (int)(end - lines), lines);
+		if (!strstr(others, line))
+			printf("%s%s", sign, line);
+	}
+}
+
+static char *read_text(const char *path)
+{
+	FILE *file = fopen(path, "rb");
+	char *all = calloc(1, 1 << 20);
+	size_t n = file && all ? fread(all, 1, (1 << 20) - 1, file) : 0;
+	if (file)
+		fclose(file);
+	if (n > 0)
+		return all;
+	free(all);
+	return NULL;
+}
+
+static int compare(const char *path)
+{
+	char *old = read_text(path);
+	if (!old) {
+		printf("%s: cannot be read\n", path);
+		return 1;
+	}
+	int result = strcmp(old, text) != 0;
+	size_t first_line = strcspn(text, "\n");
+	if (result && strncmp(old, text, first_line + 1) != 0) {
+		printf("*** NOT COMPARED: the table is of another driver or shader compiler ***\n  here   %.*s\n  table  %.*s\n",
+		       (int)first_line, text, (int)strcspn(old, "\n"), old);
+		result = 77;
+	} else if (result) {
+		print_difference("-", old, text);
+		print_difference("+", text, old);
+		printf("%s: the compiler makes other code than the table says; if that is as it should be, write the tables anew: "
+		       "tools/compilers.sh (or tools/compilers.sh radv, without those that need a chroot)\n",
+		       path);
+	}
+	free(old);
+	return result;
+}
+
+int main(int argc, char **argv)
+{
+	struct gpu *gpu;
+	if (gpu_open(&(struct gpu_options){ .capture_statistics = true }, &gpu) != RWKVK_OK) {
+		fprintf(stderr, "%s\n", rwkvk_last_error());
+		return 1;
+	}
+	int result = 0;
+	if (!gpu_caps(gpu)->pipeline_statistics) {
+		fprintf(stderr, "*** NOT TESTED: the driver of %s has no compiler statistics ***\n", gpu_caps(gpu)->name);
+		result = 77;
+	}
+	if (result == 0)
+		head(gpu);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows && result == 0; i++)
+		if (add_row(gpu, &rows[i]) != RWKVK_OK) {
+			fprintf(stderr, "%s\n", rwkvk_last_error());
+			result = 1;
+		}
+	gpu_close(gpu);
+	if (result == 0 && argc > 1)
+		result = compare(argv[1]);
+	else if (result == 0)
+		fputs(text, stdout);
+	free(text);
+	return result;
+}

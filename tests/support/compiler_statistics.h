@@ -1,0 +1,23 @@
+/* Statistics of drivers' compilers under common names.  Every driver has names of its own, and not all have all. */
+#ifndef RWKVK_TEST_COMPILER_STATISTICS_H
+#define RWKVK_TEST_COMPILER_STATISTICS_H
+
+#include "gpu/gpu.h"
+
+struct compiler_statistics {
+	double subgroup;  /* threads */
+	double registers; /* that a thread needs, in the driver's unit */
+	double occupancy; /* see compiler_occupancy_name(); NAN where the driver does not tell, like all that follow */
+	double instructions;
+	double time;         /* see compiler_time_name() */
+	double shared, code; /* bytes */
+	double spills;       /* registers, stores and loads of them together: must be 0 */
+	double scratch;      /* bytes of memory a thread has for them and for arrays: must be 0 */
+};
+
+rwkvk_status compiler_statistics(struct gpu *gpu, struct gpu_pipeline *pipeline, struct compiler_statistics *out);
+/* What these numbers are with this driver (gpu_caps.driver); the compilers' estimates of time do not compare. */
+const char *compiler_time_name(const char *driver);
+const char *compiler_occupancy_name(const char *driver);
+
+#endif

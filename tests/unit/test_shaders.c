@@ -1,0 +1,61 @@
+/* What the embedded shaders ask of a device: SPIR-V 1.3, 32-bit numbers, the few capabilities below.  No 8- or 16-bit storage
+ * and no half-precision arithmetic, which many phones do not have; no addresses, no atomics on floats. */
+#include "support.h"
+
+#include "gpu/shaders.h"
+
+enum { OP_CAPABILITY = 17, OP_TYPE_INT = 21, OP_TYPE_FLOAT = 22 };
+
+/* Those that every Vulkan 1.1 device has, and of the subgroup operations those that device.c looks for. */
+static const struct {
+	uint32_t id;
+	const char *name;
+	bool subgroups;
+} allowed[] = {
+	{ 1, "Shader", false },
+	{ 46, "SampledBuffer", false },
+	{ 61, "GroupNonUniform", true },
+	{ 63, "GroupNonUniformArithmetic", true },
+	{ 65, "GroupNonUniformShuffle", true },
+};
+
+static bool may_have(const struct embedded_shader *shader, uint32_t capability)
+{
+	for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
+		if (allowed[i].id == capability)
+			return shader->subgroups || !allowed[i].subgroups;
+	return false;
+}
+
+static void check_instruction(const struct embedded_shader *shader, const uint32_t *words, uint32_t operation)
+{
+	if (operation == OP_CAPABILITY && !may_have(shader, words[1]))
+		fail_msg("shader %s, %s: asks for capability %u of SPIR-V", shader->name,
+		         shader->subgroups ? "with subgroups" : "without subgroups", words[1]);
+	if ((operation == OP_TYPE_INT || operation == OP_TYPE_FLOAT) && words[2] != 32)
+		fail_msg("shader %s: has numbers of %u bits", shader->name, words[2]);
+}
+
+static void capabilities(void **state)
+{
+	(void)state;
+	assert_true(embedded_shader_count >= 20);
+	for (size_t i = 0; i < embedded_shader_count; i++) {
+		const struct embedded_shader *shader = &embedded_shaders[i];
+		size_t count = shader->bytes / 4, found = 0;
+		assert_true(count > 5 && shader->words[0] == 0x07230203u);
+		assert_true(shader->words[1] <= 0x00010300u);
+		for (size_t at = 5; at < count; at += shader->words[at] >> 16) {
+			assert_true(shader->words[at] >> 16 > 0 && at + (shader->words[at] >> 16) <= count);
+			check_instruction(shader, shader->words + at, shader->words[at] & 0xffff);
+			found += (shader->words[at] & 0xffff) == OP_CAPABILITY;
+		}
+		assert_true(found > 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(capabilities) };
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
