@@ -4,6 +4,8 @@
 
 #include "gpu/shaders.h"
 
+#include <string.h>
+
 enum { OP_CAPABILITY = 17, OP_TYPE_INT = 21, OP_TYPE_FLOAT = 22 };
 
 /* Those that every Vulkan 1.1 device has, and of the subgroup operations those that device.c looks for. */
@@ -13,7 +15,8 @@ static const struct {
 	bool subgroups;
 } allowed[] = {
 	{ 1, "Shader", false },
-	{ 46, "SampledBuffer", false },
+	{ 46, "SampledBuffer", true },
+	{ 47, "ImageBuffer", true },
 	{ 61, "GroupNonUniform", true },
 	{ 63, "GroupNonUniformArithmetic", true },
 	{ 65, "GroupNonUniformShuffle", true },
@@ -23,15 +26,14 @@ static bool may_have(const struct embedded_shader *shader, uint32_t capability)
 {
 	for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
 		if (allowed[i].id == capability)
-			return shader->subgroups || !allowed[i].subgroups;
+			return strcmp(shader->variant, ".shared") != 0 || !allowed[i].subgroups;
 	return false;
 }
 
 static void check_instruction(const struct embedded_shader *shader, const uint32_t *words, uint32_t operation)
 {
 	if (operation == OP_CAPABILITY && !may_have(shader, words[1]))
-		fail_msg("shader %s, %s: asks for capability %u of SPIR-V", shader->name,
-		         shader->subgroups ? "with subgroups" : "without subgroups", words[1]);
+		fail_msg("shader %s%s: asks for capability %u of SPIR-V", shader->name, shader->variant, words[1]);
 	if ((operation == OP_TYPE_INT || operation == OP_TYPE_FLOAT) && words[2] != 32)
 		fail_msg("shader %s: has numbers of %u bits", shader->name, words[2]);
 }
