@@ -1,9 +1,10 @@
 // Channel-mix, second half: x = x + ffn.value f, up to RWKV-6 times sigmoid of the receptance.  [D,F]
 //
 // Most of f is zero, so ffn.value lies the other way round (layout.h): a workgroup adds up, for a block of outputs, the lines of
-// the inputs that are not.  Eight threads share a line; each such set takes every SETS-th group of inputs.  The sets' sums are
-// added in a fixed order, and so are those of the workgroups that have other inputs for the same outputs: the last of them to
-// come does that, whichever it is.
+// the inputs that are not.  Eight threads share a line, or 16 one of 256 outputs, as the sums of 32 outputs would take all
+// registers of a thread (a software device has enough, and 16 would unpack half a word each); each such set takes every SETS-th
+// group of inputs.  The sets' sums are added in a fixed order, and so are those of the workgroups that have other inputs for the
+// same outputs: the last of them to come does that, whichever it is.
 //
 // Reads ACT_F, ACT_FR, updates ACT_X, and moves this token's LN2 output from ACT_N2 into the shift state.  Recorded by
 // plan_ffn() in src/model/plan.c.
@@ -19,11 +20,12 @@ layout(set = 0, binding = 1) coherent buffer SumsU { uint sums_word[]; };
 layout(set = 0, binding = 7) buffer Used { uint used_inputs[]; }; // [L], FLAG_COUNT
 
 const uint TYPE = WEIGHT_TYPE, BLOCK = VALUE_BLOCK(TYPE), GROUP = VALUE_GROUP(TYPE), INPUTS = VALUE_INPUTS(F);
-const uint SETS = WORKGROUP / 8, VECS = BLOCK / 32; // vec4s of outputs that a thread has
+const uint SHARERS = BLOCK < 256 || WORKGROUP < 128 ? 8 : 16; // threads of a line
+const uint SETS = WORKGROUP / SHARERS, VECS = BLOCK / (4 * SHARERS); // vec4s of outputs that a thread has
 const uint GROUPS = INPUTS / GROUP, SHARE = (GROUPS + SLICES - 1) / SLICES;
 const uint SCALES_AT = INPUTS * VALUE_HIGH_WORDS(TYPE), TOPS_AT = SCALES_AT + GROUPS * VALUE_SCALE_WORDS(TYPE);
 
-uint lane8 = thread % 8, set8 = thread / 8;
+uint sharer = thread % SHARERS, set = thread / SHARERS;
 shared vec4 s_vecs[(SETS + 1) / 2 * BLOCK / 4];
 shared bool s_last;
 
@@ -41,7 +43,8 @@ void emit(uint row, float value)
 		state[state_slot() + STATE_FFN_X(D) + row] = READ_ACT(ACT_N2(D) + row);
 }
 
-// This thread's outputs of a line, as they are in the file but for scale and minimum.
+// This thread's outputs of a line, as they are in the file but for scale and minimum.  Of a uvec4 that two threads share,
+// the first has the first two words and the second the others, and the same of the further bits.
 void unpack(uvec4 w, uvec2 high, out vec4 q[VECS])
 {
 	if (TYPE == TYPE_F32) {
@@ -58,6 +61,10 @@ void unpack(uvec4 w, uvec2 high, out vec4 q[VECS])
 		[[unroll]] for (uint j = 0; j < VECS; j++)
 			q[j] = vec4(i[j] << 24 >> 24, i[j] << 16 >> 24, i[j] << 8 >> 24, i[j] >> 24);
 	} else {
+		if (SHARERS == 16 && sharer % 2 == 1) {
+			w.xy = w.zw;
+			high.x = TYPE == TYPE_Q6K ? high.y : high.x >> 4;
+		}
 		uvec4 low = dot_integers(w, high, 0), up = dot_integers(w, high, 1);
 		[[unroll]] for (uint j = 0; j < VECS; j++) {
 			uint bytes = j % 2 == 0 ? low[j / 2] : up[j / 2];
@@ -103,10 +110,10 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 	}
 	if (nonzero == 0)
 		return;
-	if (flag(FLAG_COUNT) && row_begin == 0 && block == 0 && lane8 == 0)
+	if (flag(FLAG_COUNT) && row_begin == 0 && block == 0 && sharer == 0)
 		atomicAdd(used_inputs[layer], bitCount(nonzero));
 	const bool scaled = TYPE >= TYPE_Q8;
-	uint beside = block * VALUE_SIDE_WORDS(TYPE, F);
+	uint beside = block * VALUE_SIDE_WORDS(TYPE, F), line_word = sharer * 8 / SHARERS;
 	vec4 group_sum[VECS];
 	[[unroll]] for (uint j = 0; j < VECS; j++)
 		group_sum[j] = vec4(0);
@@ -116,17 +123,17 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 		float f = READ_ACT(ACT_F(D) + i);
 		uvec2 high = uvec2(0);
 		if (VALUE_HIGH_WORDS(TYPE) == 8)
-			high.x = READ_SIDE(beside + i * 8 + lane8);
+			high.x = READ_SIDE(beside + i * 8 + line_word);
 		if (VALUE_HIGH_WORDS(TYPE) == 16)
-			high = uvec2(READ_SIDE(beside + i * 16 + 2 * lane8), READ_SIDE(beside + i * 16 + 2 * lane8 + 1));
+			high = uvec2(READ_SIDE(beside + i * 16 + 2 * line_word), READ_SIDE(beside + i * 16 + 2 * line_word + 1));
 		vec4 q[VECS];
-		unpack(READ_WEIGHTS((block * INPUTS + i) * 8 + lane8), high, q);
+		unpack(READ_WEIGHTS((block * INPUTS + i) * 8 + line_word), high, q);
 		inputs += f;
 		[[unroll]] for (uint j = 0; j < VECS; j++)
 			group_sum[j] += f * q[j];
 	}
-	uint per_lane = VALUE_SCALE_WORDS(TYPE) / 8, scales_word = beside + SCALES_AT + g * VALUE_SCALE_WORDS(TYPE) + lane8 * per_lane;
-	uint tops_word = beside + TOPS_AT + g * GROUP / 256 * VALUE_TOP_WORDS(TYPE) + lane8 * (VALUE_TOP_WORDS(TYPE) / 8);
+	uint scales_word = beside + SCALES_AT + g * VALUE_SCALE_WORDS(TYPE) + sharer * (VALUE_SCALE_WORDS(TYPE) / SHARERS);
+	uint tops_word = beside + TOPS_AT + g * GROUP / 256 * VALUE_TOP_WORDS(TYPE) + sharer * (VALUE_TOP_WORDS(TYPE) / SHARERS);
 	[[unroll]] for (uint j = 0; j < VECS; j++) {
 		if (scaled) {
 			vec4 scale, low;
@@ -147,23 +154,23 @@ void main()
 	[[unroll]] for (uint j = 0; j < VECS; j++)
 		y[j] = vec4(0);
 	uint end = min((slice + 1) * SHARE, GROUPS);
-	for (uint g = slice * SHARE + set8; g < end; g += SETS)
+	for (uint g = slice * SHARE + set; g < end; g += SETS)
 		add_group(block, g, y);
 
 	// The sets' sums: the upper half of them goes to the lower, until one is left.
 	for (uint count = SETS; count > 1; count /= 2) {
-		if (set8 >= count / 2 && set8 < count)
+		if (set >= count / 2 && set < count)
 			[[unroll]] for (uint j = 0; j < VECS; j++)
-				s_vecs[((set8 - count / 2) * 8 + lane8) * VECS + j] = y[j];
+				s_vecs[((set - count / 2) * SHARERS + sharer) * VECS + j] = y[j];
 		barrier();
-		if (set8 < count / 2)
+		if (set < count / 2)
 			[[unroll]] for (uint j = 0; j < VECS; j++)
-				y[j] += s_vecs[(set8 * 8 + lane8) * VECS + j];
+				y[j] += s_vecs[(set * SHARERS + sharer) * VECS + j];
 		barrier();
 	}
-	if (set8 == 0)
+	if (set == 0)
 		[[unroll]] for (uint j = 0; j < VECS; j++)
-			s_vecs[lane8 * VECS + j] = y[j];
+			s_vecs[sharer * VECS + j] = y[j];
 	barrier();
 	if (SLICES == 1) {
 		for (uint i = thread; i < BLOCK; i += WORKGROUP)

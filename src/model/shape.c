@@ -66,6 +66,9 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 {
 	const struct kind *kind = kind_of(caps);
 	struct shape shape = { .rows = kind->rows, .groups = kind->groups };
+	enum { ARM = 0x13b5 };
+	if (caps->vendor_id == ARM)
+		shape.rows = 1; /* a thread has 64 registers, and 32 if all that fit into a core are to run */
 	if (!shape.groups) {
 		long processors = sysconf(_SC_NPROCESSORS_ONLN);
 		shape.groups = 4 * (uint32_t)(processors < 1 ? 1 : processors > 64 ? 64 : processors);
