@@ -117,6 +117,11 @@ rwkvk_status gpu_fill(struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes
  * Pipelines with the same shader and constants are shared: asking again returns the same one. */
 rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader, const uint32_t *constants, uint32_t count,
                               struct gpu_pipeline **out);
+/* The same, but it is compiled by the next gpu_pipelines_compile(): all that were asked for, on a thread for each processor.
+ * A failure's text is that of one of them, and none that was asked for since the last time may be used then. */
+rwkvk_status gpu_pipeline_ask(struct gpu *gpu, const char *shader, const uint32_t *constants, uint32_t count,
+                              struct gpu_pipeline **out);
+rwkvk_status gpu_pipelines_compile(struct gpu *gpu);
 
 /* Writes the pipeline cache to disk if it grew.  Failure to write is not an error. */
 void gpu_pipeline_cache_save(struct gpu *gpu);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/parallel.h"
 #include "gpu/shaders.h"
 
 #define SETS_PER_POOL 64
@@ -273,11 +274,12 @@ static void ask_for_subgroups(const struct gpu *gpu, uint32_t workgroup, VkPipel
 		stage->flags |= VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT;
 }
 
-static rwkvk_status create_pipeline(struct gpu *gpu, const char *name, struct gpu_pipeline *pipeline)
+/* From any thread: nothing is changed but the pipeline, and drivers guard their cache themselves. */
+static VkResult compile(const struct gpu *gpu, struct gpu_pipeline *pipeline)
 {
 	VkSpecializationMapEntry *entries = calloc(pipeline->count, sizeof *entries);
 	if (!entries)
-		return host_memory_failure("a pipeline");
+		return VK_ERROR_OUT_OF_HOST_MEMORY;
 	for (uint32_t i = 0; i < pipeline->count; i++)
 		entries[i] = (VkSpecializationMapEntry){ .constantID = i, .offset = i * 4, .size = 4 };
 	VkSpecializationInfo constants = { pipeline->count, entries, pipeline->count * sizeof(uint32_t), pipeline->constants };
@@ -298,14 +300,10 @@ static rwkvk_status create_pipeline(struct gpu *gpu, const char *name, struct gp
 	ask_for_subgroups(gpu, pipeline->constants[0], &info.stage, &size);
 	VkResult result = gpu->vk.vkCreateComputePipelines(gpu->device, gpu->pipelines.cache, 1, &info, NULL, &pipeline->pipeline);
 	free(entries);
-	if (result == VK_SUCCESS)
-		return RWKVK_OK;
-	char call[160];
-	snprintf(call, sizeof call, "shader %.80s: vkCreateComputePipelines(...)", name);
-	return driver_failure(result, call, __FILE__, __LINE__);
+	return result;
 }
 
-rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader_name, const uint32_t *constants, uint32_t count,
+rwkvk_status gpu_pipeline_ask(struct gpu *gpu, const char *shader_name, const uint32_t *constants, uint32_t count,
                               struct gpu_pipeline **out)
 {
 	*out = NULL;
@@ -324,14 +322,81 @@ rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader_name, const ui
 	pipeline->shader = shader;
 	pipeline->count = count;
 	memcpy(pipeline->constants, constants, bytes);
-	rwkvk_status status = create_pipeline(gpu, shader_name, pipeline);
-	if (status != RWKVK_OK) {
-		free(pipeline);
-		return status;
-	}
 	pipeline->next = gpu->pipelines.first;
 	gpu->pipelines.first = *out = pipeline;
 	return RWKVK_OK;
+}
+
+/* Pipelines to compile, and what came of each. */
+struct compiling {
+	const struct gpu *gpu;
+	struct gpu_pipeline **pipelines;
+	VkResult *results;
+};
+
+static void compile_one(void *user, unsigned worker, uint64_t index)
+{
+	struct compiling *c = user;
+	(void)worker;
+	c->results[index] = compile(c->gpu, c->pipelines[index]);
+}
+
+static rwkvk_status compile_list(struct compiling *c, uint32_t count)
+{
+	struct parallel *parallel = NULL;
+	TRY(parallel_start(0, &parallel));
+	parallel_for(parallel, count, compile_one, c);
+	parallel_stop(parallel);
+	for (uint32_t i = 0; i < count; i++)
+		if (c->results[i] != VK_SUCCESS) {
+			char call[160];
+			snprintf(call, sizeof call, "shader %.80s: vkCreateComputePipelines(...)", c->pipelines[i]->shader->name);
+			return driver_failure(c->results[i], call, __FILE__, __LINE__);
+		}
+	return RWKVK_OK;
+}
+
+static void forget_uncompiled(struct gpu *gpu)
+{
+	for (struct gpu_pipeline **at = &gpu->pipelines.first; *at;) {
+		struct gpu_pipeline *pipeline = *at;
+		if (pipeline->pipeline) {
+			at = &pipeline->next;
+			continue;
+		}
+		*at = pipeline->next;
+		free(pipeline);
+	}
+}
+
+rwkvk_status gpu_pipelines_compile(struct gpu *gpu)
+{
+	uint32_t count = 0;
+	for (struct gpu_pipeline *at = gpu->pipelines.first; at; at = at->next)
+		count += !at->pipeline;
+	if (count == 0)
+		return RWKVK_OK;
+	struct compiling c = { gpu, calloc(count, sizeof *c.pipelines), calloc(count, sizeof *c.results) };
+	uint32_t n = 0;
+	for (struct gpu_pipeline *at = gpu->pipelines.first; c.pipelines && at; at = at->next)
+		if (!at->pipeline)
+			c.pipelines[n++] = at;
+	rwkvk_status status = c.pipelines && c.results ? compile_list(&c, count) : host_memory_failure("pipelines");
+	if (status != RWKVK_OK)
+		forget_uncompiled(gpu);
+	free(c.pipelines);
+	free(c.results);
+	return status;
+}
+
+rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader, const uint32_t *constants, uint32_t count,
+                              struct gpu_pipeline **out)
+{
+	TRY(gpu_pipeline_ask(gpu, shader, constants, count, out));
+	rwkvk_status status = gpu_pipelines_compile(gpu);
+	if (status != RWKVK_OK)
+		*out = NULL;
+	return status;
 }
 
 static double statistic_value(const VkPipelineExecutableStatisticKHR *statistic)

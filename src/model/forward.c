@@ -41,7 +41,8 @@ rwkvk_status forward_steps(struct rwkvk_model *m)
 	TRY(plan_select(m));
 	for (uint32_t i = 0; i < m->file.network.config.layers; i++)
 		TRY(plan_layer(m, i));
-	return plan_head(m);
+	TRY(plan_head(m));
+	return gpu_pipelines_compile(m->gpu);
 }
 
 rwkvk_status forward_plan(struct rwkvk_model *m)

@@ -100,7 +100,7 @@ rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
 	}
 	struct step step = { .groups = d->groups, .stage = d->stage, .layer = d->layer, .bytes = d->bytes };
 	memcpy(step.push, d->push, sizeof step.push);
-	TRY(gpu_pipeline_get(m->gpu, d->shader, d->constants, SPEC_COUNT, &step.pipeline));
+	TRY(gpu_pipeline_ask(m->gpu, d->shader, d->constants, SPEC_COUNT, &step.pipeline));
 	if (m->act.bytes) /* else only the plan is wanted */
 		TRY(gpu_set_create(m->gpu, d->bindings, &m->act, &step.set));
 	m->steps[m->step_count++] = step;

@@ -669,6 +669,41 @@ static void pipelines_are_shared(void **state)
 	gpu_close(gpu);
 }
 
+/* Many at once, each with its own constant: the sum over all dispatches tells whether any was mixed up. */
+static void compiled_together(void **state)
+{
+	(void)state;
+	enum { COUNT = 40, WORDS = 64 };
+	struct gpu *gpu = open_gpu("", (struct gpu_options){ 0 });
+	struct gpu_buffer a = make(gpu, WORDS * 4, GPU_DEVICE), b = make(gpu, WORDS * 4, GPU_DEVICE);
+	struct gpu_set *set = set_of(gpu, &a, &b);
+	struct gpu_pipeline *pipelines[COUNT], *again;
+	assert_ok(gpu_pipelines_compile(gpu)); /* nothing to do */
+	for (uint32_t i = 0; i < COUNT; i++) {
+		const uint32_t constants[2] = { 64, 1000 + i };
+		assert_ok(gpu_pipeline_ask(gpu, "test", constants, 2, &pipelines[i]));
+		assert_ok(gpu_pipeline_ask(gpu, "test", constants, 2, &again));
+		assert_ptr_equal(again, pipelines[i]);
+	}
+	assert_ok(gpu_pipelines_compile(gpu));
+	for (uint32_t i = 0; i < COUNT; i++) {
+		struct gpu_cmd *cmd;
+		uint32_t words[WORDS];
+		assert_ok(gpu_cmd_create(gpu, &cmd));
+		gpu_cmd_begin(cmd);
+		dispatch(cmd, pipelines[i], set, WORDS, "add");
+		assert_ok(gpu_cmd_end(cmd));
+		assert_ok(gpu_cmd_run(cmd));
+		assert_ok(gpu_read(&b, 0, words, sizeof words));
+		assert_int_equal(words[0], 1000 + i);
+		assert_int_equal(words[WORDS - 1], 1000 + i);
+		gpu_cmd_destroy(cmd);
+	}
+	gpu_buffer_destroy(&a);
+	gpu_buffer_destroy(&b);
+	gpu_close(gpu);
+}
+
 static void statistics(void **state)
 {
 	(void)state;
@@ -963,6 +998,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(recording_failures),
 		cmocka_unit_test(profile),
 		cmocka_unit_test(pipelines_are_shared),
+		cmocka_unit_test(compiled_together),
 		cmocka_unit_test(statistics),
 		cmocka_unit_test(compile_only),
 		cmocka_unit_test(shader_folder),
