@@ -104,6 +104,28 @@ typedef struct rwkvk_device_info {
  * `infos` may be NULL when capacity is 0.  RWKVK_ERROR_DEVICE when there is no Vulkan loader. */
 RWKVK_API rwkvk_status rwkvk_devices(rwkvk_device_info *infos, size_t capacity, size_t *count);
 
+/* The device that rwkvk_model_options.device would select; NULL: the best. */
+RWKVK_API rwkvk_status rwkvk_device_find(const char *device, rwkvk_device_info *out);
+
+/* What a device does at best with kernels made for nothing else: the ceilings of a model's speed. */
+typedef struct rwkvk_device_rates {
+	double read_bytes_per_second;
+	double copy_bytes_per_second; /* bytes read plus bytes written */
+	double dispatch_seconds;      /* of a dispatch that does nothing, with the barrier after it */
+	double submit_seconds;        /* from a submission of one such dispatch until the host knows */
+	/* Operations, of which a multiply-add is two; int8: in dot products of four.  0: the device has no such arithmetic. */
+	double f32_per_second, f16_per_second, int8_per_second;
+	uint64_t measured_bytes; /* of memory that was read through; a cache that holds them makes the rate too high */
+} rwkvk_device_rates;
+
+/* Called by work that takes its time; `done` of `total` steps or bytes.  Return false to give up (RWKVK_CANCELLED). */
+typedef bool rwkvk_progress_fn(void *user, uint64_t done, uint64_t total);
+
+/* Measures a device, chosen as for a model; a few seconds.  At most a quarter of its free memory is used, 512 MiB at most.
+ * progress: NULL for none; counts steps. */
+RWKVK_API rwkvk_status rwkvk_device_measure(const char *device, rwkvk_progress_fn *progress, void *progress_user,
+                                            rwkvk_device_rates *out);
+
 /* ---------------------------------------------------------------------------------------------------- sampling */
 
 /* How the next token is picked (the order is RWKV's own: penalties, softmax, top-p on the untempered probabilities,
@@ -156,13 +178,14 @@ typedef enum rwkvk_quant {
 	RWKVK_QUANT_F16,  /* 16; what F16 cannot hold becomes infinite, so a BF16 model may need more */
 } rwkvk_quant;
 
-/* Called while a model loads; `done` and `total` are bytes of the file.  Return false to give up (RWKVK_CANCELLED). */
-typedef bool rwkvk_progress_fn(void *user, uint64_t done, uint64_t total);
-
 typedef struct rwkvk_model_options {
 	const char *path; /* told apart by content: GGUF, safetensors (or the index of its shards), .pth, rwkv.cpp's .bin */
 	const void *data; /* instead of path: the file's bytes, which must outlive the model */
 	size_t data_bytes;
+	/* Instead of both: an RWKV-7 model of this shape with random weights, for measuring speed: "0.1B", "0.4B", "1.5B", "2.9B"
+	 * or "7.2B" as the official ones, or LAYERSxWIDTH such as "24x2048".  The same shape and type always give the same numbers.
+	 * Its matrices are of the type "f32", "f16", "bf16", or what a rwkvk_quant makes, "q8", "q6", "q5", "q4"; NULL: f16. */
+	const char *shape, *shape_type;
 	const char *device;       /* an index, or part of a device's name in any case; NULL: the best device */
 	const char *vocab;        /* a vocabulary file; NULL: the model's own, else bytes if it has 256 tokens, else none */
 	const char *names;        /* a file that maps the model's tensor names to official ones (docs/formats.md); NULL: none */
@@ -173,7 +196,7 @@ typedef struct rwkvk_model_options {
 	rwkvk_quant quant;
 	uint32_t max_sessions;       /* states in the pool; 0: 4, or fewer where a device cannot bind so much at once */
 	bool profile;                /* time every stage, see rwkvk_model_profile() */
-	rwkvk_progress_fn *progress; /* NULL: none */
+	rwkvk_progress_fn *progress; /* NULL: none; `done` and `total` are bytes of the file */
 	void *progress_user;
 } rwkvk_model_options;
 
@@ -186,7 +209,7 @@ RWKVK_API void rwkvk_model_close(rwkvk_model *model);
 
 typedef struct rwkvk_model_info {
 	const char *name;                                      /* general.name of the file, else "" */
-	const char *format;                                    /* "GGUF v3", "safetensors", "PyTorch .pth" */
+	const char *format;                                    /* "GGUF v3", "safetensors", "PyTorch .pth", "synthetic" */
 	const char *version;                                   /* "4", "5.0", "5.1", "5.2", "6", "7" */
 	uint32_t layers;                                       /* L */
 	uint32_t width;                                        /* C, n_embd */
@@ -197,6 +220,7 @@ typedef struct rwkvk_model_info {
 	uint32_t rank_mix;
 	float group_norm_epsilon; /* of ln_x as the model runs; 0: RWKV-4, which has none */
 	uint32_t rescale;         /* the residual stream is halved after every so many layers; 0: never */
+	const char *type; /* of the matrices on the device, told by ffn.value: "F32", "F16", "BF16", "Q8", "Q6K" and so on */
 	uint64_t parameters;
 	uint64_t bytes_per_token; /* what one decoded token must read from device memory: weights as stored, state twice */
 	uint64_t device_bytes;    /* device memory the model holds; 0 when no device is involved */

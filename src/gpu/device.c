@@ -84,13 +84,13 @@ rwkvk_status host_memory_failure(const char *what)
 /* What RWKVK_CAPS asks for: features to hide, limits to lower (0: as the device has it), a software device to be treated like
  * a graphics card. */
 struct overrides {
-	bool no_subgroups, no_texels, no_size_control, no_unified, no_timestamps, as_gpu;
+	bool no_subgroups, no_texels, no_size_control, no_unified, no_timestamps, no_float16, no_int8_dot, as_gpu;
 	uint64_t invocations, shared, range, buffer, memory;
 };
 
 #define OVERRIDE_WORDS                                                                                                         \
-	"no-subgroups, no-texels, no-size-control, no-unified, no-timestamps, as-gpu, invocations=N, shared=BYTES, "               \
-	"range=BYTES, buffer=BYTES, memory=BYTES"
+	"no-subgroups, no-texels, no-size-control, no-unified, no-timestamps, no-float16, no-int8-dot, as-gpu, invocations=N, "    \
+	"shared=BYTES, range=BYTES, buffer=BYTES, memory=BYTES"
 
 static rwkvk_status parse_override(const char *word, size_t length, struct overrides *out)
 {
@@ -105,6 +105,8 @@ static rwkvk_status parse_override(const char *word, size_t length, struct overr
 		{ "no-unified", &out->no_unified, NULL },
 		{ "no-timestamps", &out->no_timestamps, NULL },
 		{ "as-gpu", &out->as_gpu, NULL },
+		{ "no-float16", &out->no_float16, NULL },
+		{ "no-int8-dot", &out->no_int8_dot, NULL },
 		{ "invocations=", NULL, &out->invocations },
 		{ "shared=", NULL, &out->shared },
 		{ "range=", NULL, &out->range },
@@ -279,12 +281,36 @@ struct properties_1_1 {
 	VkPhysicalDeviceDriverPropertiesKHR driver;
 	VkPhysicalDeviceSubgroupSizeControlPropertiesEXT size;
 	VkPhysicalDeviceSubgroupSizeControlFeaturesEXT size_features;
+	VkPhysicalDeviceShaderFloat16Int8FeaturesKHR float16_features;
+	VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot_features;
 };
+
+/* Only what the device knows of may be asked for. */
+static void query_features(VkPhysicalDevice physical, bool size, bool float16, bool dot, struct properties_1_1 *out)
+{
+	VkPhysicalDeviceFeatures2 features = { VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, NULL, { 0 } };
+	if (size) {
+		out->size_features.pNext = features.pNext;
+		features.pNext = &out->size_features;
+	}
+	if (float16) {
+		out->float16_features.pNext = features.pNext;
+		features.pNext = &out->float16_features;
+	}
+	if (dot) {
+		out->dot_features.pNext = features.pNext;
+		features.pNext = &out->dot_features;
+	}
+	if (features.pNext)
+		vkGetPhysicalDeviceFeatures2(physical, &features);
+}
 
 static rwkvk_status query_properties(struct device_facts *facts, struct properties_1_1 *out)
 {
-	bool has_driver = false;
+	bool has_driver = false, has_float16 = false, has_dot = false;
 	const struct extension_flag flags[] = {
+		{ VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME, &has_float16 },
+		{ VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &has_dot },
 		{ VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME, &has_driver },
 		{ VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, &facts->size_control },
 		{ VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, &facts->has_budget },
@@ -300,6 +326,8 @@ static rwkvk_status query_properties(struct device_facts *facts, struct properti
 		.driver = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES_KHR },
 		.size = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT },
 		.size_features = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT },
+		.float16_features = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES_KHR },
+		.dot_features = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR },
 	};
 	VkPhysicalDeviceProperties2 properties = { VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, &out->subgroup, { 0 } };
 	if (facts->size_control) {
@@ -311,9 +339,7 @@ static rwkvk_status query_properties(struct device_facts *facts, struct properti
 		out->subgroup.pNext = &out->driver;
 	}
 	vkGetPhysicalDeviceProperties2(facts->physical, &properties);
-	VkPhysicalDeviceFeatures2 features = { VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, &out->size_features, { 0 } };
-	if (facts->size_control)
-		vkGetPhysicalDeviceFeatures2(facts->physical, &features);
+	query_features(facts->physical, facts->size_control, has_float16, has_dot, out);
 	return RWKVK_OK;
 }
 
@@ -430,6 +456,8 @@ static rwkvk_status learn(VkPhysicalDevice physical, uint32_t index, const struc
 		         more.driver.driverInfo);
 	learn_subgroups(facts, &more, overrides);
 	learn_texels(facts, overrides);
+	caps->float16 = more.float16_features.shaderFloat16 && !overrides->no_float16;
+	caps->int8_dot = more.dot_features.shaderIntegerDotProduct && !overrides->no_int8_dot;
 	learn_memory(facts, more.maintenance3.maxMemoryAllocationSize, overrides);
 	double period = (double)properties->limits.timestampPeriod;
 	caps->timestamps = !overrides->no_timestamps && facts->timestamp_bits > 0 && isfinite(period) && period > 0;
@@ -673,6 +701,35 @@ static rwkvk_status list_locked(struct device_facts *facts, rwkvk_device_info *i
 	return RWKVK_OK;
 }
 
+static rwkvk_status find_locked(struct device_facts *facts, const char *device, rwkvk_device_info *out)
+{
+	VkInstance instance;
+	VkDebugUtilsMessengerEXT messenger;
+	uint32_t count = 0, chosen = 0, standard = 0;
+	rwkvk_status status = create_instance(&instance, &messenger);
+	if (status == RWKVK_OK)
+		status = learn_all(instance, facts, &count);
+	if (status == RWKVK_OK)
+		status = choose(device, facts, count, &chosen);
+	destroy_instance(instance, messenger);
+	TRY(status);
+	bool has_standard = choose(NULL, facts, count, &standard) == RWKVK_OK;
+	describe(&facts[chosen], has_standard && chosen == standard, out);
+	return RWKVK_OK;
+}
+
+rwkvk_status gpu_find(const char *device, rwkvk_device_info *out)
+{
+	struct device_facts *facts = calloc(MAX_DEVICES, sizeof *facts);
+	if (!facts)
+		return host_memory_failure("the list of devices");
+	pthread_mutex_lock(&loader_lock);
+	rwkvk_status status = find_locked(facts, device, out);
+	pthread_mutex_unlock(&loader_lock);
+	free(facts);
+	return status;
+}
+
 rwkvk_status gpu_list(rwkvk_device_info *infos, size_t capacity, size_t *count)
 {
 	*count = 0;
@@ -688,10 +745,10 @@ rwkvk_status gpu_list(rwkvk_device_info *infos, size_t capacity, size_t *count)
 
 /* ---------------------------------------------------------------------------------------------------- opening */
 
-static rwkvk_status create_device(struct gpu *gpu, bool statistics)
+static rwkvk_status create_device(struct gpu *gpu, const struct gpu_options *options)
 {
 	struct device_facts *facts = &gpu->facts;
-	const char *extensions[4];
+	const char *extensions[6];
 	uint32_t count = 0;
 	const void *chain = NULL;
 	VkPhysicalDeviceSubgroupSizeControlFeaturesEXT size = {
@@ -707,11 +764,31 @@ static rwkvk_status create_device(struct gpu *gpu, bool statistics)
 		extensions[count++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
 		chain = &size;
 	}
-	facts->caps.pipeline_statistics = statistics && facts->has_statistics;
+	VkPhysicalDeviceShaderFloat16Int8FeaturesKHR float16 = {
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES_KHR,
+		.shaderFloat16 = VK_TRUE,
+	};
+	VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot = {
+		.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES_KHR,
+		.shaderIntegerDotProduct = VK_TRUE,
+	};
+	facts->caps.float16 = facts->caps.float16 && options->arithmetic;
+	facts->caps.int8_dot = facts->caps.int8_dot && options->arithmetic;
+	facts->caps.pipeline_statistics = options->capture_statistics && facts->has_statistics;
 	if (facts->caps.pipeline_statistics) {
 		extensions[count++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
 		executable.pNext = (void *)(uintptr_t)chain;
 		chain = &executable;
+	}
+	if (facts->caps.float16) {
+		extensions[count++] = VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME;
+		float16.pNext = (void *)(uintptr_t)chain;
+		chain = &float16;
+	}
+	if (facts->caps.int8_dot) {
+		extensions[count++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+		dot.pNext = (void *)(uintptr_t)chain;
+		chain = &dot;
 	}
 	if (facts->has_budget)
 		extensions[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
@@ -751,7 +828,7 @@ static rwkvk_status open_locked(struct gpu *gpu, const struct gpu_options *optio
 	TRY(learn_all(gpu->instance, facts, &count));
 	TRY(choose(options->device, facts, count, &chosen));
 	gpu->facts = facts[chosen];
-	return create_device(gpu, options->capture_statistics);
+	return create_device(gpu, options);
 }
 
 rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out)

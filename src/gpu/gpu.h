@@ -6,6 +6,7 @@
  *   pipeline.c  embedded SPIR-V, specialisation, the pipeline cache on disk, binding sets
  *   command.c   recording, dispatch, the one barrier, submit and wait
  *   profile.c   timestamps
+ *   measure.c   how fast the device reads, copies, computes and starts work
  *
  * One gpu object is used by one thread at a time.  Functions that can fail return a status with text (base/error.h);
  * recording does not: a command object remembers its first failure and gpu_cmd_end() returns it. */
@@ -32,6 +33,7 @@ struct gpu_caps {
 	bool timestamps;
 	double timestamp_period;  /* nanoseconds per tick */
 	bool pipeline_statistics; /* VK_KHR_pipeline_executable_properties was enabled */
+	bool float16, int8_dot;   /* 16-bit floats, and dot products of four 8-bit integers, in arithmetic; see gpu_options */
 	uint32_t max_invocations; /* threads of a workgroup (also limited by its x dimension) */
 	uint32_t max_groups;      /* workgroups of a dispatch in x */
 	uint32_t max_shared_bytes;
@@ -58,10 +60,13 @@ struct gpu_options {
 	const char *device; /* index or part of the name; NULL: RWKVK_DEVICE from the environment, else the best */
 	bool profile;
 	bool capture_statistics; /* for gpu_pipeline_statistics() */
+	bool arithmetic;         /* enable caps.float16 and caps.int8_dot where the device has them; no stage needs them */
 };
 
 /* Without a loader, a driver or a device: RWKVK_ERROR_DEVICE, with what to install. */
 rwkvk_status gpu_list(rwkvk_device_info *infos, size_t capacity, size_t *count);
+/* The device that gpu_open() would take. */
+rwkvk_status gpu_find(const char *device, rwkvk_device_info *out);
 rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out);
 void gpu_close(struct gpu *gpu); /* waits for the device; NULL is allowed.  Everything else must be gone. */
 const struct gpu_caps *gpu_caps(const struct gpu *gpu);
@@ -168,6 +173,11 @@ void gpu_cmd_barrier(struct gpu_cmd *cmd);
 rwkvk_status gpu_cmd_end(struct gpu_cmd *cmd);
 /* Submits and waits until the device is done; adds to the counters and, when profiling, to the profile. */
 rwkvk_status gpu_cmd_run(struct gpu_cmd *cmd);
+
+/* ------------------------------------------------------------------------------------------------------ measure.c */
+
+/* rwkvk_device_measure() on a gpu opened with `arithmetic`. */
+rwkvk_status gpu_measure(struct gpu *gpu, rwkvk_progress_fn *progress, void *user, rwkvk_device_rates *out);
 
 /* ------------------------------------------------------------------------------------------------------ profile.c */
 

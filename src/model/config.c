@@ -557,7 +557,9 @@ rwkvk_status file_init(const rwkvk_model_options *options, struct rwkvk_file *fi
 {
 	*file = (struct rwkvk_file){ .quant = options->quant, .vocab_given = options->vocab != NULL };
 	const char *path = options->path ? options->path : "embedded model";
-	rwkvk_status status = weights_open(path, options->data, options->data_bytes, options->names, &file->weights);
+	rwkvk_status status = options->shape && !options->path && !options->data
+	                          ? synthetic_weights(options->shape, options->shape_type, &file->weights)
+	                          : weights_open(path, options->data, options->data_bytes, options->names, &file->weights);
 	if (status == RWKVK_OK)
 		status = network_init(&file->weights, &file->network);
 	if (status == RWKVK_OK && options->group_norm_epsilon != 0)

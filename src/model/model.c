@@ -8,7 +8,7 @@
 
 static rwkvk_status check_options(const rwkvk_model_options *options)
 {
-	REQUIRE(options->path || options->data);
+	REQUIRE(options->path || options->data || options->shape);
 	REQUIRE((unsigned)options->quant <= RWKVK_QUANT_F16);
 	return RWKVK_OK;
 }
@@ -81,6 +81,7 @@ static void describe(const struct rwkvk_file *file, rwkvk_model_info *info)
 		.rank_mix = c->rank_mix,
 		.group_norm_epsilon = c->version == 40 ? 0 : c->group_norm_epsilon,
 		.rescale = c->rescale,
+		.type = outline_type(&file->network, file->quant, file->network.layers[c->layers - 1].ffn_value),
 		.bytes_per_token = model_token_bytes(&file->network, file->quant),
 		.state_floats = config_state_floats(c),
 		.add_bos = file->add_bos,
@@ -145,6 +146,23 @@ rwkvk_status rwkvk_devices(rwkvk_device_info *infos, size_t capacity, size_t *co
 {
 	REQUIRE(count && (infos || capacity == 0));
 	return gpu_list(infos, capacity, count);
+}
+
+rwkvk_status rwkvk_device_find(const char *device, rwkvk_device_info *out)
+{
+	REQUIRE(out);
+	return gpu_find(device, out);
+}
+
+rwkvk_status rwkvk_device_measure(const char *device, rwkvk_progress_fn *progress, void *progress_user, rwkvk_device_rates *out)
+{
+	struct gpu *gpu;
+	REQUIRE(out);
+	*out = (rwkvk_device_rates){ 0 };
+	TRY(gpu_open(&(struct gpu_options){ .device = device, .arithmetic = true }, &gpu));
+	rwkvk_status status = gpu_measure(gpu, progress, progress_user, out);
+	gpu_close(gpu);
+	return status;
 }
 
 /* ------------------------------------------------------------------------------------------------------ files */

@@ -4,6 +4,7 @@
  * docs/model.md, the same names are used there, here and in the shaders.
  *
  *   config.c     recognises the model: version and sizes from names and shapes
+ *   synthetic.c  weights made on the fly, for measuring
  *   vectors.c    the small tensors as the stages use them
  *   outline.c    which matrices a layer consists of on the device
  *   pack.c       the layout of matrices on the device
@@ -106,6 +107,9 @@ struct rwkvk_file {
 	bool add_bos;
 	rwkvk_quant quant;
 };
+
+/* synthetic.c: the tensors of rwkvk_model_options.shape. */
+rwkvk_status synthetic_weights(const char *shape, const char *type, struct weights *out);
 
 rwkvk_status file_init(const rwkvk_model_options *options, struct rwkvk_file *file);
 void file_finish(struct rwkvk_file *file);

@@ -115,7 +115,7 @@ wait_bytes() {
 
 case_help() {
 	local name
-	for name in generate devices inspect tokenize logits perplexity verify quantize convert; do
+	for name in generate devices inspect tokenize logits perplexity bench verify quantize convert; do
 		run "$name" --help
 		exits 0
 		err_empty
@@ -130,7 +130,7 @@ case_help() {
 	done
 	run --help
 	exits 0
-	for name in generate devices inspect tokenize logits perplexity verify state quantize convert; do
+	for name in generate devices inspect tokenize logits perplexity bench verify state quantize convert; do
 		out_has "  $name"
 	done
 	run help
@@ -869,6 +869,222 @@ case_logits_terminal() {
 	code=$?
 	exits 2
 	out_has "-o FILE"
+}
+
+# ---------------------------------------------------------------------------------------------- bench
+
+# A short run of the built-in model, so that what is compared is there once for all cases.
+quick=(-p 3 -n 4,5 -r 2 --no-measure)
+
+# needs_python: the cases that look into JSON and pages.
+needs_python() {
+	command -v python3 >/dev/null || skip "no python3"
+}
+
+case_bench() {
+	need_device
+	run bench -p 3,0 -n 4 -r 2 --stages
+	exits 0
+	out_has "measured: read "
+	out_has "| model | type | size | params | test | t/s | MB/token | GB/s | of read |"
+	grep -qE '^\| the built-in model \| Q8 \| [0-9.]+ MB \| 4.53 M \| pp3 \| [0-9.]+ ± [0-9.]+ \| - \| - \| - \|$' "$out" ||
+		fail "no row of pp3"
+	grep -qE '^\| the built-in model .* tg4 \| [0-9.]+ ± [0-9.]+ \| 5.33 \| [0-9.]+ \| [0-9.]+ % \|$' "$out" || fail "no row of tg4"
+	grep -qE '; a token of tg4: 22.0 dispatches, 22.0 barriers, [0-9.]+ submits; greedy tokens [0-9a-f]{16}$' "$out" ||
+		fail "no counts"
+	! grep -q "pp0" "$out" || fail "a prompt of nothing was read"
+	err_has "tok/s, deviation"
+	grep -q "^| att_in | 4.00 |" "$out" || err_has "this device has no timestamps"
+	run bench -q -p 0 -n 2 -r 1 --no-measure -m "$demo" "$demo" -m "$demo" --quant none,q4
+	exits 0
+	err_empty
+	! grep -q "measured:" "$out" || fail "measured all the same"
+	[ "$(grep -c '^| story.gguf | Q8' "$out")" = 6 ] || fail "expected three models, each stored in two ways"
+}
+
+# JSON, JSON lines and CSV have the same numbers under the same names.
+case_bench_formats() {
+	needs_python
+	need_device
+	run bench -q "${quick[@]}" -o json --stages
+	exits 0
+	cp "$out" "$dir/a.json"
+	run bench -q "${quick[@]}" -o jsonl
+	exits 0
+	cp "$out" "$dir/a.jsonl"
+	run bench -q "${quick[@]}" -o csv
+	exits 0
+	cp "$out" "$dir/a.csv"
+	python3 - "$dir" <<'END' >"$out" 2>&1 || fail "the formats disagree"
+import csv, json, math, sys
+report = json.load(open(sys.argv[1] + "/a.json"))
+lines = [json.loads(line) for line in open(sys.argv[1] + "/a.jsonl")]
+rows = list(csv.DictReader(open(sys.argv[1] + "/a.csv")))
+model = report["models"][0]
+tests = model["tests"]
+assert [t["test"] for t in tests] == ["pp3", "tg4", "tg5"]
+assert [l["test"] for l in lines] == [r["test"] for r in rows] == [t["test"] for t in tests]
+names = set(report["device"]) | set(model) - {"tests", "stages"} | set(tests[0])
+assert set(lines[0]) == set(rows[0]) == names, names ^ set(rows[0])
+same = ["device", "driver", "model", "parameters", "bytes_per_token", "greedy_hash", "dispatches_per_token", "repetitions"]
+for line, row, test in zip(lines, rows, tests):
+    for name in same:
+        whole = {**report["device"], **model, **test}
+        assert line[name] == whole[name], name
+        assert row[name] == str(line[name]) or float(row[name]) == line[name], name
+for test in tests:
+    assert test["tokens_per_s"] > 0 and test["repetitions"] == 2
+    assert math.isclose(test["ms_per_token"], 1e3 / test["tokens_per_s"], rel_tol=1e-5)
+    assert (test["gb_per_s"] is None) == (test["greedy_hash"] == "") == test["test"].startswith("pp")
+    assert test["read_share"] is None
+assert math.isclose(tests[1]["gb_per_s"], 1e-9 * model["bytes_per_token"] * tests[1]["tokens_per_s"], rel_tol=1e-5)
+assert tests[1]["repeatable"] == "yes" and tests[1]["greedy_hash"] != tests[2]["greedy_hash"]
+assert model["peak_host_bytes"] > model["device_bytes"] / 4 and model["load_s"] > 0
+if model["stages"]:
+    stages = {s["stage"]: s for s in model["stages"]}
+    assert stages["att_in"]["runs_per_token"] == 4 and stages["head"]["runs_per_token"] >= 0.9
+END
+	tail -n +1 "$dir/a.json" >"$out"
+}
+
+case_bench_shape() {
+	needs_python
+	need_device
+	run bench --shape 1x256 --type q8,f16 --quant none -p 0 -n 2 -r 1 --no-measure -o json -q
+	exits 0
+	python3 - "$out" <<'END' >"$dir/said" 2>&1 || fail "$(cat "$dir/said")"
+import json, sys
+models = json.load(open(sys.argv[1]))["models"]
+assert [(m["model"], m["type"], m["quant"], m["format"], m["version"]) for m in models] == [
+    ("1x256", "Q8", "none", "synthetic", "7"), ("1x256", "F16", "none", "synthetic", "7")], models
+assert models[0]["parameters"] == models[1]["parameters"] and models[0]["vocab"] == 65536
+assert models[0]["bytes_per_token"] < models[1]["bytes_per_token"]
+END
+	run bench --shape 1x100
+	exits 1
+	err_has 'shape "1x100": expected 0.1B, 0.4B, 1.5B, 2.9B, 7.2B or LAYERSxWIDTH'
+	out_empty
+}
+
+case_bench_usage() {
+	usage_error "-r: expected at least 1, got 0" bench -r 0
+	usage_error "--type: is what --shape is made of" bench --type q4
+	usage_error '--type: expected f32, f16, bf16, q8, q6, q5 or q4, separated by commas, got "q4,q3"' bench --shape 0.1B --type q4,q3
+	usage_error '--quant: expected none, f16, q8, q6, q5 or q4, separated by commas, got "q4,"' bench --quant q4,
+	usage_error '--shape: expected shapes such as 0.1B or 24x2048, separated by commas, got ""' bench --shape ""
+	usage_error '-o: expected md|json|csv|jsonl, got "xml"' bench -o xml
+	usage_error '-p: expected token ids such as 1,2,3, got "x"' bench -p x
+	usage_error "--compare: expected two files" bench --compare a.json
+	usage_error "--compare: expected two files" bench --compare a.json b.json c.json
+	usage_error "--compare: measures nothing; leave out" bench --compare a.json b.json -m c.gguf
+	run bench --compare "$dir/none.json" "$dir/none.json"
+	exits 1
+	err_has "$dir/none.json: No such file or directory"
+	echo '{"rwkvk_bench": 1, "device": {"rwkvk": 3}}' >"$dir/bad.json"
+	run bench --compare "$dir/bad.json" "$dir/bad.json"
+	exits 1
+	err_has "$dir/bad.json: device.rwkvk: expected a text, found 3"
+	out_empty
+	need_device
+	run bench -m "$dir/none.gguf"
+	exits 1
+	err_has "$dir/none.gguf"
+}
+
+# Reports that differ in what is changed here: no device is needed.
+case_bench_compare() {
+	needs_python
+	local report=$root/tests/fuzz/corpus/bench/report.json
+	python3 - "$report" "$dir" <<'END' || fail "no reports"
+import copy, json, sys
+a = json.load(open(sys.argv[1]))
+a["device"].update(device="A | B", read_gb_per_s=100.0)
+model = a["models"][0]
+model["tests"][1].update(test="tg8", tokens_per_s=50.0, read_share=0.5, greedy_hash="00000000000000aa")
+b = copy.deepcopy(a)
+b["device"].update(device="C", read_gb_per_s=250.0)
+b["models"][0]["tests"][1].update(tokens_per_s=200.0, read_share=None, greedy_hash="00000000000000bb")
+more = copy.deepcopy(b["models"][0])
+more.update(model="other", quant="q4", parameters=5)
+json.dump(a, open(sys.argv[2] + "/a.json", "w"))
+json.dump(b, open(sys.argv[2] + "/b.json", "w"))
+json.dump({**b, "models": [more]}, open(sys.argv[2] + "/c.json", "w"))
+json.dump({**b, "models": [b["models"][0], more]}, open(sys.argv[2] + "/d.json", "w"))
+END
+	run bench --compare "$dir/a.json" "$dir/b.json"
+	exits 0
+	err_empty
+	out_has '| device | A \| B | C | |'
+	out_has "| read | 100 GB/s | 250 GB/s | 2.5 x |"
+	out_has "| the built-in model Q8 tg8 | 50.0 t/s | 200 t/s | 4 x |"
+	out_has "| the built-in model Q8 tg8, of read | 50.0 % | - | - |"
+	out_has "* the built-in model tg8: the greedy tokens differ (00000000000000aa and 00000000000000bb)."
+	out_has "Other tokens mean that somewhere two tokens were almost equally probable"
+	run bench --compare "$dir/a.json" "$dir/a.json"
+	exits 0
+	! grep -q "differ\|Other tokens" "$out" || fail "a report differs from itself"
+	run bench --compare "$dir/a.json" "$dir/c.json"
+	exits 0
+	out_has "* The models differ: the built-in model (4525824 parameters) and other (5)."
+	out_has "* the built-in model is stored as Q8 and as Q8 (q4)."
+	! grep -q "greedy tokens differ" "$out" || fail "other models write other tokens anyway"
+	run bench --compare "$dir/a.json" "$dir/d.json"
+	exits 0
+	out_has "* other is in $dir/d.json only."
+	out_has "| other Q8 (q4) tg8 | - | 200 t/s | - |"
+	run bench --compare "$dir/a.json" "$dir/d.json" --html "$dir/page.html"
+	exits 0
+	grep -qF "A | B" "$dir/page.html" && grep -qF ">C</td>" "$dir/page.html" || fail "the page lacks a device"
+	run bench --compare "$dir/a.json" "$dir/b.json" --html "$dir/none/page.html"
+	exits 1
+	err_has "$dir/none/page.html: No such file or directory"
+}
+
+# The page is well-formed, has the report's numbers, and asks for nothing from elsewhere.
+case_bench_html() {
+	needs_python
+	need_device
+	run bench -q "${quick[@]}" --quant none,q4 -o json --html "$dir/page.html"
+	exits 0
+	python3 - "$out" "$dir/page.html" <<'END' >"$dir/said" 2>&1 || fail "$(cat "$dir/said")"
+import html.parser, json, re, sys
+import xml.etree.ElementTree as tree
+report, page = json.load(open(sys.argv[1])), open(sys.argv[2]).read()
+root = tree.fromstring(page.removeprefix("<!DOCTYPE html>"))
+text = " ".join("".join(root.itertext()).split())
+assert report["device"]["device"] in text and report["device"]["driver"] in text
+def shown(x):  # JSON has seven digits, so the last one may round otherwise
+    texts = {"%.*f" % (0 if y >= 99.95 else 1 if y >= 9.995 else 2, y) for y in (x * (1 - 1e-6), x, x * (1 + 1e-6))}
+    return "(%s)" % "|".join(map(re.escape, texts))
+for model in report["models"]:
+    assert model["model"] in text
+    for test in model["tests"]:
+        assert re.search("%s ± %s" % (shown(test["tokens_per_s"]), shown(test["tokens_per_s_sd"])), text), test
+        assert test["greedy_hash"] in text
+    for stage in model["stages"]:
+        assert stage["stage"] in text and re.search(shown(stage["us_per_token"]), text), stage
+svg = "{http://www.w3.org/2000/svg}"
+charts = root.findall(".//" + svg + "svg")
+assert len(charts) == (4 if report["models"][0]["stages"] else 3), len(charts)
+bars = [r for r in charts[0].findall(svg + "rect")]
+speeds = [t["tokens_per_s"] for m in report["models"] for t in m["tests"] if t["test"].startswith("tg")]
+assert len(bars) == len(speeds)
+for bar, speed in zip(bars, speeds):  # as long as it is fast
+    assert abs(float(bar.get("width")) / float(bars[0].get("width")) - speed / speeds[0]) < 0.01
+for chart in charts:  # nothing outside of its chart
+    width, height = map(float, chart.get("viewBox").split()[2:])
+    for e in chart.iter():
+        for name, limit in (("x", width), ("y", height), ("x1", width), ("x2", width), ("y1", height), ("y2", height),
+                            ("cx", width), ("cy", height)):
+            if e.get(name) is not None:
+                assert 0 <= float(e.get(name)) <= limit, (e.tag, e.attrib)
+class Outside(html.parser.HTMLParser):
+    def handle_starttag(self, tag, attributes):
+        assert tag not in ("script", "link", "img", "iframe", "object", "embed"), tag
+        assert not {"href", "src", "srcset", "action", "style"} & {name for name, _ in attributes}, attributes
+Outside().feed(page)
+assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org/2000/svg)", page)
+END
 }
 
 # ---------------------------------------------------------------------------------------------- perplexity

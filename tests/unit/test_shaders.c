@@ -1,5 +1,6 @@
 /* What the embedded shaders ask of a device: SPIR-V 1.3, 32-bit numbers, the few capabilities below.  No 8- or 16-bit storage
- * and no half-precision arithmetic, which many phones do not have; no addresses, no atomics on floats. */
+ * and no half-precision arithmetic, which many phones do not have; no addresses, no atomics on floats.  Only what measures
+ * exactly that arithmetic has it, and runs where the device does. */
 #include "support.h"
 
 #include "gpu/shaders.h"
@@ -22,11 +23,23 @@ static const struct {
 	{ 65, "GroupNonUniformShuffle", true },
 };
 
+static const struct {
+	const char *shader;
+	uint32_t id;
+} measured[] = {
+	{ "measure_f16", 9 },     /* Float16 */
+	{ "measure_int8", 6018 }, /* DotProductInput4x8BitPacked */
+	{ "measure_int8", 6019 }, /* DotProduct */
+};
+
 static bool may_have(const struct embedded_shader *shader, uint32_t capability)
 {
 	for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
 		if (allowed[i].id == capability)
 			return strcmp(shader->variant, ".shared") != 0 || !allowed[i].subgroups;
+	for (size_t i = 0; i < sizeof measured / sizeof *measured; i++)
+		if (measured[i].id == capability && strcmp(measured[i].shader, shader->name) == 0)
+			return true;
 	return false;
 }
 
@@ -34,7 +47,8 @@ static void check_instruction(const struct embedded_shader *shader, const uint32
 {
 	if (operation == OP_CAPABILITY && !may_have(shader, words[1]))
 		fail_msg("shader %s%s: asks for capability %u of SPIR-V", shader->name, shader->variant, words[1]);
-	if ((operation == OP_TYPE_INT || operation == OP_TYPE_FLOAT) && words[2] != 32)
+	bool half = operation == OP_TYPE_FLOAT && words[2] == 16 && strcmp(shader->name, "measure_f16") == 0;
+	if ((operation == OP_TYPE_INT || operation == OP_TYPE_FLOAT) && words[2] != 32 && !half)
 		fail_msg("shader %s: has numbers of %u bits", shader->name, words[2]);
 }
 

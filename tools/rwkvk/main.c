@@ -23,6 +23,7 @@ static const struct command commands[] = {
 	{ "tokenize", "turn text into token ids, or back", cmd_tokenize },
 	{ "logits", "write the raw logits of a prompt", cmd_logits },
 	{ "perplexity", "measure how well a model predicts a text, and what quantising costs", cmd_perplexity },
+	{ "bench", "measure how fast a device runs models, and what it could do", cmd_bench },
 	{ "verify", "check that a device computes a model right", cmd_verify },
 	{ "tune", "find how a device cuts a model's work best, and keep it", cmd_tune },
 	{ "state", "show what a state file holds, or turn it into another kind", cmd_state },
@@ -186,7 +187,9 @@ static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-		      "Commands: generate, devices, inspect, tokenize, logits, perplexity, verify, tune, state, quantize, convert, help\n"
+		      "Commands: generate, devices, inspect, tokenize, logits, perplexity, bench, verify, tune, state, quantize, "
+		      "convert,\n"
+		      "help\n"
 		      "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
 		      stderr);
 		return EXIT_USAGE;

@@ -29,7 +29,10 @@ rwkvk_model_options model_options(const struct model_args *args)
 	};
 	if (args->path)
 		options.path = args->path;
-	else {
+	else if (args->shape) {
+		options.shape = args->shape;
+		options.shape_type = args->shape_type;
+	} else {
 		options.data = rwkvk_demo_model;
 		options.data_bytes = rwkvk_demo_model_bytes;
 	}
@@ -38,7 +41,7 @@ rwkvk_model_options model_options(const struct model_args *args)
 
 const char *model_title(const struct model_args *args)
 {
-	return args->path ? args->path : "the built-in model";
+	return args->path ? args->path : args->shape ? args->shape : "the built-in model";
 }
 
 int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, const char *what, const char *otherwise)

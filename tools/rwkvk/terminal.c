@@ -48,6 +48,12 @@ bool progress_step(void *user, uint64_t done, uint64_t total)
 	return !seen;
 }
 
+void progress_text(struct progress *progress, const char *text)
+{
+	if (progress->shown)
+		show_line(progress, text);
+}
+
 void progress_end(struct progress *progress)
 {
 	if (progress->width > 0)

@@ -16,6 +16,9 @@ void progress_begin(struct progress *progress);
 /* A rwkvk_progress_fn; `user` is a struct progress.  false once a Ctrl-C was caught. */
 bool progress_step(void *user, uint64_t done, uint64_t total);
 
+/* Shows another text there; nothing when no line is shown. */
+void progress_text(struct progress *progress, const char *text);
+
 /* Removes the line. */
 void progress_end(struct progress *progress);
 

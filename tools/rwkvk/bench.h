@@ -1,0 +1,147 @@
+/* What `rwkvk bench` measured, as a struct: written as JSON and read again, shown as a table, a comparison or a page.
+ *
+ *   bench_report.c   the struct and its fields' names; JSON both ways; mean, deviation, hash
+ *   cmd_bench.c      options, the device, all models
+ *   bench_run.c      one model
+ *   bench_table.c    Markdown, CSV, JSON lines, and two reports side by side
+ *   bench_html.c     the page: text, tables
+ *   bench_chart.c    the page's charts */
+#ifndef RWKVK_TOOL_BENCH_H
+#define RWKVK_TOOL_BENCH_H
+
+#include <stdio.h>
+
+#include "io.h"
+
+enum { BENCH_TESTS = 32, BENCH_STAGES = 24 };
+
+/* Numbers that are not known are NaN, and null in JSON.  The names there are those of the fields; docs/benchmark.md says what
+ * each means. */
+struct bench_device {
+	char rwkvk[32], date[32]; /* the program's version; UTC */
+	char device[256], driver[512], device_type[16], vulkan[24];
+	uint64_t device_memory_bytes, subgroup_size;
+	double read_gb_per_s, copy_gb_per_s, dispatch_us, submit_us, f32_gflop_per_s, f16_gflop_per_s, int8_gop_per_s;
+	uint64_t measured_bytes;
+};
+
+struct bench_test {
+	char test[24]; /* "pp512": reading a prompt of 512 tokens; "tg128": writing 128 */
+	uint64_t tokens, repetitions;
+	double tokens_per_s, tokens_per_s_sd, ms_per_token;
+	double dispatches_per_token, barriers_per_token, submits_per_token;
+	double gb_per_s, read_share;         /* only where each token reads all weights: tg */
+	char greedy_hash[20], repeatable[8]; /* "" for pp; "yes": every repetition gave the same tokens */
+};
+
+/* Of a run of its own, with the device's timestamps. */
+struct bench_stage {
+	char stage[24];
+	double runs_per_token, us_per_token, stage_gb_per_s;
+};
+
+struct bench_model {
+	char model[256], name[128], format[32], version[8], quant[8], type[16];
+	uint64_t layers, width, ffn_width, vocab, parameters, bytes_per_token, device_bytes, peak_host_bytes;
+	double load_s, skipped_bytes_per_token; /* the second is counted with the stages */
+	struct bench_test tests[BENCH_TESTS];
+	size_t test_count;
+	struct bench_stage stages[BENCH_STAGES];
+	size_t stage_count;
+};
+
+struct bench_report {
+	struct bench_device device;
+	struct bench_model *models; /* to be freed */
+	size_t model_count;
+};
+
+/* ---------------------------------------------------------------------------------------------------- bench_report.c */
+
+double bench_mean(const double *values, size_t count);
+/* Of a sample: divided by count - 1; 0 of fewer than two values. */
+double bench_deviation(const double *values, size_t count);
+
+/* FNV-1a of the ids as little-endian words.  Begin with BENCH_HASH_START. */
+#define BENCH_HASH_START UINT64_C(0xcbf29ce484222325)
+uint64_t bench_hash(uint64_t hash, uint32_t id);
+
+/* Copies a text of unknown origin: cut to `size`, control characters as '?', what is not UTF-8 as ASCII. */
+void bench_text(char *out, size_t size, const char *text);
+
+/* A number with three digits or more and its unit; "-" where it is not known. */
+struct bench_cell {
+	char text[560];
+};
+struct bench_cell bench_number(double value, const char *unit);
+/* How a model's matrices are stored: "Q4K", or "Q4K (q4)" where loading made it so. */
+struct bench_cell bench_storage(const struct bench_model *model);
+/* Whether it is a tg, which has a hash; else a pp. */
+bool bench_is_text(const struct bench_test *test);
+
+enum bench_kind { BENCH_TEXT, BENCH_COUNT, BENCH_REAL };
+struct bench_field {
+	const char *name;
+	enum bench_kind kind;
+	size_t offset, size;
+};
+/* The fields of the three structs, each ending in a row without a name. */
+extern const struct bench_field bench_device_fields[], bench_model_fields[], bench_test_fields[], bench_stage_fields[];
+
+/* NULL when out of memory. */
+json_t *bench_to_json(const struct bench_report *report);
+/* The fields of an object of that kind are added to `object`. */
+void bench_add_fields(json_t *object, const struct bench_field *fields, const void *from);
+
+/* Reads a file that -o json wrote; `path` is for messages.  On failure *out is zeroed and the text says where in the file what
+ * was expected and what was found. */
+bool bench_from_json(const char *path, const char *text, size_t bytes, struct bench_report *out, char *error,
+                     size_t error_size);
+void bench_report_free(struct bench_report *report);
+
+/* ---------------------------------------------------------------------------------------------------- bench_run.c */
+
+/* What is done with each model: prompts and texts of so many tokens, 0 for none. */
+struct bench_tests {
+	const uint32_t *prompts, *texts;
+	size_t prompt_count, text_count, repetitions; /* repetitions: not counting the first */
+	bool stages;
+};
+
+/* Opens the model and fills in *out, but for each test's share of what the device can do.  EXIT_DONE, or the exit code after a
+ * message. */
+struct model_args;
+int bench_run(const struct bench_tests *tests, const struct model_args *args, struct bench_model *out);
+
+/* ---------------------------------------------------------------------------------------------------- bench_table.c */
+
+void bench_print_table(const struct bench_report *report);
+void bench_print_csv(const struct bench_report *report);
+int bench_print_lines(const struct bench_report *report);
+
+/* A model of one report and the one of the other that it is compared with; NULL: there is none. */
+struct bench_pair {
+	const struct bench_model *a, *b;
+};
+/* Models with the same name and storage belong together; if both reports have one model only, these do, too.  Returns how many
+ * pairs there are; `out` has room for one for each model of both. */
+size_t bench_pairs(const struct bench_report *a, const struct bench_report *b, struct bench_pair *out);
+int bench_print_comparison(const char *const names[2], const struct bench_report reports[2]);
+
+/* ---------------------------------------------------------------------------------------------------- bench_html.c */
+
+/* One page of one report or two; names: what they are called, or NULL.  EXIT_DONE, or EXIT_FAILED after a message. */
+int bench_write_html(const char *path, const char *const *names, const struct bench_report *reports, size_t count);
+
+/* Text with what HTML would misread replaced, and cut to `most` characters, 0: all of it. */
+void html_text(FILE *page, const char *text, size_t most);
+
+/* ---------------------------------------------------------------------------------------------------- bench_chart.c */
+
+/* Each writes an <svg> or, where there is nothing to draw, a sentence.  Colours are classes of the page's style sheet. */
+enum { CHART_WIDTH = 880 };
+void chart_speed(FILE *page, const struct bench_report *reports, size_t count, bool texts);
+void chart_roofline(FILE *page, const struct bench_report *reports, size_t count);
+void chart_stages(FILE *page, const struct bench_report *reports, size_t count);
+
+#endif

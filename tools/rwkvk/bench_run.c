@@ -1,0 +1,310 @@
+/* One model of `rwkvk bench`: opened, its tests repeated, its stages timed. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "bench.h"
+#include "model.h"
+#include "terminal.h"
+
+enum { PROFILED = 32 }; /* tokens */
+
+/* A model on the device. */
+struct run {
+	const struct bench_tests *tests;
+	const struct model_args *args;
+	rwkvk_model *model;
+	rwkvk_session *session;
+	struct bench_model *out;
+	uint64_t hash; /* of the tokens of a repetition */
+};
+
+/* ---------------------------------------------------------------------------------------------------- memory */
+
+/* From here on: the system counts the largest resident memory anew, where it can. */
+static void restart_peak(void)
+{
+	FILE *file = fopen("/proc/self/clear_refs", "w");
+	if (!file)
+		return;
+	fputs("5", file);
+	fclose(file);
+}
+
+static uint64_t peak_memory(void)
+{
+	char line[128];
+	unsigned long long kib = 0;
+	FILE *file = fopen("/proc/self/status", "r");
+	while (file && kib == 0 && fgets(line, sizeof(line), file))
+		if (sscanf(line, "VmHWM: %llu", &kib) != 1)
+			kib = 0;
+	if (file)
+		fclose(file);
+	struct rusage usage;
+	if (kib == 0 && getrusage(RUSAGE_SELF, &usage) == 0)
+#ifdef __APPLE__
+		return (uint64_t)usage.ru_maxrss;
+#else
+		kib = (unsigned long long)usage.ru_maxrss;
+#endif
+	return kib * 1024;
+}
+
+/* ---------------------------------------------------------------------------------------------------- tests */
+
+/* A text of no meaning: always the same, without token 0. */
+static void make_prompt(uint32_t *ids, size_t count, uint32_t vocab)
+{
+	uint32_t state = 1;
+	for (size_t i = 0; i < count; i++) {
+		state = state * 1664525 + 1013904223;
+		ids[i] = vocab > 1 ? 1 + (state >> 8) % (vocab - 1) : 0;
+	}
+}
+
+static rwkvk_status read_prompt(struct run *run, const uint32_t *ids, size_t count, double *seconds)
+{
+	rwkvk_status status = rwkvk_session_reset(run->session);
+	double start = now_seconds();
+	if (status == RWKVK_OK)
+		status = rwkvk_session_eval(run->session, ids, count, NULL);
+	*seconds = now_seconds() - start;
+	return status;
+}
+
+static bool on_token(void *user, uint32_t token, const void *bytes, size_t count)
+{
+	struct run *run = user;
+	(void)bytes, (void)count;
+	run->hash = bench_hash(run->hash, token);
+	return true;
+}
+
+static rwkvk_status write_text(struct run *run, size_t count, double *seconds)
+{
+	const uint32_t first = 0;
+	rwkvk_generate_options options = { .max_tokens = count, .ignore_end = true, .on_token = on_token, .user = run };
+	rwkvk_status status = rwkvk_session_reset(run->session);
+	if (status == RWKVK_OK)
+		status = rwkvk_session_eval(run->session, &first, 1, NULL);
+	run->hash = BENCH_HASH_START;
+	double start = now_seconds();
+	if (status == RWKVK_OK)
+		status = rwkvk_session_generate(run->session, &options, NULL);
+	*seconds = now_seconds() - start;
+	return status;
+}
+
+/* What the host asked of the device, by a repetition's tokens.  A repetition of tg includes the token that begins the text. */
+static void count_work(const rwkvk_counters *a, const rwkvk_counters *b, struct bench_test *test)
+{
+	double tokens = (double)(b->tokens - a->tokens);
+	test->dispatches_per_token = (double)(b->dispatches - a->dispatches) / tokens;
+	test->barriers_per_token = (double)(b->barriers - a->barriers) / tokens;
+	test->submits_per_token = (double)(b->submits - a->submits) / tokens;
+}
+
+static void finish_test(struct run *run, const double *rates, size_t count, bool writing, struct bench_test *test)
+{
+	test->tokens_per_s = bench_mean(rates, count);
+	test->tokens_per_s_sd = bench_deviation(rates, count);
+	test->ms_per_token = test->tokens_per_s > 0 ? 1e3 / test->tokens_per_s : (double)NAN;
+	test->gb_per_s = writing ? 1e-9 * (double)run->out->bytes_per_token * test->tokens_per_s : (double)NAN;
+	test->read_share = (double)NAN; /* once the device has been measured: share_ceiling() */
+	note("  %-8s %10.2f tok/s, deviation %.2f", test->test, test->tokens_per_s, test->tokens_per_s_sd);
+}
+
+static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, double *rates, size_t repetitions,
+                           struct bench_test *test)
+{
+	bool writing = ids == NULL, repeatable = true;
+	uint64_t hash = 0;
+	rwkvk_counters before, after;
+	struct progress progress;
+	progress_begin(&progress);
+	for (size_t i = 0; i <= repetitions; i++) { /* the first is not counted */
+		double seconds;
+		char text[80];
+		snprintf(text, sizeof(text), "  %s: run %zu of %zu", test->test, i + 1, repetitions + 1);
+		progress_text(&progress, text);
+		rwkvk_model_counters(run->model, &before);
+		rwkvk_status status = writing ? write_text(run, count, &seconds) : read_prompt(run, ids, count, &seconds);
+		rwkvk_model_counters(run->model, &after);
+		progress_text(&progress, "");
+		if (status != RWKVK_OK)
+			return status;
+		repeatable = repeatable && (i == 0 || run->hash == hash);
+		hash = run->hash;
+		if (i > 0)
+			rates[i - 1] = seconds > 0 ? (double)count / seconds : 0;
+	}
+	count_work(&before, &after, test);
+	if (writing) {
+		snprintf(test->greedy_hash, sizeof(test->greedy_hash), "%016" PRIx64, hash);
+		snprintf(test->repeatable, sizeof(test->repeatable), repeatable ? "yes" : "no");
+	}
+	finish_test(run, rates, repetitions, writing, test);
+	return RWKVK_OK;
+}
+
+/* "pp" of `count` tokens, or "tg". */
+static int run_test(struct run *run, const char *kind, size_t count)
+{
+	bool writing = strcmp(kind, "tg") == 0;
+	if (count == 0)
+		return EXIT_DONE;
+	if (run->out->test_count == BENCH_TESTS)
+		return misused("bench", "-p, -n: expected at most %d tests, got more", BENCH_TESTS);
+	size_t repetitions = run->tests->repetitions;
+	struct bench_test *test = &run->out->tests[run->out->test_count++];
+	snprintf(test->test, sizeof(test->test), "%s%zu", kind, count);
+	test->tokens = count;
+	test->repetitions = repetitions;
+	double *rates = malloc(repetitions * sizeof(*rates));
+	uint32_t *ids = malloc(count * sizeof(*ids));
+	rwkvk_status status = RWKVK_OK;
+	int code = rates && ids ? EXIT_DONE : failed("out of memory");
+	if (code == EXIT_DONE) {
+		make_prompt(ids, count, (uint32_t)run->out->vocab);
+		status = repeat(run, writing ? NULL : ids, count, rates, repetitions, test);
+	}
+	free(rates);
+	free(ids);
+	if (status == RWKVK_CANCELLED)
+		return failed("interrupted");
+	return status == RWKVK_OK ? code : failed_call();
+}
+
+static int run_tests(struct run *run)
+{
+	const struct bench_tests *tests = run->tests;
+	int code = EXIT_DONE;
+	for (size_t i = 0; i < tests->prompt_count && code == EXIT_DONE; i++)
+		code = run_test(run, "pp", tests->prompts[i]);
+	for (size_t i = 0; i < tests->text_count && code == EXIT_DONE; i++)
+		code = run_test(run, "tg", tests->texts[i]);
+	return code;
+}
+
+/* ---------------------------------------------------------------------------------------------------- models */
+
+static void describe_model(struct run *run)
+{
+	struct bench_model *out = run->out;
+	rwkvk_model_info info;
+	rwkvk_model_get_info(run->model, &info);
+	const char *title = model_title(run->args), *slash = strrchr(title, '/');
+	bench_text(out->model, sizeof(out->model), slash && slash[1] ? slash + 1 : title);
+	bench_text(out->name, sizeof(out->name), info.name);
+	bench_text(out->format, sizeof(out->format), info.format);
+	bench_text(out->version, sizeof(out->version), info.version);
+	bench_text(out->quant, sizeof(out->quant), quant_words[run->args->quant]);
+	bench_text(out->type, sizeof(out->type), info.type);
+	out->layers = info.layers;
+	out->width = info.width;
+	out->ffn_width = info.ffn_width;
+	out->vocab = info.vocab;
+	out->parameters = info.parameters;
+	out->bytes_per_token = info.bytes_per_token;
+	out->device_bytes = info.device_bytes;
+}
+
+static int open_run(struct run *run, bool profile)
+{
+	int code = model_open(run->args, profile, &run->model);
+	if (code == EXIT_DONE && rwkvk_session_create(run->model, &run->session) != RWKVK_OK)
+		code = failed_call();
+	if (code == EXIT_DONE)
+		interrupt_catch(run->session);
+	return code;
+}
+
+static void close_run(struct run *run)
+{
+	interrupt_release();
+	rwkvk_session_destroy(run->session);
+	rwkvk_model_close(run->model);
+	run->session = NULL;
+	run->model = NULL;
+}
+
+/* The profile counts from opening on: a second reading tells what the tokens between took. */
+static size_t read_profile(const struct run *run, rwkvk_profile_row rows[BENCH_STAGES])
+{
+	size_t count = 0;
+	while (count < BENCH_STAGES && rwkvk_model_profile(run->model, count, &rows[count]))
+		count++;
+	return count;
+}
+
+static void describe_stages(struct run *run, const rwkvk_profile_row *a, size_t a_count, const rwkvk_profile_row *b,
+                            size_t b_count)
+{
+	for (size_t i = 0; i < b_count; i++) {
+		struct bench_stage *stage = &run->out->stages[run->out->stage_count++];
+		rwkvk_profile_row before = { 0 };
+		for (size_t j = 0; j < a_count; j++)
+			if (strcmp(a[j].stage, b[i].stage) == 0)
+				before = a[j];
+		double seconds = b[i].seconds - before.seconds, bytes = (double)(b[i].bytes - before.bytes);
+		bench_text(stage->stage, sizeof(stage->stage), b[i].stage);
+		stage->runs_per_token = (double)(b[i].runs - before.runs) / PROFILED;
+		stage->us_per_token = 1e6 * seconds / PROFILED;
+		stage->stage_gb_per_s = seconds > 0 ? 1e-9 * bytes / seconds : (double)NAN;
+	}
+}
+
+/* Weights of ffn.value that were not read since their inputs were zero. */
+static void describe_skipped(struct run *run)
+{
+	rwkvk_sparsity row;
+	double bytes = 0;
+	uint32_t layers = 0;
+	for (; rwkvk_model_sparsity(run->model, layers, &row); layers++)
+		bytes += row.bytes_skipped;
+	if (layers > 0)
+		run->out->skipped_bytes_per_token = bytes;
+}
+
+/* Timestamps cost time themselves, so the stages are timed in a run of their own. */
+static int run_stages(struct run *run)
+{
+	rwkvk_profile_row before[BENCH_STAGES], after[BENCH_STAGES];
+	double seconds;
+	int code = open_run(run, true);
+	if (code == EXIT_DONE && write_text(run, 4, &seconds) != RWKVK_OK)
+		code = failed_call();
+	if (code == EXIT_DONE) {
+		size_t count = read_profile(run, before);
+		if (write_text(run, PROFILED - 1, &seconds) != RWKVK_OK) /* with the token that begins the text */
+			code = failed_call();
+		else
+			describe_stages(run, before, count, after, read_profile(run, after));
+		describe_skipped(run);
+		if (code == EXIT_DONE && run->out->stage_count == 0)
+			note("  no times of stages: this device has no timestamps");
+	}
+	close_run(run);
+	return code;
+}
+
+int bench_run(const struct bench_tests *tests, const struct model_args *args, struct bench_model *out)
+{
+	struct run run = { .tests = tests, .args = args, .out = out };
+	restart_peak();
+	double start = now_seconds();
+	int code = open_run(&run, false);
+	out->load_s = now_seconds() - start;
+	if (code == EXIT_DONE) {
+		describe_model(&run);
+		code = run_tests(&run);
+		out->peak_host_bytes = peak_memory();
+	}
+	close_run(&run);
+	if (code == EXIT_DONE && tests->stages)
+		code = run_stages(&run);
+	return code;
+}

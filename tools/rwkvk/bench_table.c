@@ -1,0 +1,318 @@
+/* Reports as text: Markdown tables, CSV, JSON lines, and two reports beside each other. */
+#include "bench.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* In a column of a table the bar would end it. */
+static struct bench_cell plain(const char *text)
+{
+	struct bench_cell cell;
+	size_t count = 0;
+	for (; *text && count < sizeof(cell.text) - 2; text++) {
+		if (*text == '|')
+			cell.text[count++] = '\\';
+		cell.text[count++] = *text;
+	}
+	cell.text[count] = 0;
+	return cell;
+}
+
+/* ---------------------------------------------------------------------------------------------------- one report */
+
+static void print_device(const struct bench_device *d)
+{
+	out_printf("%s, %s, Vulkan %s; rwkvk %s, %s\n", plain(d->device).text,
+	           *d->driver ? plain(d->driver).text : "unknown driver", d->vulkan, d->rwkvk, d->date);
+	if (!isfinite(d->read_gb_per_s))
+		return;
+	out_printf("measured: read %s, copy %s, dispatch %s, submit %s, F32 %s, F16 %s, int8 %s\n",
+	           bench_number(d->read_gb_per_s, " GB/s").text, bench_number(d->copy_gb_per_s, " GB/s").text,
+	           bench_number(d->dispatch_us, " us").text, bench_number(d->submit_us, " us").text,
+	           bench_number(d->f32_gflop_per_s, " GFLOP/s").text, bench_number(d->f16_gflop_per_s, " GFLOP/s").text,
+	           bench_number(d->int8_gop_per_s, " Gop/s").text);
+}
+
+static void print_row(const struct bench_model *model, const struct bench_test *test)
+{
+	bool writing = bench_is_text(test);
+	out_printf("| %s | %s | %s | %s | %s | %s ± %s | %s | %s | %s |\n", plain(model->model).text, bench_storage(model).text,
+	           show_bytes(model->device_bytes).text, show_count(model->parameters).text, test->test,
+	           bench_number(test->tokens_per_s, "").text, bench_number(test->tokens_per_s_sd, "").text,
+	           writing ? bench_number(1e-6 * (double)model->bytes_per_token, "").text : "-",
+	           bench_number(test->gb_per_s, "").text, bench_number(100 * test->read_share, " %").text);
+}
+
+static const struct bench_test *last_text_test(const struct bench_model *model)
+{
+	const struct bench_test *found = NULL;
+	for (size_t i = 0; i < model->test_count; i++)
+		if (bench_is_text(&model->tests[i]))
+			found = &model->tests[i];
+	return found;
+}
+
+static void print_notes(const struct bench_model *model)
+{
+	const struct bench_test *test = last_text_test(model);
+	out_printf("\n%s, %s: loaded in %s, at most %s of main memory, %s on the device", plain(model->model).text,
+	           bench_storage(model).text, bench_number(model->load_s, " s").text, show_bytes(model->peak_host_bytes).text,
+	           show_bytes(model->device_bytes).text);
+	if (isfinite(model->skipped_bytes_per_token))
+		out_printf("; %s of ffn.value skipped a token", show_bytes((uint64_t)model->skipped_bytes_per_token).text);
+	if (test)
+		out_printf("; a token of %s: %s dispatches, %s barriers, %s submits; greedy tokens %s%s", test->test,
+		           bench_number(test->dispatches_per_token, "").text, bench_number(test->barriers_per_token, "").text,
+		           bench_number(test->submits_per_token, "").text, test->greedy_hash,
+		           strcmp(test->repeatable, "no") == 0 ? ", NOT THE SAME IN EVERY REPETITION" : "");
+	out_printf("\n");
+}
+
+static void print_stages(const struct bench_model *model)
+{
+	if (model->stage_count == 0)
+		return;
+	double total = 0;
+	for (size_t i = 0; i < model->stage_count; i++)
+		total += model->stages[i].us_per_token;
+	out_printf("\n| stage | runs a token | us a token | share | GB/s |\n| --- | ---: | ---: | ---: | ---: |\n");
+	for (size_t i = 0; i < model->stage_count; i++) {
+		const struct bench_stage *stage = &model->stages[i];
+		out_printf("| %s | %s | %s | %s | %s |\n", plain(stage->stage).text, bench_number(stage->runs_per_token, "").text,
+		           bench_number(stage->us_per_token, "").text,
+		           bench_number(total > 0 ? 100 * stage->us_per_token / total : (double)NAN, " %").text,
+		           bench_number(stage->stage_gb_per_s, "").text);
+	}
+}
+
+void bench_print_table(const struct bench_report *report)
+{
+	print_device(&report->device);
+	out_printf("\n| model | type | size | params | test | t/s | MB/token | GB/s | of read |\n"
+	           "| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |\n");
+	for (size_t i = 0; i < report->model_count; i++)
+		for (size_t j = 0; j < report->models[i].test_count; j++)
+			print_row(&report->models[i], &report->models[i].tests[j]);
+	for (size_t i = 0; i < report->model_count; i++) {
+		print_notes(&report->models[i]);
+		print_stages(&report->models[i]);
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------------- a line a test */
+
+static void print_header(const struct bench_field *fields, bool first)
+{
+	for (; fields->name; fields++, first = false)
+		out_printf("%s%s", first ? "" : ",", fields->name);
+}
+
+static void print_text(const char *text)
+{
+	out_write("\"", 1);
+	for (; *text; text++)
+		out_printf(*text == '"' ? "\"\"" : "%c", *text);
+	out_write("\"", 1);
+}
+
+static void print_values(const struct bench_field *fields, const void *from, bool first)
+{
+	for (; fields->name; fields++, first = false) {
+		const char *at = (const char *)from + fields->offset;
+		if (!first)
+			out_write(",", 1);
+		if (fields->kind == BENCH_TEXT)
+			print_text(at);
+		else if (fields->kind == BENCH_COUNT)
+			out_printf("%" PRIu64, *(const uint64_t *)(const void *)at);
+		else if (isfinite(*(const double *)(const void *)at)) /* else nothing */
+			out_printf("%.7g", *(const double *)(const void *)at);
+	}
+}
+
+void bench_print_csv(const struct bench_report *report)
+{
+	print_header(bench_device_fields, true);
+	print_header(bench_model_fields, false);
+	print_header(bench_test_fields, false);
+	out_printf("\n");
+	for (size_t i = 0; i < report->model_count; i++)
+		for (size_t j = 0; j < report->models[i].test_count; j++) {
+			print_values(bench_device_fields, &report->device, true);
+			print_values(bench_model_fields, &report->models[i], false);
+			print_values(bench_test_fields, &report->models[i].tests[j], false);
+			out_printf("\n");
+		}
+}
+
+static int print_line(const struct bench_report *report, const struct bench_model *model, const struct bench_test *test)
+{
+	json_t *line = json_object();
+	bench_add_fields(line, bench_device_fields, &report->device);
+	bench_add_fields(line, bench_model_fields, model);
+	bench_add_fields(line, bench_test_fields, test);
+	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(7)) : NULL;
+	json_decref(line);
+	if (!text)
+		return failed("out of memory");
+	out_printf("%s\n", text);
+	free(text);
+	return EXIT_DONE;
+}
+
+int bench_print_lines(const struct bench_report *report)
+{
+	int code = EXIT_DONE;
+	for (size_t i = 0; i < report->model_count; i++)
+		for (size_t j = 0; j < report->models[i].test_count && code == EXIT_DONE; j++)
+			code = print_line(report, &report->models[i], &report->models[i].tests[j]);
+	return code;
+}
+
+/* ---------------------------------------------------------------------------------------------------- two reports */
+
+static const struct bench_model *find_model(const struct bench_report *report, const struct bench_model *like)
+{
+	for (size_t i = 0; i < report->model_count; i++) {
+		const struct bench_model *model = &report->models[i];
+		if (!strcmp(model->model, like->model) && !strcmp(model->quant, like->quant) && !strcmp(model->type, like->type))
+			return model;
+	}
+	return NULL;
+}
+
+size_t bench_pairs(const struct bench_report *a, const struct bench_report *b, struct bench_pair *out)
+{
+	size_t count = 0;
+	if (a->model_count == 1 && b->model_count == 1) {
+		out[0] = (struct bench_pair){ &a->models[0], &b->models[0] };
+		return 1;
+	}
+	for (size_t i = 0; i < a->model_count; i++)
+		out[count++] = (struct bench_pair){ &a->models[i], find_model(b, &a->models[i]) };
+	for (size_t i = 0; i < b->model_count; i++)
+		if (!find_model(a, &b->models[i]))
+			out[count++] = (struct bench_pair){ NULL, &b->models[i] };
+	return count;
+}
+
+static const struct bench_test *find_test(const struct bench_model *model, const char *name)
+{
+	for (size_t i = 0; model && i < model->test_count; i++)
+		if (strcmp(model->tests[i].test, name) == 0)
+			return &model->tests[i];
+	return NULL;
+}
+
+/* A row of the table: two numbers and how often the first goes into the second. */
+static void print_numbers(const char *what, const char *unit, double a, double b)
+{
+	char ratio[40] = "-";
+	if (a > 0 && isfinite(b / a))
+		snprintf(ratio, sizeof(ratio), "%.3g x", b / a);
+	out_printf("| %s | %s | %s | %s |\n", what, bench_number(a, unit).text, bench_number(b, unit).text, ratio);
+}
+
+static void print_texts(const char *what, const char *a, const char *b)
+{
+	out_printf("| %s | %s | %s | |\n", what, plain(a).text, plain(b).text);
+}
+
+static void compare_devices(const struct bench_device *a, const struct bench_device *b)
+{
+	print_texts("device", a->device, b->device);
+	print_texts("driver", a->driver, b->driver);
+	print_texts("Vulkan", a->vulkan, b->vulkan);
+	print_texts("rwkvk", a->rwkvk, b->rwkvk);
+	print_texts("date", a->date, b->date);
+	print_numbers("read", " GB/s", a->read_gb_per_s, b->read_gb_per_s);
+	print_numbers("copy", " GB/s", a->copy_gb_per_s, b->copy_gb_per_s);
+	print_numbers("dispatch", " us", a->dispatch_us, b->dispatch_us);
+	print_numbers("submit", " us", a->submit_us, b->submit_us);
+	print_numbers("F32", " GFLOP/s", a->f32_gflop_per_s, b->f32_gflop_per_s);
+	print_numbers("F16", " GFLOP/s", a->f16_gflop_per_s, b->f16_gflop_per_s);
+	print_numbers("int8", " Gop/s", a->int8_gop_per_s, b->int8_gop_per_s);
+}
+
+static void compare_tests(const char *title, const struct bench_test *a, const struct bench_test *b)
+{
+	char what[1300];
+	const struct bench_test *either = a ? a : b;
+	snprintf(what, sizeof(what), "%s %s", title, either->test);
+	print_numbers(what, " t/s", a ? a->tokens_per_s : (double)NAN, b ? b->tokens_per_s : (double)NAN);
+	if (!bench_is_text(either))
+		return;
+	snprintf(what, sizeof(what), "%s %s, of read", title, either->test);
+	print_numbers(what, " %", a ? 100 * a->read_share : (double)NAN, b ? 100 * b->read_share : (double)NAN);
+}
+
+static void compare_models(const struct bench_pair *pair)
+{
+	const struct bench_model *a = pair->a, *b = pair->b, *either = a ? a : b;
+	char title[1200], what[1300];
+	snprintf(title, sizeof(title), "%s %s", plain(either->model).text, bench_storage(either).text);
+	for (size_t i = 0; a && i < a->test_count; i++)
+		compare_tests(title, &a->tests[i], find_test(b, a->tests[i].test));
+	for (size_t i = 0; b && i < b->test_count; i++)
+		if (!find_test(a, b->tests[i].test))
+			compare_tests(title, NULL, &b->tests[i]);
+	snprintf(what, sizeof(what), "%s, loading", title);
+	print_numbers(what, " s", a ? a->load_s : (double)NAN, b ? b->load_s : (double)NAN);
+	snprintf(what, sizeof(what), "%s, MB a token", title);
+	print_numbers(what, "", a ? 1e-6 * (double)a->bytes_per_token : (double)NAN,
+	              b ? 1e-6 * (double)b->bytes_per_token : (double)NAN);
+}
+
+/* What makes the numbers of two models mean different things.  Returns how many hashes differ. */
+static int note_differences(const char *const names[2], const struct bench_pair *pair)
+{
+	const struct bench_model *a = pair->a, *b = pair->b;
+	int different = 0;
+	if (!a || !b) {
+		out_printf("\n* %s is in %s only.\n", plain((a ? a : b)->model).text, names[a ? 0 : 1]);
+		return 0;
+	}
+	bool other_model = strcmp(a->model, b->model) != 0 || a->parameters != b->parameters;
+	bool other_type = strcmp(a->type, b->type) != 0 || strcmp(a->quant, b->quant) != 0;
+	if (other_model)
+		out_printf("\n* The models differ: %s (%" PRIu64 " parameters) and %s (%" PRIu64 ").\n", plain(a->model).text,
+		           a->parameters, plain(b->model).text, b->parameters);
+	if (other_type)
+		out_printf("\n* %s is stored as %s and as %s.\n", plain(a->model).text, bench_storage(a).text, bench_storage(b).text);
+	if (other_model || other_type) /* then so do the tokens */
+		return 0;
+	for (size_t i = 0; i < a->test_count; i++) {
+		const struct bench_test *x = &a->tests[i], *y = find_test(b, x->test);
+		if (!y || !bench_is_text(x) || strcmp(x->greedy_hash, y->greedy_hash) == 0)
+			continue;
+		out_printf("\n* %s %s: the greedy tokens differ (%s and %s).\n", plain(a->model).text, x->test, x->greedy_hash,
+		           y->greedy_hash);
+		different++;
+	}
+	return different;
+}
+
+int bench_print_comparison(const char *const names[2], const struct bench_report reports[2])
+{
+	struct bench_pair *pairs = calloc(reports[0].model_count + reports[1].model_count, sizeof(*pairs));
+	if (!pairs)
+		return failed("out of memory");
+	size_t count = bench_pairs(&reports[0], &reports[1], pairs);
+	int different = 0;
+	out_printf("| | %s | %s | second / first |\n| --- | ---: | ---: | ---: |\n", plain(names[0]).text, plain(names[1]).text);
+	compare_devices(&reports[0].device, &reports[1].device);
+	for (size_t i = 0; i < count; i++)
+		compare_models(&pairs[i]);
+	for (size_t i = 0; i < count; i++)
+		different += note_differences(names, &pairs[i]);
+	if (different > 0)
+		out_printf(
+			"\nOther tokens mean that somewhere two tokens were almost equally probable and rounding decided.  Between "
+			"devices\n"
+			"and drivers that is no error; with the same model, device, driver and rwkvk it is one, as are other tokens in\n"
+			"another repetition.  `rwkvk verify` says whether a device computes right.\n");
+	free(pairs);
+	return EXIT_DONE;
+}

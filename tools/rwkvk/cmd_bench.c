@@ -1,0 +1,411 @@
+/* rwkvk bench: how fast a device runs models, against what the device can do at best.  The result is on standard output, what
+ * happens meanwhile on standard error. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "bench.h"
+#include "model.h"
+#include "terminal.h"
+
+enum output { OUTPUT_MD, OUTPUT_JSON, OUTPUT_CSV, OUTPUT_JSONL };
+static const char *const output_words[] = { "md", "json", "csv", "jsonl", NULL };
+static const char *const type_words[] = { "f32", "f16", "bf16", "q8", "q6", "q5", "q4", NULL };
+
+enum { MOST_WORDS = 16, MOST_FILES = 32, STANDARD_PROMPT = 512, STANDARD_TEXT = 128, STANDARD_REPETITIONS = 5 };
+
+/* A list such as "q8,q4". */
+struct words {
+	char text[MOST_WORDS][40];
+	size_t count;
+};
+
+struct bench {
+	const char *device, *names;
+	struct arg_texts models;
+	const char *shapes, *types, *quants;
+	struct arg_ids prompts, texts;
+	struct arg_count repetitions;
+	int output;
+	const char *html, *compare;
+	bool stages, unmeasured, quiet;
+	const char *files[MOST_FILES]; /* arguments that are no options */
+};
+
+/* ---------------------------------------------------------------------------------------------------- lists */
+
+/* Splits at commas; each must be one of `known`, unless that is NULL. */
+static int split_words(const char *option, const char *text, const char *const *known, const char *expected, struct words *out)
+{
+	for (const char *at = text;; at++) {
+		size_t length = strcspn(at, ",");
+		if (out->count == MOST_WORDS)
+			return misused("bench", "%s: expected at most %d values, got \"%.60s\"", option, MOST_WORDS, text);
+		char *word = out->text[out->count];
+		bool ok = length > 0 && length < sizeof(out->text[0]);
+		if (ok)
+			snprintf(word, sizeof(out->text[0]), "%.*s", (int)length, at);
+		for (size_t i = 0; ok && known; i++) {
+			if (!known[i])
+				ok = false;
+			else if (strcmp(known[i], word) == 0)
+				break;
+		}
+		if (!ok)
+			return misused("bench", "%s: expected %s, separated by commas, got \"%.60s\"", option, expected, text);
+		out->count++;
+		at += length;
+		if (!*at)
+			return EXIT_DONE;
+	}
+}
+
+static int word_index(const char *const *words, const char *word)
+{
+	int i = 0;
+	while (strcmp(words[i], word) != 0)
+		i++;
+	return i;
+}
+
+/* ---------------------------------------------------------------------------------------------------- the device */
+
+static double rate(double per_second)
+{
+	return per_second > 0 ? 1e-9 * per_second : (double)NAN;
+}
+
+static int describe_device(const struct bench *args, struct bench_device *out)
+{
+	static const char *const types[] = { "other", "integrated", "discrete", "virtual", "cpu" };
+	rwkvk_device_info info;
+	time_t seconds = time(NULL);
+	struct tm utc;
+	if (rwkvk_device_find(args->device, &info) != RWKVK_OK)
+		return failed_call();
+	gmtime_r(&seconds, &utc);
+	strftime(out->date, sizeof(out->date), "%Y-%m-%dT%H:%M:%SZ", &utc);
+	bench_text(out->rwkvk, sizeof(out->rwkvk), rwkvk_version());
+	bench_text(out->device, sizeof(out->device), info.name);
+	bench_text(out->driver, sizeof(out->driver), info.driver);
+	bench_text(out->device_type, sizeof(out->device_type), types[info.type]);
+	snprintf(out->vulkan, sizeof(out->vulkan), "%" PRIu32 ".%" PRIu32 ".%" PRIu32, info.api_version[0], info.api_version[1],
+	         info.api_version[2]);
+	out->device_memory_bytes = info.device_memory;
+	out->subgroup_size = info.subgroup_size;
+	return EXIT_DONE;
+}
+
+static bool not_interrupted(void *user, uint64_t done, uint64_t total)
+{
+	(void)user, (void)done, (void)total;
+	return !interrupt_seen();
+}
+
+static int measure_device(const struct bench *args, struct bench_device *out)
+{
+	rwkvk_device_rates rates = { 0 };
+	rwkvk_status status = RWKVK_OK;
+	if (!args->unmeasured) {
+		interrupt_catch(NULL);
+		note("measuring %s", out->device);
+		status = rwkvk_device_measure(args->device, not_interrupted, NULL, &rates);
+	}
+	out->read_gb_per_s = rate(rates.read_bytes_per_second);
+	out->copy_gb_per_s = rate(rates.copy_bytes_per_second);
+	out->f32_gflop_per_s = rate(rates.f32_per_second);
+	out->f16_gflop_per_s = rate(rates.f16_per_second);
+	out->int8_gop_per_s = rate(rates.int8_per_second);
+	out->dispatch_us = rates.dispatch_seconds > 0 ? 1e6 * rates.dispatch_seconds : (double)NAN;
+	out->submit_us = rates.submit_seconds > 0 ? 1e6 * rates.submit_seconds : (double)NAN;
+	out->measured_bytes = rates.measured_bytes;
+	if (status != RWKVK_OK)
+		return status == RWKVK_CANCELLED ? failed("interrupted") : failed_call();
+	return EXIT_DONE;
+}
+
+static void share_ceiling(struct bench_report *report)
+{
+	for (size_t i = 0; i < report->model_count; i++)
+		for (size_t j = 0; j < report->models[i].test_count; j++)
+			report->models[i].tests[j].read_share = report->models[i].tests[j].gb_per_s / report->device.read_gb_per_s;
+}
+
+/* ---------------------------------------------------------------------------------------------------- all models */
+
+/* Each with each. */
+struct plan {
+	struct bench_tests tests;
+	struct words shapes, types, quants;
+	const char *models[2 * MOST_FILES];
+	size_t model_count;
+};
+
+static int add_model(const struct plan *plan, const struct model_args *model_args, struct bench_report *report)
+{
+	struct bench_model *larger = realloc(report->models, (report->model_count + 1) * sizeof(*larger));
+	if (!larger)
+		return failed("out of memory");
+	report->models = larger;
+	larger[report->model_count] = (struct bench_model){ .load_s = (double)NAN, .skipped_bytes_per_token = (double)NAN };
+	int code = bench_run(&plan->tests, model_args, &larger[report->model_count]);
+	report->model_count += code == EXIT_DONE;
+	return code;
+}
+
+static int add_quants(const struct bench *args, const struct plan *plan, struct model_args model, struct bench_report *report)
+{
+	int code = EXIT_DONE;
+	model.device = args->device;
+	model.quiet = args->quiet;
+	if (plan->quants.count == 0)
+		return add_model(plan, &model, report);
+	for (size_t i = 0; i < plan->quants.count && code == EXIT_DONE; i++) {
+		model.quant = word_index(quant_words, plan->quants.text[i]);
+		code = add_model(plan, &model, report);
+	}
+	return code;
+}
+
+static int add_all(const struct bench *args, const struct plan *plan, struct bench_report *report)
+{
+	int code = EXIT_DONE;
+	for (size_t i = 0; i < plan->model_count && code == EXIT_DONE; i++)
+		code = add_quants(args, plan, (struct model_args){ .path = plan->models[i], .names = args->names }, report);
+	for (size_t i = 0; i < plan->shapes.count && code == EXIT_DONE; i++)
+		for (size_t j = 0; j < plan->types.count && code == EXIT_DONE; j++)
+			code = add_quants(args, plan,
+			                  (struct model_args){ .shape = plan->shapes.text[i], .shape_type = plan->types.text[j] }, report);
+	if (code == EXIT_DONE && plan->model_count + plan->shapes.count == 0)
+		code = add_quants(args, plan, (struct model_args){ 0 }, report);
+	return code;
+}
+
+static int print_report(const struct bench *args, const struct bench_report *report)
+{
+	int code = EXIT_DONE;
+	if (args->output == OUTPUT_JSON)
+		code = out_json(bench_to_json(report));
+	else if (args->output == OUTPUT_JSONL)
+		code = bench_print_lines(report);
+	else if (args->output == OUTPUT_CSV)
+		bench_print_csv(report);
+	else
+		bench_print_table(report);
+	if (code == EXIT_DONE && args->html)
+		code = bench_write_html(args->html, NULL, report, 1);
+	return code;
+}
+
+static void plan_tests(const struct bench *args, struct bench_tests *tests)
+{
+	static const uint32_t prompt = STANDARD_PROMPT, text = STANDARD_TEXT;
+	*tests = (struct bench_tests){
+		.prompts = args->prompts.given ? args->prompts.ids : &prompt,
+		.texts = args->texts.given ? args->texts.ids : &text,
+		.prompt_count = args->prompts.given ? args->prompts.count : 1,
+		.text_count = args->texts.given ? args->texts.count : 1,
+		.repetitions = args->repetitions.given ? args->repetitions.value : STANDARD_REPETITIONS,
+		.stages = args->stages || args->html,
+	};
+}
+
+static int make_plan(const struct bench *args, struct plan *plan)
+{
+	int code = EXIT_DONE;
+	plan_tests(args, &plan->tests);
+	for (size_t i = 0; i < args->models.count && i < MOST_FILES; i++)
+		plan->models[plan->model_count++] = args->models.texts[i];
+	for (size_t i = 0; i < MOST_FILES && args->files[i]; i++)
+		plan->models[plan->model_count++] = args->files[i];
+	if (args->types && !args->shapes)
+		return misused("bench", "--type: is what --shape is made of; for a model's file take --quant");
+	if (args->shapes)
+		code = split_words("--shape", args->shapes, NULL, "shapes such as 0.1B or 24x2048", &plan->shapes);
+	if (code == EXIT_DONE && args->shapes)
+		code = split_words("--type", args->types ? args->types : "f16", type_words, "f32, f16, bf16, q8, q6, q5 or q4",
+		                   &plan->types);
+	if (code == EXIT_DONE && args->quants)
+		code = split_words("--quant", args->quants, quant_words, "none, f16, q8, q6, q5 or q4", &plan->quants);
+	return code;
+}
+
+static int measure(const struct bench *args)
+{
+	struct plan plan = { 0 };
+	struct bench_report report = { 0 };
+	if (args->repetitions.given && args->repetitions.value == 0)
+		return misused("bench", "-r: expected at least 1, got 0");
+	if (args->models.count > MOST_FILES)
+		return misused("bench", "-m: expected at most %d models, got %zu", MOST_FILES, args->models.count);
+	int code = make_plan(args, &plan);
+	if (code != EXIT_DONE)
+		return code;
+	set_quiet(args->quiet);
+	code = describe_device(args, &report.device);
+	if (code == EXIT_DONE)
+		code = add_all(args, &plan, &report);
+	if (code ==
+	    EXIT_DONE) { /* last, so that a wrong file name is seen at once; should it fail, the models are shown all the same */
+		int measured = measure_device(args, &report.device);
+		share_ceiling(&report);
+		code = print_report(args, &report);
+		code = code == EXIT_DONE ? measured : code;
+	}
+	bench_report_free(&report);
+	return code;
+}
+
+/* ---------------------------------------------------------------------------------------------------- comparing */
+
+static int load_report(const char *path, struct bench_report *out)
+{
+	uint8_t *text;
+	size_t bytes;
+	char error[400];
+	if (!read_file(path, &text, &bytes))
+		return EXIT_FAILED;
+	bool ok = bench_from_json(path, (const char *)text, bytes, out, error, sizeof(error));
+	free(text);
+	return ok ? EXIT_DONE : failed("%s", error);
+}
+
+static int compare(const struct bench *args)
+{
+	const char *const names[2] = { args->compare, args->files[0] };
+	struct bench_report reports[2] = { 0 };
+	if (!args->files[0] || args->files[1])
+		return misused("bench", "--compare: expected two files, as in: rwkvk bench --compare a.json b.json");
+	if (args->models.count > 0 || args->shapes || args->types || args->quants)
+		return misused("bench", "--compare: measures nothing; leave out -m, --shape, --type and --quant");
+	int code = load_report(names[0], &reports[0]);
+	if (code == EXIT_DONE)
+		code = load_report(names[1], &reports[1]);
+	if (code == EXIT_DONE)
+		code = bench_print_comparison(names, reports);
+	if (code == EXIT_DONE && args->html)
+		code = bench_write_html(args->html, names, reports, 2);
+	bench_report_free(&reports[0]);
+	bench_report_free(&reports[1]);
+	return code;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+	struct bench b = { 0 };
+	/* clang-format off: a row is an option */
+	const struct arg args[] = {
+		{ .group = "Models",
+		  .letter = 'm',
+		  .kind = ARG_TEXTS,
+		  .target = &b.models,
+		  .value = "MODEL",
+		  .help = "a model file; several as further arguments or further -m",
+		  .standard = "the small story model that is part of the program" },
+		{ .name = "names",
+		  .kind = ARG_TEXT,
+		  .target = &b.names,
+		  .value = "FILE",
+		  .help = "what the models' tensors are called officially; see docs/formats.md",
+		  .standard = "as in the models" },
+		{ .name = "quant",
+		  .kind = ARG_TEXT,
+		  .target = &b.quants,
+		  .value = "LIST",
+		  .help = "how large float matrices are stored, each in turn: none, f16, q8, q6, q5, q4",
+		  .standard = "none" },
+		{ .name = "shape",
+		  .kind = ARG_TEXT,
+		  .target = &b.shapes,
+		  .value = "LIST",
+		  .help = "RWKV-7 models of these sizes with random weights, without a file: 0.1B, 0.4B, 1.5B, 2.9B, 7.2B, or "
+		          "LAYERSxWIDTH such as 24x2048" },
+		{ .name = "type",
+		  .kind = ARG_TEXT,
+		  .target = &b.types,
+		  .value = "LIST",
+		  .help = "how their matrices are stored: f32, f16, bf16, q8, q6, q5, q4",
+		  .standard = "f16" },
+		{ .name = "device",
+		  .kind = ARG_TEXT,
+		  .target = &b.device,
+		  .value = "INDEX|NAME",
+		  .help = "a number from `rwkvk devices`, or part of a name",
+		  .standard = "the best device" },
+		{ .group = "Tests",
+		  .letter = 'p',
+		  .kind = ARG_IDS,
+		  .target = &b.prompts,
+		  .value = "LIST",
+		  .help = "read prompts of so many tokens (pp); 0: none",
+		  .standard = "512" },
+		{ .letter = 'n',
+		  .kind = ARG_IDS,
+		  .target = &b.texts,
+		  .value = "LIST",
+		  .help = "write texts of so many tokens (tg), always the most probable one; 0: none",
+		  .standard = "128" },
+		{ .letter = 'r',
+		  .kind = ARG_COUNT,
+		  .target = &b.repetitions,
+		  .value = "N",
+		  .high = 10000,
+		  .help = "measure each N times, after once more that does not count",
+		  .standard = "5" },
+		{ .name = "stages",
+		  .kind = ARG_FLAG,
+		  .target = &b.stages,
+		  .help = "time each stage, too; for that the model is loaded once more",
+		  .standard = "only for --html" },
+		{ .name = "no-measure",
+		  .kind = ARG_FLAG,
+		  .target = &b.unmeasured,
+		  .help = "do not measure the device itself (bandwidth, latencies, arithmetic)" },
+		{ .group = "Output",
+		  .letter = 'o',
+		  .kind = ARG_WORD,
+		  .target = &b.output,
+		  .words = output_words,
+		  .value = "md|json|csv|jsonl",
+		  .help = "a table, all numbers as JSON, or a line for each test",
+		  .standard = "md" },
+		{ .name = "html",
+		  .kind = ARG_TEXT,
+		  .target = &b.html,
+		  .value = "FILE",
+		  .help = "write a page with charts, too; it needs nothing but itself" },
+		{ .name = "compare",
+		  .kind = ARG_TEXT,
+		  .target = &b.compare,
+		  .value = "A.JSON",
+		  .help = "measure nothing: put this file and a second one beside each other, both written with -o json" },
+		{ .letter = 'q', .kind = ARG_FLAG, .target = &b.quiet, .help = "nothing but errors on standard error" },
+	};
+	/* clang-format on */
+	const struct usage usage = {
+		.command = "bench",
+		.synopsis = "[OPTION]... [MODEL]... | bench --compare A.JSON B.JSON",
+		.about =
+			"Measures how fast a device reads prompts and writes texts, and the device itself: then it is seen which share\n"
+			"of its bandwidth a model gets.  docs/benchmark.md says what each number means.",
+		.args = args,
+		.arg_count = sizeof(args) / sizeof(args[0]),
+		.operand = "MODEL",
+		.operands = MOST_FILES - 1,
+		.notes = "LIST is one value or several with commas between them.\n"
+				 "\nExamples\n"
+				 "  rwkvk bench -m model.gguf -p 128,512 -n 128 -r 5\n"
+				 "  rwkvk bench --shape 0.1B,1.5B --type f16,q4 -p 0 --html report.html\n"
+				 "  rwkvk bench --shape 1.5B --type q8 -o json > here.json\n"
+				 "  rwkvk bench --compare here.json there.json",
+	};
+	int code = args_parse(&usage, argc, argv, b.files);
+	if (code == ARGS_GO_ON)
+		code = b.compare ? compare(&b) : measure(&b);
+	free(b.models.texts);
+	free(b.prompts.ids);
+	free(b.texts.ids);
+	return code;
+}
