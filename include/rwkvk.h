@@ -128,8 +128,14 @@ RWKVK_API rwkvk_status rwkvk_device_measure(const char *device, rwkvk_progress_f
 
 /* ---------------------------------------------------------------------------------------------------- sampling */
 
-/* How the next token is picked (the order is RWKV's own: penalties, softmax, top-p on the untempered probabilities,
- * top-k, p^(1/T), draw).  Zeros mean: the most probable token, lowest id on ties, no penalties.
+/* A number added to the logit of a token before everything else; -INFINITY bans the token. */
+typedef struct rwkvk_bias {
+	uint32_t token; /* below the model's vocabulary */
+	float value;
+} rwkvk_bias;
+
+/* How the next token is picked (the order is RWKV's own: biases, penalties, softmax, top-p on the untempered probabilities,
+ * top-k, p^(1/T), draw).  Zeros mean: the most probable token, lowest id on ties, no penalties, no biases.
  * rwkvk_model_sampling() gives what the model's author recommends. */
 typedef struct rwkvk_sampling {
 	float temperature; /* 0: the most probable token */
@@ -139,6 +145,10 @@ typedef struct rwkvk_sampling {
 	float frequency;   /* times a token's decayed count, subtracted too */
 	float decay;       /* the counts are multiplied by this at each step; used only with frequency */
 	uint64_t seed;     /* same seed, model, device and text: same tokens */
+	/* The caller's, needed while a call lasts; several of one token add up.  RWKVK_ERROR_ARGUMENT when all tokens are banned.
+	 */
+	const rwkvk_bias *biases;
+	size_t bias_count; /* 0 with biases NULL: none */
 } rwkvk_sampling;
 
 /* ---------------------------------------------------------------------------------------------------- tokenizer */
@@ -374,32 +384,37 @@ RWKVK_API rwkvk_status rwkvk_session_eval(rwkvk_session *session, const uint32_t
 /* Tokens fed since the session was empty; a state file carries it on. */
 RWKVK_API uint64_t rwkvk_session_position(const rwkvk_session *session);
 
-/* Picks a token from the logits of the last eval and counts it for the penalties; does not feed it.
- * RWKVK_ERROR_ARGUMENT when nothing has been fed.  Same seed, same position, same logits: same token. */
+/* Picks a token from the logits of the last eval and counts it for the penalties; does not feed it.  On the host; generate does
+ * it on the device.  RWKVK_ERROR_ARGUMENT when nothing has been fed.  Same seed, same position, same logits: same token, also
+ * as rwkvk_session_generate() picks, unless the draw is one of its close_draws. */
 RWKVK_API rwkvk_status rwkvk_session_sample(rwkvk_session *session, const rwkvk_sampling *sampling, uint32_t *token);
 
-/* Called with each token as it is picked, and its bytes (possibly part of a character, possibly none).  Return false to
- * stop: generate then returns RWKVK_CANCELLED. */
+/* Called with each token in order, and its bytes (possibly part of a character, possibly none).  Return false to stop: generate
+ * then returns RWKVK_CANCELLED.  The device may have gone on already; of the session, only its position and
+ * rwkvk_session_cancel() may be used in here. */
 typedef bool rwkvk_token_fn(void *user, uint32_t token, const void *bytes, size_t count);
 
 typedef struct rwkvk_generate_options {
 	rwkvk_sampling sampling;
 	uint64_t max_tokens;         /* 0: 1024 */
 	const uint32_t *stop_tokens; /* a picked token of this list ends the text and is neither reported nor fed */
-	size_t stop_token_count;     /* 0 with stop_tokens NULL: token 0 stops, unless tokens are bytes; see ignore_end */
-	bool ignore_end;             /* no token stops */
-	rwkvk_token_fn *on_token;    /* NULL: none */
+	size_t stop_token_count; /* at most 1024; 0 with stop_tokens NULL: token 0 stops, unless tokens are bytes; see ignore_end */
+	bool ignore_end;         /* no token stops */
+	rwkvk_token_fn *on_token; /* NULL: none */
 	void *user;
 } rwkvk_generate_options;
 
 typedef struct rwkvk_generate_result {
 	uint64_t tokens; /* how many were picked and reported */
 	bool stopped;    /* a stop token ended it, rather than max_tokens */
+	/* Draws that came within 1e-5 of a border between two tokens or of top_p, so that rounding may have decided them: another
+	 * device, or rwkvk_session_sample(), may pick another token there. */
+	uint64_t close_draws;
 } rwkvk_generate_result;
 
-/* Picks and feeds tokens until a stop token, max_tokens, cancellation or a failure.  Something must have been fed
- * before.  All reported tokens are in the state afterwards, so a further eval or generate continues the text.
- * `result` may be NULL. */
+/* Picks and feeds tokens on the device, as many in one submission as take some 30 milliseconds, until a stop token, max_tokens,
+ * cancellation or a failure.  Something must have been fed before.  All reported tokens are in the state afterwards and none
+ * that was not reported, so a further eval or generate continues the text.  `result` may be NULL. */
 RWKVK_API rwkvk_status rwkvk_session_generate(rwkvk_session *session, const rwkvk_generate_options *options,
                                               rwkvk_generate_result *result);
 
@@ -456,10 +471,11 @@ RWKVK_API rwkvk_status rwkvk_state_convert(const char *in, rwkvk_state_format fr
 
 /* What the host asked of Vulkan since the model was opened.  Differences between two calls are exact. */
 typedef struct rwkvk_counters {
-	uint64_t tokens;     /* fed */
+	uint64_t tokens;     /* fed, and fed again where a text was cut (rwkvk_token_fn) */
 	uint64_t dispatches; /* executed, a recorded one counts at each submission */
 	uint64_t barriers;   /* likewise */
 	uint64_t submits;
+	uint64_t host_calls;         /* calls of Vulkan to submit, wait and read timestamps: 3 a submission without profile */
 	uint64_t descriptor_updates; /* vkUpdateDescriptorSets calls */
 	uint64_t allocations;        /* vkAllocateMemory calls */
 	uint64_t buffers;            /* vkCreateBuffer calls */

@@ -1,7 +1,9 @@
 // After the last layer: logits = head LN(x; ln_out) + its bias.  [V,D]
 //
 // Reads ACT_X; writes the logits (binding 7) and, for each workgroup, its largest logit and that one's id to ACT_PART, where
-// `select` finds them: nobody has to read 65,536 logits to pick the most probable token.
+// `select` finds them: nobody has to read 65,536 logits to pick the most probable token.  If the next token is to be picked on
+// the device, these are logits with penalties and biases, and they, too, are kept (PICKS_LOGITS) where one is to be drawn.  Each
+// row's count of generated tokens belongs to the thread that has the row, so the counts need no stage of their own.
 // Recorded by plan_head() in src/model/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -9,12 +11,30 @@
 #include "common/norm.glsl"
 #include "common/matvec.glsl"
 #include "common/normed.glsl"
+#include "common/picks.glsl"
 
 layout(set = 0, binding = 7) writeonly buffer Logits { float logits[]; };
-shared float s_best[WORKGROUP];
-shared uint s_best_id[WORKGROUP];
-float best = -3.402823466e38;
-uint best_id = 0xffffffffu; // stays so when every logit is NaN or -infinity
+
+// What tokens are picked from; counts go on by the token that was fed.
+float adjusted(uint row, float logit)
+{
+	uint pick = act_word[ACT_CONTROL + CONTROL_PICK];
+	if (pick <= PICK_ON)
+		return logit;
+	uint at = PICKS_SLOT(V, act_word[ACT_CONTROL + CONTROL_SLOT]);
+	float count = -1, bias = 0;
+	if ((pick & PICK_PENALTY) != 0) {
+		count = stepped_count(picks[at + PICKS_COUNT + row], act[ACT_CONTROL + CONTROL_DECAY], act[ACT_CONTROL + CONTROL_WEIGHT],
+		                      row == act_word[ACT_CONTROL + CONTROL_TOKEN]);
+		picks[at + PICKS_COUNT + row] = count;
+	}
+	if ((pick & PICK_BIAS) != 0)
+		bias = picks[at + PICKS_BIAS(V) + row];
+	logit = adjust(logit, pick, count, bias, act[ACT_CONTROL + CONTROL_PRESENCE], act[ACT_CONTROL + CONTROL_FREQUENCY]);
+	if ((pick & PICK_DRAW) != 0)
+		picks[PICKS_LOGITS + row] = logit;
+	return logit;
+}
 
 void emit(uint row, float value)
 {
@@ -23,10 +43,10 @@ void emit(uint row, float value)
 	if (flag(FLAG_HEAD_BIAS))
 		value += vector(VEC_HEAD_B, row);
 	logits[row] = value;
-	if (value > best) { // a thread's rows come in ascending order: the lowest id stays
-		best = value;
-		best_id = row;
-	}
+	if (broken(value))
+		see(INFINITE, PART_BROKEN);
+	else
+		see(adjusted(row, value), row);
 }
 
 void stage_input(uint from, uint J)
@@ -42,21 +62,10 @@ void main()
 	norm_statistics();
 	normed_matvec(gl_WorkGroupID.x, row_begin, row_end, -row_begin, false);
 
-	s_best[thread] = best;
-	s_best_id[thread] = best_id;
-	for (uint count = WORKGROUP; count > 1;) {
-		uint half_count = (count + 1) / 2, other = thread + half_count;
-		barrier();
-		if (other < count)
-			if (s_best[other] > s_best[thread] || (s_best[other] == s_best[thread] && s_best_id[other] < s_best_id[thread])) {
-				s_best[thread] = s_best[other];
-				s_best_id[thread] = s_best_id[other];
-			}
-		count = half_count;
-	}
+	share_best();
 	if (thread == 0) {
 		uint at = ACT_PART(D, F) + 2 * (part + gl_WorkGroupID.x);
-		result[at] = s_best[0];
-		result_word[at + 1] = s_best_id[0];
+		result[at] = best;
+		result_word[at + 1] = best_id;
 	}
 }

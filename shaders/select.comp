@@ -1,45 +1,109 @@
 // Before the first layer, one workgroup: which token is fed, and its embedding.
 //
-//   token = the host's, or the id of the largest logit of the last head (lowest id on ties)
+//   token = the host's, or one picked from the logits of the last head: the largest (lowest id on ties), or drawn (draw.glsl)
 //   x     = LN(emb[token]; ln0)
 //
-// Also tells the later stages the state's slot, and whether the token ends the text.  An embedding table of several slices has a dispatch for each; the one
-// that holds the token's row writes x.  Recorded by plan_select() in src/model/plan.c.
+// Also tells the later stages the state's slot, whether the token ends the text, and what the head is to do with its logits.
+// Tokens of one submission follow each other without the host: IO_STEP counts them, and after the last all stages of the others
+// do nothing.  An embedding table of several slices has a dispatch for each; the first picks, the one that holds the token's row
+// writes x.  Recorded by plan_select() in src/model/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
 #define INPUT(u, J, j) vec4(0) // nothing is multiplied here
 #include "common/matvec.glsl"
+#define PICKS_SHARED coherent
+#include "common/picks.glsl"
+#include "common/draw.glsl"
 
+layout(set = 0, binding = 5) readonly buffer PicksU { uint picks_word[]; };
+layout(set = 0, binding = 6) readonly buffer Logits { float logits[]; };
 layout(set = 0, binding = 7) buffer Io { uint io[]; };
-shared float s_best[WORKGROUP];
-shared uint s_best_id[WORKGROUP];
+shared uint s_stops;
 
 void emit(uint row, float value)
 {
 }
 
-uint argmax()
+float io_float(uint at)
 {
-	float best = -3.402823466e38;
-	uint best_id = 0xffffffffu;
-	for (uint i = thread; i < io[IO_PARTS]; i += WORKGROUP) {
-		uint at = ACT_PART(D, F) + 2 * i, id = act_word[at + 1];
-		float value = act[at];
-		if (value > best || (value == best && id < best_id)) {
-			best = value;
-			best_id = id;
+	return uintBitsToFloat(io[at]);
+}
+
+// The largest logit and its id, or PART_*.  From the bare logits, or where the head has made them ready, from its parts.
+void find_best(bool fresh)
+{
+	uint count = fresh ? V : io[IO_PARTS], pick = io[IO_PICK], at = PICKS_SLOT(V, io[IO_SLOT]);
+	for (uint i = thread; i < count; i += WORKGROUP) {
+		uint id = i;
+		float logit;
+		if (fresh) {
+			logit = logits[i];
+			float seen = (pick & PICK_PENALTY) != 0 ? picks[at + PICKS_COUNT + i] : -1;
+			float bias = (pick & PICK_BIAS) != 0 ? picks[at + PICKS_BIAS(V) + i] : 0;
+			id = broken(logit) ? PART_BROKEN : i;
+			logit = broken(logit) ? INFINITE : adjust(logit, pick, seen, bias, io_float(IO_PRESENCE), io_float(IO_FREQUENCY));
+			if ((pick & PICK_DRAW) != 0)
+				picks[PICKS_LOGITS + i] = logit;
+		} else {
+			logit = act[ACT_PART(D, F) + 2 * i];
+			id = act_word[ACT_PART(D, F) + 2 * i + 1];
 		}
+		see(logit, id);
 	}
-	s_best[thread] = best;
-	s_best_id[thread] = best_id;
+	if (thread == 0)
+		s_stops = 0;
+	memoryBarrierBuffer();
+	share_best();
+}
+
+// Whether the list has it.
+bool stops(uint token)
+{
+	for (uint i = thread; i < io[IO_STOP_COUNT]; i += WORKGROUP)
+		if (io[IO_STOPS + i] == token)
+			atomicAdd(s_stops, 1);
 	barrier();
-	for (uint i = 0; i < WORKGROUP; i++)
-		if (s_best[i] > best || (s_best[i] == best && s_best_id[i] < best_id)) {
-			best = s_best[i];
-			best_id = s_best_id[i];
-		}
-	return best_id;
+	return s_stops != 0;
+}
+
+uint pick_token(uint step, out uint done, out bool is_close)
+{
+	is_close = false;
+	find_best(io[IO_FRESH] == 1 && step == 0);
+	done = best_id >= V ? DONE_BROKEN : 0;
+	if (done != 0)
+		return best_id;
+	uint token = best_id;
+	if ((io[IO_PICK] & PICK_DRAW) != 0) {
+		uint carry, position = uaddCarry(io[IO_POSITION], step, carry);
+		token = draw(best, io_float(IO_TEMPERATURE), io_float(IO_TOP_P), io[IO_TOP_K], uvec2(io[IO_SEED], io[IO_SEED + 1]),
+		             uvec2(position, io[IO_POSITION + 1] + carry), is_close);
+	}
+	if (stops(token))
+		done = DONE_STOP;
+	return token;
+}
+
+// What the later stages and the host are told.
+void tell(uint step, uint token, uint done, bool is_close)
+{
+	io[IO_PICKED] = token;
+	io[IO_DONE] = done;
+	io[IO_CLOSE] += uint(is_close);
+	result_word[ACT_CONTROL + CONTROL_SLOT] = io[IO_SLOT];
+	result_word[ACT_CONTROL + CONTROL_DONE] = done;
+	result_word[ACT_CONTROL + CONTROL_TOKEN] = token;
+	result_word[ACT_CONTROL + CONTROL_PICK] = io[IO_MODE] == MODE_PICK ? io[IO_PICK] : 0;
+	if (done != 0)
+		return;
+	io[IO_TOKENS + step] = token;
+	io[IO_STEP] = step + 1;
+	bool light = (picks_word[PICKS_LIGHT(V) + token / 32] >> token % 32 & 1) != 0;
+	result[ACT_CONTROL + CONTROL_WEIGHT] = light ? 0 : 1;
+	result_word[ACT_CONTROL + CONTROL_PRESENCE] = io[IO_PRESENCE];
+	result_word[ACT_CONTROL + CONTROL_FREQUENCY] = io[IO_FREQUENCY];
+	result_word[ACT_CONTROL + CONTROL_DECAY] = io[IO_DECAY];
 }
 
 // Channels 4i .. 4i+3 of row `row` of the bound slice, which is laid out like any other matrix.
@@ -67,22 +131,30 @@ vec4 embedding(uint row, uint i)
 	return uintBitsToFloat(uvec4(h.x << 16, h.x & 0xffff0000u, h.y << 16, h.y & 0xffff0000u));
 }
 
+// The token to feed; false when nothing is fed.  The same for all threads.
+bool choose(out uint token)
+{
+	token = act_word[ACT_CONTROL + CONTROL_TOKEN];
+	uint done = act_word[ACT_CONTROL + CONTROL_DONE], step = io[IO_STEP];
+	if (first_slice != 1 || (step != 0 && done != 0))
+		return done == 0; // the first slice's dispatch has chosen, or the submission's text has ended
+	bool is_close = false;
+	if (io[IO_MODE] == MODE_PICK) {
+		token = pick_token(step, done, is_close);
+	} else {
+		token = io[IO_TOKENS + step];
+		done = 0;
+	}
+	barrier(); // until all have read the step
+	if (thread == 0)
+		tell(step, token, done, is_close);
+	return done == 0;
+}
+
 void main()
 {
-	uint token = io[IO_TOKEN], stop = 0;
-	if (io[IO_MODE] == MODE_ARGMAX) {
-		token = argmax();
-		stop = uint(token >= V); // nothing was a number
-		for (uint i = 0; i < io[IO_STOP_COUNT]; i++)
-			stop |= uint(io[IO_STOPS + i] == token);
-	}
-	if (thread == 0 && first_slice == 1) {
-		io[IO_PICKED] = token;
-		io[IO_DONE] = stop;
-		result_word[ACT_CONTROL + CONTROL_SLOT] = io[IO_SLOT];
-		result_word[ACT_CONTROL + CONTROL_DONE] = stop;
-	}
-	if (stop == 1 || token < row_begin || token >= row_end)
+	uint token;
+	if (!choose(token) || token < row_begin || token >= row_end)
 		return; // the same for all threads
 
 	float mean = 0, scale = 1;

@@ -102,8 +102,10 @@
 #define ACT_FR(D)            ACT_VECTOR(D, 9)        // [D] ffn.receptance x
 #define ACT_MIXED(D)         ACT_VECTOR(D, 10)       // [5][D] the shifted inputs of att_in in the order w, k, v, r, g (RWKV-6)
 #define ACT_F(D)             ACT_VECTOR(D, 15)       // [F] relu(key x)^2
-#define ACT_PART(D, F)       (ACT_F(D) + PAD(F, 256)) // [MAX_PARTS] (largest logit, its id) of each head workgroup
+#define ACT_PART(D, F)       (ACT_F(D) + PAD(F, 256)) // [MAX_PARTS] (largest logit, its id or PART_*) of each head workgroup
 #define MAX_PARTS            1024
+#define PART_NONE            0xffffffffu // all are -infinity
+#define PART_BROKEN          0xfffffffeu // one is NaN or +infinity; it counts as the largest
 #define ACT_SUMS(D, F)       (ACT_PART(D, F) + 2 * MAX_PARTS) // [MAX_SUM_SLICES][D] what the workgroups of ffn_out have to add up
 #define MAX_SUM_SLICES       32
 #define ACT_ARRIVED(D, F)    (ACT_SUMS(D, F) + MAX_SUM_SLICES * PAD(D, 256)) // [D / 32] how many have come so far, words; 0 between stages
@@ -118,21 +120,55 @@
 
 // Words at ACT_CONTROL that `select` sets for the stages after it.
 #define CONTROL_SLOT         0 // which state of the pool
-#define CONTROL_DONE         1 // 1: the picked token ends the text, nothing is fed and every stage returns at once
+#define CONTROL_DONE         1 // DONE_*; unless it is 0, nothing is fed and every stage returns at once
+#define CONTROL_TOKEN        2 // the token that is fed
+#define CONTROL_PICK         3 // PICK_*, 0 if no token is to be picked from the head's logits: the rest then has no meaning
+#define CONTROL_WEIGHT       4 // float: what the token adds to its count
+#define CONTROL_PRESENCE     5 // floats, as in IO_*
+#define CONTROL_FREQUENCY    6
+#define CONTROL_DECAY        7
+#define DONE_STOP            1 // the picked token ends the text
+#define DONE_BROKEN          2 // a logit is no number, or all are -infinity
 
-// The host's words, read and written by `select` alone.
+// The host's words, read and written by `select` alone.  A submission is one or more tokens: IO_STEP counts them.
 #define IO_MODE              0 // MODE_*
-#define IO_TOKEN             1 // the token to feed (MODE_FEED)
-#define IO_SLOT              2
-#define IO_PARTS             3 // entries at ACT_PART (MODE_ARGMAX)
-#define IO_STOP_COUNT        4 // MODE_ARGMAX: tokens of this list are not fed
-#define IO_STOPS             5 // [MAX_STOPS]
-#define MAX_STOPS            16
-#define IO_PICKED           32 // out: the token
-#define IO_DONE             33 // out: CONTROL_DONE
-#define IO_WORDS            64
-#define MODE_FEED            0
-#define MODE_ARGMAX          1 // feed the most probable token of the last head, unless it is in the list
+#define IO_SLOT              1
+#define IO_STEP              2 // the host's 0; tokens fed since
+#define IO_PARTS             3 // entries at ACT_PART; what follows is for MODE_PICK
+#define IO_PICK              4 // PICK_*
+#define IO_FRESH             5 // 1: the first pick is from the bare logits, which no head has made ready (common/picks.glsl)
+#define IO_POSITION          6 // low and high word: the position of the submission's first token, the generator's counter
+#define IO_SEED              8 // low and high word
+#define IO_TEMPERATURE      10 // floats
+#define IO_TOP_P            11
+#define IO_TOP_K            12 // 0: no limit
+#define IO_PRESENCE         13 // floats
+#define IO_FREQUENCY        14
+#define IO_DECAY            15
+#define IO_STOP_COUNT       16 // tokens of the list at IO_STOPS are not fed
+#define IO_PICKED           17 // out: the last token
+#define IO_DONE             18 // out: CONTROL_DONE
+#define IO_CLOSE            19 // the host's 0; draws since that rounding may have decided
+#define IO_TOKENS           32 // [MAX_TOKENS] MODE_FEED: in; MODE_PICK: out, those that were fed
+#define MAX_TOKENS         128
+#define IO_STOPS           (IO_TOKENS + MAX_TOKENS) // [MAX_STOPS]
+#define MAX_STOPS         1024
+#define IO_WORDS           (IO_STOPS + MAX_STOPS)
+#define MODE_FEED            0 // feed the host's tokens
+#define MODE_PICK            1 // pick one from the last head's logits and feed it, unless it is in the list of stops
+#define PICK_ON              1 // always
+#define PICK_DRAW            2 // at random; else the most probable one
+#define PICK_PENALTY         4 // with penalties for tokens that were picked before
+#define PICK_BIAS            8 // with a number added to each logit
+
+// What tokens are picked from: one buffer of floats.  Vectors are padded to V4(V).
+#define V4(V)                PAD(V, 128)
+#define PICKS_LOGITS         0                     // [V] with penalties and biases, made by the head if PICK_DRAW
+#define PICKS_LIGHT(V)       V4(V)                 // a bit a token: its weight is 0, else 1
+#define PICKS_SLOT(V, slot)  (V4(V) + PAD(V4(V) / 32, 128) + (slot) * 2 * V4(V)) // of each state in the pool:
+#define PICKS_COUNT          0                     // [V] the decayed count of each token; negative: it never came
+#define PICKS_BIAS(V)        V4(V)                 // [V] added to the logits; -infinity: never picked
+#define PICKS_FLOATS(V, slots) PICKS_SLOT(V, slots)
 
 // The small vectors of a layer, f32, each padded to 128 with zeros: entry i of layer l is at (l * VEC_COUNT + i) * PAD(D, 128).
 // src/model/vectors.c makes them what the stages of all versions expect.

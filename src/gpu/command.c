@@ -54,10 +54,11 @@ static void destroy_buffer(struct gpu *gpu, VkCommandBuffer commands, VkFence fe
 		gpu->vk.vkFreeCommandBuffers(gpu->device, gpu->command_pool, 1, &commands);
 }
 
-static rwkvk_status submit(struct gpu *gpu, VkCommandBuffer commands, VkFence fence)
+static rwkvk_status submit(struct gpu *gpu, const VkCommandBuffer *commands, uint32_t count, VkFence fence)
 {
-	VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = 1, .pCommandBuffers = &commands };
+	VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = count, .pCommandBuffers = commands };
 	gpu->counters.submits++;
+	gpu->counters.host_calls++;
 	VkResult result = gpu->lost ? VK_ERROR_DEVICE_LOST : gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, fence);
 	gpu->lost = result == VK_ERROR_DEVICE_LOST;
 	return result == VK_SUCCESS ? RWKVK_OK : driver_failure(result, "vkQueueSubmit(...)", __FILE__, __LINE__);
@@ -65,6 +66,7 @@ static rwkvk_status submit(struct gpu *gpu, VkCommandBuffer commands, VkFence fe
 
 static rwkvk_status wait(struct gpu *gpu, VkFence fence)
 {
+	gpu->counters.host_calls += 2;
 	VkResult result = gpu->vk.vkWaitForFences(gpu->device, 1, &fence, VK_TRUE, UINT64_MAX);
 	gpu->lost = result == VK_ERROR_DEVICE_LOST;
 	if (result != VK_SUCCESS)
@@ -115,7 +117,7 @@ rwkvk_status transfer_submit(struct gpu *gpu, struct transfer *transfer)
 	                   VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
 	VK(gpu->vk.vkEndCommandBuffer(transfer->commands));
 	gpu->counters.barriers += 2;
-	TRY(submit(gpu, transfer->commands, transfer->fence));
+	TRY(submit(gpu, &transfer->commands, 1, transfer->fence));
 	transfer->running = true;
 	return RWKVK_OK;
 }
@@ -165,7 +167,8 @@ static void keep(struct gpu_cmd *cmd, rwkvk_status status)
 
 static rwkvk_status begin(struct gpu_cmd *cmd)
 {
-	VkCommandBufferBeginInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO };
+	VkCommandBufferBeginInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
+		                              .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT }; /* a list may repeat it */
 	REQUIRE(!cmd->recording);
 	VK(cmd->gpu->vk.vkBeginCommandBuffer(cmd->commands, &info));
 	cmd->recording = true;
@@ -225,6 +228,26 @@ void gpu_cmd_barrier(struct gpu_cmd *cmd)
 	cmd->open = false;
 }
 
+/* Barriers are cheap and few here, so a copy brings its own two, as transfers do. */
+void gpu_cmd_copy(struct gpu_cmd *cmd, const struct gpu_copy_region *regions, uint32_t count)
+{
+	if (cmd->status != RWKVK_OK || !cmd->recording)
+		return;
+	const VkPipelineStageFlags compute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, copies = VK_PIPELINE_STAGE_TRANSFER_BIT;
+	global_barrier(cmd->gpu, cmd->commands, compute | copies, VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT, copies,
+	               VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
+	for (uint32_t i = 0; i < count; i++) {
+		const struct gpu_copy_region *r = &regions[i];
+		VkBufferCopy region = { .srcOffset = r->from_offset, .dstOffset = r->to_offset, .size = r->bytes };
+		cmd->gpu->vk.vkCmdCopyBuffer(cmd->commands, r->from->vk->buffer, r->to->vk->buffer, 1, &region);
+	}
+	global_barrier(cmd->gpu, cmd->commands, copies, VK_ACCESS_TRANSFER_WRITE_BIT, compute | copies,
+	               VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT |
+	                   VK_ACCESS_TRANSFER_WRITE_BIT);
+	cmd->barriers += 2;
+	cmd->open = false;
+}
+
 static rwkvk_status end(struct gpu_cmd *cmd)
 {
 	REQUIRE(cmd->recording);
@@ -247,13 +270,25 @@ rwkvk_status gpu_cmd_end(struct gpu_cmd *cmd)
 
 rwkvk_status gpu_cmd_run(struct gpu_cmd *cmd)
 {
-	struct gpu *gpu = cmd->gpu;
-	REQUIRE(cmd->ready);
-	TRY(submit(gpu, cmd->commands, cmd->fence));
-	gpu->counters.dispatches += cmd->dispatches;
-	gpu->counters.barriers += cmd->barriers;
-	TRY(wait(gpu, cmd->fence));
-	if (profile_enabled(gpu))
-		stamps_collect(gpu, &cmd->stamps);
+	return gpu_cmd_run_list(&cmd, 1);
+}
+
+rwkvk_status gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count)
+{
+	VkCommandBuffer commands[GPU_LIST];
+	REQUIRE(count > 0 && count <= GPU_LIST);
+	struct gpu *gpu = list[0]->gpu;
+	for (uint32_t i = 0; i < count; i++) {
+		REQUIRE(list[i]->ready);
+		commands[i] = list[i]->commands;
+	}
+	TRY(submit(gpu, commands, count, list[0]->fence));
+	for (uint32_t i = 0; i < count; i++) {
+		gpu->counters.dispatches += list[i]->dispatches;
+		gpu->counters.barriers += list[i]->barriers;
+	}
+	TRY(wait(gpu, list[0]->fence));
+	if (profile_enabled(gpu) && count == 1)
+		stamps_collect(gpu, &list[0]->stamps);
 	return RWKVK_OK;
 }

@@ -44,9 +44,9 @@ struct gpu_caps {
 	bool can_allocate;         /* false on a device without memory (a driver's compile-only mode) */
 };
 
-/* What was asked of Vulkan so far. */
+/* What was asked of Vulkan so far.  host_calls: to submit, wait and read timestamps, all that recorded commands need. */
 struct gpu_counters {
-	uint64_t dispatches, barriers, submits, descriptor_updates, allocations, buffers, recordings;
+	uint64_t dispatches, barriers, submits, host_calls, descriptor_updates, allocations, buffers, recordings;
 };
 
 struct gpu;
@@ -158,7 +158,7 @@ void gpu_sets_destroy(struct gpu *gpu);
 
 /* ------------------------------------------------------------------------------------------------------ command.c */
 
-/* Recorded once, submitted any number of times, one submission at a time. */
+/* Recorded once, submitted any number of times, also several times in one submission. */
 rwkvk_status gpu_cmd_create(struct gpu *gpu, struct gpu_cmd **out);
 void gpu_cmd_destroy(struct gpu_cmd *cmd); /* NULL is allowed; not while it is running */
 void gpu_cmd_begin(struct gpu_cmd *cmd);
@@ -169,10 +169,20 @@ void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct
 /* Makes writes of earlier dispatches visible to later ones and to the host.  Dispatches that do not depend on each other go
  * between two barriers. */
 void gpu_cmd_barrier(struct gpu_cmd *cmd);
+/* Copies that do not overlap each other, ordered after everything recorded or submitted before and before everything after. */
+struct gpu_copy_region {
+	struct gpu_buffer *from, *to;
+	uint64_t from_offset, to_offset, bytes; /* multiples of 4 */
+};
+void gpu_cmd_copy(struct gpu_cmd *cmd, const struct gpu_copy_region *regions, uint32_t count);
 /* Ends recording, with a barrier if the last dispatch has none after it; returns the first failure since begin. */
 rwkvk_status gpu_cmd_end(struct gpu_cmd *cmd);
 /* Submits and waits until the device is done; adds to the counters and, when profiling, to the profile. */
 rwkvk_status gpu_cmd_run(struct gpu_cmd *cmd);
+/* The same for up to GPU_LIST of them in one submission, which run one after the other; a command may be in the list more than
+ * once.  Only a list of one adds to the profile: timestamps of a command that ran twice are those of the last run. */
+#define GPU_LIST 256
+rwkvk_status gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count);
 
 /* ------------------------------------------------------------------------------------------------------ measure.c */
 

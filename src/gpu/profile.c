@@ -143,6 +143,7 @@ void stamps_collect(struct gpu *gpu, const struct stamps *stamps)
 	for (const struct stamp_pool *pool = stamps->pools; pool && index < total; pool = pool->next) {
 		uint32_t count = total - index < STAMPS_PER_POOL ? total - index : STAMPS_PER_POOL;
 		memset(results, 0, sizeof results);
+		gpu->counters.host_calls++;
 		VkResult result =
 			gpu->vk.vkGetQueryPoolResults(gpu->device, pool->queries, 0, count, sizeof results, results, sizeof *results,
 		                                  VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);

@@ -1,10 +1,11 @@
-/* A token on the device.  The plan (plan.c, rwkv4.c to rwkv7.c) is recorded into two command buffers at load, with and without
- * the head; a token afterwards is three words for `select` and one submission.  The same driver serves every version of RWKV.
- */
+/* Tokens on the device.  The plan (plan.c, rwkv4.c to rwkv7.c) is recorded into two command buffers at load, with and without
+ * the head; afterwards a few words for `select` and one submission are a token, or several.  The same driver serves every
+ * version of RWKV. */
 #include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void record(struct gpu_cmd *cmd, const struct step *steps, uint32_t count)
 {
@@ -49,6 +50,9 @@ rwkvk_status forward_plan(struct rwkvk_model *m)
 {
 	TRY(forward_steps(m));
 	gpu_pipeline_cache_save(m->gpu);
+	const char *at_once = getenv("RWKVK_TOKENS_PER_SUBMISSION");
+	int tokens = m->count_inputs ? 1 : at_once ? atoi(at_once) : 0;
+	m->at_once = tokens < 0 ? 0 : tokens < MAX_TOKENS ? (uint32_t)tokens : MAX_TOKENS;
 	TRY(record_new(m, 0, m->head_step, &m->feed));
 	return record_new(m, 0, m->step_count, &m->run);
 }
@@ -65,37 +69,148 @@ rwkvk_status forward_replan(struct rwkvk_model *m, const struct shape *shape)
 	return forward_plan(m);
 }
 
-rwkvk_status forward_token(struct rwkvk_model *m, uint32_t slot, uint32_t token, bool head)
+/* ------------------------------------------------------------------------------------------------------ submissions */
+
+static uint64_t now(void)
 {
-	uint32_t *io = m->io.mapped;
-	io[IO_MODE] = MODE_FEED;
-	io[IO_TOKEN] = token;
-	io[IO_SLOT] = slot;
-	TRY(gpu_cmd_run(head ? m->run : m->feed));
-	m->tokens++;
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* Timestamps belong to a recorded command, which therefore runs once in a submission when the model is profiled. */
+static uint32_t tokens_at_once(const struct rwkvk_model *m, const struct pace *pace, uint64_t most)
+{
+	if (!m->at_once)
+		return pace_tokens(pace, gpu_caps(m->gpu)->type, most);
+	return most < m->at_once ? (uint32_t)most : m->at_once;
+}
+
+/* `before`, unless NULL, then `count` tokens, the last of them by `last`, the others by `others`. */
+static rwkvk_status submit(struct rwkvk_model *m, struct gpu_cmd *before, struct gpu_cmd *others, struct gpu_cmd *last,
+                           uint32_t count, struct pace *pace)
+{
+	struct gpu_cmd *list[1 + MAX_TOKENS];
+	uint32_t length = 0;
+	if (before)
+		list[length++] = before;
+	for (uint32_t i = 0; i < count; i++)
+		list[length++] = i + 1 < count ? others : last;
+	uint64_t start = now();
+	TRY(gpu_cmd_run_list(list, length));
+	const uint32_t *io = m->io.mapped;
+	if (io[IO_STEP] == count) /* else some have done nothing */
+		pace_measured(pace, count, now() - start);
+	m->tokens += io[IO_STEP];
 	return RWKVK_OK;
 }
 
-rwkvk_status forward_argmax(struct rwkvk_model *m, uint32_t slot, const uint32_t *stops, size_t stop_count, uint32_t *token,
-                            bool *stopped)
+rwkvk_status forward_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, size_t count, bool head, uint32_t *fed)
 {
 	uint32_t *io = m->io.mapped;
-	REQUIRE(stop_count <= MAX_STOPS);
-	io[IO_MODE] = MODE_ARGMAX;
+	struct pace *pace = head && count == 1 ? &m->run_pace : &m->feed_pace;
+	*fed = 0;
+	uint32_t n = tokens_at_once(m, pace, count);
+	io[IO_MODE] = MODE_FEED;
 	io[IO_SLOT] = slot;
-	io[IO_PARTS] = m->parts;
-	io[IO_STOP_COUNT] = (uint32_t)stop_count;
-	for (size_t i = 0; i < stop_count; i++)
-		io[IO_STOPS + i] = stops[i];
-	TRY(gpu_cmd_run(m->run));
-	*token = io[IO_PICKED];
-	*stopped = io[IO_DONE] != 0;
-	if (*token >= m->file.network.config.vocab)
-		return fail(RWKVK_ERROR_DRIVER, "%s computed logits that are not numbers; try another device or driver version",
-		            gpu_caps(m->gpu)->name);
-	m->tokens += !*stopped;
+	io[IO_STEP] = 0;
+	memcpy(io + IO_TOKENS, tokens, n * sizeof *tokens);
+	TRY(submit(m, NULL, m->feed, head && n == count ? m->run : m->feed, n, pace));
+	*fed = n;
 	return RWKVK_OK;
 }
+
+rwkvk_status forward_token(struct rwkvk_model *m, uint32_t slot, uint32_t token, bool head)
+{
+	uint32_t fed;
+	return forward_feed(m, slot, &token, 1, head, &fed);
+}
+
+static void put_float(uint32_t *word, float value)
+{
+	memcpy(word, &value, sizeof value);
+}
+
+static void put_u64(uint32_t *words, uint64_t value)
+{
+	words[0] = (uint32_t)value;
+	words[1] = (uint32_t)(value >> 32);
+}
+
+static void write_picking(const struct rwkvk_model *m, uint32_t slot, const struct picking *p)
+{
+	uint32_t *io = m->io.mapped;
+	io[IO_MODE] = MODE_PICK;
+	io[IO_SLOT] = slot;
+	io[IO_STEP] = io[IO_CLOSE] = 0;
+	io[IO_PARTS] = m->parts;
+	io[IO_PICK] = p->pick;
+	io[IO_FRESH] = p->fresh;
+	put_u64(io + IO_POSITION, p->position);
+	put_u64(io + IO_SEED, p->sampling->seed);
+	put_float(io + IO_TEMPERATURE, p->sampling->temperature);
+	put_float(io + IO_TOP_P, p->sampling->top_p);
+	io[IO_TOP_K] = p->sampling->top_k;
+	put_float(io + IO_PRESENCE, p->sampling->presence);
+	put_float(io + IO_FREQUENCY, p->sampling->frequency);
+	put_float(io + IO_DECAY, p->sampling->decay);
+	io[IO_STOP_COUNT] = (uint32_t)p->stop_count;
+	for (size_t i = 0; i < p->stop_count; i++)
+		io[IO_STOPS + i] = p->stops[i];
+}
+
+rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct picking *p, uint64_t most, struct picked *out)
+{
+	const uint32_t *io = m->io.mapped;
+	REQUIRE(p->stop_count <= MAX_STOPS && most > 0);
+	uint32_t n = tokens_at_once(m, &m->run_pace, p->keep ? most : 1);
+	out->count = 0;
+	write_picking(m, slot, p);
+	TRY(submit(m, n > 1 ? m->keep[slot] : NULL, m->run, m->run, n, &m->run_pace));
+	if (io[IO_DONE] == DONE_BROKEN && io[IO_STEP] == 0) /* else the tokens before are good, and the next call comes here */
+		return fail(RWKVK_ERROR_DRIVER, "%s computed logits that are not numbers; try another device or driver version",
+		            gpu_caps(m->gpu)->name);
+	out->count = io[IO_STEP];
+	out->stopped = io[IO_DONE] == DONE_STOP;
+	out->close = io[IO_CLOSE];
+	out->kept = n > 1;
+	memcpy(out->tokens, io + IO_TOKENS, out->count * sizeof *out->tokens);
+	return RWKVK_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------ the snapshot */
+
+rwkvk_status forward_keep(struct rwkvk_model *m, uint32_t slot)
+{
+	const struct config *c = &m->file.network.config;
+	uint64_t bytes = config_slot_floats(c) * sizeof(float);
+	if (m->keep[slot])
+		return RWKVK_OK;
+	struct gpu_copy_region *regions = malloc(c->layers * sizeof *regions);
+	if (!regions)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < c->layers; i++)
+		regions[i] = (struct gpu_copy_region){ &m->layers[i].state, &m->layers[i].snapshot, slot * bytes, 0, bytes };
+	rwkvk_status status = gpu_cmd_create(m->gpu, &m->keep[slot]);
+	if (status == RWKVK_OK) {
+		gpu_cmd_begin(m->keep[slot]);
+		gpu_cmd_copy(m->keep[slot], regions, c->layers);
+		status = gpu_cmd_end(m->keep[slot]);
+	}
+	free(regions);
+	return status;
+}
+
+rwkvk_status forward_rewind(struct rwkvk_model *m, uint32_t slot)
+{
+	const struct config *c = &m->file.network.config;
+	uint64_t bytes = config_slot_floats(c) * sizeof(float);
+	for (uint32_t i = 0; i < c->layers; i++)
+		TRY(gpu_copy(&m->layers[i].snapshot, 0, &m->layers[i].state, slot * bytes, bytes));
+	return RWKVK_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------ stage by stage */
 
 rwkvk_status forward_stage(struct rwkvk_model *m, uint32_t layer, const char *stage)
 {

@@ -187,6 +187,7 @@ static rwkvk_status load_layer(struct loader *loader, uint32_t index)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
 		            "%s: the LoRA factors of layer %u exceed what one binding of %s may cover (%" PRIu64 " bytes)",
 		            m->file.weights.path, index, gpu_caps(m->gpu)->name, gpu_caps(m->gpu)->max_range);
+	TRY(gpu_buffer_create(m->gpu, sizeof(float) * config_slot_floats(c), GPU_DEVICE, "states", &l->snapshot));
 	return gpu_buffer_create(m->gpu, sizeof(float) * m->slots * config_slot_floats(c), GPU_DEVICE, "states", &l->state);
 }
 
@@ -253,6 +254,7 @@ static rwkvk_status load_all(struct loader *loader)
 	if (m->count_inputs)
 		TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * c->layers, GPU_SHARED, "counts", &m->used_inputs));
 	TRY(load_vectors(m));
+	TRY(gpu_buffer_create(m->gpu, sizeof(float) * picks_floats(c, m->slots), GPU_DEVICE, "token counts", &m->picks));
 	outline_table(net, net->emb, m->file.quant, &m->emb);
 	outline_table(net, net->head, m->file.quant, &m->head);
 	TRY(load_matrix(loader, &m->emb, "embedding"));
@@ -269,6 +271,8 @@ static rwkvk_status choose_slots(struct rwkvk_model *m)
 	const struct config *c = &m->file.network.config;
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
 	uint64_t most = caps->max_buffer / (sizeof(float) * config_slot_floats(c));
+	while (most > 0 && sizeof(float) * picks_floats(c, (uint32_t)most) > caps->max_buffer)
+		most--;
 	if (m->slots > most || most == 0)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
 		            "%s holds at most %" PRIu64 " states of this model in a pool, max_sessions asks for %u", caps->name, most,
@@ -312,8 +316,9 @@ rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void
 	loader.side = malloc((UPLOAD_BYTES / 128 + PAD(longest, 256) / 4) * SIDE_WORDS(TYPE_Q6K) * 4); /* the largest */
 	m->layers = calloc(c->layers, sizeof *m->layers);
 	m->slot_taken = calloc(m->slots, sizeof *m->slot_taken);
+	m->keep = calloc(m->slots, sizeof(struct gpu_cmd *));
 	rwkvk_status status = RWKVK_OK;
-	if (!loader.scratch || !loader.side || !m->layers || !m->slot_taken)
+	if (!loader.scratch || !loader.side || !m->layers || !m->slot_taken || !m->keep)
 		status = fail(RWKVK_ERROR_MEMORY, "out of memory");
 	if (status == RWKVK_OK)
 		status = load_start_state(m);
@@ -348,19 +353,25 @@ void model_unload(struct rwkvk_model *m)
 		for (int j = 0; j < LAYER_LORAS; j++)
 			gpu_buffer_destroy(&loras[j]->buffer);
 		gpu_buffer_destroy(&l->state);
+		gpu_buffer_destroy(&l->snapshot);
 	}
 	free_matrix(&m->emb);
 	free_matrix(&m->head);
 	gpu_buffer_destroy(&m->vectors);
 	gpu_buffer_destroy(&m->act);
 	gpu_buffer_destroy(&m->logits);
+	gpu_buffer_destroy(&m->picks);
 	gpu_buffer_destroy(&m->io);
 	gpu_buffer_destroy(&m->used_inputs);
 	free(m->layers);
+	for (uint32_t i = 0; m->keep && i < m->slots; i++)
+		gpu_cmd_destroy(m->keep[i]);
+	free(m->keep);
 	free(m->slot_taken);
 	free(m->start_state);
 	free(m->steps);
 	m->layers = NULL;
+	m->keep = NULL;
 	m->slot_taken = NULL;
 	m->start_state = NULL;
 	m->steps = NULL;

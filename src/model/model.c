@@ -118,7 +118,7 @@ const rwkvk_tokenizer *rwkvk_model_tokenizer(const rwkvk_model *m)
 void rwkvk_model_counters(const rwkvk_model *m, rwkvk_counters *counters)
 {
 	struct gpu_counters c = gpu_counters(m->gpu);
-	*counters = (rwkvk_counters){ m->tokens,     c.dispatches, c.barriers,  c.submits, c.descriptor_updates,
+	*counters = (rwkvk_counters){ m->tokens,     c.dispatches, c.barriers,  c.submits, c.host_calls, c.descriptor_updates,
 		                          c.allocations, c.buffers,    c.recordings };
 }
 

@@ -16,6 +16,7 @@
  *   plan.c       the stages that versions share: pipeline, bindings, rows
  *   rwkv4.c ...  what is special to a version
  *   forward.c    the token's plan: recorded once, submitted for every token
+ *   pace.c       how many tokens a submission has
  *   stages.c     the stages of each version by name: what they read and write
  *   reference.c, reference_att.c   the same stages in plain C: what the shaders are compared with */
 #ifndef RWKVK_MODEL_H
@@ -212,7 +213,8 @@ struct device_layer {
 	struct device_lora mix_out;    /* RWKV-6: time_maa_w2 */
 	struct device_matrix output;   /* [C,C] */
 	struct device_ffn ffn, pre;
-	struct gpu_buffer state; /* [slots][STATE_STRIDE] */
+	struct gpu_buffer state;    /* [slots][STATE_STRIDE] */
+	struct gpu_buffer snapshot; /* [STATE_STRIDE]: a slot as it was before a submission */
 };
 
 /* outline.c: what a matrix is for, and the device's type that floats of it get by a preset. */
@@ -242,6 +244,8 @@ uint64_t vectors_floats(const struct network *network);
 /* Cuts a matrix into slices of rows, each within what one binding may cover; no buffers yet.  Free matrix->slices.  `use` names
  * it in the message that one row does not fit. */
 rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *matrix, const char *use);
+/* Floats of the buffer that tokens are picked from. */
+uint64_t picks_floats(const struct config *config, uint32_t slots);
 /* Device bytes that the model needs with `slots` states. */
 uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots);
 /* Bytes one token must read and write: weights once, its state twice, one embedding row. */
@@ -271,6 +275,16 @@ struct step {
 	uint64_t bytes; /* least traffic: what it must read and write */
 };
 
+/* pace.c: how long tokens have taken, and how many the next submission may have (docs/architecture.md, Several tokens to a
+ * submission). */
+struct pace {
+	uint32_t tokens;         /* of the last submission; 0: there was none */
+	uint64_t usual, slowest; /* nanoseconds a token: an average of the last few, and the slowest, slowly forgotten */
+};
+void pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
+/* From 1 to most, and to MAX_TOKENS. */
+uint32_t pace_tokens(const struct pace *pace, rwkvk_device_type type, uint64_t most);
+
 struct rwkvk_model {
 	struct rwkvk_file file;
 	struct gpu *gpu;
@@ -284,6 +298,7 @@ struct rwkvk_model {
 	struct gpu_buffer vectors;     /* small tensors, f32: VEC_* */
 	struct gpu_buffer act;         /* ACT_* */
 	struct gpu_buffer logits;      /* [V] */
+	struct gpu_buffer picks;       /* PICKS_* */
 	struct gpu_buffer io;          /* IO_* */
 	struct gpu_buffer used_inputs; /* [L] with a profile: how many inputs of ffn.value were not zero, over all tokens */
 
@@ -291,11 +306,17 @@ struct rwkvk_model {
 	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */
 	uint32_t parts;                                /* workgroups of the head */
 	struct gpu_cmd *feed, *run;                    /* a token without and with the head */
+	struct gpu_cmd **keep;                         /* [slots] copies a slot's state to the snapshot */
+	struct pace feed_pace, run_pace;
+	uint32_t at_once; /* tokens of every submission, if not 0 */
 
 	float *start_state;       /* [L][STATE_STRIDE]: before the first token */
 	bool *slot_taken;         /* [slots] */
 	uint32_t slots;           /* before model_load(): what was asked for */
 	rwkvk_session *logits_of; /* whose logits the device holds; NULL: nobody's */
+	bool has_light;           /* PICKS_LIGHT is there: since the first session */
+	/* Whose the snapshot is: that session has tokens from after it that its caller has not seen yet. */
+	const rwkvk_session *snapshot_of;
 	uint64_t tokens;
 	uint64_t weight_bytes; /* on the device */
 };
@@ -310,11 +331,35 @@ void model_unload(struct rwkvk_model *model);
 rwkvk_status forward_plan(struct rwkvk_model *model);                              /* after load: pipelines, sets, recording */
 rwkvk_status forward_replan(struct rwkvk_model *model, const struct shape *shape); /* the same for another shape */
 rwkvk_status forward_steps(struct rwkvk_model *model); /* of these the first two, for which buffers may be missing */
+/* Feeds tokens in one submission, as many as the pace allows; *fed tells how many.  The head runs after the last of `count`. */
+rwkvk_status forward_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
+                          uint32_t *fed);
 rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t token, bool head);
-/* Feeds the most probable token of the head run before, which must be the same slot's; *token tells which.  A token of the
- * list (MAX_STOPS at most) is not fed: *stopped. */
-rwkvk_status forward_argmax(struct rwkvk_model *model, uint32_t slot, const uint32_t *stops, size_t stop_count, uint32_t *token,
-                            bool *stopped);
+
+/* How tokens are picked on the device.  The counts and biases that `pick` names are in the picks buffer. */
+struct picking {
+	uint32_t pick;     /* PICK_* */
+	bool fresh;        /* the logits are those of a head that was not told to make them ready for this */
+	bool keep;         /* the snapshot may be taken */
+	uint64_t position; /* of the first token */
+	const rwkvk_sampling *sampling;
+	const uint32_t *stops; /* MAX_STOPS at most */
+	size_t stop_count;
+};
+struct picked {
+	uint32_t tokens[MAX_TOKENS], count; /* fed */
+	bool stopped;                       /* a token of the list was picked after these, and not fed */
+	uint32_t close;                     /* draws that rounding may have decided */
+	bool kept;                          /* the snapshot has the state from before; always if more than one was fed */
+};
+/* Picks and feeds tokens in one submission, as many as the pace and `most` allow, from the logits on the device, which must be
+ * the slot's. */
+rwkvk_status forward_pick(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint64_t most,
+                          struct picked *out);
+/* The snapshot becomes the slot's state. */
+rwkvk_status forward_rewind(struct rwkvk_model *model, uint32_t slot);
+/* Records, once for each slot, how its snapshot is taken. */
+rwkvk_status forward_keep(struct rwkvk_model *model, uint32_t slot);
 /* Runs the steps of one stage of one layer on whatever the buffers hold: for tests and verification. */
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
 

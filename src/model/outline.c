@@ -293,12 +293,18 @@ static uint64_t token_weights(const struct network *net, rwkvk_quant quant)
 	return bytes;
 }
 
+uint64_t picks_floats(const struct config *c, uint32_t slots)
+{
+	uint64_t vocab = c->vocab;
+	return PICKS_FLOATS(vocab, (uint64_t)slots);
+}
+
 uint64_t model_device_bytes(const struct network *net, rwkvk_quant quant, uint32_t slots)
 {
 	const struct config *c = &net->config;
 	uint64_t state = sizeof(float) * c->layers * config_slot_floats(c);
-	return token_weights(net, quant) + table_bytes(net, net->emb, quant) + slots * state +
-	       sizeof(float) * ((uint64_t)config_act_floats(c) + c->vocab);
+	return token_weights(net, quant) + table_bytes(net, net->emb, quant) + (slots + 1) * state +
+	       sizeof(float) * ((uint64_t)config_act_floats(c) + c->vocab + picks_floats(c, slots));
 }
 
 uint64_t model_token_bytes(const struct network *net, rwkvk_quant quant)

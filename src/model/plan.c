@@ -131,6 +131,18 @@ static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *co
 	return RWKVK_OK;
 }
 
+/* One workgroup goes through all logits, whatever the shape of the others: 64 threads on processors, else up to 512 if shared
+ * memory allows (some 80 bytes a thread in select.comp). */
+static uint32_t select_workgroup(const struct rwkvk_model *m)
+{
+	const struct gpu_caps *caps = gpu_caps(m->gpu);
+	uint32_t threads = 64, most = caps->type == RWKVK_DEVICE_CPU ? 64 : 512;
+	while (threads < caps->subgroup_size ||
+	       (2 * threads <= most && 2 * threads <= caps->max_invocations && 2 * threads * 80 + 1024 <= caps->max_shared_bytes))
+		threads *= 2;
+	return threads;
+}
+
 /* x = LN(emb[token]; ln0) */
 rwkvk_status plan_select(struct rwkvk_model *m)
 {
@@ -140,6 +152,10 @@ rwkvk_status plan_select(struct rwkvk_model *m)
 		dispatch_init(m, c->layers, "select", "select", &d);
 		dispatch_slice(&d, &m->emb, i);
 		d.constants[SPEC_FLAGS] = c->embedding_norm ? FLAG_EMBEDDING_NORM : 0;
+		d.constants[0] = d.constants[SPEC_WORKGROUP] = select_workgroup(m);
+		d.constants[SPEC_ROWS] = 1;
+		d.bindings[5] = whole(&m->picks);
+		d.bindings[6] = whole(&m->logits);
 		d.bindings[7] = whole(&m->io);
 		d.bytes = packed_bytes(m->emb.type, 8, c->width) / 8;
 		d.layer = 0;
@@ -277,6 +293,7 @@ rwkvk_status plan_head(struct rwkvk_model *m)
 	struct dispatch d;
 	dispatch_init(m, c->layers, "head", "head", &d);
 	d.constants[SPEC_FLAGS] = m->file.network.head_b ? FLAG_HEAD_BIAS : 0;
+	d.bindings[5] = whole(&m->picks);
 	d.bindings[7] = whole(&m->logits);
 	return plan_matrix(m, &d, &m->head, passes, &m->parts);
 }

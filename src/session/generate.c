@@ -1,22 +1,7 @@
-/* Picking tokens and feeding them back.  The most probable token is picked on the device, everything else from the logits. */
+/* Picking tokens and feeding them back: on the device, several to a submission.  The caller hears of each in turn, and when it
+ * then wants no more, the state goes back to the token it has heard of last. */
 #include "session/session.h"
 #include "text/tokenizer.h"
-
-static bool contains(const uint32_t *list, size_t count, uint32_t token)
-{
-	for (size_t i = 0; i < count; i++)
-		if (list[i] == token)
-			return true;
-	return false;
-}
-
-static void count_token(rwkvk_session *s, uint32_t token, float decay)
-{
-	size_t bytes = 0;
-	const rwkvk_tokenizer *tokenizer = s->model->file.tokenizer;
-	const void *text = tokenizer ? rwkvk_tokenizer_token(tokenizer, token, &bytes) : NULL;
-	occurrences_add(&s->seen, token, occurrences_weight(text, bytes), decay);
-}
 
 static rwkvk_status no_logits(void)
 {
@@ -31,76 +16,143 @@ rwkvk_status rwkvk_session_sample(rwkvk_session *s, const rwkvk_sampling *sampli
 	pthread_mutex_lock(&s->model->lock);
 	rwkvk_status status = sampler_pick(sampling, &s->seen, session_logits(s), s->position, token);
 	pthread_mutex_unlock(&s->model->lock);
-	if (status == RWKVK_OK)
-		count_token(s, *token, sampling->decay);
+	if (status == RWKVK_OK) {
+		session_count(s, *token, sampling->decay);
+		s->counts_on_device = false;
+	}
 	return status;
 }
 
-/* What ends a text: the caller's list, or token 0 unless it is a byte. */
-struct stops {
-	const uint32_t *tokens;
-	size_t count;
+/* ------------------------------------------------------------------------------------------------------ generating */
+
+struct generation {
+	rwkvk_session *session;
+	const rwkvk_generate_options *options;
+	struct picking picking;
+	struct picked picked;
+	rwkvk_generate_result done;
 };
 
-static struct stops stops_of(const rwkvk_session *s, const rwkvk_generate_options *options)
+/* What ends a text: the caller's list, or token 0 unless it is a byte. */
+static rwkvk_status choose_stops(struct generation *g)
 {
 	static const uint32_t end_of_text = 0;
-	const rwkvk_tokenizer *tokenizer = s->model->file.tokenizer;
+	const rwkvk_generate_options *options = g->options;
+	const rwkvk_tokenizer *tokenizer = g->session->model->file.tokenizer;
 	bool no_end = !options->stop_tokens && tokenizer && !tokenizer_zero_ends(tokenizer);
 	if (options->ignore_end || no_end)
-		return (struct stops){ NULL, 0 };
-	if (!options->stop_tokens)
-		return (struct stops){ &end_of_text, 1 };
-	return (struct stops){ options->stop_tokens, options->stop_token_count };
+		return RWKVK_OK;
+	g->picking.stops = options->stop_tokens ? options->stop_tokens : &end_of_text;
+	g->picking.stop_count = options->stop_tokens ? options->stop_token_count : 1;
+	if (g->picking.stop_count > MAX_STOPS)
+		return fail(RWKVK_ERROR_ARGUMENT, "there are %zu stop tokens; at most %d are possible", g->picking.stop_count,
+		            MAX_STOPS);
+	return RWKVK_OK;
 }
 
-/* Picks the next token and, unless it ends the text, feeds it.  With the lock held. */
-static rwkvk_status step(rwkvk_session *s, const rwkvk_sampling *sampling, struct stops stops, uint32_t *token, bool *stopped)
+/* One submission.  With the lock held.  The snapshot may be another session's, whose thread has yet to tell its caller of the
+ * tokens after it: then this one does with a token at a time. */
+static rwkvk_status pick_some(struct generation *g, uint64_t most)
 {
-	if (sampler_is_argmax(sampling) && s->model->logits_of == s && stops.count <= MAX_STOPS) {
-		rwkvk_status status = forward_argmax(s->model, s->slot, stops.tokens, stops.count, token, stopped);
-		if (status != RWKVK_OK)
-			s->has_logits = false;
-		else
-			s->position += !*stopped;
+	rwkvk_session *s = g->session;
+	rwkvk_model *m = s->model;
+	if (m->logits_of != s)
+		g->picking.fresh = true;
+	session_bring_logits(s);
+	g->picking.keep = !m->snapshot_of || m->snapshot_of == s;
+	g->picking.position = s->position;
+	rwkvk_status status = forward_pick(m, s->slot, &g->picking, most, &g->picked);
+	if (status != RWKVK_OK) {
+		session_drop_logits(s);
+		s->counts_on_device = false;
 		return status;
 	}
-	TRY(sampler_pick(sampling, &s->seen, session_logits(s), s->position, token));
-	*stopped = contains(stops.tokens, stops.count, *token);
-	return *stopped ? RWKVK_OK : session_feed(s, *token, true);
+	g->picking.fresh = false;
+	g->done.close_draws += g->picked.close;
+	if (g->picked.kept)
+		m->snapshot_of = s;
+	return RWKVK_OK;
 }
 
-static bool report(rwkvk_session *s, const rwkvk_generate_options *options, uint32_t token)
+static bool report(struct generation *g, uint32_t token)
 {
 	size_t bytes = 0;
-	const void *text = s->model->file.tokenizer ? rwkvk_tokenizer_token(s->model->file.tokenizer, token, &bytes) : NULL;
-	return !options->on_token || options->on_token(options->user, token, text, bytes);
+	const rwkvk_tokenizer *tokenizer = g->session->model->file.tokenizer;
+	const void *text = tokenizer ? rwkvk_tokenizer_token(tokenizer, token, &bytes) : NULL;
+	return !g->options->on_token || g->options->on_token(g->options->user, token, text, bytes);
+}
+
+/* Tells the caller of the tokens picked; *told: of how many until it, or a cancellation, ended the text. */
+static rwkvk_status report_all(struct generation *g, uint32_t *told)
+{
+	rwkvk_session *s = g->session;
+	for (*told = 0; *told < g->picked.count;) {
+		uint32_t token = g->picked.tokens[(*told)++];
+		session_count(s, token, g->options->sampling.decay);
+		s->position++;
+		g->done.tokens++;
+		if (!report(g, token))
+			return fail(RWKVK_CANCELLED, "stopped by the caller after %llu tokens", (unsigned long long)g->done.tokens);
+		if (*told < g->picked.count && session_cancelled(s))
+			return fail(RWKVK_CANCELLED, "cancelled after %llu tokens", (unsigned long long)g->done.tokens);
+	}
+	return RWKVK_OK;
+}
+
+/* The tokens that the caller was not told of never happened. */
+static rwkvk_status cut(struct generation *g, uint32_t told)
+{
+	rwkvk_session *s = g->session;
+	s->position -= told;
+	s->counts_on_device = false;
+	return session_rewind(s, g->picked.tokens, told);
+}
+
+/* One submission, and the caller's part in it. */
+static rwkvk_status step(struct generation *g, uint64_t most)
+{
+	rwkvk_session *s = g->session;
+	uint32_t told;
+	pthread_mutex_lock(&s->model->lock);
+	rwkvk_status status = pick_some(g, most);
+	pthread_mutex_unlock(&s->model->lock);
+	TRY(status);
+	status = report_all(g, &told);
+	if (!(g->picking.pick & PICK_PENALTY))
+		s->counts_on_device = false;
+	pthread_mutex_lock(&s->model->lock);
+	rwkvk_status cutting = told < g->picked.count ? cut(g, told) : RWKVK_OK;
+	if (s->model->snapshot_of == s)
+		s->model->snapshot_of = NULL;
+	pthread_mutex_unlock(&s->model->lock);
+	g->done.stopped = status == RWKVK_OK && g->picked.stopped;
+	return cutting != RWKVK_OK ? cutting : status;
+}
+
+static rwkvk_status generate(struct generation *g)
+{
+	rwkvk_session *s = g->session;
+	uint64_t limit = g->options->max_tokens ? g->options->max_tokens : 1024;
+	if (!s->has_logits)
+		return no_logits();
+	TRY(choose_stops(g));
+	pthread_mutex_lock(&s->model->lock);
+	rwkvk_status status = session_prepare(s, &g->options->sampling, &g->picking.pick);
+	pthread_mutex_unlock(&s->model->lock);
+	while (status == RWKVK_OK && g->done.tokens < limit && !g->done.stopped) {
+		if (session_cancelled(s))
+			return fail(RWKVK_CANCELLED, "cancelled after %llu tokens", (unsigned long long)g->done.tokens);
+		status = step(g, limit - g->done.tokens);
+	}
+	return status;
 }
 
 rwkvk_status rwkvk_session_generate(rwkvk_session *s, const rwkvk_generate_options *options, rwkvk_generate_result *result)
 {
 	REQUIRE(s && options);
-	struct stops stops = stops_of(s, options);
-	rwkvk_generate_result done = { 0 };
-	uint64_t limit = options->max_tokens ? options->max_tokens : 1024;
-	rwkvk_status status = s->has_logits ? RWKVK_OK : no_logits();
-	while (status == RWKVK_OK && done.tokens < limit) {
-		uint32_t token;
-		if (session_cancelled(s)) {
-			status = fail(RWKVK_CANCELLED, "cancelled after %llu tokens", (unsigned long long)done.tokens);
-			break;
-		}
-		pthread_mutex_lock(&s->model->lock);
-		status = step(s, &options->sampling, stops, &token, &done.stopped);
-		pthread_mutex_unlock(&s->model->lock);
-		if (status != RWKVK_OK || done.stopped)
-			break;
-		count_token(s, token, options->sampling.decay);
-		done.tokens++;
-		if (!report(s, options, token))
-			status = fail(RWKVK_CANCELLED, "stopped by the caller after %llu tokens", (unsigned long long)done.tokens);
-	}
+	struct generation g = { .session = s, .options = options, .picking = { .sampling = &options->sampling, .fresh = true } };
+	rwkvk_status status = generate(&g);
 	if (result)
-		*result = done;
+		*result = g.done;
 	return status;
 }

@@ -1,5 +1,5 @@
-/* From logits to a token.  Written so that a device can do the same: nothing is sorted but what the top-p and top-k cuts
- * keep, and the draw runs over the kept tokens in the order of their ids.
+/* From logits to a token.  A device does the same (shaders/common/draw.glsl), so nothing is sorted but what the top-p and top-k
+ * cuts keep, and the draw runs over the kept tokens in the order of their ids.
  *
  * Two logits are compared as penalised floats and never as rounded probabilities, so the order of tokens (larger logit
  * first, lower id on ties) does not depend on the exponential function of the system.  Sums are doubles, in that order
@@ -19,9 +19,11 @@ rwkvk_status occurrences_init(struct occurrences *seen, uint32_t vocab)
 	REQUIRE(vocab > 0);
 	seen->count = calloc(vocab, sizeof *seen->count);
 	seen->present = calloc(vocab, sizeof *seen->present);
+	seen->ids = malloc(vocab * sizeof *seen->ids);
 	seen->probability = malloc(vocab * sizeof *seen->probability);
 	seen->order = malloc(vocab * sizeof *seen->order);
-	if (seen->count && seen->present && seen->probability && seen->order)
+	seen->bias = calloc(vocab, sizeof *seen->bias);
+	if (seen->count && seen->present && seen->ids && seen->probability && seen->order && seen->bias)
 		return RWKVK_OK;
 	occurrences_finish(seen);
 	return fail(RWKVK_ERROR_MEMORY, "no memory for the token counts of a vocabulary of %u", vocab);
@@ -31,8 +33,10 @@ void occurrences_finish(struct occurrences *seen)
 {
 	free(seen->count);
 	free(seen->present);
+	free(seen->ids);
 	free(seen->probability);
 	free(seen->order);
+	free(seen->bias);
 	*seen = (struct occurrences){ 0 };
 }
 
@@ -40,6 +44,7 @@ void occurrences_clear(struct occurrences *seen)
 {
 	memset(seen->count, 0, seen->vocab * sizeof *seen->count);
 	memset(seen->present, 0, seen->vocab * sizeof *seen->present);
+	seen->id_count = 0;
 }
 
 void occurrences_copy(struct occurrences *to, const struct occurrences *from)
@@ -47,15 +52,24 @@ void occurrences_copy(struct occurrences *to, const struct occurrences *from)
 	assert(to->vocab == from->vocab);
 	memcpy(to->count, from->count, from->vocab * sizeof *from->count);
 	memcpy(to->present, from->present, from->vocab * sizeof *from->present);
+	memcpy(to->ids, from->ids, from->id_count * sizeof *from->ids);
+	to->id_count = from->id_count;
 }
 
+/* Rounded like stepped_count() of shaders/common/picks.glsl. */
 void occurrences_add(struct occurrences *seen, uint32_t token, float weight, float decay)
 {
 	assert(token < seen->vocab);
-	for (uint32_t i = 0; i < seen->vocab; i++)
-		seen->count[i] *= decay;
-	seen->count[token] += weight;
+	if (!seen->present[token])
+		seen->ids[seen->id_count++] = token;
 	seen->present[token] = 1;
+	for (uint32_t i = 0; i < seen->id_count; i++) {
+		uint32_t id = seen->ids[i];
+		float count = seen->count[id] * decay;
+		if (id == token)
+			count += weight;
+		seen->count[id] = count < FLT_MIN ? 0 : count;
+	}
 }
 
 float occurrences_weight(const void *bytes, size_t count)
@@ -87,12 +101,12 @@ void philox4x32(uint64_t key, uint64_t counter, uint32_t out[4])
 
 /* ---------------------------------------------------------------------------------------------------- picking */
 
-bool sampler_is_argmax(const rwkvk_sampling *sampling)
+bool sampler_is_greedy(const rwkvk_sampling *sampling)
 {
-	return sampling->temperature == 0 && sampling->presence == 0 && sampling->frequency == 0;
+	return sampling->temperature == 0 || sampling->top_p == 0 || sampling->top_k == 1;
 }
 
-static rwkvk_status check(const rwkvk_sampling *s)
+static rwkvk_status check_numbers(const rwkvk_sampling *s)
 {
 	if (!(s->temperature >= 0 && s->temperature <= FLT_MAX))
 		return fail(RWKVK_ERROR_ARGUMENT, "the temperature is %g; it must be 0 or a positive number", (double)s->temperature);
@@ -107,22 +121,78 @@ static rwkvk_status check(const rwkvk_sampling *s)
 	return RWKVK_OK;
 }
 
-/* Penalised logits to seen->probability, the id of the largest to *best.  A finite logit stays finite. */
-static rwkvk_status penalise(const rwkvk_sampling *s, struct occurrences *seen, const float *logits, uint32_t *best)
+static float limited(float x)
+{
+	return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : x;
+}
+
+void sampler_add_biases(const rwkvk_sampling *s, float *bias)
+{
+	for (size_t i = 0; i < s->bias_count; i++) {
+		const rwkvk_bias *b = &s->biases[i];
+		bool banned = bias[b->token] == -INFINITY || b->value == -INFINITY;
+		bias[b->token] = banned ? -INFINITY : limited(bias[b->token] + b->value);
+	}
+}
+
+/* Makes seen->bias zeros again; returns how many tokens were banned. */
+static uint32_t remove_biases(const rwkvk_sampling *s, struct occurrences *seen)
+{
+	uint32_t banned = 0;
+	for (size_t i = 0; i < s->bias_count; i++) {
+		float *bias = &seen->bias[s->biases[i].token];
+		banned += *bias == -INFINITY;
+		*bias = 0;
+	}
+	return banned;
+}
+
+rwkvk_status sampler_check(const rwkvk_sampling *s, struct occurrences *seen)
+{
+	TRY(check_numbers(s));
+	REQUIRE(s->biases || s->bias_count == 0);
+	for (size_t i = 0; i < s->bias_count; i++) {
+		const rwkvk_bias *b = &s->biases[i];
+		if (b->token >= seen->vocab)
+			return fail(RWKVK_ERROR_ARGUMENT, "a bias is for token %u; the model's vocabulary has %u, from 0 on", b->token,
+			            seen->vocab);
+		if (!(b->value < INFINITY))
+			return fail(RWKVK_ERROR_ARGUMENT, "the bias of token %u is %g; it must be a number, or -infinity to ban the token",
+			            b->token, (double)b->value);
+	}
+	sampler_add_biases(s, seen->bias);
+	if (remove_biases(s, seen) == seen->vocab)
+		return fail(RWKVK_ERROR_ARGUMENT, "all %u tokens are banned: none is left to pick", seen->vocab);
+	return RWKVK_OK;
+}
+
+/* Bias and penalties, rounded like adjust() of shaders/common/picks.glsl.  A finite logit stays finite unless it is banned. */
+static float adjust(const rwkvk_sampling *s, const struct occurrences *seen, uint32_t id, float logit)
+{
+	float bias = seen->bias[id];
+	if (logit == -INFINITY || bias == -INFINITY)
+		return -INFINITY;
+	if (bias != 0)
+		logit = limited(logit + bias);
+	if (seen->present[id] && (s->presence != 0 || s->frequency != 0)) {
+		float lowered = seen->count[id] * s->frequency;
+		lowered += s->presence;
+		logit = limited(logit - lowered);
+	}
+	return logit;
+}
+
+/* Adjusted logits to seen->probability, the id of the largest to *best. */
+static rwkvk_status adjust_all(const rwkvk_sampling *s, struct occurrences *seen, const float *logits, uint32_t *best)
 {
 	float *out = seen->probability, largest = -INFINITY;
-	bool penalties = s->presence != 0 || s->frequency != 0;
 	for (uint32_t i = 0; i < seen->vocab; i++) {
-		float logit = logits[i];
-		if (!(logit < INFINITY))
-			return fail(RWKVK_ERROR_DRIVER, "the logit of token %u is %g: the device has computed nonsense", i, (double)logit);
-		if (penalties && seen->present[i] && logit > -INFINITY) {
-			double lowered = logit - ((double)s->presence + (double)seen->count[i] * s->frequency);
-			logit = (float)fmax(fmin(lowered, FLT_MAX), -FLT_MAX);
-		}
-		out[i] = logit;
-		if (logit > largest) {
-			largest = logit;
+		if (!(logits[i] < INFINITY))
+			return fail(RWKVK_ERROR_DRIVER, "the logit of token %u is %g: the device has computed nonsense", i,
+			            (double)logits[i]);
+		out[i] = adjust(s, seen, i, logits[i]);
+		if (out[i] > largest) {
+			largest = out[i];
 			*best = i;
 		}
 	}
@@ -214,10 +284,12 @@ static uint32_t draw(const rwkvk_sampling *s, struct occurrences *seen, float la
 rwkvk_status sampler_pick(const rwkvk_sampling *sampling, struct occurrences *seen, const float *logits, uint64_t position,
                           uint32_t *token)
 {
-	TRY(check(sampling));
-	TRY(penalise(sampling, seen, logits, token));
-	if (sampling->temperature == 0 || sampling->top_p == 0 || sampling->top_k == 1)
-		return RWKVK_OK; /* the best is the only one kept */
+	TRY(sampler_check(sampling, seen));
+	sampler_add_biases(sampling, seen->bias);
+	rwkvk_status status = adjust_all(sampling, seen, logits, token);
+	remove_biases(sampling, seen);
+	if (status != RWKVK_OK || sampler_is_greedy(sampling))
+		return status; /* the best is the only one kept */
 	float largest = seen->probability[*token], last_logit = -INFINITY;
 	uint32_t last = seen->vocab - 1;
 	if (sampling->top_p < 1 || (sampling->top_k > 0 && sampling->top_k < seen->vocab)) {

@@ -1,5 +1,6 @@
-/* From logits to a token, in RWKV's own order (docs/model.md, Sampling):
- * penalties -> softmax -> top-p on the untempered probabilities -> top-k -> p^(1/T) -> renormalise -> draw. */
+/* From logits to a token, in RWKV's own order (docs/model.md, Sampling): biases -> penalties -> softmax -> top-p on the
+ * untempered probabilities -> top-k -> p^(1/T) -> renormalise -> draw.  This is what the device's own way of doing it
+ * (shaders/common/picks.glsl, draw.glsl) is compared with, and what picks for callers that feed tokens themselves. */
 #ifndef RWKVK_SESSION_SAMPLER_H
 #define RWKVK_SESSION_SAMPLER_H
 
@@ -10,9 +11,12 @@ struct occurrences {
 	uint32_t vocab;
 	float *count;     /* [vocab] decayed */
 	uint8_t *present; /* [vocab] */
+	uint32_t *ids;    /* [vocab] of which the first `id_count` are those present: few, as a rule */
+	uint32_t id_count;
 	/* scratch of sampler_pick: [vocab] */
 	float *probability;
 	uint32_t *order;
+	float *bias; /* zeros between calls */
 };
 
 rwkvk_status occurrences_init(struct occurrences *seen, uint32_t vocab);
@@ -25,13 +29,19 @@ void occurrences_add(struct occurrences *seen, uint32_t token, float weight, flo
 /* The weight of a token by its text: 0 for a piece of " \t0123456789" (space, tab, digits, runs such as "12"), else 1. */
 float occurrences_weight(const void *bytes, size_t count);
 
+/* RWKVK_ERROR_ARGUMENT when a setting is out of its range, a bias is of no token, or all tokens are banned. */
+rwkvk_status sampler_check(const rwkvk_sampling *sampling, struct occurrences *seen);
+
 /* Picks a token from logits[vocab].  `position` is the counter of the generator: the token's position in the text.
  * RWKVK_ERROR_DRIVER when a logit is NaN or all are -infinity (the device computed nonsense). */
 rwkvk_status sampler_pick(const rwkvk_sampling *sampling, struct occurrences *seen, const float *logits, uint64_t position,
                           uint32_t *token);
 
-/* True when the pick is the plain argmax of the logits: temperature 0 and no penalty. */
-bool sampler_is_argmax(const rwkvk_sampling *sampling);
+/* True when only the most probable token can be picked. */
+bool sampler_is_greedy(const rwkvk_sampling *sampling);
+
+/* Adds the biases to bias[vocab]; those of the same token add up, and none becomes infinite but a ban. */
+void sampler_add_biases(const rwkvk_sampling *sampling, float *bias);
 
 /* Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).  The key's low word is key[0], its
  * high word key[1]; the counter's words are low, high, 0, 0. */

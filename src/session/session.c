@@ -32,7 +32,9 @@ rwkvk_status session_clear(rwkvk_session *s)
 	return RWKVK_OK;
 }
 
-static void drop_logits(rwkvk_session *s)
+/* ------------------------------------------------------------------------------------------------------ logits, tokens */
+
+void session_drop_logits(rwkvk_session *s)
 {
 	s->has_logits = false;
 	if (s->model->logits_of == s)
@@ -52,18 +54,121 @@ void session_claim_logits(rwkvk_session *s)
 	s->model->logits_of = s;
 }
 
-rwkvk_status session_feed(rwkvk_session *s, uint32_t token, bool head)
+void session_bring_logits(rwkvk_session *s)
 {
-	drop_logits(s);
+	if (s->model->logits_of == s)
+		return;
+	session_claim_logits(s);
+	memcpy(s->model->logits.mapped, s->logits, s->model->file.network.config.vocab * sizeof(float));
+}
+
+rwkvk_status session_feed(rwkvk_session *s, const uint32_t *tokens, size_t count, bool head, uint32_t *fed)
+{
+	session_drop_logits(s);
 	if (head)
 		session_claim_logits(s);
-	rwkvk_status status = forward_token(s->model, s->slot, token, head);
+	rwkvk_status status = forward_feed(s->model, s->slot, tokens, count, head, fed);
 	if (status != RWKVK_OK) {
-		drop_logits(s);
+		session_drop_logits(s);
 		return status;
 	}
-	s->has_logits = head;
-	s->position++;
+	s->has_logits = head && *fed == count;
+	s->position += *fed;
+	return RWKVK_OK;
+}
+
+rwkvk_status session_rewind(rwkvk_session *s, const uint32_t *tokens, uint32_t count)
+{
+	uint32_t fed;
+	session_drop_logits(s);
+	TRY(forward_rewind(s->model, s->slot));
+	for (; count > 0; tokens += fed, count -= fed)
+		TRY(session_feed(s, tokens, count, true, &fed));
+	return RWKVK_OK;
+}
+
+static float token_weight(const rwkvk_model *m, uint32_t token)
+{
+	size_t bytes = 0;
+	const void *text = m->file.tokenizer ? rwkvk_tokenizer_token(m->file.tokenizer, token, &bytes) : NULL;
+	return occurrences_weight(text, bytes);
+}
+
+void session_count(rwkvk_session *s, uint32_t token, float decay)
+{
+	occurrences_add(&s->seen, token, token_weight(s->model, token), decay);
+}
+
+/* Once a model: which tokens count for nothing. */
+static rwkvk_status write_light(rwkvk_model *m)
+{
+	uint64_t vocab = m->file.network.config.vocab, words = V4(vocab) / 32;
+	if (m->has_light)
+		return RWKVK_OK;
+	uint32_t *light = calloc(words, sizeof *light);
+	if (!light)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < vocab; i++)
+		if (token_weight(m, i) == 0)
+			light[i / 32] |= 1u << i % 32;
+	rwkvk_status status = gpu_write(&m->picks, PICKS_LIGHT(vocab) * sizeof *light, light, words * sizeof *light);
+	m->has_light = status == RWKVK_OK;
+	free(light);
+	return status;
+}
+
+static uint64_t picks_offset(const rwkvk_session *s, uint64_t at)
+{
+	uint64_t vocab = s->model->file.network.config.vocab;
+	return (PICKS_SLOT(vocab, s->slot) + at) * sizeof(float);
+}
+
+static rwkvk_status write_counts(rwkvk_session *s)
+{
+	struct occurrences *seen = &s->seen;
+	if (s->counts_on_device)
+		return RWKVK_OK;
+	for (uint32_t i = 0; i < seen->vocab; i++)
+		seen->probability[i] = seen->present[i] ? seen->count[i] : -1;
+	TRY(gpu_write(&s->model->picks, picks_offset(s, PICKS_COUNT), seen->probability, seen->vocab * sizeof(float)));
+	s->counts_on_device = true;
+	return RWKVK_OK;
+}
+
+static rwkvk_status write_biases(rwkvk_session *s, const rwkvk_sampling *sampling)
+{
+	uint64_t vocab = s->seen.vocab;
+	size_t bytes = sampling->bias_count * sizeof *s->biases;
+	if (s->bias_count == sampling->bias_count && memcmp(s->biases, sampling->biases, bytes) == 0)
+		return RWKVK_OK;
+	free(s->biases);
+	s->bias_count = 0;
+	s->biases = malloc(bytes);
+	if (!s->biases)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	memset(s->seen.probability, 0, vocab * sizeof(float));
+	sampler_add_biases(sampling, s->seen.probability);
+	TRY(gpu_write(&s->model->picks, picks_offset(s, PICKS_BIAS(vocab)), s->seen.probability, vocab * sizeof(float)));
+	memcpy(s->biases, sampling->biases, bytes);
+	s->bias_count = sampling->bias_count;
+	return RWKVK_OK;
+}
+
+rwkvk_status session_prepare(rwkvk_session *s, const rwkvk_sampling *sampling, uint32_t *pick)
+{
+	*pick = PICK_ON;
+	TRY(sampler_check(sampling, &s->seen));
+	TRY(write_light(s->model));
+	if (!sampler_is_greedy(sampling))
+		*pick |= PICK_DRAW;
+	if (sampling->presence != 0 || sampling->frequency != 0) {
+		*pick |= PICK_PENALTY;
+		TRY(write_counts(s));
+	}
+	if (sampling->bias_count > 0) {
+		*pick |= PICK_BIAS;
+		TRY(write_biases(s, sampling));
+	}
 	return RWKVK_OK;
 }
 
@@ -79,6 +184,7 @@ static rwkvk_status take_slot(rwkvk_session *s)
 		if (!m->slot_taken[i]) {
 			s->slot = i;
 			TRY(session_clear(s));
+			TRY(forward_keep(m, i));
 			m->slot_taken[i] = true;
 			return RWKVK_OK;
 		}
@@ -90,6 +196,7 @@ static void free_session(rwkvk_session *s)
 {
 	occurrences_finish(&s->seen);
 	free(s->logits);
+	free(s->biases);
 	free(s);
 }
 
@@ -121,8 +228,10 @@ void rwkvk_session_destroy(rwkvk_session *s)
 	if (!s)
 		return;
 	pthread_mutex_lock(&s->model->lock);
-	drop_logits(s);
+	session_drop_logits(s);
 	s->model->slot_taken[s->slot] = false;
+	if (s->model->snapshot_of == s)
+		s->model->snapshot_of = NULL;
 	pthread_mutex_unlock(&s->model->lock);
 	free_session(s);
 }
@@ -132,10 +241,11 @@ rwkvk_status rwkvk_session_reset(rwkvk_session *s)
 	REQUIRE(s);
 	pthread_mutex_lock(&s->model->lock);
 	rwkvk_status status = session_clear(s);
-	drop_logits(s);
+	session_drop_logits(s);
 	pthread_mutex_unlock(&s->model->lock);
 	s->position = 0;
 	occurrences_clear(&s->seen);
+	s->counts_on_device = false;
 	return status;
 }
 
@@ -166,11 +276,12 @@ rwkvk_status rwkvk_session_eval(rwkvk_session *s, const uint32_t *tokens, size_t
 	if (count == 0 && logits && !s->has_logits)
 		return fail(RWKVK_ERROR_ARGUMENT, "there are no logits yet: feed at least one token");
 	rwkvk_status status = RWKVK_OK;
-	for (size_t i = 0; i < count && status == RWKVK_OK; i++) {
+	uint32_t fed;
+	for (size_t i = 0; i < count && status == RWKVK_OK; i += fed) {
 		if (session_cancelled(s))
 			return fail(RWKVK_CANCELLED, "cancelled after %zu of %zu tokens", i, count);
 		pthread_mutex_lock(&s->model->lock);
-		status = session_feed(s, tokens[i], i + 1 == count);
+		status = session_feed(s, tokens + i, count - i, true, &fed);
 		pthread_mutex_unlock(&s->model->lock);
 	}
 	if (status == RWKVK_OK && logits) {
@@ -227,10 +338,11 @@ rwkvk_status rwkvk_session_restore(rwkvk_session *s, const float *state, uint64_
 	pthread_mutex_lock(&m->lock);
 	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
 		status = gpu_write(&m->layers[i].state, slot_offset(s), state + i * layer_floats(m), layer_floats(m) * sizeof(float));
-	drop_logits(s);
+	session_drop_logits(s);
 	pthread_mutex_unlock(&m->lock);
 	s->position = position;
 	occurrences_clear(&s->seen);
+	s->counts_on_device = false;
 	return status;
 }
 

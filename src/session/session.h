@@ -14,6 +14,9 @@ struct rwkvk_session {
 	struct occurrences seen; /* generated tokens, for the penalties */
 	bool has_logits;         /* after the last token: on the device if model->logits_of is this, else in `logits` */
 	float *logits;           /* [V] */
+	bool counts_on_device;   /* the device's counts are `seen`'s */
+	rwkvk_bias *biases;      /* what the device's biases are made of; NULL: nothing known */
+	size_t bias_count;
 	atomic_bool cancel;
 };
 
@@ -25,8 +28,23 @@ const float *session_logits(const rwkvk_session *session);
 /* Before the device's logits are overwritten by `session`: whoever owns them gets a copy. */
 void session_claim_logits(rwkvk_session *session);
 
-/* Feeds one token. */
-rwkvk_status session_feed(rwkvk_session *session, uint32_t token, bool head);
+/* Makes the device's logits those of `session`, which has some. */
+void session_bring_logits(rwkvk_session *session);
+
+/* Feeds some of the tokens, as many as one submission takes; *fed tells how many.  The head runs after the last of them all. */
+rwkvk_status session_feed(rwkvk_session *session, const uint32_t *tokens, size_t count, bool head, uint32_t *fed);
+
+/* The state of the snapshot, then `count` tokens, the first of those that were fed after it. */
+rwkvk_status session_rewind(rwkvk_session *session, const uint32_t *tokens, uint32_t count);
+
+/* What the device needs of counts and biases to pick tokens in this way; *pick: PICK_*. */
+rwkvk_status session_prepare(rwkvk_session *session, const rwkvk_sampling *sampling, uint32_t *pick);
+
+/* Counts a token for the penalties. */
+void session_count(rwkvk_session *session, uint32_t token, float decay);
+
+/* The logits are gone. */
+void session_drop_logits(rwkvk_session *session);
 
 /* True, once, when rwkvk_session_cancel() was called. */
 bool session_cancelled(rwkvk_session *session);

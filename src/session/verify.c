@@ -108,7 +108,8 @@ static rwkvk_status verify_select(struct verifier *v, uint32_t token)
 	uint32_t *io = m->io.mapped, D = m->file.network.config.width;
 	rwkvk_verify_row *row = row_of(v, "select", STAGE_LIMIT);
 	io[IO_MODE] = MODE_FEED;
-	io[IO_TOKEN] = token;
+	io[IO_STEP] = 0;
+	io[IO_TOKENS] = token;
 	io[IO_SLOT] = v->session->slot;
 	TRY(device_stage(v, 0, "select", NULL));
 	reference_select(&v->reference, token, v->act);

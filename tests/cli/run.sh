@@ -144,6 +144,7 @@ case_help_options() {
 	tr -s ' \n' ' ' <"$out" >"$dir/one-line" # the text is broken into lines
 	mv "$dir/one-line" "$out"
 	for option in "-m MODEL" "-n N" "--temp T" "--top-p P" "--top-k K" "--presence A" "--frequency B" "--decay D" "--seed S" \
+		"--ban ID" "--bias ID=VALUE" \
 		"--stop TEXT" "--bos" "--no-bos" "--tokens 1,2,3" "--state IN" "--save-state OUT" "--device INDEX|NAME" "--vocab FILE" \
 		"--names FILE" "--quant none|f16|q8|q6|q5|q4" "--profile" "-q" "at most 1024" "(default: 0.3)" "(default: 0.996)" "(default: 1.0)" "(default: 0.5)"; do
 		out_has "$option"
@@ -664,6 +665,56 @@ case_stop() {
 	out_is "Once upon a time, there was a little girl named Lily. She" # held back, then shown
 	run generate --temp 0 -n 3 --stop "Once" "Once upon a time" # the prompt does not count
 	out_is "Once upon a time, there was"
+}
+
+# A stop text may end within a submission of several tokens: what is saved is the state where it ended.
+case_stop_state() {
+	local at_once
+	need_device
+	for at_once in 1 7; do
+		RWKVK_TOKENS_PER_SUBMISSION=$at_once run generate -q --temp 1.2 --seed 4 -n 60 --stop "." --save-state "$dir/$at_once.state" "Once upon a time"
+		exits 0
+		cp "$out" "$dir/$at_once.text"
+	done
+	cmp -s "$dir/1.text" "$dir/7.text" || fail "the texts differ"
+	cmp -s "$dir/1.state" "$dir/7.state" || fail "the states differ"
+	RWKVK_TOKENS_PER_SUBMISSION=7 run generate --profile --temp 0 -n 14 "Once upon a time"
+	exits 0
+	err_has " 1.00 submits" # timestamps need a submission for each token
+	err_has "calls of Vulkan"
+}
+
+case_bias() {
+	local comma value
+	run tokenize ","
+	exits 0
+	comma=$(cat "$out")
+	for value in x 1,,2 -1 1=2; do
+		usage_error "--ban: expected token ids such as 1,2,3, got \"$value\"" generate --ban "$value"
+	done
+	for value in 5 5= =3 5=x 5=3, 5:3 -1=3 4294967296=1 5=1001 5=nan; do
+		usage_error "--bias: expected ID=VALUE, a token id and a number from -1000 to 1000, got \"$value\"" generate --bias "$value"
+	done
+	usage_error "--bias: expected a text" generate --bias ""
+	need_device
+	run generate --temp 0 -n 20 --ban 5,6 --ban "$comma" "Once upon a time"
+	exits 0
+	grep -q , "$out" && fail "expected no comma"
+	run generate --temp 0 -n 5 --bias "7=-1,$comma=1000" "Once upon a time"
+	exits 0
+	out_is "Once upon a time,,,,,"
+	run generate --temp 1 -n 5 --bias "$comma=1000" --ban "$comma" "Once upon a time"
+	exits 0
+	grep -q , "$out" && fail "expected no comma"
+	run generate --ban 1,2048 x
+	exits 2
+	err_has "--ban: expected ids below 2048, the model's vocabulary, got 2048"
+	run generate --bias 9999=1 x
+	exits 2
+	err_has "--bias: expected ids below 2048, the model's vocabulary, got 9999"
+	run generate --ban "$(seq -s, 0 2047)" x
+	exits 1
+	err_has "all 2048 tokens are banned: none is left to pick"
 }
 
 case_state() {

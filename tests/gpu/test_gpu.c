@@ -542,6 +542,52 @@ static void control_words(void **state)
 	gpu_close(gpu);
 }
 
+/* A command several times in one submission, each run after the one before, and a copy of what was there at the start: three
+ * calls of Vulkan. */
+static void lists(void **state)
+{
+	(void)state;
+	for (size_t path = 0; path < 2; path++) {
+		struct gpu *gpu = open_gpu(paths[path], (struct gpu_options){ 0 });
+		struct gpu_buffer a = make(gpu, 1024, GPU_DEVICE), before = make(gpu, 1024, GPU_DEVICE);
+		struct gpu_cmd *add, *keep, *list[GPU_LIST];
+		uint32_t words[4] = { 0 }, kept[4];
+		assert_ok(gpu_cmd_create(gpu, &add));
+		gpu_cmd_begin(add);
+		dispatch(add, adder(gpu, 3), set_of(gpu, &a, &a), 256, "add");
+		assert_ok(gpu_cmd_end(add));
+		assert_ok(gpu_cmd_create(gpu, &keep));
+		gpu_cmd_begin(keep);
+		gpu_cmd_copy(keep, (struct gpu_copy_region[]){ { &a, &before, 8, 8, 1000 }, { &a, &before, 0, 0, 8 } }, 2);
+		assert_ok(gpu_cmd_end(keep));
+		for (uint32_t count = 2; count <= GPU_LIST; count += 63) {
+			list[0] = keep;
+			for (uint32_t i = 1; i < count; i++)
+				list[i] = add;
+			struct gpu_counters c = gpu_counters(gpu), d;
+			assert_ok(gpu_cmd_run_list(list, count));
+			d = gpu_counters(gpu);
+			assert_int_equal(d.submits - c.submits, 1);
+			assert_int_equal(d.host_calls - c.host_calls, 3);
+			assert_int_equal(d.dispatches - c.dispatches, count - 1);
+			assert_int_equal(d.barriers - c.barriers, count + 1);
+			assert_int_equal(d.recordings, c.recordings);
+			assert_ok(gpu_read(&before, 0, kept, sizeof kept));
+			assert_memory_equal(kept, words, sizeof kept);
+			assert_ok(gpu_read(&a, 0, kept, sizeof kept));
+			for (int i = 0; i < 4; i++)
+				assert_int_equal(kept[i], words[i] + 3 * (count - 1));
+			memcpy(words, kept, sizeof words);
+		}
+		gpu_cmd_destroy(add);
+		gpu_cmd_destroy(keep);
+		gpu_sets_destroy(gpu);
+		gpu_buffer_destroy(&a);
+		gpu_buffer_destroy(&before);
+		gpu_close(gpu);
+	}
+}
+
 static void bindings_with_offsets(void **state)
 {
 	(void)state;
@@ -994,6 +1040,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(out_of_memory),
 		cmocka_unit_test(chain),
 		cmocka_unit_test(control_words),
+		cmocka_unit_test(lists),
 		cmocka_unit_test(bindings_with_offsets),
 		cmocka_unit_test(recording_failures),
 		cmocka_unit_test(profile),

@@ -2,6 +2,7 @@
  * and not a word written that the reference does not write. */
 #include "support.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -654,7 +655,8 @@ static void weights_are_exact(void **state)
 			uint32_t *io = f.model->io.mapped;
 			dtype_to_float(emb->type, emb->data, (uint64_t)token * C, C, row);
 			io[IO_MODE] = MODE_FEED;
-			io[IO_TOKEN] = token;
+			io[IO_STEP] = 0;
+			io[IO_TOKENS] = token;
 			io[IO_SLOT] = 0;
 			assert_ok(forward_stage(f.model, 0, "select"));
 			assert_ok(gpu_read(&f.model->act, ACT_X * sizeof(float), f.act, C * sizeof(float)));
@@ -711,7 +713,8 @@ static void select_embeds(void **state)
 			memset(f.want, 0, f.act_floats * sizeof(float));
 			reference_select(&f.reference, token, f.want);
 			io[IO_MODE] = MODE_FEED;
-			io[IO_TOKEN] = token;
+			io[IO_STEP] = 0;
+			io[IO_TOKENS] = token;
 			io[IO_SLOT] = 0;
 			assert_ok(forward_stage(f.model, 0, "select"));
 			assert_ok(gpu_read(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
@@ -730,15 +733,19 @@ static void select_picks(void **state)
 	open_fixture(&f, &specs[0], RWKVK_QUANT_NONE);
 	static const struct {
 		float value[4];
-		uint32_t id[4], stop, want;
-		bool done;
+		uint32_t id[4], stop, want, done;
 	} cases[] = {
-		{ { 1, 3, 2, -1 }, { 5, 9, 20, 30 }, 99, 9, false },
-		{ { 3, 1, 3, 3 }, { 40, 9, 12, 31 }, 99, 12, false },
-		{ { -5, -4, -6, -7 }, { 0, 1, 2, 3 }, 99, 1, false },
-		{ { 1, 3, 2, -1 }, { 5, 9, 20, 30 }, 9, 9, true },
-		{ { NAN, NAN, NAN, NAN }, { UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX }, 99, UINT32_MAX, true },
-		{ { NAN, 1, NAN, 0 }, { UINT32_MAX, 7, UINT32_MAX, 8 }, 99, 7, false },
+		{ { 1, 3, 2, -1 }, { 5, 9, 20, 30 }, 99, 9, 0 },
+		{ { 3, 1, 3, 3 }, { 40, 9, 12, 31 }, 99, 12, 0 },
+		{ { -5, -4, -6, -7 }, { 0, 1, 2, 3 }, 99, 1, 0 },
+		{ { 1, 3, 2, -1 }, { 5, 9, 20, 30 }, 9, 9, DONE_STOP },
+		{ { -INFINITY, -INFINITY, -INFINITY, -INFINITY },
+		  { PART_NONE, PART_NONE, PART_NONE, PART_NONE },
+		  99,
+		  PART_NONE,
+		  DONE_BROKEN },
+		{ { -INFINITY, 1, INFINITY, 0 }, { PART_NONE, 7, PART_BROKEN, 8 }, 99, PART_BROKEN, DONE_BROKEN },
+		{ { -INFINITY, -FLT_MAX, -INFINITY, -INFINITY }, { PART_NONE, 7, PART_NONE, PART_NONE }, 99, 7, 0 },
 	};
 	uint32_t parts = ACT_PART(f.config->width, f.config->ffn);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -749,7 +756,9 @@ static void select_picks(void **state)
 			memcpy(&f.act[parts + 2 * j + 1], &cases[i].id[j], sizeof(uint32_t));
 		}
 		assert_ok(gpu_write(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
-		io[IO_MODE] = MODE_ARGMAX;
+		io[IO_MODE] = MODE_PICK;
+		io[IO_PICK] = PICK_ON;
+		io[IO_FRESH] = io[IO_STEP] = 0;
 		io[IO_PARTS] = 4;
 		io[IO_SLOT] = 0;
 		io[IO_STOP_COUNT] = 1;
@@ -763,7 +772,7 @@ static void select_picks(void **state)
 		float sum = 0;
 		for (uint32_t j = 0; j < f.config->width; j++)
 			sum += fabsf(f.act[ACT_R(f.config->width) + j]);
-		assert_int_equal(sum == 0, cases[i].done);
+		assert_int_equal(sum == 0, cases[i].done != 0);
 	}
 	close_fixture(&f);
 }

@@ -139,6 +139,7 @@ struct collected {
 	uint32_t tokens[64];
 	size_t count, stop_after;
 	rwkvk_session *cancel;
+	size_t cancel_after;
 };
 
 static bool collect(void *user, uint32_t token, const void *bytes, size_t count)
@@ -147,7 +148,7 @@ static bool collect(void *user, uint32_t token, const void *bytes, size_t count)
 	(void)bytes;
 	(void)count;
 	c->tokens[c->count++] = token;
-	if (c->cancel && c->count == 3)
+	if (c->cancel && c->count == c->cancel_after)
 		rwkvk_session_cancel(c->cancel);
 	return c->count != c->stop_after;
 }
@@ -239,7 +240,7 @@ static void cancellation(void **state)
 	rwkvk_generate_result result;
 	rwkvk_session *a = new_session();
 	assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
-	struct collected c = { .stop_after = SIZE_MAX, .cancel = a };
+	struct collected c = { .stop_after = SIZE_MAX, .cancel = a, .cancel_after = 3 };
 	rwkvk_generate_options options = { .max_tokens = 50, .ignore_end = true, .on_token = collect, .user = &c };
 	assert_int_equal(rwkvk_session_generate(a, &options, &result), RWKVK_CANCELLED);
 	assert_int_equal(result.tokens, 3);
@@ -283,27 +284,43 @@ static void bad_tokens(void **state)
 	rwkvk_session_destroy(a);
 }
 
-/* The price of a token in calls: docs/architecture.md, One token. */
-static void counters_per_token(void **state)
+/* The price of a token in calls: docs/architecture.md, One token, Several tokens to a submission. */
+static void count_calls(rwkvk_model *of, uint32_t at_once)
 {
-	(void)state;
 	enum { TOKENS = 10 };
 	rwkvk_counters before, after;
-	rwkvk_session *a = new_session();
+	rwkvk_session *a;
+	const char *caps = getenv("RWKVK_CAPS");
+	bool sliced = caps && strstr(caps, "range=");
+	assert_ok(rwkvk_session_create(of, &a));
 	assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
-	const rwkvk_sampling ways[] = { { 0 }, { .temperature = 1, .top_p = 0.9f, .seed = 3 } };
-	for (size_t i = 0; i < 2; i++) {
-		rwkvk_model_counters(model, &before);
-		assert_ok(rwkvk_session_generate(
-			a, &(rwkvk_generate_options){ .max_tokens = TOKENS, .ignore_end = true, .sampling = ways[i] }, NULL));
-		rwkvk_model_counters(model, &after);
-		const char *range = getenv("RWKVK_CAPS");
-		bool sliced = range && strstr(range, "range=");
+	const rwkvk_bias bias = { 3, 1.5f };
+	const rwkvk_sampling ways[] = {
+		{ 0 },
+		{ .temperature = 1, .top_p = 0.9f, .seed = 3 },
+		{ .temperature = 1, .top_p = 0.9f, .presence = 1, .frequency = 1, .decay = 0.9f, .biases = &bias, .bias_count = 1 },
+	};
+	for (size_t i = 0; i < 6; i++) {
+		const rwkvk_generate_options options = { .max_tokens = TOKENS, .ignore_end = true, .sampling = ways[i / 2] };
+		rwkvk_model_counters(of, &before);
+		assert_ok(rwkvk_session_generate(a, &options, NULL));
+		rwkvk_model_counters(of, &after);
+		if (i % 2 == 0)
+			continue; /* the first of a kind may bring counts and biases to the device */
+		uint64_t submits = after.submits - before.submits, dispatches = after.dispatches - before.dispatches;
 		assert_int_equal(after.tokens - before.tokens, TOKENS);
-		assert_int_equal(after.submits - before.submits, TOKENS);
+		if (at_once)
+			assert_int_equal(submits, (TOKENS + at_once - 1) / at_once);
+		else
+			assert_in_range(submits, 1, TOKENS);
+		assert_true(after.host_calls - before.host_calls <= 3 * submits);
 		if (!sliced)
-			assert_int_equal(after.dispatches - before.dispatches, TOKENS * (5 * info.layers + 2));
-		assert_int_equal(after.barriers - before.barriers, after.dispatches - before.dispatches); /* one a stage */
+			assert_int_equal(dispatches, TOKENS * (5 * info.layers + 2));
+		/* one a stage, and two around the copy of a snapshot */
+		uint64_t more = after.barriers - before.barriers - dispatches;
+		assert_true(more % 2 == 0 && more <= 2 * submits);
+		if (at_once)
+			assert_int_equal(more, at_once > 1 ? 2 * submits : 0);
 		assert_int_equal(after.descriptor_updates, before.descriptor_updates);
 		assert_int_equal(after.allocations, before.allocations);
 		assert_int_equal(after.buffers, before.buffers);
@@ -311,6 +328,291 @@ static void counters_per_token(void **state)
 	}
 	rwkvk_session_destroy(a);
 }
+
+/* The same model, so many tokens in each submission. */
+static rwkvk_model *open_at_once(const char *tokens)
+{
+	char path[512];
+	rwkvk_model *other;
+	snprintf(path, sizeof path, "%s/v7-c128-f16.gguf", TEST_DATA_DIR);
+	setenv("RWKVK_TOKENS_PER_SUBMISSION", tokens, 1);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .max_sessions = 4 }, &other));
+	unsetenv("RWKVK_TOKENS_PER_SUBMISSION");
+	return other;
+}
+
+static void counters_per_token(void **state)
+{
+	(void)state;
+	count_calls(model, 0);
+	static const char *const counts[] = { "1", "2", "5" };
+	for (size_t i = 0; i < 3; i++) {
+		rwkvk_model *other = open_at_once(counts[i]);
+		count_calls(other, (uint32_t)atoi(counts[i]));
+		rwkvk_model_close(other);
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------------- several at once */
+
+static const rwkvk_sampling lively = {
+	.temperature = 1.3f, .top_p = 0.95f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.9f, .seed = 21
+};
+
+static rwkvk_session *started(rwkvk_model *of)
+{
+	rwkvk_session *session;
+	assert_ok(rwkvk_session_create(of, &session));
+	assert_ok(rwkvk_session_eval(session, text, TEXT, NULL));
+	return session;
+}
+
+/* The same state, position, logits, and counts. */
+static void assert_same_session(rwkvk_session *a, rwkvk_session *b)
+{
+	float *state_a = malloc(info.state_floats * sizeof *state_a), *state_b = malloc(info.state_floats * sizeof *state_b);
+	assert_int_equal(rwkvk_session_position(a), rwkvk_session_position(b));
+	assert_ok(rwkvk_session_snapshot(a, state_a));
+	assert_ok(rwkvk_session_snapshot(b, state_b));
+	assert_memory_equal(state_a, state_b, info.state_floats * sizeof *state_a);
+	float *logits_a = logits_after(a, NULL, 0), *logits_b = logits_after(b, NULL, 0);
+	assert_same(logits_a, logits_b);
+	const rwkvk_generate_options options = { .max_tokens = 7, .ignore_end = true, .sampling = lively };
+	struct collected next_a = generate(a, options, RWKVK_OK, NULL), next_b = generate(b, options, RWKVK_OK, NULL);
+	assert_memory_equal(next_a.tokens, next_b.tokens, 7 * sizeof(uint32_t));
+	free(state_a);
+	free(state_b);
+	free(logits_a);
+	free(logits_b);
+}
+
+/* However many at once: the same tokens. */
+static void same_tokens_at_once(void **state)
+{
+	(void)state;
+	static const char *const counts[] = { "5", "128" };
+	rwkvk_model *one = open_at_once("1");
+	for (int i = 0; i < 2; i++) {
+		rwkvk_model *other = open_at_once(counts[i]);
+		const rwkvk_generate_options options = { .max_tokens = 33,
+			                                     .ignore_end = true,
+			                                     .sampling = i ? lively : (rwkvk_sampling){ 0 } };
+		rwkvk_session *a = started(one), *b = started(other);
+		struct collected of_a = generate(a, options, RWKVK_OK, NULL), of_b = generate(b, options, RWKVK_OK, NULL);
+		assert_int_equal(of_b.count, 33);
+		assert_memory_equal(of_a.tokens, of_b.tokens, 33 * sizeof(uint32_t));
+		assert_same_session(a, b);
+		rwkvk_session_destroy(a);
+		rwkvk_session_destroy(b);
+		rwkvk_model_close(other);
+	}
+	rwkvk_model_close(one);
+}
+
+/* The caller ends the text within a submission, in both ways: nothing after that stays. */
+static void cuts_are_exact(void **state)
+{
+	(void)state;
+	rwkvk_model *one = open_at_once("1"), *five = open_at_once("5");
+	for (size_t stop = 1; stop < 12; stop += test_every()) {
+		for (int i = 0; i < 2; i++) {
+			rwkvk_session *sessions[2] = { started(one), started(five) };
+			struct collected of[2];
+			for (int j = 0; j < 2; j++) {
+				rwkvk_generate_result result;
+				of[j] = (struct collected){ .stop_after = i ? SIZE_MAX : stop,
+					                        .cancel = i ? sessions[j] : NULL,
+					                        .cancel_after = stop };
+				rwkvk_generate_options options = { .max_tokens = 20,
+					                               .ignore_end = true,
+					                               .sampling = stop % 2 ? lively : (rwkvk_sampling){ 0 },
+					                               .on_token = collect,
+					                               .user = &of[j] };
+				assert_int_equal(rwkvk_session_generate(sessions[j], &options, &result), RWKVK_CANCELLED);
+				assert_int_equal(result.tokens, stop);
+				assert_int_equal(of[j].count, stop);
+				assert_int_equal(rwkvk_session_position(sessions[j]), TEXT + stop);
+			}
+			assert_memory_equal(of[0].tokens, of[1].tokens, stop * sizeof(uint32_t));
+			assert_same_session(sessions[0], sessions[1]);
+			rwkvk_session_destroy(sessions[0]);
+			rwkvk_session_destroy(sessions[1]);
+		}
+	}
+	rwkvk_model_close(one);
+	rwkvk_model_close(five);
+}
+
+/* A stop token anywhere in a submission, of a long list. */
+static void stops_at_once(void **state)
+{
+	(void)state;
+	rwkvk_model *one = open_at_once("1"), *five = open_at_once("5");
+	static uint32_t stops[1025];
+	for (size_t i = 0; i < 1025; i++)
+		stops[i] = (uint32_t)(1000 + i);
+	rwkvk_generate_options options = { .max_tokens = 20, .ignore_end = true, .sampling = lively };
+	rwkvk_session *a = started(one);
+	struct collected all = generate(a, options, RWKVK_OK, NULL);
+	rwkvk_session_destroy(a);
+	for (size_t at = 0; at < 12; at += 1 + at / 3 * test_every()) {
+		rwkvk_generate_result results[2];
+		rwkvk_session *sessions[2] = { started(one), started(five) };
+		size_t until = 0;
+		while (all.tokens[until] != all.tokens[at])
+			until++;
+		stops[at * 85] = all.tokens[at];
+		options.ignore_end = false;
+		options.stop_tokens = stops;
+		options.stop_token_count = 1024;
+		for (int j = 0; j < 2; j++) {
+			struct collected c = generate(sessions[j], options, RWKVK_OK, &results[j]);
+			assert_true(results[j].stopped);
+			assert_int_equal(results[j].tokens, until);
+			assert_memory_equal(c.tokens, all.tokens, until * sizeof(uint32_t));
+			assert_int_equal(rwkvk_session_position(sessions[j]), TEXT + until);
+		}
+		stops[at * 85] = 1000;
+		assert_same_session(sessions[0], sessions[1]);
+		rwkvk_session_destroy(sessions[0]);
+		rwkvk_session_destroy(sessions[1]);
+	}
+	a = started(five);
+	options.stop_token_count = 1025;
+	assert_fails(rwkvk_session_generate(a, &options, NULL), RWKVK_ERROR_ARGUMENT, "1025 stop tokens; at most 1024");
+	rwkvk_session_destroy(a);
+	rwkvk_model_close(one);
+	rwkvk_model_close(five);
+}
+
+/* The device draws what the host's sampler draws from the same logits. */
+static void device_and_host_agree(void **state)
+{
+	(void)state;
+	static const rwkvk_bias biases[] = { { 17, 2 }, { 100, -INFINITY }, { 17, 0.5f }, { 5, -1 } };
+	enum { TOKENS = 24, WAYS = 8 };
+	uint64_t compared = 0;
+	for (uint32_t way = 0; way < WAYS; way++) {
+		rwkvk_sampling s = { .temperature = way == 7 ? 0 : 0.5f + 0.25f * (float)way,
+			                 .top_p = way % 3 ? 0.8f : 1,
+			                 .top_k = way % 4 ? 0 : 30,
+			                 .presence = way % 2 ? 0.5f : 0,
+			                 .frequency = way % 2 ? 0.3f : 0,
+			                 .decay = 0.95f,
+			                 .seed = way,
+			                 .biases = way > 3 ? biases : NULL,
+			                 .bias_count = way > 3 ? 4 : 0 };
+		rwkvk_session *a = started(model), *b = started(model);
+		rwkvk_generate_result result;
+		struct collected on_device =
+			generate(a, (rwkvk_generate_options){ .max_tokens = TOKENS, .ignore_end = true, .sampling = s }, RWKVK_OK, &result);
+		for (size_t i = 0; i < TOKENS && result.close_draws == 0; i++, compared++) {
+			uint32_t token;
+			assert_ok(rwkvk_session_sample(b, &s, &token));
+			assert_int_equal(token, on_device.tokens[i]);
+			assert_ok(rwkvk_session_eval(b, &token, 1, NULL));
+		}
+		if (result.close_draws == 0)
+			assert_same_session(a, b);
+		rwkvk_session_destroy(a);
+		rwkvk_session_destroy(b);
+	}
+	assert_true(compared >= TOKENS * WAYS / 2);
+}
+
+static void bans_and_biases(void **state)
+{
+	(void)state;
+	rwkvk_generate_options options = { .max_tokens = 12, .ignore_end = true };
+	rwkvk_session *a = started(model);
+	struct collected free_run = generate(a, options, RWKVK_OK, NULL);
+	rwkvk_session_destroy(a);
+	/* all that it says, banned one after the other */
+	static rwkvk_bias biases[512];
+	for (size_t count = 1; count <= 12; count++) {
+		biases[count - 1] = (rwkvk_bias){ free_run.tokens[0], -INFINITY };
+		options.sampling =
+			(rwkvk_sampling){ .temperature = count % 2 ? 0 : 1, .top_p = 1, .biases = biases, .bias_count = count };
+		a = started(model);
+		free_run = generate(a, options, RWKVK_OK, NULL);
+		for (size_t i = 0; i < 12; i++)
+			for (size_t j = 0; j < count; j++)
+				assert_true(free_run.tokens[i] != biases[j].token);
+		/* and other biases in the same session */
+		options.sampling = (rwkvk_sampling){ .biases = &(rwkvk_bias){ biases[0].token, 1000 }, .bias_count = 1 };
+		assert_int_equal(generate(a, options, RWKVK_OK, NULL).tokens[11], biases[0].token);
+		options.sampling = (rwkvk_sampling){ .biases = &(rwkvk_bias){ 512, 1 }, .bias_count = 1 };
+		assert_fails(rwkvk_session_generate(a, &options, NULL), RWKVK_ERROR_ARGUMENT, "a bias is for token 512");
+		options.sampling = (rwkvk_sampling){ .biases = &(rwkvk_bias){ 5, INFINITY }, .bias_count = 1 };
+		assert_fails(rwkvk_session_generate(a, &options, NULL), RWKVK_ERROR_ARGUMENT, "the bias of token 5 is inf");
+		rwkvk_session_destroy(a);
+	}
+	for (uint32_t i = 0; i < 512; i++)
+		biases[i] = (rwkvk_bias){ i, -INFINITY };
+	options.sampling = (rwkvk_sampling){ .biases = biases, .bias_count = 512 };
+	a = started(model);
+	assert_fails(rwkvk_session_generate(a, &options, NULL), RWKVK_ERROR_ARGUMENT, "all 512 tokens are banned");
+	biases[77].token = 76; /* twice, and one is left */
+	assert_int_equal(generate(a, options, RWKVK_OK, NULL).tokens[5], 77);
+	rwkvk_session_destroy(a);
+}
+
+struct writer {
+	rwkvk_session *session;
+	struct collected collected;
+	size_t stop_after;
+	rwkvk_status status;
+};
+
+static void *write_text(void *user)
+{
+	struct writer *w = user;
+	w->collected.stop_after = w->stop_after;
+	w->status = rwkvk_session_generate(
+		w->session,
+		&(rwkvk_generate_options){
+			.max_tokens = 40, .ignore_end = true, .sampling = lively, .on_token = collect, .user = &w->collected },
+		NULL);
+	return NULL;
+}
+
+/* Sessions of one model that write at the same time take turns, and the snapshot is one's at a time. */
+static void writers_take_turns(void **state)
+{
+	(void)state;
+	rwkvk_model *one = open_at_once("1"), *five = open_at_once("5");
+	struct writer alone = { .session = started(one), .stop_after = SIZE_MAX }, w[4];
+	write_text(&alone);
+	assert_ok(alone.status);
+	for (int turn = 0; turn < 2; turn++) {
+		pthread_t ids[4];
+		for (size_t i = 0; i < 4; i++)
+			w[i] = (struct writer){ .session = started(five), .stop_after = i % 2 ? 13 + i : SIZE_MAX };
+		for (int i = 0; i < 4; i++)
+			assert_int_equal(pthread_create(&ids[i], NULL, write_text, &w[i]), 0);
+		for (int i = 0; i < 4; i++)
+			pthread_join(ids[i], NULL);
+		for (size_t i = 0; i < 4; i++) {
+			size_t count = i % 2 ? 13 + i : 40;
+			assert_int_equal(w[i].status, i % 2 ? RWKVK_CANCELLED : RWKVK_OK);
+			assert_int_equal(w[i].collected.count, count);
+			assert_memory_equal(w[i].collected.tokens, alone.collected.tokens, count * sizeof(uint32_t));
+		}
+		for (size_t i = 0; i < 4; i++) { /* what is in the states, after all have written */
+			rwkvk_session *b = started(one);
+			struct writer again = { .session = b, .stop_after = w[i].stop_after };
+			write_text(&again);
+			assert_same_session(b, w[i].session);
+			rwkvk_session_destroy(b);
+			rwkvk_session_destroy(w[i].session);
+		}
+	}
+	rwkvk_session_destroy(alone.session);
+	rwkvk_model_close(one);
+	rwkvk_model_close(five);
+}
+
+/* ---------------------------------------------------------------------------------------------------- threads */
 
 static void *worker(void *user)
 {
@@ -424,6 +726,12 @@ int main(void)
 		cmocka_unit_test(sampling_is_repeatable),
 		cmocka_unit_test(bad_tokens),
 		cmocka_unit_test(counters_per_token),
+		cmocka_unit_test(same_tokens_at_once),
+		cmocka_unit_test(cuts_are_exact),
+		cmocka_unit_test(stops_at_once),
+		cmocka_unit_test(device_and_host_agree),
+		cmocka_unit_test(bans_and_biases),
+		cmocka_unit_test(writers_take_turns),
 		cmocka_unit_test(threads),
 		cmocka_unit_test(loading),
 	};

@@ -123,11 +123,10 @@ static void greedy(void **state)
 		for (uint64_t position = 0; position < 50; position++)
 			assert_int_equal(pick(&cases[i], &seen, logits, position), 3);
 	occurrences_finish(&seen);
-	assert_true(sampler_is_argmax(&cases[0]));
-	assert_true(sampler_is_argmax(&cases[1]));
-	assert_false(sampler_is_argmax(&cases[2]));
-	assert_false(sampler_is_argmax(&(rwkvk_sampling){ .presence = 0.5f }));
-	assert_false(sampler_is_argmax(&(rwkvk_sampling){ .frequency = -0.5f }));
+	for (size_t i = 0; i < 5; i++)
+		assert_int_equal(sampler_is_greedy(&cases[i]), i < 4);
+	assert_true(sampler_is_greedy(&(rwkvk_sampling){ .presence = 0.5f }));
+	assert_false(sampler_is_greedy(&(rwkvk_sampling){ .temperature = 0.1f, .top_p = 1 }));
 }
 
 /* ---------------------------------------------------------------------------------------------------- order of steps */
@@ -345,6 +344,51 @@ static void weights_by_text(void **state)
 	assert_true(occurrences_weight(NULL, 0) == 1);
 }
 
+/* ---------------------------------------------------------------------------------------------------- biases */
+
+static void biases(void **state)
+{
+	(void)state;
+	static const float logits[4] = { 1, 2, 3, -INFINITY };
+	struct occurrences seen = make(4);
+	const struct {
+		rwkvk_bias biases[3];
+		uint32_t want;
+	} cases[] = {
+		{ { { 1, 0.5f }, { 1, 0.625f }, { 0, 1 } }, 1 }, /* those of a token add up */
+		{ { { 1, 0.5f }, { 1, 0.25f }, { 0, 1 } }, 2 },
+		{ { { 2, -INFINITY }, { 2, 100 }, { 0, 1 } }, 0 }, /* a ban stays; equal ones: the lower id */
+		{ { { 2, 5 }, { 2, -INFINITY }, { 1, -2 } }, 0 },
+		{ { { 0, FLT_MAX }, { 0, FLT_MAX }, { 2, FLT_MAX } }, 0 }, /* never infinite */
+		{ { { 0, -FLT_MAX }, { 1, -INFINITY }, { 2, -INFINITY } }, 0 },
+		{ { { 3, FLT_MAX }, { 3, 5 }, { 0, 0 } }, 2 }, /* what cannot come stays so */
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		rwkvk_sampling s = { .biases = cases[i].biases, .bias_count = 3 };
+		assert_int_equal(pick(&s, &seen, logits, 0), cases[i].want);
+	}
+	/* before the penalties: 3 - 0.5 - 1 and 2 */
+	occurrences_add(&seen, 2, 1, 1);
+	rwkvk_sampling s = { .presence = 1, .biases = &(rwkvk_bias){ 2, -0.5f }, .bias_count = 1 };
+	assert_int_equal(pick(&s, &seen, logits, 0), 1);
+	uint32_t token;
+	const rwkvk_bias all[] = { { 0, -INFINITY }, { 3, -INFINITY }, { 2, -INFINITY }, { 1, -INFINITY }, { 0, 1 } };
+	s = (rwkvk_sampling){ .biases = all, .bias_count = 5 };
+	assert_fails(sampler_pick(&s, &seen, logits, 0, &token), RWKVK_ERROR_ARGUMENT, "all 4 tokens are banned: none is left");
+	s.bias_count = 3;
+	assert_int_equal(pick(&s, &seen, logits, 0), 1);
+	const rwkvk_bias wrong[] = { { 4, 1 }, { 1, NAN }, { 1, INFINITY } };
+	static const char *const texts[] = { "a bias is for token 4; the model's vocabulary has 4", "the bias of token 1 is nan",
+		                                 "the bias of token 1 is inf" };
+	for (size_t i = 0; i < 3; i++) {
+		s = (rwkvk_sampling){ .biases = &wrong[i], .bias_count = 1 };
+		assert_fails(sampler_pick(&s, &seen, logits, 0, &token), RWKVK_ERROR_ARGUMENT, texts[i]);
+	}
+	for (uint32_t i = 0; i < 4; i++) /* nothing of all that is left */
+		assert_true(seen.bias[i] == 0);
+	occurrences_finish(&seen);
+}
+
 /* ---------------------------------------------------------------------------------------------------- refusals */
 
 static void broken_logits(void **state)
@@ -490,6 +534,7 @@ int main(void)
 		cmocka_unit_test(present_with_count_zero),
 		cmocka_unit_test(counts_decay),
 		cmocka_unit_test(weights_by_text),
+		cmocka_unit_test(biases),
 		cmocka_unit_test(broken_logits),
 		cmocka_unit_test(broken_sampling),
 		cmocka_unit_test(full_size),

@@ -81,7 +81,7 @@ static struct option_name option_name(const struct arg *arg)
 	return name;
 }
 
-static bool read_count(const char *text, uint64_t high, uint64_t *out)
+bool args_count(const char *text, uint64_t high, uint64_t *out)
 {
 	if (!*text || text[strspn(text, "0123456789")])
 		return false;
@@ -91,7 +91,7 @@ static bool read_count(const char *text, uint64_t high, uint64_t *out)
 	return errno == 0 && value <= high;
 }
 
-static bool read_number(const char *text, double low, double high, float *out)
+bool args_number(const char *text, double low, double high, float *out)
 {
 	char *end;
 	if (!*text || text[strspn(text, "0123456789+-.eE")]) /* no blanks, hexadecimal digits, infinities */
@@ -106,7 +106,7 @@ static int set_count(const struct usage *usage, const struct arg *arg, const cha
 {
 	struct arg_count *target = arg->target;
 	uint64_t high = arg->high > 0 ? (uint64_t)arg->high : UINT64_MAX;
-	if (!read_count(text, high, &target->value))
+	if (!args_count(text, high, &target->value))
 		return misused(usage->command, "%s: expected a whole number from 0 to %" PRIu64 ", got \"%.60s\"",
 		               option_name(arg).text, high, text);
 	target->given = true;
@@ -116,7 +116,7 @@ static int set_count(const struct usage *usage, const struct arg *arg, const cha
 static int set_number(const struct usage *usage, const struct arg *arg, const char *text)
 {
 	struct arg_number *target = arg->target;
-	if (!read_number(text, arg->low, arg->high, &target->value))
+	if (!args_number(text, arg->low, arg->high, &target->value))
 		return misused(usage->command, "%s: expected a number from %g to %g, got \"%.60s\"", option_name(arg).text, arg->low,
 		               arg->high, text);
 	target->given = true;

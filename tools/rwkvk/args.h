@@ -77,6 +77,10 @@ enum { ARGS_GO_ON = -1 };
  * help or an error. */
 int args_parse(const struct usage *usage, int argc, char **argv, const char **operand);
 
+/* What a whole text says: a number from 0 to high, or from low to high.  false if it is anything else. */
+bool args_count(const char *text, uint64_t high, uint64_t *out);
+bool args_number(const char *text, double low, double high, float *out);
+
 /* Reads "1,2,3" or "1 2 3".  ARGS_GO_ON, or EXIT_USAGE after a message that names `option`. */
 int args_ids(const char *command, const char *option, const char *text, struct arg_ids *ids);
 

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bias.h"
 #include "io.h"
 #include "model.h"
 #include "stream.h"
@@ -19,6 +20,7 @@ struct generate {
 	struct arg_count count, top_k, seed;
 	struct arg_number temperature, top_p, presence, frequency, decay;
 	struct arg_texts stops;
+	struct bias_args bias;
 	bool profile;
 };
 
@@ -28,6 +30,7 @@ struct run {
 	rwkvk_model *model;
 	rwkvk_session *session;
 	struct feed feed;
+	struct bias_list biases;
 	struct stream stream;
 	rwkvk_generate_result result;
 	rwkvk_counters before, after; /* around the generation */
@@ -57,9 +60,10 @@ static void take_number(float *field, const struct arg_number *arg)
 }
 
 /* The model's recommendation, with what the user wants instead.  "--temp 0" means: no chance, and no penalty either. */
-static rwkvk_sampling choose_sampling(const struct generate *args, const rwkvk_model *model)
+static rwkvk_sampling choose_sampling(const struct run *run)
 {
-	rwkvk_sampling sampling = rwkvk_model_sampling(model);
+	const struct generate *args = run->args;
+	rwkvk_sampling sampling = rwkvk_model_sampling(run->model);
 	if (args->temperature.given && args->temperature.value == 0)
 		sampling.presence = sampling.frequency = 0;
 	take_number(&sampling.temperature, &args->temperature);
@@ -70,6 +74,8 @@ static rwkvk_sampling choose_sampling(const struct generate *args, const rwkvk_m
 	if (args->top_k.given)
 		sampling.top_k = (uint32_t)args->top_k.value;
 	sampling.seed = args->seed.given ? args->seed.value : random_seed();
+	sampling.biases = run->biases.biases;
+	sampling.bias_count = run->biases.count;
 	return sampling;
 }
 
@@ -157,6 +163,8 @@ static void note_speed(const struct run *run)
 	note("prompt %" PRIu64 " tokens, %.1f tok/s; text %" PRIu64 " tokens, %.1f tok/s, %s/s", run->prompt_tokens,
 	     per((double)run->prompt_tokens, run->prompt_seconds), run->picked, speed,
 	     show_bytes((uint64_t)(speed * (double)info.bytes_per_token)).text);
+	if (run->result.close_draws > 0)
+		note("draws within 1e-5 of a border, where another device may pick another token: %" PRIu64, run->result.close_draws);
 }
 
 static void note_counters(const struct run *run)
@@ -166,8 +174,9 @@ static void note_counters(const struct run *run)
 	if (tokens == 0)
 		return;
 	double n = (double)tokens;
-	note("per token of the text: %.2f dispatches, %.2f barriers, %.2f submits", (double)(b->dispatches - a->dispatches) / n,
-	     (double)(b->barriers - a->barriers) / n, (double)(b->submits - a->submits) / n);
+	note("per token of the text: %.2f dispatches, %.2f barriers, %.2f submits, %.2f calls of Vulkan",
+	     (double)(b->dispatches - a->dispatches) / n, (double)(b->barriers - a->barriers) / n,
+	     (double)(b->submits - a->submits) / n, (double)(b->host_calls - a->host_calls) / n);
 	note("in the whole text: %" PRIu64 " descriptor updates, %" PRIu64 " allocations, %" PRIu64 " buffers, %" PRIu64
 	     " recorded command buffers",
 	     b->descriptor_updates - a->descriptor_updates, b->allocations - a->allocations, b->buffers - a->buffers,
@@ -243,7 +252,7 @@ static int run_session(struct run *run)
 	const struct generate *args = run->args;
 	if (args->feed.state_in && rwkvk_session_load(run->session, args->feed.state_in) != RWKVK_OK)
 		return failed_call();
-	rwkvk_sampling sampling = choose_sampling(args, run->model);
+	rwkvk_sampling sampling = choose_sampling(run);
 	note_sampling(&sampling);
 	interrupt_catch(run->session);
 	show_prompt(run);
@@ -272,6 +281,9 @@ static int run_model(struct run *run)
 	int code = feed_tokens("generate", &args->feed, &args->model, run->model, &run->feed);
 	if (code != EXIT_DONE)
 		return code;
+	code = bias_check("generate", &run->biases, info.vocab);
+	if (code != EXIT_DONE)
+		return code;
 	if (args->stops.count > 0 && !rwkvk_model_tokenizer(run->model))
 		return no_vocabulary(&args->model, &info, "--stop", NULL);
 	if (rwkvk_session_create(run->model, &run->session) != RWKVK_OK)
@@ -287,14 +299,16 @@ static int generate(const struct generate *args)
 	struct run run = { .args = args,
 		               .last_byte = -1,
 		               .stream = { .stops = args->stops.texts, .stop_count = args->stops.count } };
-	int code = feed_read("generate", &args->feed, &run.feed);
-	if (code != EXIT_DONE)
-		return code;
-	code = model_open(&args->model, args->profile, &run.model);
+	int code = bias_read("generate", &args->bias, &run.biases);
+	if (code == EXIT_DONE)
+		code = feed_read("generate", &args->feed, &run.feed);
+	if (code == EXIT_DONE)
+		code = model_open(&args->model, args->profile, &run.model);
 	if (code == EXIT_DONE)
 		code = run_model(&run);
 	rwkvk_model_close(run.model);
 	feed_free(&run.feed);
+	free(run.biases.biases);
 	stream_free(&run.stream);
 	return code;
 }
@@ -370,6 +384,18 @@ int cmd_generate(int argc, char **argv)
 		  .high = 1,
 		  .help = "what is left of those counts after each token",
 		  .standard = "0.996" },
+		{ .name = "ban",
+		  .kind = ARG_TEXTS,
+		  .target = &g.bias.bans,
+		  .value = "ID",
+		  .help = "never take the token ID; 1,2,3 for several, and may be given several times",
+		  .standard = "none" },
+		{ .name = "bias",
+		  .kind = ARG_TEXTS,
+		  .target = &g.bias.biases,
+		  .value = "ID=VALUE",
+		  .help = "add VALUE to the logit of the token ID, likewise for several",
+		  .standard = "none" },
 		{ .name = "seed",
 		  .kind = ARG_COUNT,
 		  .target = &g.seed,
@@ -408,5 +434,7 @@ int cmd_generate(int argc, char **argv)
 		code = generate(&g);
 	free(g.feed.ids.ids);
 	free(g.stops.texts);
+	free(g.bias.bans.texts);
+	free(g.bias.biases.texts);
 	return code;
 }
