@@ -163,8 +163,8 @@ struct matrix_part {
  * scratch: [parallel_workers()][pack_scratch_floats(columns)]. */
 uint64_t pack_scratch_floats(uint64_t columns);
 /* Tiles [first, first + tiles) of 8 rows each.  With several parts, all of one type, tile t is tile t / count of part t %
- * count. `to` has packed_bytes(type, 8 tiles, columns), `side` (NULL for plain types) likewise; rows past a part's last and
- * columns past the end become zeros. */
+ * count. `to` has packed_bytes(type, 8 tiles, columns), `side` (NULL for plain types) likewise; rows past a part's last
+ * become zeros, columns past the end what a row filled up with zeros gives. */
 void pack_tiles(struct parallel *parallel, const struct matrix_part *parts, uint32_t count, uint32_t columns, uint64_t first,
                 uint64_t tiles, void *to, void *side, float *scratch);
 /* pack_value.c: ffn.value the other way round (layout.h, VALUE_*): blocks [first, first + blocks) of VALUE_BLOCK outputs each,
