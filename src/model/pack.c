@@ -152,10 +152,10 @@ static void place_row(const uint8_t *row, uint64_t row_bytes, uint64_t blocks, u
 }
 
 /* Integers of one signed byte: a file's block of 32 is a quarter of a k-block. */
-static void place_q8(const struct dtype_parts *parts, uint64_t b, uint8_t *plane, uint8_t *side)
+static void place_q8(const void *q, const void *d, uint64_t b, uint8_t *plane, uint8_t *side)
 {
-	memcpy(plane + b % 4 * 32, parts->q, 32);
-	memcpy(side + b % 4 * 2, &parts->d, 2);
+	memcpy(plane + b % 4 * 32, q, 32);
+	memcpy(side + b % 4 * 2, d, 2);
 }
 
 void place_integers(uint32_t type, const int8_t *q, uint32_t u, uint8_t *plane, uint32_t *further)
@@ -214,10 +214,15 @@ static void place_blocks(uint32_t type, enum dtype dtype, const uint8_t *row, ui
 		memset(plane, 0, PIECE);
 		memset(beside, 0, side_bytes);
 		for (uint64_t i = 0; i < per_block && b * per_block + i < count; i++) {
+			const uint8_t *block = row + (b * per_block + i) * info->bytes;
 			struct dtype_parts parts;
-			dtype_split(dtype, row + (b * per_block + i) * info->bytes, &parts);
+			if (dtype == DTYPE_Q8_0) {
+				place_q8(block + 2, block, i, plane, beside);
+				continue;
+			}
+			dtype_split(dtype, block, &parts);
 			if (type == TYPE_Q8) {
-				place_q8(&parts, i, plane, beside);
+				place_q8(parts.q, &parts.d, i, plane, beside);
 				continue;
 			}
 			for (uint32_t at = 0; at < info->block; at += 32)

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { LINE = 128, SPAN = 256, MOST_OUTPUTS = 256, STRIDE = SPAN + 64 /* a power of two would share few sets of a cache */ };
+enum { LINE = 128, SPAN = 256, MOST_OUTPUTS = 256, APART = 64 /* rows a power of two apart would share few sets of a cache */ };
 
 uint64_t value_block_bytes(uint32_t type, uint64_t inputs)
 {
@@ -18,18 +18,19 @@ uint64_t value_side_bytes(uint32_t type, uint64_t inputs)
 	return VALUE_SIDE_WORDS(type, inputs) * 4;
 }
 
-/* For two rows of floats, and the integers of a block. */
+/* For two rows of floats, and all rows of the largest span. */
 uint64_t value_scratch_floats(void)
 {
-	return 2 * SPAN + MOST_OUTPUTS * STRIDE / sizeof(float);
+	return 2 * SPAN + MOST_OUTPUTS * (SPAN + APART) / sizeof(float);
 }
 
 /* What goes where for a block's lines of SPAN inputs. */
 struct turn {
-	uint32_t type;
+	uint32_t type, unit; /* bytes of a weight: of a plain type, or an integer of a byte */
 	uint8_t *lines;
 	uint32_t *further, *scales, *tops; /* the three parts beside them */
-	int8_t (*integers)[STRIDE];        /* [MOST_OUTPUTS][STRIDE] */
+	uint8_t *rows;                     /* [VALUE_BLOCK][stride], each SPAN weights */
+	uint32_t stride;
 };
 
 /* The scales of output o in a block of the file, of `block` inputs from input `first` of the span on. */
@@ -63,62 +64,60 @@ static void place_scales(const struct turn *t, const struct dtype_parts *parts, 
 	}
 }
 
-/* One of the file's rows into row o of the integers, and its scales. */
+/* One of the file's rows into row o, and its scales. */
 static void gather(const struct turn *t, enum dtype dtype, const uint8_t *row, uint32_t count, uint32_t o)
 {
 	const struct dtype_info *info = &dtype_info[dtype];
+	uint8_t *to = t->rows + o * t->stride;
+	if (t->type < TYPE_Q8) {
+		memcpy(to, row, count * t->unit);
+		return;
+	}
 	for (uint32_t i = 0; i < count; i += info->block, row += info->bytes) {
 		struct dtype_parts parts;
 		dtype_split(dtype, row, &parts);
-		memcpy(t->integers[o] + i, parts.q, info->block);
+		memcpy(to + i, parts.q, info->block);
 		place_scales(t, &parts, info->block, o, i);
 	}
 }
 
-/* A square of 8 by 8 bytes the other way round, by halves, quarters and eighths. */
-static void turn_square(const int8_t *from, int8_t *to)
+/* A square of words of 8 bytes the other way round, whose elements have `unit` bytes: by halves, quarters and eighths. */
+static inline void turn_square(const uint8_t *from, uint32_t stride, uint32_t unit, uint8_t *to, uint32_t to_stride)
 {
 	uint64_t row[8];
-	for (int i = 0; i < 8; i++)
-		memcpy(&row[i], from + i * STRIDE, 8);
-	static const uint64_t kept[] = { 0x00000000ffffffff, 0x0000ffff0000ffff, 0x00ff00ff00ff00ff };
-	for (int step = 0, apart = 4; apart > 0; step++, apart /= 2)
-		for (int i = 0; i < 8; i++)
+	uint32_t size = 8 / unit;
+	for (uint32_t i = 0; i < size; i++)
+		memcpy(&row[i], from + i * stride, 8);
+	for (uint32_t apart = size / 2; apart > 0; apart /= 2) {
+		uint32_t shift = 8 * unit * apart;
+		uint64_t kept = UINT64_MAX / ((UINT64_C(1) << shift) + 1); /* every second run of `shift` bits */
+		for (uint32_t i = 0; i < size; i++)
 			if (!(i & apart)) {
 				uint64_t a = row[i], b = row[i + apart];
-				row[i] = (a & kept[step]) | (b & kept[step]) << 8 * apart;
-				row[i + apart] = (a >> 8 * apart & kept[step]) | (b & ~kept[step]);
+				row[i] = (a & kept) | (b & kept) << shift;
+				row[i + apart] = (a >> shift & kept) | (b & ~kept);
 			}
-	for (int i = 0; i < 8; i++)
-		memcpy(to + i * MOST_OUTPUTS, &row[i], 8);
+	}
+	for (uint32_t i = 0; i < size; i++)
+		memcpy(to + i * to_stride, &row[i], 8);
 }
 
-static void turn_integers(const struct turn *t)
+/* Lines are written whole and in their order: the memory may be the device's. */
+static inline void turn_rows(const struct turn *t, uint32_t unit)
 {
-	uint32_t high_words = VALUE_HIGH_WORDS(t->type), outputs = VALUE_BLOCK(t->type);
-	int8_t turned[8][MOST_OUTPUTS];
-	for (uint32_t first = 0; first < SPAN; first += 8) {
-		for (uint32_t o = 0; o < outputs; o += 8)
-			turn_square(&t->integers[o][first], &turned[0][o]);
-		for (uint32_t i = 0; i < 8; i++) {
+	const uint32_t size = 8 / unit, outputs = VALUE_BLOCK(t->type), high_words = VALUE_HIGH_WORDS(t->type);
+	uint8_t turned[8][MOST_OUTPUTS];
+	for (uint32_t first = 0; first < SPAN; first += size) {
+		for (uint32_t o = 0; o < outputs; o += size)
+			turn_square(t->rows + o * t->stride + first * unit, t->stride, unit, &turned[0][o * unit], MOST_OUTPUTS);
+		for (uint32_t i = 0; i < size; i++) {
 			uint8_t *line = t->lines + (first + i) * LINE;
-			if (t->type == TYPE_Q8)
+			if (t->type <= TYPE_Q8)
 				memcpy(line, turned[i], LINE);
-			for (uint32_t u = 0; u < 8 && t->type != TYPE_Q8; u++)
-				place_integers(t->type, turned[i] + 32 * u, u, line, t->further + (first + i) * high_words);
+			for (uint32_t u = 0; u < 8 && t->type > TYPE_Q8; u++)
+				place_integers(t->type, (int8_t *)turned[i] + 32 * u, u, line, t->further + (first + i) * high_words);
 		}
 	}
-}
-
-/* Of plain types, one row's elements, 2 or 4 bytes each, down the lines. */
-static void turn_plain(const struct turn *t, const uint8_t *row, uint32_t count, uint32_t o)
-{
-	if (t->type == TYPE_F32)
-		for (uint32_t i = 0; i < count; i++)
-			memcpy(t->lines + i * LINE + o * 4, row + i * 4, 4);
-	else
-		for (uint32_t i = 0; i < count; i++)
-			memcpy(t->lines + i * LINE + o * 2, row + i * 2, 2);
 }
 
 struct blocks {
@@ -145,24 +144,24 @@ static void pack_span(void *user, unsigned worker, uint64_t index)
 	t.further = further + first * VALUE_HIGH_WORDS(type);
 	t.scales = scales + first / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type);
 	t.tops = tops + span * VALUE_TOP_WORDS(type);
-	t.integers = (int8_t(*)[STRIDE])(void *)(scratch + 2 * SPAN);
-	if (type < TYPE_Q8) {
-		memset(t.lines, 0, SPAN * LINE);
-	} else {
-		memset(t.integers, 0, sizeof *t.integers * outputs);
-		memset(t.scales, 0, SPAN / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type) * 4);
-		memset(t.tops, 0, VALUE_TOP_WORDS(type) * 4);
-	}
+	t.unit = type == TYPE_F32 ? 4 : type < TYPE_Q8 ? 2 : 1;
+	t.rows = (uint8_t *)(scratch + 2 * SPAN);
+	t.stride = SPAN * t.unit + APART;
+	if (rows < outputs || count < SPAN)
+		memset(t.rows, 0, (size_t)outputs * t.stride);
+	memset(t.scales, 0, SPAN / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type) * 4);
+	memset(t.tops, 0, VALUE_TOP_WORDS(type) * 4);
 	for (uint32_t o = 0; o < rows; o++) {
 		enum dtype dtype;
 		const uint8_t *bytes = typed_row(source, row + o, first, count, scratch, &dtype);
-		if (type < TYPE_Q8)
-			turn_plain(&t, bytes, count, o);
-		else
-			gather(&t, dtype, bytes, count, o);
+		gather(&t, dtype, bytes, count, o);
 	}
-	if (type >= TYPE_Q8)
-		turn_integers(&t);
+	if (t.unit == 1)
+		turn_rows(&t, 1);
+	else if (t.unit == 2)
+		turn_rows(&t, 2);
+	else
+		turn_rows(&t, 4);
 }
 
 void pack_value_blocks(struct parallel *parallel, const struct matrix_part *part, uint32_t inputs, uint64_t first,
