@@ -25,32 +25,35 @@ static inline float float_of_bf16(uint16_t bits)
 	return float_of_bits((uint32_t)bits << 16);
 }
 
+/* All bits set if a < b.  The conversions below choose by such masks and not by branches, which compilers would make of them,
+ * so that loops become vectors. */
+static inline uint32_t where_less(uint32_t a, uint32_t b)
+{
+	return 0 - ((a - b) >> 31); /* of numbers below 2^31 */
+}
+
 static inline float float_of_f16(uint16_t bits)
 {
-	uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, mantissa = bits & 1023;
-	if (exponent == 31)
-		return float_of_bits(sign | 0x7f800000 | mantissa << 13);
-	if (exponent == 0) { /* zero and subnormals: mantissa * 2^-24 is exact in float */
-		float value = (float)mantissa * 0x1p-24f;
-		return sign ? -value : value;
-	}
-	return float_of_bits(sign | (exponent + 112) << 23 | mantissa << 13);
+	uint32_t sign = (uint32_t)(bits & 0x8000) << 16, magnitude = (uint32_t)(bits & 0x7fff) << 13;
+	/* zero and subnormals: as 2^-14 plus what they are, and that taken away */
+	uint32_t small = bits_of_float(float_of_bits(magnitude + (113u << 23)) - 0x1p-14f);
+	uint32_t is_small = where_less(magnitude, 1u << 23), is_finite = where_less(magnitude, 31u << 23);
+	uint32_t large = magnitude + (112u << 23) + (~is_finite & 112u << 23);
+	return float_of_bits(sign | (small & is_small) | (large & ~is_small));
 }
 
 /* Rounds to nearest, ties to even; overflow becomes infinity. */
 static inline uint16_t f16_of_float(float value)
 {
 	uint32_t bits = bits_of_float(value), sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
-	if (magnitude > 0x7f800000)
-		return (uint16_t)(sign | 0x7e00);
-	if (magnitude >= 0x477ff000) /* 65520 and above round to infinity */
-		return (uint16_t)(sign | 0x7c00);
-	if (magnitude < 0x38800000) { /* below 2^-14: let the float adder do the rounding at 2^-24 */
-		float shifted = float_of_bits(magnitude) + 0.5f;
-		return (uint16_t)(sign | (bits_of_float(shifted) - 0x3f000000));
-	}
-	uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
-	return (uint16_t)(sign | (rounded - 0x38000000) >> 13);
+	uint32_t is_small = where_less(magnitude, 0x38800000), is_large = ~where_less(magnitude, 0x477ff000);
+	uint32_t is_nan = where_less(0x7f800000, magnitude);
+	/* below 2^-14: let the float adder do the rounding at 2^-24 */
+	uint32_t small = bits_of_float(float_of_bits(magnitude & is_small) + 0.5f) - 0x3f000000;
+	uint32_t half = (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13;
+	half = (half & ~is_small) | (small & is_small);
+	half = (half & ~is_large) | (0x7c00 & is_large); /* 65520 and above round to infinity */
+	return (uint16_t)(sign | half | (is_nan & 0x7e00));
 }
 
 #endif

@@ -88,10 +88,28 @@ static void block_to_float(enum dtype type, const uint8_t *block, float *out)
 			out[i] = parts.scale[g] * (float)parts.q[i] - parts.min[g];
 }
 
+/* Loops of their own become vectors. */
+FOR_EACH_PROCESSOR static void floats_of_f16(const uint8_t *restrict from, uint64_t count, float *restrict to)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint16_t bits;
+		memcpy(&bits, from + 2 * i, sizeof bits);
+		to[i] = float_of_f16(bits);
+	}
+}
+
+static void floats_of_bf16(const uint8_t *restrict from, uint64_t count, float *restrict to)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint16_t bits;
+		memcpy(&bits, from + 2 * i, sizeof bits);
+		to[i] = float_of_bf16(bits);
+	}
+}
+
 void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t count, float *out)
 {
 	const uint8_t *from = element_at(type, data, first);
-	uint16_t bits;
 	if (type == DTYPE_F32) {
 		memcpy(out, from, count * sizeof *out);
 		return;
@@ -102,10 +120,10 @@ void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t 
 			block_to_float(type, from + i * info->bytes, out + i * info->block);
 		return;
 	}
-	for (uint64_t i = 0; i < count; i++) {
-		memcpy(&bits, from + 2 * i, sizeof bits);
-		out[i] = type == DTYPE_F16 ? float_of_f16(bits) : float_of_bf16(bits);
-	}
+	if (type == DTYPE_F16)
+		floats_of_f16(from, count, out);
+	else
+		floats_of_bf16(from, count, out);
 }
 
 void dtype_to_exact(enum dtype type, const void *data, uint64_t first, uint64_t count, void *out)
@@ -136,6 +154,22 @@ static uint16_t bf16_of_float(float value)
 	return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+FOR_EACH_PROCESSOR static void f16s_of_floats(const float *restrict from, uint64_t count, uint8_t *restrict to)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint16_t bits = f16_of_float(from[i]);
+		memcpy(to + 2 * i, &bits, sizeof bits);
+	}
+}
+
+FOR_EACH_PROCESSOR static void bf16s_of_floats(const float *restrict from, uint64_t count, uint8_t *restrict to)
+{
+	for (uint64_t i = 0; i < count; i++) {
+		uint16_t bits = bf16_of_float(from[i]);
+		memcpy(to + 2 * i, &bits, sizeof bits);
+	}
+}
+
 void dtype_from_float(enum dtype type, const float *in, uint64_t count, void *out)
 {
 	const struct dtype_info *info = &dtype_info[type];
@@ -149,8 +183,8 @@ void dtype_from_float(enum dtype type, const float *in, uint64_t count, void *ou
 			block_types[type].encode(in + i * info->block, to + i * info->bytes);
 		return;
 	}
-	for (uint64_t i = 0; i < count; i++) {
-		uint16_t bits = type == DTYPE_F16 ? f16_of_float(in[i]) : bf16_of_float(in[i]);
-		memcpy(to + 2 * i, &bits, sizeof bits);
-	}
+	if (type == DTYPE_F16)
+		f16s_of_floats(in, count, to);
+	else
+		bf16s_of_floats(in, count, to);
 }

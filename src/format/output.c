@@ -4,13 +4,13 @@
 #include "format/output.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { CHUNK = 1 << 17, MOST_THREADS = 64, CHUNKS_A_THREAD = 2, SLICE_BYTES = 8 << 20 };
+#include "base/parallel.h"
+
+enum { CHUNK = 1 << 17, CHUNKS_A_THREAD = 2, SLICE_BYTES = 8 << 20 };
 
 struct output *output_add(struct output_list *list)
 {
@@ -56,9 +56,9 @@ struct stream {
 	struct file_writer file;
 	const char *from;
 	const struct output_options *options;
-	uint32_t threads;
-	float *floats;  /* [threads, CHUNK] */
-	uint8_t *bytes; /* [threads, CHUNKS_A_THREAD, CHUNK], of the largest type */
+	struct parallel *parallel;
+	float *floats;  /* [workers, CHUNK] */
+	uint8_t *bytes; /* [workers, CHUNKS_A_THREAD, CHUNK], of the largest type */
 };
 
 static rwkvk_status send(struct stream *s, const void *data, uint64_t bytes)
@@ -100,52 +100,34 @@ static bool encode(const struct output *output, float *values, uint64_t count, v
 
 /* ---------------------------------------------------------------------------------------------------- in chunks */
 
-/* A batch of chunks; threads take the next one until none is left. */
+/* A batch of chunks, one to a piece of work. */
 struct batch {
 	struct stream *stream;
 	const struct output *output;
 	const struct tensor *source;
 	uint64_t first, count; /* elements */
-	atomic_uint next_chunk, next_thread;
 	atomic_bool out_of_range;
 };
 
-static void *work(void *user)
+static void make_chunk(void *user, unsigned worker, uint64_t index)
 {
 	struct batch *b = user;
 	const struct output *output = b->output;
-	float *values = b->stream->floats + (size_t)atomic_fetch_add(&b->next_thread, 1) * CHUNK;
-	for (;;) {
-		uint64_t at = (uint64_t)atomic_fetch_add(&b->next_chunk, 1) * CHUNK;
-		if (at >= b->count)
-			return NULL;
-		uint64_t count = b->count - at < CHUNK ? b->count - at : CHUNK;
-		dtype_to_float(b->source->type, b->source->data, b->first + at, count, values);
-		if (!encode(output, values, count, b->stream->bytes + stored_bytes(output->type, at)))
-			atomic_store(&b->out_of_range, true);
-	}
-}
-
-/* On this thread and as many more as can be had and are needed. */
-static void run_batch(struct batch *b)
-{
-	pthread_t threads[MOST_THREADS];
-	uint64_t chunks = (b->count + CHUNK - 1) / CHUNK;
-	uint32_t started = 0;
-	while (started + 1 < b->stream->threads && started + 1 < chunks && pthread_create(&threads[started], NULL, work, b) == 0)
-		started++;
-	work(b);
-	for (uint32_t i = 0; i < started; i++)
-		pthread_join(threads[i], NULL);
+	float *values = b->stream->floats + (size_t)worker * CHUNK;
+	uint64_t at = index * CHUNK, count = b->count - at < CHUNK ? b->count - at : CHUNK;
+	dtype_to_float(b->source->type, b->source->data, b->first + at, count, values);
+	if (!encode(output, values, count, b->stream->bytes + stored_bytes(output->type, at)))
+		atomic_store(&b->out_of_range, true);
 }
 
 static rwkvk_status write_chunks(struct stream *s, const struct output *output, const struct tensor *source)
 {
-	uint64_t total = elements(source->rank, source->shape), most = (uint64_t)s->threads * CHUNKS_A_THREAD * CHUNK;
+	uint64_t total = elements(source->rank, source->shape);
+	uint64_t most = (uint64_t)parallel_workers(s->parallel) * CHUNKS_A_THREAD * CHUNK;
 	for (uint64_t first = 0; first < total; first += most) {
 		struct batch batch = { .stream = s, .output = output, .source = source, .first = first };
 		batch.count = total - first < most ? total - first : most;
-		run_batch(&batch);
+		parallel_for(s->parallel, (batch.count + CHUNK - 1) / CHUNK, make_chunk, &batch);
 		if (batch.out_of_range)
 			return out_of_range(s, output, source);
 		TRY(send(s, s->bytes, stored_bytes(output->type, batch.count)));
@@ -205,10 +187,12 @@ static rwkvk_status write_output(struct stream *s, const struct output *output)
 
 static rwkvk_status write_all(struct stream *s, const struct output_list *list, const uint8_t *head, size_t head_bytes)
 {
-	s->floats = malloc((size_t)s->threads * CHUNK * sizeof *s->floats);
-	s->bytes = malloc((size_t)s->threads * CHUNKS_A_THREAD * CHUNK * sizeof(float));
+	TRY(parallel_start(s->options->threads, &s->parallel));
+	unsigned workers = parallel_workers(s->parallel);
+	s->floats = malloc((size_t)workers * CHUNK * sizeof *s->floats);
+	s->bytes = malloc((size_t)workers * CHUNKS_A_THREAD * CHUNK * sizeof(float));
 	if (!s->floats || !s->bytes)
-		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for %u threads", s->file.path, s->threads);
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for %u threads", s->file.path, workers);
 	TRY(send(s, head, head_bytes));
 	for (size_t i = 0; i < list->count; i++)
 		TRY(write_output(s, &list->items[i]));
@@ -226,18 +210,13 @@ static uint64_t total_bytes(const struct output_list *list, size_t head_bytes, u
 	return total;
 }
 
-static uint32_t thread_count(uint32_t wanted)
-{
-	long processors = wanted ? (long)wanted : sysconf(_SC_NPROCESSORS_ONLN);
-	return processors < 1 ? 1 : processors > MOST_THREADS ? MOST_THREADS : (uint32_t)processors;
-}
-
 rwkvk_status output_write(const struct output_list *list, const char *path, const char *from, const uint8_t *head,
                           size_t head_bytes, const struct output_options *options)
 {
-	struct stream s = { .from = from, .options = options, .threads = thread_count(options->threads) };
+	struct stream s = { .from = from, .options = options };
 	TRY(file_create(path, total_bytes(list, head_bytes, options->alignment), &s.file));
 	rwkvk_status status = write_all(&s, list, head, head_bytes);
+	parallel_stop(s.parallel);
 	free(s.floats);
 	free(s.bytes);
 	if (status == RWKVK_OK)

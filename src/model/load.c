@@ -11,7 +11,8 @@ enum { UPLOAD_BYTES = 8 << 20 };
 
 struct loader {
 	struct rwkvk_model *model;
-	float *scratch; /* 2 PAD(longest row, 256) floats */
+	struct parallel *parallel;
+	float *scratch; /* of all workers, for the longest row */
 	uint8_t *side;  /* what lies beside the weights of one upload */
 	uint64_t done, total;
 	rwkvk_progress_fn *progress;
@@ -42,32 +43,45 @@ static rwkvk_status upload(struct gpu_buffer *buffer, uint64_t offset, const voi
 	return RWKVK_OK;
 }
 
-/* Rows [first, first + rows) of a part, tile by tile into `slice` from its row `to` on. */
-static rwkvk_status upload_rows(struct loader *loader, const struct matrix_part *part, uint32_t columns, uint32_t first,
-                                uint32_t rows, struct device_slice *slice, uint32_t to)
+/* Room for units of so many bytes: *count of them, or what fits where that is less. */
+static rwkvk_status upload_begin(const struct loader *loader, struct gpu_buffer *buffer, uint64_t offset, uint64_t unit,
+                                 uint64_t *count, void **place)
 {
-	uint32_t type = part->source.type;
+	uint64_t at_once = UPLOAD_BYTES / unit > 0 ? UPLOAD_BYTES / unit : 1, bytes = (*count < at_once ? *count : at_once) * unit;
+	TRY(gpu_upload_begin(buffer, offset, &bytes, place));
+	*count = bytes / unit;
+	if (*count)
+		return RWKVK_OK;
+	TRY(gpu_upload_commit(buffer->gpu));
+	return fail(RWKVK_ERROR_UNSUPPORTED,
+	            "%s: a row of weights, packed with its neighbours to %" PRIu64 " bytes, exceeds the upload buffer",
+	            loader->model->file.weights.path, unit);
+}
+
+static uint64_t source_bytes(const struct matrix_part *part, uint64_t first, uint64_t rows, uint64_t columns)
+{
+	const struct dtype_info *info = &dtype_info[part->source.tensor->type];
+	return (part->rows - first < rows ? part->rows - first : rows) * columns / info->block * info->bytes;
+}
+
+/* Tiles from `first` on of a part, or of `count` interleaved ones, into `slice` from its tile `to` on. */
+static rwkvk_status upload_tiles(struct loader *loader, const struct matrix_part *parts, uint32_t count, uint32_t columns,
+                                 uint64_t first, uint64_t tiles, struct device_slice *slice, uint64_t to)
+{
+	uint32_t type = parts->source.type;
 	uint64_t tile = packed_bytes(type, 8, columns), side_tile = packed_side_bytes(type, 8, columns);
-	uint64_t at_once = UPLOAD_BYTES / tile > 0 ? UPLOAD_BYTES / tile : 1;
-	for (uint32_t done = 0; done < rows;) {
-		uint64_t tiles = PAD(rows - done, 8) / 8 < at_once ? PAD(rows - done, 8) / 8 : at_once, bytes = tiles * tile;
-		uint32_t count = (uint32_t)(tiles * 8 < rows - done ? tiles * 8 : rows - done);
+	for (uint64_t done = 0, n; done < tiles; done += n) {
+		uint64_t bytes = 0;
 		void *place;
-		TRY(gpu_upload_begin(&slice->weights, (to + done) / 8 * tile, &bytes, &place));
-		if (bytes < tile)
-			return fail(RWKVK_ERROR_UNSUPPORTED, "%s: eight rows of %u weights exceed the upload buffer",
-			            loader->model->file.weights.path, columns);
-		if (bytes < tiles * tile) { /* less room than asked for: the next turn does the rest */
-			tiles = bytes / tile;
-			count = (uint32_t)(tiles * 8);
-		}
-		pack_rows(&part->source, part->rows, columns, first + done, count, place, loader->side, loader->scratch);
+		n = tiles - done;
+		TRY(upload_begin(loader, &slice->weights, (to + done) * tile, tile, &n, &place));
+		pack_tiles(loader->parallel, parts, count, columns, first + done, n, place, loader->side, loader->scratch);
 		TRY(gpu_upload_commit(slice->weights.gpu));
 		if (side_tile)
-			TRY(upload(&slice->side, (to + done) / 8 * side_tile, loader->side, tiles * side_tile));
-		done += count;
-		const struct dtype_info *info = &dtype_info[part->source.tensor->type];
-		TRY(progressed(loader, (uint64_t)count * columns / info->block * info->bytes));
+			TRY(upload(&slice->side, (to + done) * side_tile, loader->side, n * side_tile));
+		for (uint64_t t = first + done; t < first + done + n; t++)
+			bytes += source_bytes(&parts[t % count], t / count * 8, 8, columns);
+		TRY(progressed(loader, bytes));
 	}
 	return RWKVK_OK;
 }
@@ -87,28 +101,23 @@ static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *m
 	return RWKVK_OK;
 }
 
-/* A matrix by input: a block of outputs at a time. */
+/* A matrix by input: whole blocks of outputs. */
 static rwkvk_status upload_by_input(struct loader *loader, const struct device_matrix *m, struct device_slice *slice)
 {
-	const struct matrix_part *part = &m->parts[0];
-	const struct dtype_info *info = &dtype_info[part->source.tensor->type];
 	uint64_t plane = value_block_bytes(m->type, m->columns), beside = value_side_bytes(m->type, m->columns);
-	uint8_t *block = malloc(plane + beside);
-	if (!block)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = RWKVK_OK;
-	for (uint32_t row = slice->row_begin, i = 0; row < slice->row_end && status == RWKVK_OK; row += VALUE_BLOCK(m->type), i++) {
-		uint64_t rows = slice->row_end - row < VALUE_BLOCK(m->type) ? slice->row_end - row : VALUE_BLOCK(m->type);
-		status = pack_value_block(&part->source, part->rows, m->columns, row, block, block + plane);
-		if (status == RWKVK_OK)
-			status = upload(&slice->weights, i * plane, block, plane);
-		if (status == RWKVK_OK && beside)
-			status = upload(&slice->side, i * beside, block + plane, beside);
-		if (status == RWKVK_OK)
-			status = progressed(loader, rows * m->columns / info->block * info->bytes);
+	uint64_t outputs = VALUE_BLOCK(m->type), first = slice->row_begin / outputs;
+	uint64_t blocks = (slice->row_end - slice->row_begin + outputs - 1) / outputs;
+	for (uint64_t done = 0, n; done < blocks; done += n) {
+		void *place;
+		n = blocks - done;
+		TRY(upload_begin(loader, &slice->weights, done * plane, plane, &n, &place));
+		pack_value_blocks(loader->parallel, m->parts, m->columns, first + done, n, place, loader->side, loader->scratch);
+		TRY(gpu_upload_commit(slice->weights.gpu));
+		if (beside)
+			TRY(upload(&slice->side, done * beside, loader->side, n * beside));
+		TRY(progressed(loader, source_bytes(m->parts, (first + done) * outputs, n * outputs, m->columns)));
 	}
-	free(block);
-	return status;
+	return RWKVK_OK;
 }
 
 /* Rows of a part go where they stand in the matrix: from row `at` on, as far as the slice has them. */
@@ -117,20 +126,9 @@ static rwkvk_status upload_part(struct loader *loader, const struct matrix_part 
 {
 	uint32_t begin = at > slice->row_begin ? at : slice->row_begin, last = at + part->rows;
 	uint32_t end = last < slice->row_end ? last : slice->row_end;
-	return begin < end ? upload_rows(loader, part, columns, begin - at, end - begin, slice, begin - slice->row_begin)
+	return begin < end ? upload_tiles(loader, part, 1, columns, (begin - at) / 8, PAD(end - begin, 8) / 8, slice,
+	                                  (begin - slice->row_begin) / 8)
 	                   : RWKVK_OK;
-}
-
-/* Tile t of part p is tile t * parts + p of the matrix. */
-static rwkvk_status upload_interleaved(struct loader *loader, const struct device_matrix *m, struct device_slice *slice)
-{
-	for (uint32_t row = slice->row_begin; row < slice->row_end; row += 8) {
-		uint32_t tile = row / 8, first = tile / m->part_count * 8;
-		const struct matrix_part *part = &m->parts[tile % m->part_count];
-		uint32_t rows = part->rows - first < 8 ? part->rows - first : 8;
-		TRY(upload_rows(loader, part, m->columns, first, rows, slice, row - slice->row_begin));
-	}
-	return RWKVK_OK;
 }
 
 static rwkvk_status load_matrix(struct loader *loader, struct device_matrix *m, const char *use)
@@ -144,7 +142,8 @@ static rwkvk_status load_matrix(struct loader *loader, struct device_matrix *m, 
 			continue;
 		}
 		if (m->interleaved)
-			TRY(upload_interleaved(loader, m, &m->slices[j]));
+			TRY(upload_tiles(loader, m->parts, m->part_count, m->columns, m->slices[j].row_begin / 8,
+			                 PAD(m->slices[j].row_end - m->slices[j].row_begin, 8) / 8, &m->slices[j], 0));
 		for (uint32_t i = 0, at = 0; i < m->part_count && !m->interleaved; at += PAD(m->parts[i++].rows, 8))
 			TRY(upload_part(loader, &m->parts[i], m->columns, at, &m->slices[j]));
 	}
@@ -302,6 +301,25 @@ static rwkvk_status load_start_state(struct rwkvk_model *m)
 	return status;
 }
 
+/* Threads and what they write to; they end with the loader. */
+static rwkvk_status loader_init(struct loader *loader)
+{
+	const struct config *c = &loader->model->file.network.config;
+	uint64_t longest = c->ffn > c->width ? c->ffn : c->width; /* row of a matrix, or of an outer LoRA factor */
+	longest = config_hidden(c) > longest ? config_hidden(c) : longest;
+	TRY(parallel_start(0, &loader->parallel));
+	loader->scratch = malloc(parallel_workers(loader->parallel) * pack_scratch_floats(longest) * sizeof *loader->scratch);
+	loader->side = malloc((UPLOAD_BYTES / 128 + PAD(longest, 256)) * SIDE_WORDS(TYPE_Q6K) * 4); /* the largest */
+	return loader->scratch && loader->side ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "out of memory");
+}
+
+static void loader_finish(struct loader *loader)
+{
+	parallel_stop(loader->parallel);
+	free(loader->scratch);
+	free(loader->side);
+}
+
 rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void *user)
 {
 	const struct config *c = &m->file.network.config;
@@ -310,22 +328,19 @@ rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void
 	struct loader loader = { .model = m, .progress = progress, .user = user };
 	for (size_t i = 0; i < m->file.weights.count; i++)
 		loader.total += m->file.weights.tensors[i].bytes;
-	uint64_t longest = c->ffn > c->width ? c->ffn : c->width; /* row of a matrix, or of an outer LoRA factor */
-	longest = config_hidden(c) > longest ? config_hidden(c) : longest;
-	loader.scratch = malloc(2 * PAD(longest, 256) * sizeof *loader.scratch);
-	loader.side = malloc((UPLOAD_BYTES / 128 + PAD(longest, 256) / 4) * SIDE_WORDS(TYPE_Q6K) * 4); /* the largest */
 	m->layers = calloc(c->layers, sizeof *m->layers);
 	m->slot_taken = calloc(m->slots, sizeof *m->slot_taken);
 	m->keep = calloc(m->slots, sizeof(struct gpu_cmd *));
 	rwkvk_status status = RWKVK_OK;
-	if (!loader.scratch || !loader.side || !m->layers || !m->slot_taken || !m->keep)
+	if (!m->layers || !m->slot_taken || !m->keep)
 		status = fail(RWKVK_ERROR_MEMORY, "out of memory");
 	if (status == RWKVK_OK)
 		status = load_start_state(m);
 	if (status == RWKVK_OK)
+		status = loader_init(&loader);
+	if (status == RWKVK_OK)
 		status = load_all(&loader);
-	free(loader.scratch);
-	free(loader.side);
+	loader_finish(&loader);
 	return status;
 }
 

@@ -24,6 +24,7 @@
 
 #include <pthread.h>
 
+#include "base/parallel.h"
 #include "format/weights.h"
 #include "gpu/gpu.h"
 
@@ -131,7 +132,7 @@ uint32_t type_block(uint32_t type);
 uint64_t packed_bytes(uint32_t type, uint64_t rows, uint64_t columns);
 uint64_t packed_side_bytes(uint32_t type, uint64_t rows, uint64_t columns);
 
-/* Where pack_rows() reads: a matrix in a tensor of the file, or part of one.  Element [row,column] is element
+/* Where packing reads: a matrix in a tensor of the file, or part of one.  Element [row,column] is element
  * start + row stride + column of the tensor, or, transposed, start + column stride + row. */
 struct matrix_source {
 	const struct tensor *tensor;
@@ -139,12 +140,6 @@ struct matrix_source {
 	bool transposed;
 	uint32_t type; /* what to store: type_of_dtype() of the tensor's, F32, or what floats are quantised to */
 };
-
-/* Packs rows [first, first + rows) of a source, first a multiple of 8, into tiles of 8 rows.  `to` has
- * packed_bytes(type, rows, columns); rows past `source_rows` and columns past the end become zeros.  side: likewise,
- * NULL for plain types.  scratch: 2 PAD(columns, 256) floats. */
-void pack_rows(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint64_t rows,
-               void *to, void *side, float *scratch);
 
 /* A tensor that is a matrix of `columns` columns, stored as `type`. */
 struct matrix_source matrix_source(const struct tensor *tensor, uint64_t columns, uint32_t type);
@@ -156,19 +151,34 @@ struct matrix_source lora_source(const struct tensor *tensor, uint32_t part, uin
 /* One row as floats, rounded as the device will have it. */
 void source_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out);
 
-/* A row as bytes of a file's type: the file's own bytes, or made in `scratch` (2 PAD(columns, 256) floats); *type says which.
- */
-const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *scratch, enum dtype *type);
+/* Elements [first, first + count) of a row, first a multiple of 256, as bytes of a file's type: the file's own, or made in
+ * `scratch` (2 PAD(count, 256) floats); *type says which. */
+const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t first, uint64_t count, float *scratch,
+                         enum dtype *type);
 /* 32 integers of Q4 to Q2K become 16-byte word u of 128 bytes, and what they have beyond 4 bits goes to the words `further`. */
 void place_integers(uint32_t type, const int8_t *q, uint32_t u, uint8_t *plane, uint32_t *further);
 
-/* pack_value.c: ffn.value the other way round (layout.h, VALUE_*), block by block of outputs. */
+/* Rows of a matrix that come from one source. */
+struct matrix_part {
+	struct matrix_source source;
+	uint32_t rows;
+};
+
+/* Packing runs on all workers, and the bytes do not depend on how many there are.
+ * scratch: [parallel_workers()][pack_scratch_floats(columns)]. */
+uint64_t pack_scratch_floats(uint64_t columns);
+/* Tiles [first, first + tiles) of 8 rows each.  With several parts, all of one type, tile t is tile t / count of part t %
+ * count. `to` has packed_bytes(type, 8 tiles, columns), `side` (NULL for plain types) likewise; rows past a part's last
+ * become zeros, columns past the end what a row filled up with zeros gives. */
+void pack_tiles(struct parallel *parallel, const struct matrix_part *parts, uint32_t count, uint32_t columns, uint64_t first,
+                uint64_t tiles, void *to, void *side, float *scratch);
+/* pack_value.c: ffn.value the other way round (layout.h, VALUE_*): blocks [first, first + blocks) of VALUE_BLOCK outputs each,
+ * of which those past the last become zeros.  Bytes of one block, and of what lies beside it. */
 uint64_t value_block_bytes(uint32_t type, uint64_t inputs);
 uint64_t value_side_bytes(uint32_t type, uint64_t inputs);
-/* Packs outputs [first, first + VALUE_BLOCK), of which those past source_rows become zeros.  RWKVK_ERROR_MEMORY for its own
- * scratch memory. */
-rwkvk_status pack_value_block(const struct matrix_source *source, uint64_t source_rows, uint64_t inputs, uint64_t first,
-                              void *to, void *side);
+void pack_value_blocks(struct parallel *parallel, const struct matrix_part *part, uint32_t inputs, uint64_t first,
+                       uint64_t blocks, void *to, void *side, float *scratch);
+uint64_t value_scratch_floats(void);
 
 /* ------------------------------------------------------------------------------------------------------ on the device */
 
@@ -185,10 +195,7 @@ struct device_matrix {
 	bool interleaved;
 	bool by_input;       /* ffn.value: see pack_value.c */
 	uint32_t part_count; /* 0: the layer has no such matrix */
-	struct matrix_part {
-		struct matrix_source source;
-		uint32_t rows;
-	} parts[5];
+	struct matrix_part parts[5];
 	uint32_t count;
 	struct device_slice *slices;
 };

@@ -8,7 +8,7 @@
 
 #include "base/half.h"
 
-enum { PIECE = 128, Q8_BLOCK = 34 };
+enum { PIECE = 128 };
 
 /* What a file's type is on the device: the same bits, or the next wider type that has them all. */
 uint32_t type_of_dtype(enum dtype type)
@@ -104,38 +104,38 @@ struct matrix_source lora_source(const struct tensor *tensor, uint32_t part, uin
 	return source;
 }
 
-static void stored_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out)
+static void stored_row(const struct matrix_source *source, uint64_t row, uint64_t first, uint64_t count, float *out)
 {
 	const struct tensor *tensor = source->tensor;
 	if (!source->transposed) {
-		dtype_to_float(tensor->type, tensor->data, source->start + row * source->stride, columns, out);
+		dtype_to_float(tensor->type, tensor->data, source->start + row * source->stride + first, count, out);
 		return;
 	}
-	for (uint64_t i = 0; i < columns; i++)
-		out[i] = element(tensor, source->start + i * source->stride + row);
+	for (uint64_t i = 0; i < count; i++)
+		out[i] = element(tensor, source->start + (first + i) * source->stride + row);
 }
 
 void source_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out)
 {
-	stored_row(source, row, columns, out);
+	stored_row(source, row, 0, columns, out);
 	if (source->type != TYPE_F32 && source->type != type_of_dtype(source->tensor->type))
 		through_type(dtype_of_type(source->type), out, columns);
 }
 
-/* A row as bytes of a file's type: the file's own bytes, or made in `scratch` (2 PAD(columns, 256) floats); *type says which.
- */
-const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *scratch, enum dtype *type)
+const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t first, uint64_t count, float *scratch,
+                         enum dtype *type)
 {
-	uint64_t padded = PAD(columns, 256);
+	uint64_t padded = PAD(count, 256);
 	const struct dtype_info *info = &dtype_info[source->tensor->type];
 	if (!source->transposed && type_of_dtype(source->tensor->type) == source->type) {
 		*type = source->tensor->type;
-		return (const uint8_t *)source->tensor->data + (source->start + row * source->stride) / info->block * info->bytes;
+		return (const uint8_t *)source->tensor->data +
+		       (source->start + row * source->stride + first) / info->block * info->bytes;
 	}
 	*type = dtype_of_type(source->type);
-	stored_row(source, row, columns, scratch);
-	memset(scratch + columns, 0, (padded - columns) * sizeof *scratch);
-	dtype_from_float(*type, scratch, PAD(columns, dtype_info[*type].block), scratch + padded);
+	stored_row(source, row, first, count, scratch);
+	memset(scratch + count, 0, (padded - count) * sizeof *scratch);
+	dtype_from_float(*type, scratch, PAD(count, dtype_info[*type].block), scratch + padded);
 	return (const uint8_t *)(scratch + padded);
 }
 
@@ -152,30 +152,31 @@ static void place_row(const uint8_t *row, uint64_t row_bytes, uint64_t blocks, u
 }
 
 /* Integers of one signed byte: a file's block of 32 is a quarter of a k-block. */
-static void place_q8(const struct dtype_parts *parts, uint64_t b, uint8_t *plane, uint8_t *side)
+static void place_q8(const void *q, const void *d, uint64_t b, uint8_t *plane, uint8_t *side)
 {
-	memcpy(plane + b % 4 * 32, parts->q, 32);
-	memcpy(side + b % 4 * 2, &parts->d, 2);
+	memcpy(plane + b % 4 * 32, q, 32);
+	memcpy(side + b % 4 * 2, d, 2);
 }
 
 void place_integers(uint32_t type, const int8_t *q, uint32_t u, uint8_t *plane, uint32_t *further)
 {
-	const uint8_t zero = type == TYPE_Q4 ? 8 : type == TYPE_Q5 ? 16 : type == TYPE_Q6K ? 32 : 0;
-	uint8_t value[32], high[8] = { 0 };
-	for (uint32_t i = 0; i < 32; i++)
-		value[i] = (uint8_t)(q[i] + zero);
+	const uint32_t zero = type == TYPE_Q4 ? 8 : type == TYPE_Q5 ? 16 : type == TYPE_Q6K ? 32 : 0; /* q + zero is q ^ zero */
+	uint32_t value[8], low[4], high[2] = { 0 };
+	memcpy(value, q, sizeof value); /* four integers each; what follows keeps to its byte */
+	for (uint32_t i = 0; i < 8; i++)
+		value[i] ^= zero * 0x01010101;
 	for (uint32_t c = 0; c < 4; c++)
-		for (uint32_t b = 0; b < 4; b++)
-			plane[u * 16 + c * 4 + b] = (uint8_t)((value[c * 8 + b] & 15) | value[c * 8 + b + 4] << 4);
-	for (uint32_t i = 0; i < 32; i++) /* weight i is byte i % 4 of run i / 4 */
-		if (type == TYPE_Q6K)
-			high[i / 16 * 4 + i % 4] |= (uint8_t)(value[i] >> 4 << i / 4 % 4 * 2);
-		else
-			high[i % 4] |= (uint8_t)(value[i] >> 4 << i / 4);
-	if (type == TYPE_Q6K)
+		low[c] = (value[2 * c] & 0x0f0f0f0f) | (value[2 * c + 1] & 0x0f0f0f0f) << 4;
+	memcpy(plane + u * 16, low, sizeof low);
+	if (type == TYPE_Q6K) {
+		for (uint32_t i = 0; i < 8; i++)
+			high[i / 4] |= (value[i] >> 4 & 0x03030303) << 2 * (i % 4);
 		memcpy(further + 2 * u, high, 8);
-	else if (SIDE_WORDS(type) > SCALE_WORDS(type))
+	} else if (SIDE_WORDS(type) > SCALE_WORDS(type)) {
+		for (uint32_t i = 0; i < 8; i++)
+			high[0] |= (value[i] >> 4 & 0x01010101) << i;
 		memcpy(further + u, high, 4);
+	}
 }
 
 /* The scales of a file's block, number b of those in the k-block. */
@@ -213,10 +214,15 @@ static void place_blocks(uint32_t type, enum dtype dtype, const uint8_t *row, ui
 		memset(plane, 0, PIECE);
 		memset(beside, 0, side_bytes);
 		for (uint64_t i = 0; i < per_block && b * per_block + i < count; i++) {
+			const uint8_t *block = row + (b * per_block + i) * info->bytes;
 			struct dtype_parts parts;
-			dtype_split(dtype, row + (b * per_block + i) * info->bytes, &parts);
+			if (dtype == DTYPE_Q8_0) {
+				place_q8(block + 2, block, i, plane, beside);
+				continue;
+			}
+			dtype_split(dtype, block, &parts);
 			if (type == TYPE_Q8) {
-				place_q8(&parts, i, plane, beside);
+				place_q8(parts.q, &parts.d, i, plane, beside);
 				continue;
 			}
 			for (uint32_t at = 0; at < info->block; at += 32)
@@ -227,24 +233,56 @@ static void place_blocks(uint32_t type, enum dtype dtype, const uint8_t *row, ui
 	}
 }
 
-void pack_rows(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint64_t rows,
-               void *to, void *side, float *scratch)
+/* Rows [first, first + 8) of a source, of which those past source_rows become zeros. */
+static void pack_tile(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint8_t *tile,
+                      uint8_t *side_tile, float *scratch)
 {
 	const uint32_t type = source->type;
 	const uint64_t blocks = k_blocks(type, columns), row_bytes = columns * (type == TYPE_F32 ? 4 : 2); /* plain types */
-	for (uint64_t i = 0; i < PAD(rows, 8); i++) {
-		uint8_t *tile = (uint8_t *)to + i / 8 * 8 * blocks * PIECE;
-		bool real = first + i < source_rows && i < rows;
+	for (uint64_t i = 0; i < 8; i++) {
+		bool real = first + i < source_rows;
 		enum dtype dtype = dtype_of_type(type);
-		const uint8_t *row = real ? typed_row(source, first + i, columns, scratch, &dtype) : NULL;
+		const uint8_t *row = real ? typed_row(source, first + i, 0, columns, scratch, &dtype) : NULL;
 		if (type < TYPE_Q8) {
-			place_row(row, real ? row_bytes : 0, blocks, i % 8, tile);
+			place_row(row, real ? row_bytes : 0, blocks, i, tile);
 			continue;
 		}
-		uint8_t *side_tile = (uint8_t *)side + i / 8 * 8 * blocks * SIDE_WORDS(type) * 4;
 		uint64_t block = dtype_info[dtype].block;
-		place_blocks(type, dtype, row, real ? (columns + block - 1) / block : 0, blocks, i % 8, tile, side_tile);
+		place_blocks(type, dtype, row, real ? (columns + block - 1) / block : 0, blocks, i, tile, side_tile);
 	}
+}
+
+/* ------------------------------------------------------------------------------------------------------ on all processors */
+
+uint64_t pack_scratch_floats(uint64_t columns)
+{
+	uint64_t row = 2 * PAD(columns, 256), span = value_scratch_floats();
+	return row > span ? row : span;
+}
+
+struct tiles {
+	const struct matrix_part *parts;
+	uint32_t count, columns;
+	uint64_t first;
+	uint8_t *to, *side;
+	float *scratch;
+};
+
+static void pack_numbered_tile(void *user, unsigned worker, uint64_t index)
+{
+	const struct tiles *t = user;
+	uint64_t number = t->first + index;
+	const struct matrix_part *part = &t->parts[number % t->count];
+	uint32_t type = part->source.type;
+	pack_tile(&part->source, part->rows, t->columns, number / t->count * 8, t->to + index * packed_bytes(type, 8, t->columns),
+	          t->side + index * packed_side_bytes(type, 8, t->columns), t->scratch + worker * pack_scratch_floats(t->columns));
+}
+
+void pack_tiles(struct parallel *parallel, const struct matrix_part *parts, uint32_t count, uint32_t columns, uint64_t first,
+                uint64_t tiles, void *to, void *side, float *scratch)
+{
+	struct tiles work = { parts, count, columns, first, to, side, scratch };
+	parallel_for(parallel, tiles, pack_numbered_tile, &work);
 }
 
 /* ------------------------------------------------------------------------------------------------------ LoRA, outer factors */

@@ -1,11 +1,11 @@
 /* ffn.value as the device reads it: most of its inputs are zero, and what belongs to those must not be read.  So it lies by
- * input, in lines of 128 bytes: the weights of one input for a block of outputs (layout.h, VALUE_*; docs/formats.md). */
+ * input, in lines of 128 bytes: the weights of one input for a block of outputs (layout.h, VALUE_*; docs/formats.md).  A piece
+ * of work is a block's lines for SPAN inputs: everything beside the lines comes in units that divide SPAN, too. */
 #include "model/model.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 128, MOST_OUTPUTS = 256, SPAN = 256 }; /* SPAN: inputs that are turned at once */
+enum { LINE = 128, SPAN = 256, MOST_OUTPUTS = 256, APART = 64 /* rows a power of two apart would share few sets of a cache */ };
 
 uint64_t value_block_bytes(uint32_t type, uint64_t inputs)
 {
@@ -18,31 +18,26 @@ uint64_t value_side_bytes(uint32_t type, uint64_t inputs)
 	return VALUE_SIDE_WORDS(type, inputs) * 4;
 }
 
-/* A block of outputs on its way: the rows of the file, and where they go. */
-struct turn {
-	uint32_t type;
-	enum dtype dtype;
-	uint64_t inputs;
-	const uint8_t *rows[MOST_OUTPUTS]; /* NULL past the last */
-	uint8_t *plane;
-	uint32_t *further, *scales, *tops; /* the three parts beside it */
-	int8_t integers[SPAN][MOST_OUTPUTS];
-};
-
-static void turn_plain(struct turn *t)
+/* For two rows of floats, and all rows of the largest span. */
+uint64_t value_scratch_floats(void)
 {
-	uint32_t bytes = dtype_info[t->dtype].bytes, outputs = VALUE_BLOCK(t->type);
-	for (uint64_t i = 0; i < t->inputs; i++)
-		for (uint32_t o = 0; o < outputs; o++)
-			if (t->rows[o])
-				memcpy(t->plane + i * LINE + o * bytes, t->rows[o] + i * bytes, bytes);
+	return 2 * SPAN + MOST_OUTPUTS * (SPAN + APART) / sizeof(float);
 }
 
-/* The scales of output o in the file's block number b, which begins at input `first`. */
-static void place_scales(struct turn *t, const struct dtype_parts *parts, uint32_t o, uint64_t first)
+/* What goes where for a block's lines of SPAN inputs. */
+struct turn {
+	uint32_t type, unit; /* bytes of a weight: of a plain type, or an integer of a byte */
+	uint8_t *lines;
+	uint32_t *further, *scales, *tops; /* the three parts beside them */
+	uint8_t *rows;                     /* [VALUE_BLOCK][stride], each SPAN weights */
+	uint32_t stride;
+};
+
+/* The scales of output o in a block of the file, of `block` inputs from input `first` of the span on. */
+static void place_scales(const struct turn *t, const struct dtype_parts *parts, uint32_t block, uint32_t o, uint32_t first)
 {
-	uint32_t group = VALUE_GROUP(t->type), words = VALUE_SCALE_WORDS(t->type), count = dtype_info[t->dtype].block / group;
-	uint8_t *top = (uint8_t *)(t->tops + first / 256 * VALUE_TOP_WORDS(t->type));
+	uint32_t group = VALUE_GROUP(t->type), words = VALUE_SCALE_WORDS(t->type), count = block / group;
+	uint8_t *top = (uint8_t *)t->tops;
 	for (uint32_t g = 0; g < count; g++) {
 		uint8_t *at = (uint8_t *)(t->scales + (first / group + g) * words);
 		switch (t->type) {
@@ -69,65 +64,109 @@ static void place_scales(struct turn *t, const struct dtype_parts *parts, uint32
 	}
 }
 
-/* The integers of `count` inputs from `first` on, and their scales. */
-static void gather(struct turn *t, uint64_t first, uint64_t count)
+/* One of the file's rows into row o, and its scales. */
+static void gather(const struct turn *t, enum dtype dtype, const uint8_t *row, uint32_t count, uint32_t o)
 {
-	const struct dtype_info *info = &dtype_info[t->dtype];
-	memset(t->integers, 0, sizeof t->integers);
-	for (uint32_t o = 0; o < VALUE_BLOCK(t->type); o++)
-		for (uint64_t i = 0; t->rows[o] && i < count; i += info->block) {
-			struct dtype_parts parts;
-			dtype_split(t->dtype, t->rows[o] + (first + i) / info->block * info->bytes, &parts);
-			for (uint32_t j = 0; j < info->block; j++)
-				t->integers[i + j][o] = parts.q[j];
-			place_scales(t, &parts, o, first + i);
-		}
+	const struct dtype_info *info = &dtype_info[dtype];
+	uint8_t *to = t->rows + o * t->stride;
+	if (t->type < TYPE_Q8) {
+		memcpy(to, row, count * t->unit);
+		return;
+	}
+	for (uint32_t i = 0; i < count; i += info->block, row += info->bytes) {
+		struct dtype_parts parts;
+		dtype_split(dtype, row, &parts);
+		memcpy(to + i, parts.q, info->block);
+		place_scales(t, &parts, info->block, o, i);
+	}
 }
 
-static void turn_blocks(struct turn *t)
+/* A square of words of 8 bytes the other way round, whose elements have `unit` bytes: by halves, quarters and eighths. */
+static inline void turn_square(const uint8_t *from, uint32_t stride, uint32_t unit, uint8_t *to, uint32_t to_stride)
 {
-	uint32_t high_words = VALUE_HIGH_WORDS(t->type);
-	uint64_t padded = PAD(t->inputs, dtype_info[t->dtype].block);
-	for (uint64_t first = 0; first < padded; first += SPAN) {
-		uint64_t count = padded - first < SPAN ? padded - first : SPAN;
-		gather(t, first, count);
-		for (uint64_t i = 0; i < count; i++) {
-			uint8_t *line = t->plane + (first + i) * LINE;
-			if (t->type == TYPE_Q8) {
-				memcpy(line, t->integers[i], LINE);
-				continue;
+	uint64_t row[8];
+	uint32_t size = 8 / unit;
+	for (uint32_t i = 0; i < size; i++)
+		memcpy(&row[i], from + i * stride, 8);
+	for (uint32_t apart = size / 2; apart > 0; apart /= 2) {
+		uint32_t shift = 8 * unit * apart;
+		uint64_t kept = UINT64_MAX / ((UINT64_C(1) << shift) + 1); /* every second run of `shift` bits */
+		for (uint32_t i = 0; i < size; i++)
+			if (!(i & apart)) {
+				uint64_t a = row[i], b = row[i + apart];
+				row[i] = (a & kept) | (b & kept) << shift;
+				row[i + apart] = (a >> shift & kept) | (b & ~kept);
 			}
-			for (uint32_t u = 0; u < 8; u++)
-				place_integers(t->type, t->integers[i] + 32 * u, u, line, t->further + (first + i) * high_words);
+	}
+	for (uint32_t i = 0; i < size; i++)
+		memcpy(to + i * to_stride, &row[i], 8);
+}
+
+/* Lines are written whole and in their order: the memory may be the device's. */
+static inline void turn_rows(const struct turn *t, uint32_t unit)
+{
+	const uint32_t size = 8 / unit, outputs = VALUE_BLOCK(t->type), high_words = VALUE_HIGH_WORDS(t->type);
+	uint8_t turned[8][MOST_OUTPUTS];
+	for (uint32_t first = 0; first < SPAN; first += size) {
+		for (uint32_t o = 0; o < outputs; o += size)
+			turn_square(t->rows + o * t->stride + first * unit, t->stride, unit, &turned[0][o * unit], MOST_OUTPUTS);
+		for (uint32_t i = 0; i < size; i++) {
+			uint8_t *line = t->lines + (first + i) * LINE;
+			if (t->type <= TYPE_Q8)
+				memcpy(line, turned[i], LINE);
+			for (uint32_t u = 0; u < 8 && t->type > TYPE_Q8; u++)
+				place_integers(t->type, (int8_t *)turned[i] + 32 * u, u, line, t->further + (first + i) * high_words);
 		}
 	}
 }
 
-rwkvk_status pack_value_block(const struct matrix_source *source, uint64_t source_rows, uint64_t inputs, uint64_t first,
-                              void *to, void *side)
+struct blocks {
+	const struct matrix_part *part;
+	uint32_t inputs;
+	uint64_t first;
+	uint8_t *to, *side;
+	float *scratch;
+};
+
+static void pack_span(void *user, unsigned worker, uint64_t index)
 {
+	const struct blocks *b = user;
+	const struct matrix_source *source = &b->part->source;
 	const uint32_t type = source->type, outputs = VALUE_BLOCK(type);
-	uint64_t row_floats = 2 * PAD(inputs, 256), count = source_rows - first < outputs ? source_rows - first : outputs;
-	bool made = type_of_dtype(source->tensor->type) != type;
-	struct turn *t = calloc(1, sizeof *t);
-	float *scratch = malloc((made ? count : 1) * row_floats * sizeof *scratch); /* a row that is made stays there */
-	if (!t || !scratch) {
-		free(t);
-		free(scratch);
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	uint64_t spans = VALUE_INPUTS(b->inputs) / SPAN, block = index / spans, span = index % spans, first = span * SPAN;
+	uint64_t row = (b->first + block) * outputs, rows = b->part->rows - row < outputs ? b->part->rows - row : outputs;
+	uint32_t count = b->inputs - first < SPAN ? (uint32_t)(b->inputs - first) : SPAN;
+	uint32_t *side = (uint32_t *)(void *)(b->side + block * value_side_bytes(type, b->inputs)), *further = side;
+	uint32_t *scales = further + VALUE_INPUTS(b->inputs) * VALUE_HIGH_WORDS(type);
+	uint32_t *tops = scales + VALUE_INPUTS(b->inputs) / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type);
+	float *scratch = b->scratch + worker * pack_scratch_floats(b->inputs);
+	struct turn t = { .type = type, .lines = b->to + block * value_block_bytes(type, b->inputs) + first * LINE };
+	t.further = further + first * VALUE_HIGH_WORDS(type);
+	t.scales = scales + first / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type);
+	t.tops = tops + span * VALUE_TOP_WORDS(type);
+	t.unit = type == TYPE_F32 ? 4 : type < TYPE_Q8 ? 2 : 1;
+	t.rows = (uint8_t *)(scratch + 2 * SPAN);
+	t.stride = SPAN * t.unit + APART;
+	if (rows < outputs || count < SPAN)
+		memset(t.rows, 0, (size_t)outputs * t.stride);
+	memset(t.scales, 0, SPAN / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type) * 4);
+	memset(t.tops, 0, VALUE_TOP_WORDS(type) * 4);
+	for (uint32_t o = 0; o < rows; o++) {
+		enum dtype dtype;
+		const uint8_t *bytes = typed_row(source, row + o, first, count, scratch, &dtype);
+		gather(&t, dtype, bytes, count, o);
 	}
-	memset(to, 0, value_block_bytes(type, inputs));
-	memset(side, 0, value_side_bytes(type, inputs));
-	*t = (struct turn){ .type = type, .inputs = inputs, .plane = to, .further = side };
-	t->scales = t->further + VALUE_INPUTS(inputs) * VALUE_HIGH_WORDS(type);
-	t->tops = t->scales + VALUE_INPUTS(inputs) / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type);
-	for (uint64_t o = 0; o < count; o++)
-		t->rows[o] = typed_row(source, first + o, inputs, scratch + (made ? o * row_floats : 0), &t->dtype);
-	if (type < TYPE_Q8)
-		turn_plain(t);
+	if (t.unit == 1)
+		turn_rows(&t, 1);
+	else if (t.unit == 2)
+		turn_rows(&t, 2);
 	else
-		turn_blocks(t);
-	free(t);
-	free(scratch);
-	return RWKVK_OK;
+		turn_rows(&t, 4);
+}
+
+void pack_value_blocks(struct parallel *parallel, const struct matrix_part *part, uint32_t inputs, uint64_t first,
+                       uint64_t blocks, void *to, void *side, float *scratch)
+{
+	struct blocks work = { part, inputs, first, to, side, scratch };
+	parallel_for(parallel, blocks * (VALUE_INPUTS(inputs) / SPAN), pack_span, &work);
 }

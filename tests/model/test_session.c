@@ -652,9 +652,17 @@ static void threads(void **state)
 	free(want);
 }
 
+struct reports {
+	uint64_t calls;
+	pthread_t caller;
+	bool elsewhere;
+};
+
 static bool give_up(void *user, uint64_t done, uint64_t total)
 {
-	*(uint64_t *)user += 1;
+	struct reports *reports = user;
+	reports->calls++;
+	reports->elsewhere |= !pthread_equal(pthread_self(), reports->caller);
 	return done * 2 < total;
 }
 
@@ -663,12 +671,15 @@ static void loading(void **state)
 	(void)state;
 	char path[512];
 	rwkvk_model *other;
-	uint64_t calls = 0;
 	snprintf(path, sizeof path, "%s/v7-c128-f16.gguf", TEST_DATA_DIR);
-	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .progress = give_up, .progress_user = &calls }, &other),
-	             RWKVK_CANCELLED, "cancelled");
-	assert_null(other);
-	assert_in_range(calls, 2, 1000);
+	for (rwkvk_quant quant = RWKVK_QUANT_NONE; quant <= RWKVK_QUANT_F16; quant++) {
+		struct reports reports = { .caller = pthread_self() };
+		const rwkvk_model_options options = { .path = path, .quant = quant, .progress = give_up, .progress_user = &reports };
+		assert_fails(rwkvk_model_open(&options, &other), RWKVK_CANCELLED, "cancelled");
+		assert_null(other);
+		assert_in_range(reports.calls, 2, 1000);
+		assert_false(reports.elsewhere);
+	}
 	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .device = "no such device" }, &other),
 	             RWKVK_ERROR_DEVICE, "no such device");
 	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = "/nowhere/model.gguf" }, &other), RWKVK_ERROR_FILE,
