@@ -25,7 +25,7 @@ def most(target, subgroup):
         return 32 if subgroup == 64 else 16
     if target.startswith("amd-"):
         return 8
-    return {"nvidia-pascal": 64, "nvidia-ampere": 48, "adreno-740": 16, "mali-g610": 2, "apple-m1": 1024}.get(target, 0)
+    return {"nvidia-pascal": 64, "nvidia-ampere": 48, "adreno-740": 2048, "mali-g610": 2, "apple-m1": 1024}.get(target, 0)
 
 
 def ours(target):
@@ -54,14 +54,11 @@ def theirs():
     return rows
 
 
-def share(row, target):
-    full = most(target, int(row["subgroup"]))
-    return int(row["occupancy"]) / full if full else None
-
-
 def occupancy(rows, target):
-    """The occupancy of some stages as text: one number or the least and the largest."""
-    values = sorted(int(row["occupancy"]) for row in rows)
+    """The occupancy of some stages as text: one number or the least and the largest.  Of Adreno's subgroups the threads, as two
+    sizes of subgroup are compared."""
+    width = int(rows[0]["subgroup"]) if target.startswith("adreno") else 1
+    values = sorted(int(row["occupancy"]) * width for row in rows)
     full = most(target, int(rows[0]["subgroup"]))
     text = str(values[0]) if values[0] == values[-1] else f"{values[0]}-{values[-1]}"
     return f"{text} of {full}" if full else f"SIMD{text}"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What the compilers of real GPU drivers make of every pipeline, on any machine: the drivers are Mesa's own, told to compile for
-# hardware that is not there.  Writes a table for each target to tests/data/compiled, so that a change shows as a diff.
+# hardware that is not there.  Writes a table for each target to tests/data/compiled, so that a change shows as a diff, and the
+# one in docs/drivers.md that has llama.cpp's kernels beside ours.
 #
 #     tools/compilers.sh radv             this machine's own RADV, for the families that the tests compare (seconds)
 #     tools/compilers.sh [all]            that, and every target below in a chroot with a newer Mesa (a minute)
@@ -166,6 +167,12 @@ table() {
     if "$@" >"$tables/$name.txt.new" 2>"$tables/$name.log"; then
         mv "$tables/$name.txt.new" "$tables/$name.txt"
         say "$name: $(sed -n 's/^# //p' "$tables/$name.txt" | head -n 1)"
+        spills=$(awk '$1 != "#" && ($(NF - 1) > 0 || $NF > 0)' "$tables/$name.txt")
+        if [ -n "$spills" ]; then
+            printf '%s\n' "$spills" >&2
+            say "$name: SPILLS"
+            failed="${failed-} $name"
+        fi
     else
         tail -n 5 "$tables/$name.log" >&2
         say "$name: FAILED"
@@ -222,4 +229,5 @@ all)
     in_chroot $(targets | cut -d ' ' -f 1) ;;
 *) in_chroot "$@" ;;
 esac
-[ -z "${failed-}" ] || die "no table for:$failed"
+[ -z "${failed-}" ] || die "no table, or spills, for:$failed"
+[ ! -f "$tables/amd-navi31.txt" ] || python3 "$root/tools/compare_compiled.py"

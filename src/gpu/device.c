@@ -317,17 +317,14 @@ static rwkvk_status query_properties(struct device_facts *facts, struct properti
 	return RWKVK_OK;
 }
 
-/* The subgroup size to ask for.  Where there is a choice, drivers report the largest, but in a wide subgroup each thread has
- * the fewest registers.  Intel's compiler spills some shaders at 16 and most at 32, none at the smallest; an Adreno of 64 holds
- * twice the threads that one of 128 does (docs/drivers.md). */
+/* The subgroup size to ask for.  Intel's drivers report 32 where there is a choice, but in a wide subgroup each thread has the
+ * fewest registers: the compiler spills some shaders at 16 and most at 32, none at the smallest (docs/drivers.md). */
 static uint32_t preferred_subgroup(const struct device_facts *facts, const struct properties_1_1 *properties)
 {
-	enum { INTEL = 0x8086, QUALCOMM = 0x5143 };
-	uint32_t vendor = facts->properties.vendorID, least = properties->size.minSubgroupSize;
-	if (vendor == INTEL)
+	enum { INTEL = 0x8086 };
+	uint32_t least = properties->size.minSubgroupSize;
+	if (facts->properties.vendorID == INTEL)
 		return least < 8 ? 8 : least; /* 8, and 16 since Xe2 */
-	if (vendor == QUALCOMM)
-		return least < 64 ? 64 : least;
 	return properties->subgroup.subgroupSize;
 }
 
