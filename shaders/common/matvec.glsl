@@ -142,16 +142,19 @@ void emit_sums(uint pass_row)
 	// Two lanes split the rows that both have parts of: half of the rows, and half of the lanes, are left to do; when only one
 	// row is left, they add it up.
 	uint kept = 0; // the first of this lane's rows
-	[[unroll]] for (uint i = 1; i < LANES; i *= 2) {
-		uint distance = LANES / 2 / i, rows = ROWS / i / 2; // left after this step
-		bool upper = (lane & distance) != 0;
-		if (rows == 0)
-			row_sum[0] += subgroupShuffleXor(row_sum[0], distance);
-		[[unroll]] for (uint r = 0; r < rows; r++) {
-			float given = upper ? row_sum[r] : row_sum[r + rows];
-			row_sum[r] = (upper ? row_sum[r + rows] : row_sum[r]) + subgroupShuffleXor(given, distance);
+	[[unroll]] for (uint step = 0; step < 5; step++) {
+		const uint halves = 1u << step; // no loop over these: compilers unroll what they can count
+		if (halves < LANES) {
+			const uint distance = LANES / 2 / halves, rows = ROWS / 2 / halves; // left after this step
+			bool upper = (lane & distance) != 0;
+			if (rows == 0)
+				row_sum[0] += subgroupShuffleXor(row_sum[0], distance);
+			[[unroll]] for (uint r = 0; r < rows; r++) {
+				float given = upper ? row_sum[r] : row_sum[r + rows];
+				row_sum[r] = (upper ? row_sum[r + rows] : row_sum[r]) + subgroupShuffleXor(given, distance);
+			}
+			kept += upper ? rows : 0;
 		}
-		kept += upper ? rows : 0;
 	}
 	const uint spare = LANES > ROWS ? LANES / ROWS : 1; // lanes with the same row
 	[[unroll]] for (uint r = 0; r < (ROWS > LANES ? ROWS / LANES : 1); r++)
