@@ -138,7 +138,7 @@ void dot_second_rows(uint row, uint words, uint skip, uint count)
 // Adds up the lanes' parts and hands each row's sum to emit().  In uniform control flow.
 void emit_sums(uint pass_row)
 {
-#if SUBGROUPS
+#if TEXELS // fewer shuffles, and all lanes store at once
 	// Two lanes split the rows that both have parts of: half of the rows, and half of the lanes, are left to do; when only one
 	// row is left, they add it up.
 	uint kept = 0; // the first of this lane's rows
@@ -160,6 +160,15 @@ void emit_sums(uint pass_row)
 	[[unroll]] for (uint r = 0; r < (ROWS > LANES ? ROWS / LANES : 1); r++)
 		if (lane % spare == 0)
 			emit(pass_row + first_row + kept + r, row_sum[r]);
+#elif SUBGROUPS
+	[[unroll]] for (uint r = 0; r < ROWS; r++) {
+		float sum = row_sum[r];
+		[[unroll]] for (uint step = 0; step < 5; step++)
+			if ((1u << step) < LANES)
+				sum += subgroupShuffleXor(sum, 1u << step);
+		if (r % LANES == lane)
+			emit(pass_row + first_row + r, sum);
+	}
 #else
 	[[unroll]] for (uint r = 0; r < ROWS; r++)
 		s_part[r * WORKGROUP + thread] = row_sum[r];
