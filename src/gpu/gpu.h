@@ -1,7 +1,8 @@
 /* The GPU as the rest of the library sees it: buffers, pipelines, binding sets, recorded commands.  No Vulkan types here
  * and no RWKV below here.
  *
- *   device.c    Vulkan loader, instance, choice of device, capabilities and the RWKVK_CAPS override
+ *   device.c    Vulkan loader, instance, choice of device
+ *   caps.c      capabilities and the RWKVK_CAPS override
  *   memory.c    buffers inside memory blocks, upload and download
  *   pipeline.c  embedded SPIR-V, specialisation, the pipeline cache on disk, binding sets
  *   command.c   recording, dispatch, the one barrier, submit and wait

@@ -18,11 +18,6 @@
 #define UPLOAD_CHUNK   (16 * MIB)
 #define SMALL_STAGING  MIB
 
-static uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static uint64_t larger(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;

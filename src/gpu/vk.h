@@ -38,6 +38,33 @@ struct device_facts {
 	char reason[256]; /* why not */
 };
 
+/* ------------------------------------------------------------------------------------------------------ caps.c */
+
+/* What RWKVK_CAPS asks for: features to hide, limits to lower (0: as the device has it), a software device to be treated like
+ * a graphics card. */
+struct overrides {
+	bool no_subgroups, no_texels, no_size_control, no_unified, no_timestamps, no_float16, no_int8_dot, as_gpu;
+	uint64_t invocations, shared, range, buffer, memory;
+};
+rwkvk_status overrides_read(struct overrides *out);
+
+/* Learns all about a device.  What makes it unusable is a fact too, not a failure. */
+rwkvk_status device_learn(VkPhysicalDevice physical, uint32_t index, const struct overrides *overrides,
+                          struct device_facts *facts);
+
+/* Sets the flags of those that are in the list. */
+struct extension_flag {
+	const char *name;
+	bool *present;
+};
+void mark_extensions(const VkExtensionProperties *extensions, uint32_t count, const struct extension_flag *flags,
+                     size_t flag_count);
+
+static inline uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* ------------------------------------------------------------------------------------------------------ memory.c */
 
 struct memory_block {

@@ -9,7 +9,7 @@
 
 enum { OP_CAPABILITY = 17, OP_TYPE_INT = 21, OP_TYPE_FLOAT = 22 };
 
-/* Those that every Vulkan 1.1 device has, and of the subgroup operations those that device.c looks for. */
+/* Those that every Vulkan 1.1 device has, and of the subgroup operations those that caps.c looks for. */
 static const struct {
 	uint32_t id;
 	const char *name;
