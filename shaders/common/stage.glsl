@@ -113,6 +113,16 @@ uint state_slot()
 
 // workgroup_sum(v): the sum of v over all threads of the workgroup, for all of them.  Called in uniform control flow.
 #if SUBGROUPS
+#if TEXELS // a lane reads one sum, since reads cost
+#define ADD_SUMS(sums)                                                                     \
+	for (uint i = gl_SubgroupInvocationID; i < gl_NumSubgroups; i += gl_SubgroupSize)      \
+		v += sums[i];                                                                      \
+	v = subgroupAdd(v);
+#else
+#define ADD_SUMS(sums)                                                                     \
+	for (uint i = 0; i < gl_NumSubgroups; i++)                                             \
+		v += sums[i];
+#endif
 #define WORKGROUP_SUM(type, sums)                                                          \
 	shared type sums[WORKGROUP / 4]; /* a subgroup has at least 4 threads */               \
 	type workgroup_sum(type v)                                                             \
@@ -122,9 +132,7 @@ uint state_slot()
 			sums[gl_SubgroupID] = v;                                                       \
 		barrier();                                                                         \
 		v = type(0);                                                                       \
-		for (uint i = gl_SubgroupInvocationID; i < gl_NumSubgroups; i += gl_SubgroupSize)  \
-			v += sums[i];                                                                  \
-		v = subgroupAdd(v);                                                                \
+		ADD_SUMS(sums)                                                                     \
 		barrier();                                                                         \
 		return v;                                                                          \
 	}
