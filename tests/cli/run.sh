@@ -115,7 +115,7 @@ wait_bytes() {
 
 case_help() {
 	local name
-	for name in generate devices inspect tokenize logits perplexity bench verify quantize convert; do
+	for name in generate devices inspect tokenize logits perplexity bench verify tune quantize convert; do
 		run "$name" --help
 		exits 0
 		err_empty
@@ -130,7 +130,7 @@ case_help() {
 	done
 	run --help
 	exits 0
-	for name in generate devices inspect tokenize logits perplexity bench verify state quantize convert; do
+	for name in generate devices inspect tokenize logits perplexity bench verify tune state quantize convert; do
 		out_has "  $name"
 	done
 	run help
@@ -1346,6 +1346,30 @@ case_perplexity_usage() {
 	run perplexity -m "$dir/4.st" "$dir/text"
 	exits 1
 	err_has "has no vocabulary, which a prompt needs; give --vocab FILE, or token ids with --tokens"
+}
+
+# ---------------------------------------------------------------------------------------------- tune
+
+case_tune() {
+	command -v python3 >/dev/null || skip "no python3"
+	need_device
+	RWKVK_CACHE_DIR=$dir/cache run tune --json -q --seconds 1
+	exits 0
+	err_empty
+	python3 -c '
+import json, sys
+rows = json.load(open(sys.argv[1]))
+assert 1 <= len(rows) <= 16 and sum(row["chosen"] for row in rows) == 1, rows
+chosen = [row for row in rows if row["chosen"]][0]
+text = open(sys.argv[2]).read().split("\n")
+assert text[0].startswith("RWKV-7 layers 4 width 256 "), text
+assert text[1:5] == ["%s %d" % (key, chosen[key]) for key in ("workgroup", "lanes", "rows", "groups")], (text, chosen)
+assert all(row["seconds_per_token"] > 0 for row in rows), rows
+' "$out" "$dir"/cache/shape-*.txt || fail "the choice is not what was kept"
+	RWKVK_CACHE_DIR=$dir/cache run generate --temp 0 -n 8 "Once upon a time" # goes on with it
+	exits 0
+	run tune --seconds 4000
+	exits 2
 }
 
 # ---------------------------------------------------------------------------------------------- verify

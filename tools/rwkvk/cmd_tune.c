@@ -7,6 +7,7 @@
 
 struct tune {
 	struct model_args model;
+	struct arg_count seconds;
 	bool json;
 };
 
@@ -44,7 +45,8 @@ static int run(const struct tune *args)
 	if (code != EXIT_DONE)
 		return code;
 	double start = now_seconds();
-	if (rwkvk_model_tune(model, NULL, rows, &count) != RWKVK_OK)
+	rwkvk_tune_options options = { .seconds = (double)args->seconds.value };
+	if (rwkvk_model_tune(model, &options, rows, &count) != RWKVK_OK)
 		code = failed_call();
 	else if (args->json)
 		out_json(rows_json(rows, count));
@@ -67,6 +69,14 @@ int cmd_tune(int argc, char **argv)
 		ARGS_NUMERICS(tune.model),
 		ARG_DEVICE(tune.model),
 		ARG_QUIET(tune.model),
+		{ .group = "Tuning",
+		  .name = "seconds",
+		  .kind = ARG_COUNT,
+		  .target = &tune.seconds,
+		  .value = "N",
+		  .high = 3600,
+		  .help = "after which no further way is tried",
+		  .standard = "35" },
 		{ .name = "json", .kind = ARG_FLAG, .target = &tune.json, .help = "print JSON", .standard = "a table" },
 	};
 	const struct usage usage = {
