@@ -830,7 +830,10 @@ static void shader_folder(void **state)
 {
 	(void)state;
 	struct gpu *gpu = open_gpu("", (struct gpu_options){ 0 });
-	const char *name = !gpu_caps(gpu)->subgroups ? "test.shared.spv" : gpu_caps(gpu)->texel_reads ? "test.texel.spv" : "test.spv", *path = test_temp(name);
+	const char *name = !gpu_caps(gpu)->subgroups    ? "test.shared.spv"
+	                   : gpu_caps(gpu)->texel_reads ? "test.texel.spv"
+	                                                : "test.spv",
+			   *path = test_temp(name);
 	char folder[512];
 	snprintf(folder, sizeof folder, "%s", path);
 	*strrchr(folder, '/') = 0;

@@ -168,9 +168,9 @@ int cmd_inspect(int argc, char **argv)
 		.command = "inspect",
 		.synopsis = "[OPTION]... [MODEL]",
 		.about = "Shows what a model file holds; without MODEL, the model that is part of the program.  \"type\" and \"bytes\" "
-		         "of a\n"
+				 "of a\n"
 				 "tensor are those of the file, \"device\" is what it becomes on a device, with --quant if that is given (-: "
-		         "it is not\n"
+				 "it is not\n"
 				 "used).  What one token reads is counted as it will be on the device.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),

@@ -5,7 +5,7 @@
 #include "args.h"
 
 struct model_args {
-	const char *path; /* NULL: the model that is part of the program */
+	const char *path;               /* NULL: the model that is part of the program */
 	const char *shape, *shape_type; /* instead of a file: see rwkvk_model_options */
 	const char *device;
 	const char *vocab;
