@@ -290,7 +290,7 @@ static void learn_subgroups(struct device_facts *facts, const struct properties_
 }
 
 /* Software drivers check and branch for each lane of a read from a storage buffer, and gather those from a texel buffer with
- * vector instructions: 8 times the speed of a matrix on llvmpipe.  GPUs read storage buffers best.  A binding must fit into a
+ * vector instructions, which is many times as fast (docs/speed.md).  GPUs read storage buffers best.  A binding must fit into a
  * view of 32-bit words, the smallest texels in use. */
 static void learn_texels(struct device_facts *facts, const struct overrides *overrides)
 {

@@ -7,7 +7,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 enum {
 	BUFFERS = 4,
@@ -43,13 +44,6 @@ struct work {
 	uint32_t push[4];
 };
 
-static double now(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static rwkvk_status record(struct meter *meter, const struct work *work, uint32_t passes)
 {
 	gpu_cmd_begin(meter->cmd);
@@ -64,19 +58,19 @@ static rwkvk_status record(struct meter *meter, const struct work *work, uint32_
 
 static rwkvk_status run(struct meter *meter, double *seconds)
 {
-	double start = now();
+	double start = clock_seconds();
 	TRY(gpu_cmd_run(meter->cmd));
-	*seconds = now() - start;
+	*seconds = clock_seconds() - start;
 	return RWKVK_OK;
 }
 
 /* Seconds of the fastest of several runs of so many passes. */
 static rwkvk_status best_run(struct meter *meter, const struct work *work, uint32_t passes, double *seconds)
 {
-	double start = now(), again;
+	double start = clock_seconds(), again;
 	TRY(record(meter, work, passes));
 	TRY(run(meter, seconds));
-	for (int i = 0; i < RUNS && now() - start < PATIENCE; i++) {
+	for (int i = 0; i < RUNS && clock_seconds() - start < PATIENCE; i++) {
 		TRY(run(meter, &again));
 		if (again < *seconds)
 			*seconds = again;

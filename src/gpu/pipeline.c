@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/parallel.h"
 #include "gpu/shaders.h"
 
@@ -43,20 +44,13 @@ struct cache_head {
 
 static const char cache_magic[8] = "RWKVKPC1";
 
-static uint64_t hash_on(uint64_t hash, const void *data, uint64_t bytes) /* FNV-1a */
-{
-	for (uint64_t i = 0; i < bytes; i++)
-		hash = (hash ^ ((const uint8_t *)data)[i]) * 0x100000001b3u;
-	return hash;
-}
-
 /* Begins with the driver's identity and version text, because some drivers' cache UUIDs stay the same from version to
  * version: another driver's file then looks damaged. */
 static uint64_t checksum(const struct gpu *gpu, const void *data, uint64_t bytes)
 {
-	uint64_t hash = hash_on(0xcbf29ce484222325u, gpu->facts.driver_uuid, sizeof gpu->facts.driver_uuid);
-	hash = hash_on(hash, gpu->facts.caps.driver, strlen(gpu->facts.caps.driver));
-	return hash_on(hash, data, bytes);
+	uint64_t hash = fnv1a(FNV1A_START, gpu->facts.driver_uuid, sizeof gpu->facts.driver_uuid);
+	hash = fnv1a(hash, gpu->facts.caps.driver, strlen(gpu->facts.caps.driver));
+	return fnv1a(hash, data, bytes);
 }
 
 static char *join(const char *folder, const char *name)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 
 /* What the best shape depends on, in words. */
 static void describe(const struct rwkvk_model *m, char *text, size_t bytes)
@@ -23,10 +24,7 @@ static void describe(const struct rwkvk_model *m, char *text, size_t bytes)
 static char *path_of(const struct rwkvk_model *m, const char *text)
 {
 	char name[32];
-	uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-	for (const char *at = text; *at; at++)
-		hash = (hash ^ (uint8_t)*at) * 0x100000001b3u;
-	snprintf(name, sizeof name, "shape-%016" PRIx64, hash);
+	snprintf(name, sizeof name, "shape-%016" PRIx64, fnv1a(FNV1A_START, text, strlen(text)));
 	return gpu_cache_path(m->gpu, name, ".txt");
 }
 

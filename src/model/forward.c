@@ -5,7 +5,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 static void record(struct gpu_cmd *cmd, const struct step *steps, uint32_t count)
 {
@@ -71,13 +72,6 @@ rwkvk_status forward_replan(struct rwkvk_model *m, const struct shape *shape)
 
 /* ------------------------------------------------------------------------------------------------------ submissions */
 
-static uint64_t now(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 /* Timestamps belong to a recorded command, which therefore runs once in a submission when the model is profiled. */
 static uint32_t tokens_at_once(const struct rwkvk_model *m, const struct pace *pace, uint64_t most)
 {
@@ -96,11 +90,11 @@ static rwkvk_status submit(struct rwkvk_model *m, struct gpu_cmd *before, struct
 		list[length++] = before;
 	for (uint32_t i = 0; i < count; i++)
 		list[length++] = i + 1 < count ? others : last;
-	uint64_t start = now();
+	uint64_t start = clock_nanoseconds();
 	TRY(gpu_cmd_run_list(list, length));
 	const uint32_t *io = m->io.mapped;
 	if (io[IO_STEP] == count) /* else some have done nothing */
-		pace_measured(pace, count, now() - start);
+		pace_measured(pace, count, clock_nanoseconds() - start);
 	m->tokens += io[IO_STEP];
 	return RWKVK_OK;
 }

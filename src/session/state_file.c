@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/half.h"
 
 #define FORMAT_VERSION 1
@@ -50,17 +51,9 @@ static uint64_t get64(const uint8_t *at)
 	return get32(at) | (uint64_t)get32(at + 4) << 32;
 }
 
-/* FNV-1a, 64 bits; goes on from `hash`. */
-static uint64_t fnv1a(uint64_t hash, const uint8_t *bytes, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3u;
-	return hash;
-}
-
 static uint64_t checksum(const uint8_t *header, const uint8_t *payload, size_t payload_bytes)
 {
-	return fnv1a(fnv1a(0xcbf29ce484222325u, header, AT_CHECKSUM), payload, payload_bytes);
+	return fnv1a(fnv1a(FNV1A_START, header, AT_CHECKSUM), payload, payload_bytes);
 }
 
 /* ---------------------------------------------------------------------------------------------------- writing */

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 enum { WARM_UP = 2, MOST_SAMPLES = 31, LEAST_SAMPLES = 5 };
 static const double SAMPLE_SECONDS = 1.0, BUDGET_SECONDS = 35, WORTH_IT = 0.98;
@@ -20,13 +21,6 @@ struct tuning {
 	double started, budget;
 };
 
-static double now(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static int by_size(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
@@ -36,14 +30,15 @@ static int by_size(const void *a, const void *b)
 /* Median of the seconds that a token takes, the same tokens each time. */
 static rwkvk_status measure(struct tuning *t, double *seconds)
 {
-	double samples[MOST_SAMPLES], begin = now();
+	double samples[MOST_SAMPLES], begin = clock_seconds();
 	uint32_t vocab = t->m->file.network.config.vocab, count = 0;
 	for (uint32_t i = 0; i < WARM_UP; i++) /* drivers compile at the first use */
 		TRY(forward_token(t->m, t->slot, i % vocab, true));
-	for (begin = now(); count < MOST_SAMPLES && (count < LEAST_SAMPLES || now() - begin < SAMPLE_SECONDS); count++) {
-		double start = now();
+	for (begin = clock_seconds(); count < MOST_SAMPLES && (count < LEAST_SAMPLES || clock_seconds() - begin < SAMPLE_SECONDS);
+	     count++) {
+		double start = clock_seconds();
 		TRY(forward_token(t->m, t->slot, (1 + 37 * count) % vocab, true));
-		samples[count] = now() - start;
+		samples[count] = clock_seconds() - start;
 	}
 	qsort(samples, count, sizeof *samples, by_size);
 	*seconds = samples[count / 2];
@@ -61,7 +56,7 @@ static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
 	struct rwkvk_model *m = t->m;
 	struct shape shape = shape_of(wanted);
 	if (!shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config) || t->count == RWKVK_TUNE_ROWS ||
-	    (t->count > 0 && now() - t->started > t->budget))
+	    (t->count > 0 && clock_seconds() - t->started > t->budget))
 		return RWKVK_OK;
 	for (size_t i = 0; i < t->count; i++) {
 		struct shape tried = shape_of(&t->rows[i]);
@@ -120,7 +115,7 @@ static rwkvk_status tune(struct tuning *t)
 {
 	struct rwkvk_model *m = t->m;
 	struct shape before = m->shape;
-	t->started = now();
+	t->started = clock_seconds();
 	t->budget = t->options && t->options->seconds > 0 ? t->options->seconds : BUDGET_SECONDS;
 	rwkvk_status status = try_all(t);
 	if (status == RWKVK_OK && t->best != 0)

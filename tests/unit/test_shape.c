@@ -30,6 +30,9 @@ static void check(const struct gpu_caps *caps, const struct config *c)
 	uint32_t shared = 4 * s.chunk + 16 * (caps->subgroups ? s.workgroup / 4 : s.workgroup) + 8 * s.workgroup +
 	                  (caps->subgroups ? 0 : 4 * s.workgroup * s.rows);
 	assert_true(shared <= caps->max_shared_bytes);
+	struct shape tuned = s; /* tuning begins with it */
+	assert_true(shape_complete(&tuned, caps, c));
+	assert_memory_equal(&tuned, &s, sizeof s);
 }
 
 static void all_devices(void **state)
