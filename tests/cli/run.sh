@@ -941,7 +941,8 @@ case_bench() {
 	grep -qE '^\| the built-in model \| Q8 \| [0-9.]+ MB \| 4.53 M \| pp3 \| [0-9.]+ ± [0-9.]+ \| - \| - \| - \|$' "$out" ||
 		fail "no row of pp3"
 	grep -qE '^\| the built-in model .* tg4 \| [0-9.]+ ± [0-9.]+ \| 5.33 \| [0-9.]+ \| [0-9.]+ % \|$' "$out" || fail "no row of tg4"
-	grep -qE '; a token of tg4: 22.0 dispatches, 22.0 barriers, [0-9.]+ submits; greedy tokens [0-9a-f]{16}$' "$out" ||
+	# 22 barriers, and two more for each submission of several tokens; how many those are is a matter of speed
+	grep -qE '; a token of tg4: 22.0 dispatches, 2[23].[0-9] barriers, [0-9.]+ submits; greedy tokens [0-9a-f]{16}$' "$out" ||
 		fail "no counts"
 	! grep -q "pp0" "$out" || fail "a prompt of nothing was read"
 	err_has "tok/s, deviation"
