@@ -39,9 +39,12 @@ static void put_nan(uint8_t *block, size_t bytes, size_t scale)
 }
 
 /* Below the normal numbers of f16, 2^-24 apart, a scale is rounded away from zero: too small a one would cut off the largest
- * weights, and 0 all of them. */
+ * weights, and 0 all of them.  Below 2^-40 no weight is left either way, and it is 0: what comes from numbers that devices take
+ * for zero does not decide a bit (shaders/quantise.comp does the same). */
 static float put_scale(uint8_t *at, float value)
 {
+	if (fabsf(value) < 0x1p-40f)
+		return put_half(at, 0);
 	float stored = put_half(at, value);
 	if (fabsf(value) < 0x1p-14f && fabsf(stored) < fabsf(value))
 		stored = put_half(at, stored + copysignf(0x1p-24f, value));

@@ -14,8 +14,8 @@
 /* ---------------------------------------------------------------------------------------------------- RWKVK_CAPS */
 
 #define OVERRIDE_WORDS                                                                                                         \
-	"no-subgroups, no-texels, no-size-control, no-unified, no-timestamps, no-float16, no-int8-dot, as-gpu, invocations=N, "    \
-	"shared=BYTES, range=BYTES, buffer=BYTES, memory=BYTES"
+	"no-subgroups, no-texels, no-size-control, no-unified, no-timestamps, no-float16, no-int8-dot, host-quantise, as-gpu, "    \
+	"invocations=N, shared=BYTES, range=BYTES, buffer=BYTES, memory=BYTES"
 
 static rwkvk_status parse_override(const char *word, size_t length, struct overrides *out)
 {
@@ -29,6 +29,7 @@ static rwkvk_status parse_override(const char *word, size_t length, struct overr
 		{ "no-size-control", &out->no_size_control, NULL },
 		{ "no-unified", &out->no_unified, NULL },
 		{ "no-timestamps", &out->no_timestamps, NULL },
+		{ "host-quantise", &out->host_quantise, NULL },
 		{ "as-gpu", &out->as_gpu, NULL },
 		{ "no-float16", &out->no_float16, NULL },
 		{ "no-int8-dot", &out->no_int8_dot, NULL },
@@ -343,6 +344,7 @@ rwkvk_status device_learn(VkPhysicalDevice physical, uint32_t index, const struc
 	struct gpu_caps *caps = &facts->caps;
 	snprintf(caps->name, sizeof caps->name, "%s", properties->deviceName);
 	caps->type = overrides->as_gpu ? RWKVK_DEVICE_DISCRETE : type_of(properties->deviceType);
+	caps->quantises = caps->type != RWKVK_DEVICE_CPU && !overrides->host_quantise;
 	caps->index = index;
 	caps->vendor_id = properties->vendorID;
 	caps->device_id = properties->deviceID;

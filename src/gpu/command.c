@@ -15,7 +15,8 @@ struct gpu_cmd {
 	VkCommandBuffer commands;
 	VkFence fence;
 	bool recording, ready;
-	bool open; /* a dispatch has no barrier after it yet */
+	bool running; /* since gpu_cmd_start() */
+	bool open;    /* a dispatch has no barrier after it yet */
 	uint64_t dispatches, barriers;
 	const struct gpu_pipeline *pipeline; /* bound now */
 	const struct gpu_set *set;
@@ -151,6 +152,8 @@ void gpu_cmd_destroy(struct gpu_cmd *cmd)
 {
 	if (!cmd)
 		return;
+	if (cmd->running)
+		wait(cmd->gpu, cmd->fence);
 	destroy_buffer(cmd->gpu, cmd->commands, cmd->fence);
 	stamps_destroy(cmd->gpu, &cmd->stamps);
 	free(cmd);
@@ -169,7 +172,7 @@ static rwkvk_status begin(struct gpu_cmd *cmd)
 {
 	VkCommandBufferBeginInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
 		                              .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT }; /* a list may repeat it */
-	REQUIRE(!cmd->recording);
+	REQUIRE(!cmd->recording && !cmd->running);
 	VK(cmd->gpu->vk.vkBeginCommandBuffer(cmd->commands, &info));
 	cmd->recording = true;
 	cmd->gpu->counters.recordings++;
@@ -273,13 +276,31 @@ rwkvk_status gpu_cmd_run(struct gpu_cmd *cmd)
 	return gpu_cmd_run_list(&cmd, 1);
 }
 
+rwkvk_status gpu_cmd_start(struct gpu_cmd *cmd)
+{
+	REQUIRE(cmd->ready && !cmd->running);
+	TRY(submit(cmd->gpu, &cmd->commands, 1, cmd->fence));
+	cmd->running = true;
+	cmd->gpu->counters.dispatches += cmd->dispatches;
+	cmd->gpu->counters.barriers += cmd->barriers;
+	return RWKVK_OK;
+}
+
+rwkvk_status gpu_cmd_wait(struct gpu_cmd *cmd)
+{
+	if (!cmd->running)
+		return RWKVK_OK;
+	cmd->running = false;
+	return wait(cmd->gpu, cmd->fence);
+}
+
 rwkvk_status gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count)
 {
 	VkCommandBuffer commands[GPU_LIST];
 	REQUIRE(count > 0 && count <= GPU_LIST);
 	struct gpu *gpu = list[0]->gpu;
 	for (uint32_t i = 0; i < count; i++) {
-		REQUIRE(list[i]->ready);
+		REQUIRE(list[i]->ready && !list[i]->running);
 		commands[i] = list[i]->commands;
 	}
 	TRY(submit(gpu, commands, count, list[0]->fence));

@@ -34,6 +34,7 @@ struct gpu_caps {
 	bool timestamps;
 	double timestamp_period;  /* nanoseconds per tick */
 	bool pipeline_statistics; /* VK_KHR_pipeline_executable_properties was enabled */
+	bool quantises; /* weights are quantised here while loading; else by threads, as where these are the same processors */
 	bool float16, int8_dot;   /* 16-bit floats, and dot products of four 8-bit integers, in arithmetic; see gpu_options */
 	uint32_t max_invocations; /* threads of a workgroup (also limited by its x dimension) */
 	uint32_t max_groups;      /* workgroups of a dispatch in x */
@@ -161,7 +162,7 @@ void gpu_sets_destroy(struct gpu *gpu);
 
 /* Recorded once, submitted any number of times, also several times in one submission. */
 rwkvk_status gpu_cmd_create(struct gpu *gpu, struct gpu_cmd **out);
-void gpu_cmd_destroy(struct gpu_cmd *cmd); /* NULL is allowed; not while it is running */
+void gpu_cmd_destroy(struct gpu_cmd *cmd); /* NULL is allowed; waits if it was started */
 void gpu_cmd_begin(struct gpu_cmd *cmd);
 /* `stage` names a row of the profile and must be a string constant; `bytes` is what the dispatch must read and write.
  * push: GPU_PUSH_BYTES at most. */
@@ -180,8 +181,12 @@ void gpu_cmd_copy(struct gpu_cmd *cmd, const struct gpu_copy_region *regions, ui
 rwkvk_status gpu_cmd_end(struct gpu_cmd *cmd);
 /* Submits and waits until the device is done; adds to the counters and, when profiling, to the profile. */
 rwkvk_status gpu_cmd_run(struct gpu_cmd *cmd);
-/* The same for up to GPU_LIST of them in one submission, which run one after the other; a command may be in the list more than
- * once.  Only a list of one adds to the profile: timestamps of a command that ran twice are those of the last run. */
+/* In two halves: others may be started, recorded and waited for in between, which run in the order in which they were started.
+ * They do not add to the profile. */
+rwkvk_status gpu_cmd_start(struct gpu_cmd *cmd);
+rwkvk_status gpu_cmd_wait(struct gpu_cmd *cmd); /* nothing if it was not started */
+/* gpu_cmd_run() for up to GPU_LIST of them in one submission, which run one after the other; a command may be in the list more
+ * than once.  Only a list of one adds to the profile: timestamps of a command that ran twice are those of the last run. */
 #define GPU_LIST 256
 rwkvk_status gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count);
 

@@ -43,7 +43,7 @@ struct device_facts {
 /* What RWKVK_CAPS asks for: features to hide, limits to lower (0: as the device has it), a software device to be treated like
  * a graphics card. */
 struct overrides {
-	bool no_subgroups, no_texels, no_size_control, no_unified, no_timestamps, no_float16, no_int8_dot, as_gpu;
+	bool no_subgroups, no_texels, no_size_control, no_unified, no_timestamps, no_float16, no_int8_dot, host_quantise, as_gpu;
 	uint64_t invocations, shared, range, buffer, memory;
 };
 rwkvk_status overrides_read(struct overrides *out);

@@ -12,8 +12,10 @@ enum { UPLOAD_BYTES = 8 << 20 };
 struct loader {
 	struct rwkvk_model *model;
 	struct parallel *parallel;
-	float *scratch; /* of all workers, for the longest row */
-	uint8_t *side;  /* what lies beside the weights of one upload */
+	float *scratch;               /* of all workers, for the longest row */
+	uint8_t *side;                /* what lies beside the weights of one upload */
+	bool may_quantise, by_device; /* the device may; it does with the matrix at hand */
+	struct quantiser *quantiser;  /* made for the first matrix that it takes */
 	uint64_t done, total;
 	rwkvk_progress_fn *progress;
 	void *user;
@@ -64,10 +66,41 @@ static uint64_t source_bytes(const struct matrix_part *part, uint64_t first, uin
 	return (part->rows - first < rows ? part->rows - first : rows) * columns / info->block * info->bytes;
 }
 
+/* By the device. */
+static rwkvk_status quantise_rows(struct loader *loader, struct quantise_rows rows)
+{
+	while (rows.rows > 0) {
+		uint64_t before = rows.first;
+		TRY(quantise_piece(loader->quantiser, &rows));
+		TRY(progressed(loader, source_bytes(rows.part, before, rows.first - before, rows.columns)));
+	}
+	return RWKVK_OK;
+}
+
+/* The arguments of upload_tiles(), where `first` and `tiles` are multiples of `count`. */
+static rwkvk_status quantise_tiles(struct loader *loader, const struct matrix_part *parts, uint32_t count, uint32_t columns,
+                                   uint64_t first, uint64_t tiles, struct device_slice *slice, uint64_t to)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t begin = first / count * 8, end = (first + tiles) / count * 8;
+		end = end < parts[i].rows ? end : parts[i].rows;
+		TRY(quantise_rows(loader, (struct quantise_rows){ .part = &parts[i],
+		                                                  .columns = columns,
+		                                                  .first = begin,
+		                                                  .rows = end - begin,
+		                                                  .slice = slice,
+		                                                  .to = to + i,
+		                                                  .step = count }));
+	}
+	return RWKVK_OK;
+}
+
 /* Tiles from `first` on of a part, or of `count` interleaved ones, into `slice` from its tile `to` on. */
 static rwkvk_status upload_tiles(struct loader *loader, const struct matrix_part *parts, uint32_t count, uint32_t columns,
                                  uint64_t first, uint64_t tiles, struct device_slice *slice, uint64_t to)
 {
+	if (loader->by_device)
+		return quantise_tiles(loader, parts, count, columns, first, tiles, slice, to);
 	uint32_t type = parts->source.type;
 	uint64_t tile = packed_bytes(type, 8, columns), side_tile = packed_side_bytes(type, 8, columns);
 	for (uint64_t done = 0, n; done < tiles; done += n) {
@@ -104,9 +137,12 @@ static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *m
 /* A matrix by input: whole blocks of outputs. */
 static rwkvk_status upload_by_input(struct loader *loader, const struct device_matrix *m, struct device_slice *slice)
 {
+	const uint64_t all = slice->row_end - slice->row_begin;
+	if (loader->by_device)
+		return quantise_rows(loader, (struct quantise_rows){ m->parts, m->columns, true, slice->row_begin, all, slice, 0, 1 });
 	uint64_t plane = value_block_bytes(m->type, m->columns), beside = value_side_bytes(m->type, m->columns);
 	uint64_t outputs = VALUE_BLOCK(m->type), first = slice->row_begin / outputs;
-	uint64_t blocks = (slice->row_end - slice->row_begin + outputs - 1) / outputs;
+	uint64_t blocks = (all + outputs - 1) / outputs;
 	for (uint64_t done = 0, n; done < blocks; done += n) {
 		void *place;
 		n = blocks - done;
@@ -131,10 +167,23 @@ static rwkvk_status upload_part(struct loader *loader, const struct matrix_part 
 	                   : RWKVK_OK;
 }
 
+/* Whether the device quantises a matrix.  Where it has no room for that, threads do. */
+static bool quantises(struct loader *loader, const struct device_matrix *m)
+{
+	bool changes = m->type >= TYPE_Q8 && !dtype_is_block(m->parts[0].source.tensor->type);
+	if (!changes || !loader->may_quantise)
+		return false;
+	if (!loader->quantiser)
+		loader->may_quantise =
+			quantiser_create(loader->model->gpu, loader->parallel, QUANTISE_PIECE, &loader->quantiser) == RWKVK_OK;
+	return loader->quantiser && quantiser_takes(loader->quantiser, m);
+}
+
 static rwkvk_status load_matrix(struct loader *loader, struct device_matrix *m, const char *use)
 {
 	if (!m->part_count)
 		return RWKVK_OK;
+	loader->by_device = quantises(loader, m);
 	TRY(create_slices(loader->model, m, use));
 	for (uint32_t j = 0; j < m->count; j++) {
 		if (m->by_input) {
@@ -261,6 +310,8 @@ static rwkvk_status load_all(struct loader *loader)
 		TRY(load_layer(loader, i));
 	TRY(load_matrix(loader, &m->head, "head"));
 	TRY(gpu_upload_finish(m->gpu));
+	if (loader->quantiser)
+		TRY(quantiser_finish(loader->quantiser));
 	return progressed(loader, loader->total - loader->done);
 }
 
@@ -304,17 +355,24 @@ static rwkvk_status load_start_state(struct rwkvk_model *m)
 /* Threads and what they write to; they end with the loader. */
 static rwkvk_status loader_init(struct loader *loader)
 {
-	const struct config *c = &loader->model->file.network.config;
+	const struct rwkvk_model *m = loader->model;
+	const struct network *net = &m->file.network;
+	const struct config *c = &net->config;
 	uint64_t longest = c->ffn > c->width ? c->ffn : c->width; /* row of a matrix, or of an outer LoRA factor */
 	longest = config_hidden(c) > longest ? config_hidden(c) : longest;
 	TRY(parallel_start(0, &loader->parallel));
 	loader->scratch = malloc(parallel_workers(loader->parallel) * pack_scratch_floats(longest) * sizeof *loader->scratch);
+	uint64_t pieces = (uint64_t)QUANTISE_PIECES * QUANTISE_PIECE, need = model_device_bytes(net, m->file.quant, m->slots);
+	loader->may_quantise = gpu_caps(m->gpu)->quantises && gpu_memory_available(m->gpu) >= need + pieces;
 	loader->side = malloc((UPLOAD_BYTES / 128 + PAD(longest, 256)) * SIDE_WORDS(TYPE_Q6K) * 4); /* the largest */
 	return loader->scratch && loader->side ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "out of memory");
 }
 
 static void loader_finish(struct loader *loader)
 {
+	quantiser_destroy(loader->quantiser);
+	if (loader->quantiser)
+		gpu_sets_destroy(loader->model->gpu); /* which it bound slices with */
 	parallel_stop(loader->parallel);
 	free(loader->scratch);
 	free(loader->side);

@@ -9,6 +9,7 @@
  *   outline.c    which matrices a layer consists of on the device
  *   pack.c       the layout of matrices on the device
  *   pack_value.c and of ffn.value, which lies the other way round
+ *   quantise_device.c   both, made from floats by the device
  *   load.c       does it fit, upload
  *   export.c, export_keys.c   writing it as a file
  *   shape.c      how work is cut for a kind of device
@@ -223,6 +224,30 @@ struct device_layer {
 	struct gpu_buffer state;    /* [slots][STATE_STRIDE] */
 	struct gpu_buffer snapshot; /* [STATE_STRIDE]: a slot as it was before a submission */
 };
+
+/* quantise_device.c: rows of floats go to the device as they are in the file, and there they become blocks in its layout: the
+ * same bytes that pack_tiles() and pack_value_blocks() make, but for what rounding decides on a device that does not round to
+ * nearest. */
+struct quantiser;
+/* Pieces have QUANTISE_PIECE bytes at most, and QUANTISE_PIECES of them are on their way at once, in memory of the device. */
+enum { QUANTISE_PIECE = 8 << 20, QUANTISE_PIECES = 3 };
+rwkvk_status quantiser_create(struct gpu *gpu, struct parallel *parallel, uint64_t piece_bytes, struct quantiser **out);
+void quantiser_destroy(struct quantiser *quantiser); /* waits; NULL is allowed */
+/* Whether it makes this matrix: Q8, Q6K, Q5K or Q4K of floats, in columns of 32. */
+bool quantiser_takes(const struct quantiser *quantiser, const struct device_matrix *matrix);
+/* Rows of a part that a slice gets, `first` a multiple of 8. */
+struct quantise_rows {
+	const struct matrix_part *part;
+	uint32_t columns;
+	bool by_input;
+	uint64_t first, rows;
+	struct device_slice *slice; /* lives as long as the quantiser does */
+	uint64_t to, step; /* tiles: the first one's place, and from one to the next; by input: the first block of 32 outputs */
+};
+/* Starts on as many of the rows as a piece has, and takes them away; the last piece of a matrix by input fills its block up. */
+rwkvk_status quantise_piece(struct quantiser *quantiser, struct quantise_rows *rows);
+/* Waits until the device has done all of it. */
+rwkvk_status quantiser_finish(struct quantiser *quantiser);
 
 /* outline.c: what a matrix is for, and the device's type that floats of it get by a preset. */
 enum matrix_role { ROLE_PROJECTION, ROLE_FIRST_OUTPUT, ROLE_FFN_KEY, ROLE_FFN_VALUE, ROLE_TABLE, ROLES, ROLE_NONE = ROLES };

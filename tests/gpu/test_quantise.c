@@ -1,0 +1,380 @@
+/* Blocks that the device makes from floats against those of the C encoders, byte for byte: every type of floats and of blocks,
+ * in tiles, interleaved and by input, in hostile shapes and of hostile values, into poisoned buffers.  With RWKVK_BENCH set,
+ * the speed of both; nothing depends on it. */
+#include "support.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/half.h"
+#include "model/model.h"
+
+enum { POISON = 0xa5, PARTS = 3 };
+static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K };
+static const enum dtype sources[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+enum { TYPES = sizeof types / sizeof *types, SOURCES = sizeof sources / sizeof *sources };
+
+/* ------------------------------------------------------------------------------------------------------ values */
+
+/* What a block of 256 weights may look like. */
+enum values {
+	USUAL,
+	ZEROS,
+	MINUS_ZEROS,
+	SUBNORMAL,
+	SMALL_HALVES, /* subnormal as f16 */
+	TINY,
+	OUTLIER,
+	EQUAL,
+	NEGATIVE,
+	APART, /* from zero, and close to each other */
+	TWO_VALUES,
+	LONG_TAILS,
+	EMPTY_GROUPS,
+	LARGE, /* of which some have no scale in f16 */
+	ONE_NAN,
+	ONE_INFINITY,
+	ALL_VALUES,
+};
+
+static float value(enum values kind, uint32_t i, uint64_t *seed)
+{
+	float u = test_uniform(seed), normal = (u + test_uniform(seed) + test_uniform(seed)) * 0.02f;
+	switch (kind) {
+	case ZEROS:
+		return 0;
+	case MINUS_ZEROS:
+		return -0.0f;
+	case SUBNORMAL:
+		return u * 1e-39f;
+	case SMALL_HALVES:
+		return u * 4e-7f;
+	case TINY:
+		return u * powf(2, (float)(i % 32) * -4);
+	case OUTLIER:
+		return i == 77 ? 60000 : normal;
+	case EQUAL:
+		return 0.37f;
+	case NEGATIVE:
+		return -fabsf(normal) - 1e-3f;
+	case APART:
+		return 5 + u * 1e-3f;
+	case TWO_VALUES:
+		return u > 0 ? 0.5f : -0.25f;
+	case LONG_TAILS:
+		return 0.01f * u / (1.001f - fabsf(test_uniform(seed)));
+	case EMPTY_GROUPS:
+		return i / 16 % 3 ? 0 : normal;
+	case LARGE:
+		return u * (i < 128 ? 6e4f : 3e9f);
+	case ONE_NAN:
+		return i == 200 ? NAN : normal;
+	case ONE_INFINITY:
+		return i == 31 ? -INFINITY : normal;
+	default:
+		return normal;
+	}
+}
+
+struct matrix {
+	struct tensor tensor;
+	struct matrix_part part;
+	void *data;
+};
+
+static void matrix_init(struct matrix *m, enum dtype from, uint32_t type, uint32_t rows, uint32_t columns, uint64_t *seed)
+{
+	size_t count = (size_t)rows * columns, bytes = count * dtype_info[from].bytes;
+	float *values = malloc(count * sizeof *values);
+	m->data = malloc(bytes);
+	assert_true(values && m->data);
+	for (uint32_t r = 0; r < rows; r++)
+		for (uint32_t c = 0; c < columns; c++)
+			values[(size_t)r * columns + c] = value((r + c / 256) % ALL_VALUES, c % 256, seed);
+	dtype_from_float(from, values, count, m->data);
+	free(values);
+	m->tensor = (struct tensor){ .type = from, .rank = 2, .shape = { rows, columns }, .data = m->data, .bytes = bytes };
+	m->part = (struct matrix_part){ matrix_source(&m->tensor, columns, type), rows };
+}
+
+/* ------------------------------------------------------------------------------------------------------ both ways */
+
+struct bench {
+	struct gpu *gpu;
+	struct parallel *parallel;
+};
+
+/* A matrix of parts, and its bytes: all slices after each other. */
+struct packed {
+	uint8_t *weights, *side;
+	size_t weight_bytes, side_bytes;
+};
+
+static void packed_init(struct packed *p, const struct device_matrix *m)
+{
+	*p = (struct packed){ .weight_bytes = matrix_plane_bytes(m, m->rows), .side_bytes = matrix_side_bytes(m, m->rows) };
+	p->weights = malloc(p->weight_bytes);
+	p->side = malloc(p->side_bytes);
+	assert_true(p->weights && p->side);
+}
+
+static void packed_finish(struct packed *p)
+{
+	free(p->weights);
+	free(p->side);
+}
+
+static void by_host(const struct bench *b, const struct device_matrix *m, struct packed *out)
+{
+	uint64_t block = VALUE_BLOCK(m->type);
+	float *scratch = malloc(parallel_workers(b->parallel) * pack_scratch_floats(m->columns) * sizeof *scratch);
+	assert_non_null(scratch);
+	if (m->by_input)
+		pack_value_blocks(b->parallel, m->parts, m->columns, 0, (m->rows + block - 1) / block, out->weights, out->side,
+		                  scratch);
+	else
+		pack_tiles(b->parallel, m->parts, m->part_count, m->columns, 0, PAD((uint64_t)m->rows, 8) / 8, out->weights, out->side,
+		           scratch);
+	free(scratch);
+}
+
+static void quantise_all(struct quantiser *q, struct quantise_rows rows)
+{
+	while (rows.rows > 0)
+		assert_ok(quantise_piece(q, &rows));
+}
+
+static void quantise_slice(struct quantiser *q, const struct device_matrix *m, struct device_slice *slice)
+{
+	uint64_t begin = slice->row_begin / m->part_count, end = slice->row_end / m->part_count;
+	for (uint32_t i = 0; i < m->part_count; i++) {
+		uint64_t last = end < m->parts[i].rows ? end : m->parts[i].rows;
+		quantise_all(q, (struct quantise_rows){ &m->parts[i], m->columns, m->by_input, begin, last - begin, slice,
+		                                        m->by_input ? 0 : i, m->part_count });
+	}
+}
+
+static void make_slices(struct gpu *gpu, struct device_matrix *m)
+{
+	assert_ok(matrix_cut(gpu_caps(gpu), m, "weights"));
+	for (uint32_t i = 0; i < m->count; i++) {
+		struct device_slice *s = &m->slices[i];
+		uint64_t rows = s->row_end - s->row_begin;
+		assert_ok(gpu_buffer_create(gpu, matrix_plane_bytes(m, rows), GPU_DEVICE, "weights", &s->weights));
+		assert_ok(gpu_buffer_create(gpu, matrix_side_bytes(m, rows), GPU_DEVICE, "weights", &s->side));
+		assert_ok(gpu_fill(&s->weights, 0, s->weights.bytes, POISON * 0x01010101u));
+		assert_ok(gpu_fill(&s->side, 0, s->side.bytes, POISON * 0x01010101u));
+	}
+}
+
+static void free_slices(struct device_matrix *m)
+{
+	for (uint32_t i = 0; i < m->count; i++) {
+		gpu_buffer_destroy(&m->slices[i].weights);
+		gpu_buffer_destroy(&m->slices[i].side);
+	}
+	free(m->slices);
+	m->slices = NULL;
+}
+
+static void by_device(const struct bench *b, struct device_matrix *m, uint64_t piece_bytes, struct packed *out)
+{
+	struct quantiser *q;
+	size_t at = 0, side_at = 0;
+	make_slices(b->gpu, m);
+	assert_ok(quantiser_create(b->gpu, b->parallel, piece_bytes, &q));
+	assert_true(quantiser_takes(q, m));
+	for (uint32_t i = 0; i < m->count; i++)
+		quantise_slice(q, m, &m->slices[i]);
+	assert_ok(quantiser_finish(q));
+	quantiser_destroy(q);
+	gpu_sets_destroy(b->gpu);
+	for (uint32_t i = 0; i < m->count; i++) {
+		struct device_slice *s = &m->slices[i];
+		assert_ok(gpu_read(&s->weights, 0, out->weights + at, s->weights.bytes));
+		assert_ok(gpu_read(&s->side, 0, out->side + side_at, s->side.bytes));
+		at += s->weights.bytes;
+		side_at += s->side.bytes;
+	}
+	assert_int_equal(at, out->weight_bytes);
+	assert_int_equal(side_at, out->side_bytes);
+	free_slices(m);
+}
+
+/* ------------------------------------------------------------------------------------------------------ the tests */
+
+static void assert_bytes(const struct device_matrix *m, const char *what, const uint8_t *got, const uint8_t *want, size_t bytes)
+{
+	size_t different = 0, first = 0;
+	for (size_t i = bytes; i-- > 0;)
+		if (got[i] != want[i]) {
+			different++;
+			first = i;
+		}
+	if (different)
+		fail_msg("%s%s of %s, %u x %u, as %s: %zu of %zu bytes differ from the encoder's, the first at %zu: %02x, not %02x",
+		         what,
+		         m->by_input      ? " by input"
+		         : m->interleaved ? " interleaved"
+		                          : "",
+		         dtype_info[m->parts[0].source.tensor->type].name, m->rows, m->columns, type_name(m->type), different, bytes,
+		         first, got[first], want[first]);
+}
+
+/* In pieces of about a third of the rows, so that all that are on their way at once are used again. */
+static void check(const struct bench *b, struct device_matrix *m)
+{
+	struct packed want, got;
+	uint64_t row = (uint64_t)m->columns * dtype_info[m->parts[0].source.tensor->type].bytes, unit = m->by_input ? 32 : 8;
+	packed_init(&want, m);
+	packed_init(&got, m);
+	by_host(b, m, &want);
+	by_device(b, m, PAD(m->parts[0].rows / 5 + 1, unit) * row, &got);
+	assert_bytes(m, "weights", got.weights, want.weights, want.weight_bytes);
+	assert_bytes(m, "what lies beside them", got.side, want.side, want.side_bytes);
+	packed_finish(&want);
+	packed_finish(&got);
+}
+
+static const uint32_t shapes[][2] = {
+	{ 1, 256 }, { 1, 32 }, { 9, 288 }, { 17, 2688 }, { 65, 96 }, { 257, 512 }, { 300, 800 }, { 520, 64 },
+};
+
+static void check_matrix(const struct bench *b, uint32_t type, enum dtype from, uint32_t rows, uint32_t columns, uint32_t parts,
+                         bool by_input, uint64_t *seed)
+{
+	struct matrix all[PARTS];
+	struct device_matrix m = { .type = type, .columns = columns, .by_input = by_input, .part_count = parts };
+	m.interleaved = parts > 1;
+	for (uint32_t i = 0; i < parts; i++) {
+		matrix_init(&all[i], from, type, rows, columns, seed);
+		m.parts[i] = all[i].part;
+	}
+	m.rows = parts > 1 ? parts * PAD(rows, 8) : rows;
+	check(b, &m);
+	for (uint32_t i = 0; i < parts; i++)
+		free(all[i].data);
+}
+
+static void test_all(void **state)
+{
+	uint64_t seed = 1;
+	unsigned every = test_every(), count = 0;
+	for (size_t t = 0; t < TYPES; t++)
+		for (size_t s = 0; s < SOURCES; s++)
+			for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+				if (count++ % every)
+					continue;
+				check_matrix(*state, types[t], sources[s], shapes[i][0], shapes[i][1], 1, false, &seed);
+				check_matrix(*state, types[t], sources[s], shapes[i][0], shapes[i][1], 1, true, &seed);
+				check_matrix(*state, types[t], sources[s], shapes[i][0], shapes[i][1], PARTS, false, &seed);
+			}
+}
+
+/* What it leaves to the threads. */
+static void test_refuses(void **state)
+{
+	const struct bench *b = *state;
+	struct quantiser *q;
+	struct matrix m;
+	uint64_t seed = 2;
+	assert_ok(quantiser_create(b->gpu, b->parallel, 8 * 64 * 4, &q));
+	static const struct {
+		enum dtype from;
+		uint32_t type, columns;
+		bool by_input, takes;
+	} cases[] = {
+		{ DTYPE_F32, TYPE_Q4K, 64, false, true },  { DTYPE_F32, TYPE_Q4K, 64, true, false },
+		{ DTYPE_F16, TYPE_Q4K, 128, false, true }, { DTYPE_F16, TYPE_Q4K, 160, false, false },
+		{ DTYPE_F32, TYPE_Q4K, 33, false, false }, { DTYPE_F32, TYPE_F16, 64, false, false },
+		{ DTYPE_F32, TYPE_Q4, 64, false, false },  { DTYPE_Q8_0, TYPE_Q8, 64, false, false },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		matrix_init(&m, cases[i].from, cases[i].type, 32, cases[i].columns, &seed);
+		struct device_matrix matrix = { .type = cases[i].type, .rows = 32, .columns = cases[i].columns, .part_count = 1 };
+		matrix.parts[0] = m.part;
+		matrix.by_input = cases[i].by_input;
+		assert_int_equal(quantiser_takes(q, &matrix), cases[i].takes);
+		free(m.data);
+	}
+	quantiser_destroy(q);
+}
+
+/* ------------------------------------------------------------------------------------------------------ speed */
+
+static double time_of(const struct bench *b, struct device_matrix *m, bool device, struct packed *room)
+{
+	double best = 1e9;
+	struct quantiser *q;
+	assert_ok(quantiser_create(b->gpu, b->parallel, QUANTISE_PIECE, &q));
+	make_slices(b->gpu, m);
+	for (int round = 0; round < 5; round++) {
+		double start = clock_seconds();
+		if (!device)
+			by_host(b, m, room);
+		for (uint32_t i = 0; i < m->count && device; i++)
+			quantise_slice(q, m, &m->slices[i]);
+		assert_ok(quantiser_finish(q));
+		best = fmin(best, clock_seconds() - start);
+	}
+	quantiser_destroy(q);
+	gpu_sets_destroy(b->gpu);
+	free_slices(m);
+	return best;
+}
+
+static void test_speed(void **state)
+{
+	enum { ROWS = 8192, COLUMNS = 2048 };
+	const struct bench *b = *state;
+	uint64_t seed = 3;
+	struct matrix f16;
+	if (!getenv("RWKVK_BENCH"))
+		return;
+	matrix_init(&f16, DTYPE_F16, TYPE_Q8, ROWS, COLUMNS, &seed);
+	for (uint64_t i = 0; i < (uint64_t)ROWS * COLUMNS; i++) {
+		uint16_t bits = f16_of_float(value(USUAL, 0, &seed));
+		memcpy((uint8_t *)f16.data + 2 * i, &bits, 2);
+	}
+	for (size_t t = 0; t < TYPES; t++)
+		for (int by_input = 0; by_input < 2; by_input++) {
+			struct device_matrix m = {
+				.type = types[t], .rows = ROWS, .columns = COLUMNS, .part_count = 1, .by_input = by_input
+			};
+			struct packed room;
+			m.parts[0] = f16.part;
+			m.parts[0].source.type = types[t];
+			packed_init(&room, &m);
+			double device = time_of(b, &m, true, &room), host = time_of(b, &m, false, &room);
+			print_message("    %-4s %-8s device %6.2f GB/s, %u threads %6.2f GB/s of F16\n", type_name(m.type),
+			              by_input ? "by input" : "tiles", 1e-9 * (double)f16.tensor.bytes / device,
+			              parallel_workers(b->parallel), 1e-9 * (double)f16.tensor.bytes / host);
+			packed_finish(&room);
+		}
+	free(f16.data);
+}
+
+static int set_up(void **state)
+{
+	static struct bench b;
+	assert_ok(gpu_open(&(struct gpu_options){ 0 }, &b.gpu));
+	assert_ok(parallel_start(0, &b.parallel));
+	*state = &b;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct bench *b = *state;
+	parallel_stop(b->parallel);
+	gpu_close(b->gpu);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all), cmocka_unit_test(test_refuses),
+		                                cmocka_unit_test(test_speed) };
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
