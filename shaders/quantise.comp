@@ -162,14 +162,22 @@ void look()
 	sum = weighted;
 }
 
-void sum_grid(float by, float from, float most)
+// The same number, but a compiler cannot know that: else it keeps a difference and a weight for each of 32 numbers from one grid
+// to the next, three times the registers.
+float again(float value, uint time)
 {
+	return uintBitsToFloat(floatBitsToUint(value) ^ by_input >> 1 << time);
+}
+
+void sum_grid(float by, float from, float most, uint time)
+{
+	float least = again(low, time), by_size = again(weight_by, time);
 	sum_q = 0;
 	sum_qq = 0;
 	sum_qx = 0;
 	[[unroll]] for (uint i = 0; i < 32; i++) {
-		precise float v = X(i) - low, scaled = (v - from) * by;
-		add(X(i), v, clamp(roundEven(scaled), 0, most), weight_by);
+		precise float v = X(i) - least, scaled = (v - from) * by;
+		add(X(i), v, clamp(roundEven(scaled), 0, most), by_size);
 	}
 }
 
@@ -206,7 +214,7 @@ void search(float most)
 	found_gain = -1;
 	[[dont_unroll]] for (uint t = 0; t < 5; t++) { // the last time from the best so far
 		precise float up_to = most + vec4(-1.8, -0.9, -0.2, 0.4)[min(t, 3)], from = -low - found_min;
-		sum_grid(divide(t < 4 ? up_to : 1, t < 4 ? range : max(found_scale, TINY)), t < 4 ? 0 : from, most);
+		sum_grid(divide(t < 4 ? up_to : 1, t < 4 ? range : max(found_scale, TINY)), t < 4 ? 0 : from, most, t);
 		improve();
 	}
 	found_scale = max(found_scale, 0);
@@ -231,7 +239,7 @@ void to_k(float most)
 	precise float ratio = found_scale * inverse(d.x);
 	float code = max(min(roundEven(ratio), 63), d.x == 0 ? 0 : 1); // 0 would leave one level; 1 has it and more
 	precise float scale = d.x * code, from = -low - found_min;
-	sum_grid(divide(1, max(scale, TINY)), from, most);
+	sum_grid(divide(1, max(scale, TINY)), from, most, 5);
 	precise float shift = scale * sum_q - sum, minimum = divide(shift, total) - low;
 	precise float min_ratio = max(minimum, 0) * inverse(d.y);
 	float min_code = min(roundEven(min_ratio), 63);

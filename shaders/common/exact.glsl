@@ -2,6 +2,11 @@
 // `precise` lest two become one operation, and not of quotients, roots and conversions: those are made right with integers.  Of
 // numbers below 2^-126, which devices take for zero, nothing is promised.
 
+// What a device may compute otherwise than others do.  A test makes it worse on purpose.
+#ifndef ABOUT
+#define ABOUT(value) value
+#endif
+
 // The exponent of a normal number, and its significand, 2^23 and above.
 int exponent(uint bits)
 {
@@ -25,7 +30,7 @@ float divide(float a, float b)
 {
 	uint a_bits = floatBitsToUint(a), b_bits = floatBitsToUint(b), sa = significand(a_bits), sb = significand(b_bits);
 	uint shift = sa >= sb ? 23 : 24;
-	float by = 1 / float(sb);
+	float by = ABOUT(1 / float(sb));
 	uint q = uint(float(sa) * by * float(1u << shift));
 	int step = int(roundEven(float(int((sa << shift) - q * sb)) * by));
 	q += uint(step);
@@ -41,7 +46,7 @@ float root(float value)
 	uint bits = floatBitsToUint(value);
 	uint odd = 1 - (exponent(bits) & 1); // of the exponent less its bias
 	uint s = significand(bits) << (23 + odd);
-	float scaled = uintBitsToFloat((127 + odd) << 23 | (bits & 0x7fffffu)), about = sqrt(scaled) * 8388608;
+	float scaled = uintBitsToFloat((127 + odd) << 23 | (bits & 0x7fffffu)), about = ABOUT(sqrt(scaled)) * 8388608;
 	uint r = uint(about);
 	r += uint(int(roundEven(float(int(s - r * r)) / (2 * about))));
 	int rest = int(s - r * r);

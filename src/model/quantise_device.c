@@ -28,6 +28,13 @@ static uint64_t row_bytes(const struct matrix_part *part, uint64_t columns)
 	return columns * dtype_info[part->source.tensor->type].bytes;
 }
 
+rwkvk_status quantiser_pipeline(struct gpu *gpu, uint32_t type, struct gpu_pipeline **out)
+{
+	uint32_t workgroup = gpu_caps(gpu)->max_invocations < 256 ? 128 : 256;
+	const uint32_t constants[] = { workgroup, [SPEC_WORKGROUP] = workgroup, [SPEC_WEIGHT_TYPE] = type };
+	return gpu_pipeline_get(gpu, "quantise", constants, sizeof constants / sizeof *constants, out);
+}
+
 static rwkvk_status make_pieces(struct quantiser *q, uint64_t bytes)
 {
 	uint64_t most = gpu_caps(q->gpu)->max_buffer;
@@ -134,13 +141,6 @@ static rwkvk_status bind(struct quantiser *q, struct piece *piece, struct device
 	return RWKVK_OK;
 }
 
-static rwkvk_status pipeline_for(struct gpu *gpu, uint32_t type, struct gpu_pipeline **out)
-{
-	uint32_t workgroup = gpu_caps(gpu)->max_invocations < 256 ? 128 : 256;
-	const uint32_t constants[] = { workgroup, [SPEC_WORKGROUP] = workgroup, [SPEC_WEIGHT_TYPE] = type };
-	return gpu_pipeline_get(gpu, "quantise", constants, sizeof constants / sizeof *constants, out);
-}
-
 /* `covered`: rows to write, of which those past `rows` become zeros. */
 static rwkvk_status start(struct quantiser *q, struct piece *piece, const struct quantise_rows *r, uint64_t rows,
                           uint64_t covered)
@@ -156,7 +156,7 @@ static rwkvk_status start(struct quantiser *q, struct piece *piece, const struct
 		                      (uint32_t)r->to,
 		                      (uint32_t)r->step };
 	struct gpu_pipeline *pipeline;
-	TRY(pipeline_for(q->gpu, source->type, &pipeline));
+	TRY(quantiser_pipeline(q->gpu, source->type, &pipeline));
 	gpu_cmd_begin(piece->cmd);
 	gpu_cmd_dispatch(piece->cmd, pipeline, piece->set, push, sizeof push, row_blocks * spans, "quantise",
 	                 rows * row_bytes(r->part, r->columns));

@@ -55,16 +55,16 @@ static void head(const struct gpu *gpu)
 	add(line);
 }
 
-static rwkvk_status add_step(struct gpu *gpu, const struct rwkvk_model *m, const struct row *row, const struct step *step)
+static rwkvk_status add_pipeline(struct gpu *gpu, struct gpu_pipeline *pipeline, const char *model, uint32_t type,
+                                 const char *stage, uint32_t threads)
 {
 	struct compiler_statistics s;
 	char line[256];
-	TRY(compiler_statistics(gpu, step->pipeline, &s));
+	TRY(compiler_statistics(gpu, pipeline, &s));
 	const double values[] = { s.subgroup, s.registers, s.occupancy, s.instructions, s.time,
 		                      s.shared,   s.code,      s.spills,    s.scratch };
 	static const int widths[] = { 8, 9, 9, 12, 9, 8, 6, 6, 7 };
-	int length = snprintf(line, sizeof line, "  %-14s %-5s %-8s %7u", official_models[row->model].name, type_name(m->head.type),
-	                      step->stage, m->shape.workgroup);
+	int length = snprintf(line, sizeof line, "  %-14s %-5s %-8s %7u", model, type_name(type), stage, threads);
 	for (size_t i = 0; i < sizeof values / sizeof *values; i++)
 		if (isnan(values[i]))
 			length += snprintf(line + length, sizeof line - (size_t)length, " %*s", widths[i], "-");
@@ -98,10 +98,24 @@ static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 		bool again = i > 0 && !strcmp(step->stage, m.steps[i - 1].stage); /* another slice */
 		bool outside = !strcmp(step->stage, "select") || !strcmp(step->stage, "head");
 		if (!again && (step->layer == 1 || outside) && listed(row->stages, step->stage))
-			status = add_step(gpu, &m, row, step);
+			status = add_pipeline(gpu, step->pipeline, official_models[row->model].name, m.head.type, step->stage,
+			                      m.shape.workgroup);
 	}
 	unplan_model(&m);
 	return status;
+}
+
+/* What quantises while loading. */
+static rwkvk_status add_quantisers(struct gpu *gpu)
+{
+	static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K };
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+		struct gpu_pipeline *pipeline;
+		TRY(quantiser_pipeline(gpu, types[i], &pipeline));
+		TRY(add_pipeline(gpu, pipeline, "any, loading", types[i], "quantise",
+		                 gpu_caps(gpu)->max_invocations < 256 ? 128 : 256));
+	}
+	return RWKVK_OK;
 }
 
 /* Prints the lines of one text that the other does not have. */
@@ -174,6 +188,10 @@ int main(int argc, char **argv)
 			fprintf(stderr, "%s\n", rwkvk_last_error());
 			result = 1;
 		}
+	if (result == 0 && add_quantisers(gpu) != RWKVK_OK) {
+		fprintf(stderr, "%s\n", rwkvk_last_error());
+		result = 1;
+	}
 	gpu_close(gpu);
 	if (result == 0 && argc > 1)
 		result = compare(argv[1]);

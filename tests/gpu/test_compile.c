@@ -36,12 +36,17 @@ static const struct model_spec others[] = {
 };
 
 /* Statistics that a driver does not have count as zero, but one of the two must be there. */
+static bool spills(struct gpu *gpu, struct gpu_pipeline *pipeline, struct compiler_statistics *s)
+{
+	assert_ok(compiler_statistics(gpu, pipeline, s));
+	assert_false(isnan(s->spills) && isnan(s->scratch));
+	return s->spills > 0 || s->scratch > 0;
+}
+
 static unsigned check(struct gpu *gpu, const struct rwkvk_model *m, const struct step *step)
 {
 	struct compiler_statistics s;
-	assert_ok(compiler_statistics(gpu, step->pipeline, &s));
-	assert_false(isnan(s.spills) && isnan(s.scratch));
-	if (!(s.spills > 0) && !(s.scratch > 0))
+	if (!spills(gpu, step->pipeline, &s))
 		return 0;
 	print_error("%s: RWKV-%s, width %u, %s, %s: %g spills, %g bytes of scratch memory\n", gpu_caps(gpu)->name,
 	            config_version(&m->file.network.config), m->file.network.config.width, type_name(m->head.type), step->stage,
@@ -85,6 +90,24 @@ static unsigned check_types(struct gpu *gpu, const struct model_spec *from, bool
 	return bad;
 }
 
+/* What quantises while loading. */
+static unsigned check_quantisers(struct gpu *gpu, unsigned *pipelines)
+{
+	static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K };
+	unsigned bad = 0;
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++, ++*pipelines) {
+		struct compiler_statistics s;
+		struct gpu_pipeline *pipeline;
+		assert_ok(quantiser_pipeline(gpu, types[i], &pipeline));
+		if (spills(gpu, pipeline, &s)) {
+			print_error("%s: quantise to %s: %g spills, %g bytes of scratch memory\n", gpu_caps(gpu)->name, type_name(types[i]),
+			            s.spills, s.scratch);
+			bad++;
+		}
+	}
+	return bad;
+}
+
 static void no_spills(void **state)
 {
 	(void)state;
@@ -100,6 +123,7 @@ static void no_spills(void **state)
 		bad += check_types(gpu, &official_models[i], official_models[i].width == 2048, &pipelines);
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		bad += check_types(gpu, &others[i], false, &pipelines);
+	bad += check_quantisers(gpu, &pipelines);
 	print_message("    %u pipelines on %s\n", pipelines, gpu_caps(gpu)->name);
 	gpu_close(gpu);
 	assert_int_equal(bad, 0);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/half.h"
+#include "make_model.h"
 #include "model/model.h"
 
 enum { POISON = 0xa5, PARTS = 3 };
@@ -272,6 +273,76 @@ static void test_all(void **state)
 			}
 }
 
+/* ------------------------------------------------------------------------------------------------------ exact arithmetic */
+
+enum { PAIRS = 1 << 16 };
+
+/* Normal, with significands where rounding is near a decision, too. */
+static float some_float(uint64_t *seed)
+{
+	static const uint32_t edges[] = { 0, 1, 2, 3, 0x3fffff, 0x400000, 0x7ffffd, 0x7ffffe, 0x7fffff };
+	uint32_t random = test_random(seed), fraction = random & 0x7fffff;
+	if (random >> 23 & 1)
+		fraction = edges[random % (sizeof edges / sizeof *edges)];
+	uint32_t exponent = random >> 24 & 1 ? 127 : 1 + test_random(seed) % 254;
+	return float_of_bits((test_random(seed) & 1) << 31 | exponent << 23 | fraction);
+}
+
+static void check_exact(const float (*pairs)[2], const uint32_t (*got)[3], uint32_t off)
+{
+	for (size_t i = 0; i < PAIRS; i++) {
+		float a = pairs[i][0], b = pairs[i][1], quotient = a / b;
+		bool normal = fabsf(quotient) >= 0x1p-126f;
+		const uint32_t want[] = { normal ? bits_of_float(quotient) : got[i][0], bits_of_float(sqrtf(fabsf(a))),
+			                      f16_of_float(fabsf(a)) };
+		for (int j = 0; j < 3; j++)
+			if (got[i][j] != want[j])
+				fail_msg("%s of %a and %a, where the device is %d off: %08x, not %08x",
+				         j == 0   ? "quotient"
+				         : j == 1 ? "root"
+				                  : "half",
+				         (double)a, (double)b, (int)off, got[i][j], want[j]);
+	}
+}
+
+/* The same quotients and roots as the host has, whatever the device's own are. */
+static void test_exact(void **state)
+{
+	const struct bench *b = *state;
+	struct gpu_buffer in, out;
+	struct gpu_pipeline *pipeline;
+	struct gpu_set *set;
+	struct gpu_cmd *cmd;
+	uint64_t seed = 4;
+	float(*pairs)[2] = malloc(PAIRS * sizeof *pairs);
+	uint32_t(*got)[3] = malloc(PAIRS * sizeof *got);
+	assert_true(pairs && got);
+	for (size_t i = 0; i < PAIRS; i++)
+		for (int j = 0; j < 2; j++)
+			pairs[i][j] = some_float(&seed);
+	assert_ok(gpu_buffer_create(b->gpu, PAIRS * sizeof *pairs, GPU_DEVICE, "numbers", &in));
+	assert_ok(gpu_buffer_create(b->gpu, PAIRS * sizeof *got, GPU_DEVICE, "numbers", &out));
+	assert_ok(gpu_write(&in, 0, pairs, PAIRS * sizeof *pairs));
+	assert_ok(gpu_pipeline_get(b->gpu, "test_exact", (uint32_t[]){ 128 }, 1, &pipeline));
+	assert_ok(gpu_set_create(b->gpu, (struct gpu_binding[GPU_BINDINGS]){ { &in, 0, 0 }, { &out, 0, 0 } }, &in, &set));
+	assert_ok(gpu_cmd_create(b->gpu, &cmd));
+	for (int off = -4; off <= 4; off++) {
+		const uint32_t push[] = { PAIRS, (uint32_t)off };
+		gpu_cmd_begin(cmd);
+		gpu_cmd_dispatch(cmd, pipeline, set, push, sizeof push, PAIRS / 128, "exact", 0);
+		assert_ok(gpu_cmd_end(cmd));
+		assert_ok(gpu_cmd_run(cmd));
+		assert_ok(gpu_read(&out, 0, got, PAIRS * sizeof *got));
+		check_exact(pairs, got, (uint32_t)off);
+	}
+	gpu_cmd_destroy(cmd);
+	gpu_sets_destroy(b->gpu);
+	gpu_buffer_destroy(&in);
+	gpu_buffer_destroy(&out);
+	free(pairs);
+	free(got);
+}
+
 /* What it leaves to the threads. */
 static void test_refuses(void **state)
 {
@@ -299,6 +370,152 @@ static void test_refuses(void **state)
 		free(m.data);
 	}
 	quantiser_destroy(q);
+}
+
+/* ------------------------------------------------------------------------------------------------------ whole models */
+
+static const struct model_spec models[] = {
+	{ .name = "RWKV-4, interleaved, ffnPre",
+	  .version = 40,
+	  .layers = 2,
+	  .width = 160,
+	  .ffn = 288,
+	  .vocab = 300,
+	  .pre = true,
+	  .type = DTYPE_F16,
+	  .lora_type = DTYPE_F16 },
+	{ .name = "RWKV-7 of columns that blocks do not divide",
+	  .version = 70,
+	  .layers = 2,
+	  .width = 192,
+	  .head_size = 64,
+	  .ffn = 672,
+	  .vocab = 513,
+	  .rank_decay = 32,
+	  .rank_iclr = 32,
+	  .rank_gate = 64,
+	  .rank_value = 32,
+	  .type = DTYPE_F32,
+	  .lora_type = DTYPE_F32 },
+	{ .name = "RWKV-7 of which ffn.value is the threads'",
+	  .version = 70,
+	  .layers = 1,
+	  .width = 64,
+	  .head_size = 32,
+	  .ffn = 300,
+	  .vocab = 77,
+	  .rank_decay = 8,
+	  .rank_iclr = 8,
+	  .rank_gate = 8,
+	  .rank_value = 8,
+	  .type = DTYPE_BF16,
+	  .lora_type = DTYPE_F16 },
+};
+
+/* Progress is told in order, and to the end. */
+static bool in_order(void *user, uint64_t done, uint64_t total)
+{
+	uint64_t *last = user;
+	assert_true(done >= *last && done <= total);
+	*last = done == total ? UINT64_MAX : done;
+	return true;
+}
+
+/* Loads a model on a device of its own, with RWKVK_CAPS as it is and `more`. */
+static void load(rwkvk_model *m, const char *path, rwkvk_quant quant, const char *more)
+{
+	const char *caps = getenv("RWKVK_CAPS");
+	char *saved = strdup(caps ? caps : ""), changed[256];
+	uint64_t last = 0;
+	assert_non_null(saved);
+	snprintf(changed, sizeof changed, "%s,%s", saved, more);
+	setenv("RWKVK_CAPS", changed, 1);
+	*m = (rwkvk_model){ .slots = 1 };
+	assert_ok(gpu_open(&(struct gpu_options){ 0 }, &m->gpu));
+	setenv("RWKVK_CAPS", saved, 1);
+	free(saved);
+	assert_ok(file_init(&(rwkvk_model_options){ .path = path, .quant = quant }, &m->file));
+	m->shape = shape_for(gpu_caps(m->gpu), &m->file.network.config);
+	assert_ok(model_load(m, in_order, &last));
+	assert_true(last == UINT64_MAX);
+}
+
+static void unload(rwkvk_model *m)
+{
+	model_unload(m);
+	file_finish(&m->file);
+	gpu_close(m->gpu);
+}
+
+static void assert_same_buffer(const char *what, struct gpu_buffer *a, struct gpu_buffer *b)
+{
+	assert_int_equal(a->bytes, b->bytes);
+	uint8_t *got = malloc(a->bytes + 1), *want = malloc(a->bytes + 1);
+	assert_true(got && want);
+	if (a->bytes) {
+		assert_ok(gpu_read(a, 0, got, PAD(a->bytes, 4)));
+		assert_ok(gpu_read(b, 0, want, PAD(b->bytes, 4)));
+	}
+	if (memcmp(got, want, a->bytes) != 0)
+		fail_msg("%s: the device and the threads make other blocks", what);
+	free(got);
+	free(want);
+}
+
+static void assert_same_matrix(const char *what, struct device_matrix *a, struct device_matrix *b)
+{
+	assert_int_equal(a->count, b->count);
+	for (uint32_t i = 0; i < a->count; i++) {
+		assert_same_buffer(what, &a->slices[i].weights, &b->slices[i].weights);
+		assert_same_buffer(what, &a->slices[i].side, &b->slices[i].side);
+	}
+}
+
+static void check_model(const struct model_spec *spec, rwkvk_quant quant)
+{
+	rwkvk_model device, host;
+	const char *path = test_temp("model");
+	make_model(path, spec);
+	load(&device, path, quant, "as-gpu");
+	load(&host, path, quant, "as-gpu,host-quantise");
+	assert_true(gpu_caps(device.gpu)->quantises && !gpu_caps(host.gpu)->quantises);
+	assert_true(gpu_counters(device.gpu).dispatches > 0);
+	assert_int_equal(gpu_counters(host.gpu).dispatches, 0);
+	assert_same_matrix(spec->name, &device.emb, &host.emb);
+	assert_same_matrix(spec->name, &device.head, &host.head);
+	for (uint32_t i = 0; i < spec->layers; i++) {
+		struct device_matrix *of_device[LAYER_MATRICES], *of_host[LAYER_MATRICES];
+		layer_matrices(&device.layers[i], of_device);
+		layer_matrices(&host.layers[i], of_host);
+		for (int j = 0; j < LAYER_MATRICES; j++)
+			assert_same_matrix(spec->name, of_device[j], of_host[j]);
+	}
+	unload(&device);
+	unload(&host);
+}
+
+/* Threads, where the device has no room for pieces. */
+static void test_no_room(void **state)
+{
+	(void)state;
+	rwkvk_model m;
+	const char *path = test_temp("model");
+	make_model(path, &models[0]);
+	load(&m, path, RWKVK_QUANT_Q4, "as-gpu,memory=20000000");
+	assert_int_equal(gpu_counters(m.gpu).dispatches, 0);
+	unload(&m);
+}
+
+/* Loading with the device and with threads: the same bytes in every matrix. */
+static void test_models(void **state)
+{
+	(void)state;
+	static const rwkvk_quant quants[] = { RWKVK_QUANT_Q4, RWKVK_QUANT_Q5, RWKVK_QUANT_Q6, RWKVK_QUANT_Q8 };
+	unsigned every = test_every(), count = 0;
+	for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+		for (size_t j = 0; j < sizeof quants / sizeof *quants; j++)
+			if (count++ % every == 0)
+				check_model(&models[i], quants[j]);
 }
 
 /* ------------------------------------------------------------------------------------------------------ speed */
@@ -374,7 +591,8 @@ static int tear_down(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all), cmocka_unit_test(test_refuses),
-		                                cmocka_unit_test(test_speed) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all),     cmocka_unit_test(test_refuses),
+		                                cmocka_unit_test(test_models),  cmocka_unit_test(test_exact),
+		                                cmocka_unit_test(test_no_room), cmocka_unit_test(test_speed) };
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

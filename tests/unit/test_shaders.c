@@ -70,8 +70,38 @@ static void capabilities(void **state)
 	}
 }
 
+/* A fused multiplication and addition rounds once where C rounds twice.  What quantises must not have one: every sum is marked.
+ */
+static void no_contraction(void **state)
+{
+	(void)state;
+	enum { OP_DECORATE = 71, OP_FADD = 129, OP_FSUB = 131, NO_CONTRACTION = 42, MOST_IDS = 1 << 16 };
+	static bool marked[MOST_IDS];
+	unsigned shaders = 0;
+	for (size_t i = 0; i < embedded_shader_count; i++) {
+		const struct embedded_shader *shader = &embedded_shaders[i];
+		if (strcmp(shader->name, "quantise") != 0)
+			continue;
+		size_t sums = 0, count = shader->bytes / 4;
+		assert_true(shader->words[3] <= MOST_IDS);
+		memset(marked, 0, sizeof marked);
+		for (size_t at = 5; at < count; at += shader->words[at] >> 16) {
+			const uint32_t *words = shader->words + at;
+			uint32_t operation = words[0] & 0xffff;
+			if (operation == OP_DECORATE && words[2] == NO_CONTRACTION)
+				marked[words[1]] = true; /* before all functions */
+			if ((operation == OP_FADD || operation == OP_FSUB) && !marked[words[2]])
+				fail_msg("shader quantise%s: sum %%%u is not precise", shader->variant, words[2]);
+			sums += operation == OP_FADD || operation == OP_FSUB;
+		}
+		assert_true(sums > 20);
+		shaders++;
+	}
+	assert_int_equal(shaders, 3);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(capabilities) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(capabilities), cmocka_unit_test(no_contraction) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
