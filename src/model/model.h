@@ -228,8 +228,9 @@ struct device_layer {
 /* quantise_device.c: rows of floats go to the device as they are in the file, and there they become blocks in its layout: the
  * same bytes that pack_tiles() and pack_value_blocks() make (shaders/common/exact.glsl). */
 struct quantiser;
-/* Pieces have QUANTISE_PIECE bytes at most, and QUANTISE_PIECES of them are on their way at once, in memory of the device. */
-enum { QUANTISE_PIECE = 8 << 20, QUANTISE_PIECES = 3 };
+/* Pieces have QUANTISE_PIECE bytes at most, and QUANTISE_PIECES of them are on their way at once, in memory of the device.  The
+ * host's caches should hold them: then it writes half as fast again (docs/speed.md). */
+enum { QUANTISE_PIECE = 4 << 20, QUANTISE_PIECES = 3 };
 rwkvk_status quantiser_create(struct gpu *gpu, struct parallel *parallel, uint64_t piece_bytes, struct quantiser **out);
 void quantiser_destroy(struct quantiser *quantiser); /* waits; NULL is allowed */
 /* What makes blocks of a type; for those who look at what compilers make of it. */

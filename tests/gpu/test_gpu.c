@@ -588,6 +588,46 @@ static void lists(void **state)
 	}
 }
 
+/* Started one after the other, waited for in any order or not at all: each runs after the one before. */
+static void started(void **state)
+{
+	(void)state;
+	for (size_t path = 0; path < 2; path++) {
+		struct gpu *gpu = open_gpu(paths[path], (struct gpu_options){ 0 });
+		struct gpu_buffer a = make(gpu, 1024, GPU_DEVICE), b = make(gpu, 1024, GPU_DEVICE);
+		struct gpu_cmd *cmds[3];
+		struct gpu_counters before, after;
+		uint32_t word;
+		for (uint32_t i = 0; i < 3; i++) {
+			assert_ok(gpu_cmd_create(gpu, &cmds[i]));
+			gpu_cmd_begin(cmds[i]);
+			dispatch(cmds[i], adder(gpu, i + 1), i % 2 ? set_of(gpu, &b, &a) : set_of(gpu, &a, &b), 256, "add");
+			assert_ok(gpu_cmd_end(cmds[i]));
+		}
+		before = gpu_counters(gpu);
+		for (int i = 0; i < 3; i++)
+			assert_ok(gpu_cmd_start(cmds[i]));
+		after = gpu_counters(gpu);
+		assert_int_equal(after.submits - before.submits, 3);
+		assert_int_equal(after.dispatches - before.dispatches, 3);
+		assert_ok(gpu_cmd_wait(cmds[2]));
+		assert_ok(gpu_read(&b, 1020, &word, 4));
+		assert_int_equal(word, 1 + 2 + 3);
+		assert_ok(gpu_cmd_wait(cmds[2])); /* nothing to wait for */
+		assert_ok(gpu_cmd_wait(cmds[0]));
+		assert_ok(gpu_cmd_run(cmds[0]));
+		assert_ok(gpu_read(&b, 0, &word, 4));
+		assert_int_equal(word, 1 + 2 + 1);
+		assert_ok(gpu_cmd_start(cmds[2]));
+		for (int i = 0; i < 3; i++) /* two of them are running, as far as anyone knows */
+			gpu_cmd_destroy(cmds[i]);
+		gpu_sets_destroy(gpu);
+		gpu_buffer_destroy(&a);
+		gpu_buffer_destroy(&b);
+		gpu_close(gpu);
+	}
+}
+
 static void bindings_with_offsets(void **state)
 {
 	(void)state;
@@ -1044,6 +1084,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(chain),
 		cmocka_unit_test(control_words),
 		cmocka_unit_test(lists),
+		cmocka_unit_test(started),
 		cmocka_unit_test(bindings_with_offsets),
 		cmocka_unit_test(recording_failures),
 		cmocka_unit_test(profile),

@@ -501,7 +501,7 @@ static void test_no_room(void **state)
 	rwkvk_model m;
 	const char *path = test_temp("model");
 	make_model(path, &models[0]);
-	load(&m, path, RWKVK_QUANT_Q4, "as-gpu,memory=20000000");
+	load(&m, path, RWKVK_QUANT_Q4, "as-gpu,memory=10000000");
 	assert_int_equal(gpu_counters(m.gpu).dispatches, 0);
 	unload(&m);
 }
