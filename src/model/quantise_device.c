@@ -65,7 +65,8 @@ void quantiser_destroy(struct quantiser *q)
 {
 	if (!q)
 		return;
-	for (int i = 0; i < QUANTISE_PIECES; i++) /* commands first: destroying one waits for what reads the buffer */
+	gpu_upload_finish(q->gpu); /* after a failure, rows may still be on their way; and so may what reads them */
+	for (int i = 0; i < QUANTISE_PIECES; i++)
 		gpu_cmd_destroy(q->pieces[i].cmd);
 	for (int i = 0; i < QUANTISE_PIECES; i++)
 		gpu_buffer_destroy(&q->pieces[i].raw);

@@ -421,12 +421,11 @@ static bool in_order(void *user, uint64_t done, uint64_t total)
 	return true;
 }
 
-/* Loads a model on a device of its own, with RWKVK_CAPS as it is and `more`. */
-static void load(rwkvk_model *m, const char *path, rwkvk_quant quant, const char *more)
+/* A model on a device of its own, with RWKVK_CAPS as it is and `more`. */
+static void open_model(rwkvk_model *m, const char *path, rwkvk_quant quant, const char *more)
 {
 	const char *caps = getenv("RWKVK_CAPS");
 	char *saved = strdup(caps ? caps : ""), changed[256];
-	uint64_t last = 0;
 	assert_non_null(saved);
 	snprintf(changed, sizeof changed, "%s,%s", saved, more);
 	setenv("RWKVK_CAPS", changed, 1);
@@ -436,6 +435,12 @@ static void load(rwkvk_model *m, const char *path, rwkvk_quant quant, const char
 	free(saved);
 	assert_ok(file_init(&(rwkvk_model_options){ .path = path, .quant = quant }, &m->file));
 	m->shape = shape_for(gpu_caps(m->gpu), &m->file.network.config);
+}
+
+static void load(rwkvk_model *m, const char *path, rwkvk_quant quant, const char *more)
+{
+	uint64_t last = 0;
+	open_model(m, path, quant, more);
 	assert_ok(model_load(m, in_order, &last));
 	assert_true(last == UINT64_MAX);
 }
@@ -492,6 +497,29 @@ static void check_model(const struct model_spec *spec, rwkvk_quant quant)
 	}
 	unload(&device);
 	unload(&host);
+}
+
+static bool few_times(void *user, uint64_t done, uint64_t total)
+{
+	(void)done;
+	(void)total;
+	return (*(int *)user)-- > 0;
+}
+
+/* Cancelled with pieces on their way. */
+static void test_cancelled(void **state)
+{
+	(void)state;
+	const char *path = test_temp("model");
+	make_model(path, &models[0]);
+	for (int after = 0; after < 6; after++) {
+		rwkvk_model m;
+		int times = after;
+		open_model(&m, path, RWKVK_QUANT_Q4, "as-gpu");
+		assert_fails(model_load(&m, few_times, &times), RWKVK_CANCELLED, "cancelled");
+		assert_true(gpu_counters(m.gpu).dispatches > 0);
+		unload(&m);
+	}
 }
 
 /* Threads, where the device has no room for pieces. */
@@ -593,6 +621,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all),     cmocka_unit_test(test_refuses),
 		                                cmocka_unit_test(test_models),  cmocka_unit_test(test_exact),
-		                                cmocka_unit_test(test_no_room), cmocka_unit_test(test_speed) };
+		                                cmocka_unit_test(test_no_room), cmocka_unit_test(test_cancelled),
+		                                cmocka_unit_test(test_speed) };
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
