@@ -33,6 +33,11 @@ static uint64_t round_up(uint64_t value, uint64_t step)
 	return (value + step - 1) / step * step;
 }
 
+static uint64_t slack(const struct gpu *gpu)
+{
+	return gpu->facts.caps.texel_reads ? TEXEL_SLACK : 0;
+}
+
 /* ---------------------------------------------------------------------------------------------------- memory types */
 
 int memory_rank(const struct device_facts *facts, enum gpu_memory kind, uint32_t type)
@@ -184,6 +189,7 @@ static rwkvk_status place_in_type(struct gpu *gpu, struct gpu_buffer_vk *vk, con
 		if (block->type == type && !block->dedicated && block_place(block, vk, needs))
 			return RWKVK_OK;
 	uint64_t usual = smaller(larger(round_up(gpu->memory.type_used[type] / 4, MIB), SMALLEST_BLOCK), LARGEST_BLOCK);
+	usual += 64 * slack(gpu); /* so that as many large buffers fit as without it */
 	uint64_t sizes[2] = { dedicated ? needs->size : larger(usual, needs->size), needs->size };
 	struct memory_block *block = NULL;
 	for (int i = 0; i < 2 && !block; i++)
@@ -261,7 +267,7 @@ static rwkvk_status create(struct gpu_buffer *buffer, enum gpu_memory kind, cons
 	vk->bytes = round_up(buffer->bytes, 16);
 	VkBufferCreateInfo info = {
 		.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-		.size = vk->bytes + (gpu->facts.caps.texel_reads ? TEXEL_SLACK : 0),
+		.size = vk->bytes + slack(gpu),
 		.usage =
 			VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
 			(gpu->facts.caps.texel_reads ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT
