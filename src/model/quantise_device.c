@@ -39,7 +39,7 @@ static rwkvk_status make_pieces(struct quantiser *q, uint64_t bytes)
 {
 	uint64_t most = gpu_caps(q->gpu)->max_buffer;
 	for (int i = 0; i < QUANTISE_PIECES; i++) {
-		TRY(gpu_buffer_create(q->gpu, bytes < most ? bytes : most, GPU_DEVICE, "weights to be quantised", &q->pieces[i].raw));
+		TRY(gpu_buffer_create(q->gpu, bytes < most ? bytes : most, GPU_WEIGHTS, "weights to be quantised", &q->pieces[i].raw));
 		TRY(gpu_cmd_create(q->gpu, &q->pieces[i].cmd));
 	}
 	return RWKVK_OK;
