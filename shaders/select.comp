@@ -7,6 +7,9 @@
 // Tokens of one submission follow each other without the host: IO_STEP counts them, and after the last all stages of the others
 // do nothing.  An embedding table of several slices has a dispatch for each; the first picks, the one that holds the token's row
 // writes x.  Recorded by plan_select() in src/model/plan.c.
+//
+// Sums go through shared memory on all devices: so they are the same on all, and a compiler whose device has no sum over a
+// subgroup makes a dozen loops of one.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #undef SUBGROUPS
@@ -17,7 +20,7 @@
 #define INPUT(u, J, j) vec4(0) // nothing is multiplied here
 #include "common/matvec.glsl"
 #define PICKS_SHARED coherent
-#define LISTED (4 * WORKGROUP)
+#define LISTED (4 * WORKGROUP) // a power of two
 #include "common/picks.glsl"
 #include "common/draw.glsl"
 

@@ -11,8 +11,8 @@
 // Sums carry their rounding errors along, and are added in an order that depends on nothing but the workgroup's size.  Draws
 // that come so close to a border that rounding may decide are told.  The logits are those at PICKS_LOGITS.
 //
-// Compilers inline all of this into one function, so what is long is called at one place: steps 1 and 3 share a loop.  Loops
-// that they would unroll, with nothing won for one workgroup, are marked.
+// Compilers inline all calls, and take long over loops and barriers: what is long is called at one place.  Where they would
+// unroll a loop with barriers, they would also keep a condition for each turn in a register.
 const uint BINS = 96, TEAM = 16;
 const float PER_BIN = 0.125, E_PER_BIN = 0.8824969, CLOSE = 1e-5; // E_PER_BIN: e^-PER_BIN
 
@@ -101,7 +101,7 @@ void token(uint i, out float logit, out uint id)
 	logit = drawing.listed ? s_logit[i] : picks[PICKS_LOGITS + i];
 }
 
-// Brings the list into the order of ids: a bitonic sort, runs of 1 become such of 2, 4, ...
+// Brings the list into the order of ids: a bitonic sort, in which sorted runs of 1 become such of 2, 4, ...
 void sort_list(uint count)
 {
 	uint size = 2, run = 2, distance = 1;
@@ -130,6 +130,26 @@ void sort_list(uint count)
 	}
 }
 
+// Step 1: the sum over all tokens.
+float survey()
+{
+	for (uint i = thread; i < BINS; i += WORKGROUP)
+		s_bins[i] = 0;
+	if (thread == 0)
+		s_count = 0;
+	barrier();
+	vec2 sum = vec2(0);
+	for (uint i = thread; i < V; i += WORKGROUP) {
+		float logit = picks[PICKS_LOGITS + i];
+		uint bin = bin_of(logit);
+		if (bin < BINS)
+			atomicAdd(s_bins[bin], 1);
+		sum = plus(sum, vec2(likelihood(logit), 0));
+	}
+	vec4 sums = workgroup_sum(vec4(sum, 0, 0));
+	return sums.x + sums.y;
+}
+
 // Lists the tokens of bins up to `last`, of which there are `count`.
 void make_list(uint last, uint count)
 {
@@ -144,25 +164,6 @@ void make_list(uint last, uint count)
 	sort_list(count);
 	drawing.listed = true;
 	drawing.count = count;
-}
-
-// Step 1: the sum over all tokens.
-float survey()
-{
-	for (uint i = thread; i < BINS; i += WORKGROUP)
-		s_bins[i] = 0;
-	s_count = 0;
-	barrier();
-	vec2 sum = vec2(0);
-	for (uint i = thread; i < V; i += WORKGROUP) {
-		float logit = picks[PICKS_LOGITS + i];
-		uint bin = bin_of(logit);
-		if (bin < BINS)
-			atomicAdd(s_bins[bin], 1);
-		sum = plus(sum, vec2(likelihood(logit), 0));
-	}
-	vec4 sums = workgroup_sum(vec4(sum, 0, 0));
-	return sums.x + sums.y;
 }
 
 // Step 2.  Lists the tokens among which the last one kept is, if the list holds them.  Returns what is below their keys.
@@ -203,49 +204,53 @@ vec4 measure(uvec2 keys, uvec2 below)
 	return workgroup_sum(vec4(first.x + first.y, second.x + second.y, count));
 }
 
-// Step 3: where top-p and top-k cut.  Tokens are enough if their sum exceeds `enough` or they are `most`.  Returns how likely the
-// last token kept is, or -1 if there is no doubt that it is the last.
+// The cut lies between two places, keys or numbers of last ids to leave out: what is up to `low` is enough, what is up to `high`
+// is not.  Their sums and numbers of tokens; -1 where nothing was found to be enough.
+struct Interval {
+	uint low, high;
+	vec2 at_low, at_high;
+};
+
+// Narrows it down to a third.  Tokens are enough if their sum exceeds `enough` or they are `most`.
+void narrow(inout Interval cut, bool by_id, float enough, float most)
+{
+	uint third = max((cut.high - cut.low) / 3, 1u);
+	uvec2 place = min(uvec2(cut.low + third, cut.low + 2 * third), uvec2(cut.high));
+	vec4 m = measure(by_id ? uvec2(drawing.cut_key) : place, by_id ? V - place : uvec2(V));
+	if (m.y > enough || m.w >= most)
+		cut = Interval(place.y, cut.high, m.yw, cut.at_high);
+	else if (m.x > enough || m.z >= most)
+		cut = Interval(place.x, place.y, m.xz, m.yw);
+	else
+		cut = Interval(cut.low, place.x, cut.at_low, m.xz);
+}
+
+// Step 3: where top-p and top-k cut.  Returns how likely the last token kept is, or -1 if there is no doubt that it is the last.
 float find_cut(float enough, float most, uint lowest, float all)
 {
-	// First the largest key is searched so that the tokens that have it or a larger one are enough; then, of the tokens that have
-	// it, how many can be left out, the last ids first.  What is up to `low` is enough, what is up to `high` is not.
-	uint low = lowest, high = key_of(drawing.largest) + 1;
-	vec2 at_low = vec2(-1), at_high = vec2(0); // sums and numbers of tokens
-	bool by_id = false;
-	for (;;) {
-		uint third = max((high - low) / 3, 1u);
-		uvec2 place = min(uvec2(low + third, low + 2 * third), uvec2(high));
-		vec4 m = measure(by_id ? uvec2(drawing.cut_key) : place, by_id ? V - place : uvec2(V));
-		if (m.y > enough || m.w >= most) {
-			low = place.y;
-			at_low = m.yw;
-		} else if (m.x > enough || m.z >= most) {
-			low = place.x;
-			at_low = m.xz;
-			high = place.y;
-			at_high = m.yw;
-		} else {
-			high = place.x;
-			at_high = m.xz;
-		}
-		if (high - low > 1)
+	// First the largest key so that the tokens that have it or a larger one are enough, then how many of those that have it are
+	// not needed.
+	Interval cut = Interval(lowest, key_of(drawing.largest) + 1, vec2(-1), vec2(0));
+	for (bool by_id = false;;) {
+		narrow(cut, by_id, enough, most);
+		if (cut.high - cut.low > 1)
 			continue;
-		if (by_id)
+		if (by_id) {
+			drawing.cut_below = V - cut.low;
 			break;
-		drawing.cut_key = low;
-		if (at_low.y - at_high.y < 2) // one token; or at_low.y is -1, for not even all were enough
+		}
+		drawing.cut_key = cut.low;
+		if (cut.at_low.y - cut.at_high.y < 2) // one token has it; or not even all were enough
 			break;
 		by_id = true;
-		low = 0;
-		high = V;
+		cut.low = 0;
+		cut.high = V;
 	}
-	if (by_id)
-		drawing.cut_below = V - low;
 	float each = likelihood(of_key(drawing.cut_key));
-	if (enough == INFINITE || at_low.y < 0 || each == 0)
+	if (enough == INFINITE || cut.at_low.y < 0 || each == 0)
 		return -1;
-	bool by_count = at_low.y >= most;
-	return enough - at_high.x < CLOSE * all || (!by_count && at_low.x - enough < CLOSE * all) ? each : -1;
+	bool by_count = cut.at_low.y >= most;
+	return enough - cut.at_high.x < CLOSE * all || (!by_count && cut.at_low.x - enough < CLOSE * all) ? each : -1;
 }
 
 // ------------------------------------------------------------------------------------------------------- the draw
