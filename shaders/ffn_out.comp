@@ -25,7 +25,12 @@ const uint SETS = WORKGROUP / SHARERS, VECS = BLOCK / (4 * SHARERS); // vec4s of
 const uint GROUPS = INPUTS / GROUP, SHARE = (GROUPS + SLICES - 1) / SLICES;
 const uint SCALES_AT = INPUTS * VALUE_HIGH_WORDS(TYPE), TOPS_AT = SCALES_AT + GROUPS * VALUE_SCALE_WORDS(TYPE);
 
+// Lines are loaded so many at a time, since a thread waits for memory once for all of them: this is what a loop over all inputs
+// would do, so none is there for inputs without zeros.  A processor waits for none and does not load what it does not need.
+const uint AT_ONCE = TEXELS == 1 ? 1 : TYPE < TYPE_Q8 ? 4 : 2;
+
 uint sharer = thread % SHARERS, set = thread / SHARERS;
+#define LINE_WORD (sharer * 8 / SHARERS) // of this thread's part of a line
 shared vec4 s_vecs[(SETS + 1) / 2 * BLOCK / 4];
 shared bool s_last;
 
@@ -100,6 +105,16 @@ void scales_of(uint scales_word, uint tops_word, uint j, out vec4 scale, out vec
 	}
 }
 
+// The bits beyond four of this thread's outputs; the line's begin at `word`.
+uvec2 further_bits(uint word)
+{
+	if (VALUE_HIGH_WORDS(TYPE) == 8)
+		return uvec2(READ_SIDE(word + LINE_WORD), 0);
+	if (VALUE_HIGH_WORDS(TYPE) == 16)
+		return uvec2(READ_SIDE(word + 2 * LINE_WORD), READ_SIDE(word + 2 * LINE_WORD + 1));
+	return uvec2(0);
+}
+
 // Adds group g's inputs to the thread's sums; `block` counts the blocks in the slice.
 void add_group(uint block, uint g, inout vec4 y[VECS])
 {
@@ -113,24 +128,32 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 	if (flag(FLAG_COUNT) && row_begin == 0 && block == 0 && sharer == 0)
 		atomicAdd(used_inputs[layer], bitCount(nonzero));
 	const bool scaled = TYPE >= TYPE_Q8;
-	uint beside = block * VALUE_SIDE_WORDS(TYPE, F), line_word = sharer * 8 / SHARERS;
+	uint beside = block * VALUE_SIDE_WORDS(TYPE, F);
 	vec4 group_sum[VECS];
 	[[unroll]] for (uint j = 0; j < VECS; j++)
 		group_sum[j] = vec4(0);
 	float inputs = 0;
-	for (; nonzero != 0; nonzero &= nonzero - 1) {
-		uint i = g * GROUP + findLSB(nonzero);
-		float f = READ_ACT(ACT_F(D) + i);
-		uvec2 high = uvec2(0);
-		if (VALUE_HIGH_WORDS(TYPE) == 8)
-			high.x = READ_SIDE(beside + i * 8 + line_word);
-		if (VALUE_HIGH_WORDS(TYPE) == 16)
-			high = uvec2(READ_SIDE(beside + i * 16 + 2 * line_word), READ_SIDE(beside + i * 16 + 2 * line_word + 1));
-		vec4 q[VECS];
-		unpack(READ_WEIGHTS((block * INPUTS + i) * 8 + line_word), high, q);
-		inputs += f;
-		[[unroll]] for (uint j = 0; j < VECS; j++)
-			group_sum[j] += f * q[j];
+	for (uint i = 0; nonzero != 0;) {
+		float f[AT_ONCE];
+		uvec2 high[AT_ONCE];
+		uvec4 w[AT_ONCE];
+		[[unroll]] for (uint k = 0; k < AT_ONCE; k++) { // where no input is left, the last line again, times nothing
+			f[k] = 0;
+			if (k == 0 || nonzero != 0) {
+				i = g * GROUP + findLSB(nonzero);
+				f[k] = READ_ACT(ACT_F(D) + i);
+			}
+			nonzero &= nonzero - 1;
+			high[k] = further_bits(beside + i * VALUE_HIGH_WORDS(TYPE));
+			w[k] = READ_WEIGHTS((block * INPUTS + i) * 8 + LINE_WORD);
+		}
+		[[unroll]] for (uint k = 0; k < AT_ONCE; k++) {
+			vec4 q[VECS];
+			unpack(w[k], high[k], q);
+			inputs += f[k];
+			[[unroll]] for (uint j = 0; j < VECS; j++)
+				group_sum[j] += f[k] * q[j];
+		}
 	}
 	uint scales_word = beside + SCALES_AT + g * VALUE_SCALE_WORDS(TYPE) + sharer * (VALUE_SCALE_WORDS(TYPE) / SHARERS);
 	uint tops_word = beside + TOPS_AT + g * GROUP / 256 * VALUE_TOP_WORDS(TYPE) + sharer * (VALUE_TOP_WORDS(TYPE) / SHARERS);

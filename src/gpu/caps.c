@@ -297,7 +297,7 @@ static void learn_texels(struct device_facts *facts, const struct overrides *ove
 	const VkPhysicalDeviceLimits *limits = &facts->properties.limits;
 	struct gpu_caps *caps = &facts->caps;
 	caps->texel_reads = !overrides->no_texels && caps->subgroups && caps->type == RWKVK_DEVICE_CPU &&
-	                    limits->maxTexelBufferElements >= caps->max_range / 4;
+	                    limits->maxTexelBufferElements > caps->max_range / 4 + TEXEL_SLACK / 4;
 	if (caps->texel_reads && caps->offset_alignment < limits->minTexelBufferOffsetAlignment)
 		caps->offset_alignment = (uint32_t)limits->minTexelBufferOffsetAlignment;
 }

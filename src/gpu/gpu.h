@@ -82,7 +82,8 @@ uint64_t gpu_validation_messages(void);
 /* ------------------------------------------------------------------------------------------------------ memory.c */
 
 enum gpu_memory {
-	GPU_DEVICE,   /* weights and activations; mapped as well on unified-memory devices */
+	GPU_DEVICE,   /* activations and states; mapped as well on unified-memory devices */
+	GPU_WEIGHTS,  /* the same without being cleared: whoever makes it writes all of it */
 	GPU_SHARED,   /* small, coherent, mapped: written by the host, read by shaders (control words) */
 	GPU_READBACK, /* mapped and preferably cached: written by shaders, read by the host (logits) */
 };
@@ -94,7 +95,7 @@ struct gpu_buffer {
 	struct gpu_buffer_vk *vk; /* the Vulkan side, memory.c's own */
 };
 
-/* Makes a zero-filled buffer of at most caps.max_buffer bytes.  RWKVK_ERROR_MEMORY names the size, the use ("weights") and
+/* Makes a buffer, zero-filled but for GPU_WEIGHTS, of at most caps.max_buffer bytes.  RWKVK_ERROR_MEMORY names the size, the use ("weights") and
  * what the heap holds.  Never waits for anything but its own clearing. */
 rwkvk_status gpu_buffer_create(struct gpu *gpu, uint64_t bytes, enum gpu_memory memory, const char *use,
                                struct gpu_buffer *out);

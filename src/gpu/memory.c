@@ -12,6 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 #define MIB            ((uint64_t)1 << 20)
 #define SMALLEST_BLOCK (4 * MIB)
 #define LARGEST_BLOCK  (256 * MIB)
@@ -28,6 +33,11 @@ static uint64_t round_up(uint64_t value, uint64_t step)
 	return (value + step - 1) / step * step;
 }
 
+static uint64_t slack(const struct gpu *gpu)
+{
+	return gpu->facts.caps.texel_reads ? TEXEL_SLACK : 0;
+}
+
 /* ---------------------------------------------------------------------------------------------------- memory types */
 
 int memory_rank(const struct device_facts *facts, enum gpu_memory kind, uint32_t type)
@@ -40,6 +50,7 @@ int memory_rank(const struct device_facts *facts, enum gpu_memory kind, uint32_t
 		return -1; /* protected, lazily allocated, or a vendor's own: needs features that are not enabled */
 	switch (kind) {
 	case GPU_DEVICE:
+	case GPU_WEIGHTS:
 		if (is_local)
 			return is_mapped == facts->caps.unified_memory ? 0 : 1;
 		/* Main memory over the bus is far too slow for weights, but on these devices it is the same memory. */
@@ -93,6 +104,21 @@ static void block_free(struct gpu *gpu, struct memory_block *block)
 	free(block);
 }
 
+/* Where device memory is main memory, pages of 4 KiB cost more to get than to fill, and each token misses them in the
+ * processor's translation cache; the system has larger ones for those who ask. */
+static void ask_for_large_pages(const struct gpu *gpu, const struct memory_block *block)
+{
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = round_up((uintptr_t)block->mapped, page),
+			 end = (uintptr_t)block->mapped + block->bytes;
+	if (gpu->facts.caps.type == RWKVK_DEVICE_CPU && end > begin)
+		(void)madvise((void *)(uintptr_t)begin, (size_t)(end - begin), MADV_HUGEPAGE); /* a wish */
+#else
+	(void)gpu;
+	(void)block;
+#endif
+}
+
 /* *out is NULL when there is no room for it, which is not a failure yet. */
 static rwkvk_status block_allocate(struct gpu *gpu, uint32_t type, uint64_t bytes, struct memory_block **out)
 {
@@ -129,6 +155,7 @@ static rwkvk_status block_allocate(struct gpu *gpu, uint32_t type, uint64_t byte
 			return driver_failure(result, "vkMapMemory(...)", __FILE__, __LINE__);
 		}
 		block->mapped = mapped;
+		ask_for_large_pages(gpu, block);
 	}
 	*out = block;
 	return RWKVK_OK;
@@ -162,6 +189,7 @@ static rwkvk_status place_in_type(struct gpu *gpu, struct gpu_buffer_vk *vk, con
 		if (block->type == type && !block->dedicated && block_place(block, vk, needs))
 			return RWKVK_OK;
 	uint64_t usual = smaller(larger(round_up(gpu->memory.type_used[type] / 4, MIB), SMALLEST_BLOCK), LARGEST_BLOCK);
+	usual += 64 * slack(gpu); /* so that as many large buffers fit as without it */
 	uint64_t sizes[2] = { dedicated ? needs->size : larger(usual, needs->size), needs->size };
 	struct memory_block *block = NULL;
 	for (int i = 0; i < 2 && !block; i++)
@@ -205,17 +233,27 @@ static rwkvk_status place(struct gpu *gpu, struct gpu_buffer_vk *vk, enum gpu_me
 
 /* ---------------------------------------------------------------------------------------------------- buffers */
 
-static rwkvk_status clear(struct gpu_buffer *buffer)
+static rwkvk_status fill(struct gpu_buffer *buffer, uint8_t byte)
 {
 	struct gpu *gpu = buffer->gpu;
 	if (buffer->mapped) {
-		memset(buffer->mapped, 0, (size_t)buffer->vk->bytes);
+		memset(buffer->mapped, byte, (size_t)buffer->vk->bytes);
 		return RWKVK_OK;
 	}
 	TRY(transfer_begin(gpu, &gpu->memory.transfer));
-	gpu->vk.vkCmdFillBuffer(gpu->memory.transfer.commands, buffer->vk->buffer, 0, buffer->vk->bytes, 0);
+	gpu->vk.vkCmdFillBuffer(gpu->memory.transfer.commands, buffer->vk->buffer, 0, buffer->vk->bytes, byte * 0x01010101u);
 	TRY(transfer_submit(gpu, &gpu->memory.transfer));
 	return transfer_wait(gpu, &gpu->memory.transfer);
+}
+
+/* Weights are written by many threads, which then get the memory from the system as well. */
+static rwkvk_status fill_first(struct gpu_buffer *buffer, enum gpu_memory kind)
+{
+#ifdef NDEBUG
+	return kind == GPU_WEIGHTS ? RWKVK_OK : fill(buffer, 0);
+#else
+	return fill(buffer, kind == GPU_WEIGHTS ? 0xff : 0); /* NaN, so that a gap shows */
+#endif
 }
 
 static rwkvk_status create(struct gpu_buffer *buffer, enum gpu_memory kind, const char *use, bool dedicated)
@@ -229,7 +267,7 @@ static rwkvk_status create(struct gpu_buffer *buffer, enum gpu_memory kind, cons
 	vk->bytes = round_up(buffer->bytes, 16);
 	VkBufferCreateInfo info = {
 		.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-		.size = vk->bytes,
+		.size = vk->bytes + slack(gpu),
 		.usage =
 			VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
 			(gpu->facts.caps.texel_reads ? VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT
@@ -246,11 +284,11 @@ static rwkvk_status create(struct gpu_buffer *buffer, enum gpu_memory kind, cons
 	}
 	TRY(place(gpu, vk, kind, use, dedicated));
 	VkMemoryPropertyFlags flags = gpu->facts.memory.memoryTypes[vk->block->type].propertyFlags;
-	if (vk->block->mapped && (kind != GPU_DEVICE || gpu->facts.caps.unified_memory)) {
+	if (vk->block->mapped && ((kind != GPU_DEVICE && kind != GPU_WEIGHTS) || gpu->facts.caps.unified_memory)) {
 		buffer->mapped = vk->block->mapped + vk->offset;
 		vk->readable = kind == GPU_READBACK || (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
 	}
-	return clear(buffer);
+	return fill_first(buffer, kind);
 }
 
 static rwkvk_status create_or_destroy(struct gpu *gpu, uint64_t bytes, enum gpu_memory kind, const char *use, bool dedicated,

@@ -493,6 +493,15 @@ static const struct {
 	{ VK_FORMAT_R32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },            /* beside those */
 };
 
+/* The part of a buffer that a texel view shows: whole texels, and never a number of bytes whose bits 8 to 15 are all zero, for
+ * Mesa's llvmpipe takes those bits for an image's count of levels, and compiles a shader again when one of its views has levels
+ * and had none, or the other way round.  Buffers are longer than they say by so much (TEXEL_SLACK). */
+static uint64_t texel_range(uint64_t bytes)
+{
+	uint64_t range = (bytes + 15) & ~(uint64_t)15;
+	return (range & 0xff00) == 0 ? range + TEXEL_SLACK : range;
+}
+
 static rwkvk_status write_texels(struct gpu *gpu, struct gpu_set *set, const VkDescriptorBufferInfo infos[GPU_BINDINGS])
 {
 	VkWriteDescriptorSet writes[GPU_BINDINGS];
@@ -502,7 +511,7 @@ static rwkvk_status write_texels(struct gpu *gpu, struct gpu_set *set, const VkD
 			.buffer = infos[i].buffer,
 			.format = texel_views[i].format,
 			.offset = infos[i].offset,
-			.range = (infos[i].range + 15) & ~(VkDeviceSize)15, /* buffers are whole groups of 16 bytes */
+			.range = texel_range(infos[i].range),
 		};
 		VK(gpu->vk.vkCreateBufferView(gpu->device, &view, NULL, &set->views[i]));
 		writes[i] = (VkWriteDescriptorSet){

@@ -77,11 +77,14 @@ struct memory_block {
 	struct gpu_buffer_vk *first; /* what lies in it, by offset */
 };
 
+/* What a VkBuffer has beyond its bytes where shaders read through texel views: a view may need to be longer (pipeline.c). */
+enum { TEXEL_SLACK = 256 };
+
 struct gpu_buffer_vk {
 	struct gpu_buffer_vk *next; /* in its block */
 	struct memory_block *block;
 	VkBuffer buffer;
-	uint64_t bytes;            /* of the VkBuffer: whole 16-byte groups */
+	uint64_t bytes;            /* of the VkBuffer without the slack: whole 16-byte groups */
 	uint64_t offset, occupied; /* in the block */
 	bool readable;             /* mapped memory is cached: the host can read it at speed */
 };

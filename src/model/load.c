@@ -93,9 +93,9 @@ static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *m
 	for (uint32_t i = 0; i < matrix->count; i++) {
 		struct device_slice *slice = &matrix->slices[i];
 		uint64_t n = slice->row_end - slice->row_begin, beside = matrix_side_bytes(matrix, n);
-		TRY(gpu_buffer_create(m->gpu, matrix_plane_bytes(matrix, n), GPU_DEVICE, use, &slice->weights));
+		TRY(gpu_buffer_create(m->gpu, matrix_plane_bytes(matrix, n), GPU_WEIGHTS, use, &slice->weights));
 		if (beside)
-			TRY(gpu_buffer_create(m->gpu, beside, GPU_DEVICE, use, &slice->side));
+			TRY(gpu_buffer_create(m->gpu, beside, GPU_WEIGHTS, use, &slice->side));
 		m->weight_bytes += slice->weights.bytes + slice->side.bytes;
 	}
 	return RWKVK_OK;
@@ -157,7 +157,7 @@ static rwkvk_status load_lora(struct loader *loader, struct device_lora *lora)
 	uint64_t bytes = lora_bytes(lora, c);
 	if (!bytes)
 		return RWKVK_OK;
-	TRY(gpu_buffer_create(m->gpu, bytes, GPU_DEVICE, "LoRA weights", &lora->buffer));
+	TRY(gpu_buffer_create(m->gpu, bytes, GPU_WEIGHTS, "LoRA weights", &lora->buffer));
 	m->weight_bytes += bytes;
 	uint8_t *packed = malloc(bytes);
 	if (!packed)

@@ -274,12 +274,14 @@ static void buffers_are_zero(void **state)
 				for (int memory = GPU_DEVICE; memory <= GPU_READBACK; memory++) {
 					uint64_t bytes = least(sizes[i], gpu_caps(gpu)->max_buffer), whole = (bytes + 3) / 4 * 4;
 					struct gpu_buffer buffer = make(gpu, bytes, (enum gpu_memory)memory);
-					assert_int_equal(buffer.mapped != NULL, memory != GPU_DEVICE || gpu_caps(gpu)->unified_memory);
+					bool weights = memory == GPU_WEIGHTS; /* hold anything */
+					assert_int_equal(buffer.mapped != NULL,
+					                 (memory != GPU_DEVICE && !weights) || gpu_caps(gpu)->unified_memory);
 					uint8_t *data = malloc(whole), all = 0;
 					assert_ok(gpu_read(&buffer, 0, data, whole));
 					for (uint64_t k = 0; k < whole; k++)
 						all |= data[k];
-					assert_int_equal(all, 0);
+					assert_true(all == 0 || weights);
 					assert_ok(gpu_fill(&buffer, 0, whole, 0xa5a5a5a5));
 					assert_ok(gpu_read(&buffer, whole - 4, data, 4));
 					assert_int_equal(data[0], 0xa5);
@@ -324,7 +326,7 @@ static void buffers_keep_apart(void **state)
 		assert_true(gpu_memory_used(gpu) <= live * 3 / 2 + (16 << 20));
 		for (int i = 0; i < COUNT; i++)
 			gpu_buffer_destroy(&buffers[i]);
-		assert_true(gpu_memory_used(gpu) <= 1 << 20); /* staging memory may stay */
+		assert_true(gpu_memory_used(gpu) <= (1 << 20) + 4096); /* staging memory may stay */
 		gpu_close(gpu);
 	}
 }
