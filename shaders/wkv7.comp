@@ -138,7 +138,7 @@ void main()
 			keys[kind][j] = STAGED(kind * N / 4 + lane + j * STATE_LANES);
 #endif
 	uint at = slot + STATE_S(D) + base * N;
-	if (VECS == 1)
+	if (VECS < 3)
 		for (uint i = thread / STATE_LANES; i < N; i += WORKGROUP / STATE_LANES)
 			step_row(i, at + i * N, dots);
 	else // a row is as much as registers hold
