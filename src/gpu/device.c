@@ -63,7 +63,8 @@ rwkvk_status driver_failure(VkResult result, const char *call, const char *file,
 		return fail(RWKVK_ERROR_DRIVER,
 		            "%s: VK_ERROR_DEVICE_LOST (%s:%d). The driver has reset the device, usually because work took longer than "
 		            "its watchdog allows or because of a fault of the driver: try again with nothing else running on the "
-		            "device, a newer driver, or another device (--device)",
+		            "device, with RWKVK_TOKENS_PER_SUBMISSION=1 in the environment, a newer driver, or another device "
+		            "(--device)",
 		            call, file, line);
 	if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
 		return fail(

@@ -157,7 +157,7 @@ rwkvk_status plan_select(struct rwkvk_model *m)
 		d.bindings[5] = whole(&m->picks);
 		d.bindings[6] = whole(&m->logits);
 		d.bindings[7] = whole(&m->io);
-		d.bytes = packed_bytes(m->emb.type, 8, c->width) / 8;
+		d.bytes = i == 0 ? packed_bytes(m->emb.type, 8, c->width) / 8 : 0; /* one of the slices has the row */
 		d.layer = 0;
 		TRY(plan_step(m, &d));
 	}
