@@ -7,12 +7,20 @@
 // Tokens of one submission follow each other without the host: IO_STEP counts them, and after the last all stages of the others
 // do nothing.  An embedding table of several slices has a dispatch for each; the first picks, the one that holds the token's row
 // writes x.  Recorded by plan_select() in src/model/plan.c.
+//
+// Sums go through shared memory on all devices: so they are the same on all, and a compiler whose device has no sum over a
+// subgroup makes a dozen loops of one.
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#undef SUBGROUPS
+#undef TEXELS
+#define SUBGROUPS 0
+#define TEXELS 0
 #include "common/stage.glsl"
 #define INPUT(u, J, j) vec4(0) // nothing is multiplied here
 #include "common/matvec.glsl"
 #define PICKS_SHARED coherent
+#define LISTED (4 * WORKGROUP) // a power of two
 #include "common/picks.glsl"
 #include "common/draw.glsl"
 
@@ -157,25 +165,23 @@ void main()
 	if (!choose(token) || token < row_begin || token >= row_end)
 		return; // the same for all threads
 
-	float mean = 0, scale = 1;
-	if (flag(FLAG_EMBEDDING_NORM)) {
-		float sum = 0;
-		for (uint i = thread; i < D / 4; i += WORKGROUP) {
-			vec4 e = embedding(token - row_begin, i);
-			sum += (e.x + e.y) + (e.z + e.w);
-		}
-		mean = workgroup_sum(sum) / float(D);
-		sum = 0;
-		for (uint i = thread; i < D / 4; i += WORKGROUP) {
-			vec4 d = embedding(token - row_begin, i) - mean;
-			sum += dot(d, d);
-		}
-		scale = 1 / sqrt(workgroup_sum(sum) / float(D) + 1e-5);
-	}
+	vec4 sum = vec4(0);
 	for (uint i = thread; i < D / 4; i += WORKGROUP) {
 		vec4 e = embedding(token - row_begin, i);
-		if (flag(FLAG_EMBEDDING_NORM))
-			e = (e - mean) * scale * vectors4[VEC_LN0_W * DP / 4 + i] + vectors4[VEC_LN0_B * DP / 4 + i];
+		sum += e;
 		result4[ACT_X / 4 + i] = e;
+	}
+	if (!flag(FLAG_EMBEDDING_NORM))
+		return;
+	float mean = dot(workgroup_sum(sum), vec4(1)) / float(D);
+	sum = vec4(0);
+	for (uint i = thread; i < D / 4; i += WORKGROUP) {
+		vec4 d = result4[ACT_X / 4 + i] - mean;
+		sum += d * d;
+	}
+	float scale = 1 / sqrt(dot(workgroup_sum(sum), vec4(1)) / float(D) + 1e-5);
+	for (uint i = thread; i < D / 4; i += WORKGROUP) {
+		vec4 e = (result4[ACT_X / 4 + i] - mean) * scale;
+		result4[ACT_X / 4 + i] = e * vectors4[VEC_LN0_W * DP / 4 + i] + vectors4[VEC_LN0_B * DP / 4 + i];
 	}
 }

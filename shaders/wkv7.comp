@@ -58,6 +58,33 @@ vec4 keys_at(uint i)
 	return vec4(s_keys[i], s_keys[i + 1], s_keys[i + 2], s_keys[i + 3]);
 }
 
+// The state's keys of this thread.  Row i is a value channel; STATE_LANES threads hold its key channels, vec4 by vec4 in turn.
+uint lane = thread % STATE_LANES;
+#if TEXELS // shared memory is slow there, and these are the same for all rows
+vec4 keys[KINDS][VECS];
+#define KEYS(kind, j) keys[kind][j]
+#else
+#define KEYS(kind, j) keys_at(kind * N + (lane + (j) * STATE_LANES) * 4)
+#endif
+
+// Row i of the state, which begins at float `at`: its step, and its output.
+void step_row(uint i, uint at, vec4 dots)
+{
+	vec4 row[VECS];
+	vec2 sums = vec2(0); // u = S kk, S (w r)
+	at = at / 4 + lane;
+	[[unroll]] for (uint j = 0; j < VECS; j++) {
+		row[j] = READ_STATE4(at + j * STATE_LANES);
+		sums += vec2(dot(row[j], KEYS(KK, j)), dot(row[j], KEYS(WR, j)));
+	}
+	sums = row_reduce(sums);
+	float v = s_v[i];
+	[[unroll]] for (uint j = 0; j < VECS; j++)
+		state4[at + j * STATE_LANES] = row[j] * KEYS(W, j) - sums.x * KEYS(B, j) + v * KEYS(K, j);
+	if (lane == 0)
+		s_y[i] = sums.y - sums.x * dots.x + v * dots.y;
+}
+
 void main()
 {
 	if (done())
@@ -102,35 +129,21 @@ void main()
 	}
 	dots = workgroup_sum(dots);
 
-	// The state.  Row i is a value channel; STATE_LANES threads hold its key channels, vec4 by vec4 in turn.
-	uint lane = thread % STATE_LANES;
-#if TEXELS // shared memory is slow there, and these are the same for all rows
+#if TEXELS
 	for (uint i = thread; i < KINDS * N / 4; i += WORKGROUP)
 		STAGE(i, keys_at(4 * i));
 	STAGE_BARRIER();
-	vec4 keys[KINDS][VECS];
 	[[unroll]] for (uint kind = 0; kind < KINDS; kind++)
 		[[unroll]] for (uint j = 0; j < VECS; j++)
 			keys[kind][j] = STAGED(kind * N / 4 + lane + j * STATE_LANES);
-#define KEYS(kind, j) keys[kind][j]
-#else
-#define KEYS(kind, j) keys_at(kind * N + (lane + (j) * STATE_LANES) * 4)
 #endif
-	for (uint i = thread / STATE_LANES; i < N; i += WORKGROUP / STATE_LANES) {
-		uint at = (slot + STATE_S(D) + (base + i) * N) / 4 + lane;
-		vec4 row[VECS];
-		vec2 sums = vec2(0); // u = S kk, S (w r)
-		[[unroll]] for (uint j = 0; j < VECS; j++) {
-			row[j] = READ_STATE4(at + j * STATE_LANES);
-			sums += vec2(dot(row[j], KEYS(KK, j)), dot(row[j], KEYS(WR, j)));
-		}
-		sums = row_reduce(sums);
-		float v = s_v[i];
-		[[unroll]] for (uint j = 0; j < VECS; j++)
-			state4[at + j * STATE_LANES] = row[j] * KEYS(W, j) - sums.x * KEYS(B, j) + v * KEYS(K, j);
-		if (lane == 0)
-			s_y[i] = sums.y - sums.x * dots.x + v * dots.y;
-	}
+	uint at = slot + STATE_S(D) + base * N;
+	if (VECS < 3)
+		for (uint i = thread / STATE_LANES; i < N; i += WORKGROUP / STATE_LANES)
+			step_row(i, at + i * N, dots);
+	else // a row is as much as registers hold
+		[[dont_unroll]] for (uint i = thread / STATE_LANES; i < N; i += WORKGROUP / STATE_LANES)
+			step_row(i, at + i * N, dots);
 	barrier();
 
 	group_statistics();

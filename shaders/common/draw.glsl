@@ -1,29 +1,28 @@
 // Drawing a token from logits, one workgroup for all of them.  What is drawn is defined in docs/model.md, Sampling, and is what
-// src/session/sampler.c draws; here nothing is sorted:
+// src/session/sampler.c draws; here nothing is sorted but a short list of ids:
 //
 //   1. the sum of all e^(logit - largest), and how many logits lie in each eighth of a nat below the largest
 //   2. those numbers tell which tokens can be kept at all; they are listed, in the order of ids, if the list holds them
-//   3. the last logit that top-p and top-k keep is found by narrowing down the interval it lies in to a third, again and again;
-//      which of equal ones, by the interval of ids
+//   3. the last token that top-p and top-k keep is found by narrowing down the interval that its logit lies in to a third, again
+//      and again; which of several with that logit, by the interval of ids
 //   4. the tokens kept share the interval from 0 to 1 in the order of ids; the one that has the random number is found by
 //      narrowing down the range of ids, a part for each team of threads
 //
 // Sums carry their rounding errors along, and are added in an order that depends on nothing but the workgroup's size.  Draws
-// that come so close to a border that rounding may decide are told.  Loops over tokens and barriers are few, because compilers
-// take long over them.  The logits are those at PICKS_LOGITS.
-const uint BINS = 96, LISTED = 4 * WORKGROUP, TEAM = 16;
-const float PER_BIN = 0.125, CLOSE = 1e-5;
+// that come so close to a border that rounding may decide are told.  The logits are those at PICKS_LOGITS.
+//
+// Compilers inline all calls, and take long over loops and barriers: what is long is called at one place.  Where they would
+// unroll a loop with barriers, they would also keep a condition for each turn in a register.
+const uint BINS = 96, TEAM = 16;
+const float PER_BIN = 0.125, E_PER_BIN = 0.8824969, CLOSE = 1e-5; // E_PER_BIN: e^-PER_BIN
 
 shared uint s_bins[BINS];
-shared uint s_list_id[LISTED];
-shared float s_list_logit[LISTED];
-shared vec2 s_scan[WORKGROUP];
 shared uint s_count, s_found, s_last;
 
 struct Drawing {
 	float largest, temperature;
 	uint count;     // of tokens to go through
-	bool listed;    // they are the list's
+	bool listed;    // they are the list's: s_logit and s_id
 	uint cut_key;   // kept: larger keys,
 	uint cut_below; // and of equal ones those with ids below this
 };
@@ -74,7 +73,7 @@ float of_key(uint key)
 uint philox(uvec2 key, uvec2 position)
 {
 	uvec4 x = uvec4(position, 0, 0);
-	for (int i = 0; i < 10; i++) {
+	[[dont_unroll]] for (int i = 0; i < 10; i++) {
 		uint high0, low0, high2, low2;
 		umulExtended(0xd2511f53u, x.x, high0, low0);
 		umulExtended(0xcd9e8d57u, x.z, high2, low2);
@@ -98,57 +97,46 @@ uint bin_of(float logit)
 
 void token(uint i, out float logit, out uint id)
 {
-	id = drawing.listed ? s_list_id[i] : i;
-	logit = drawing.listed ? s_list_logit[i] : picks[PICKS_LOGITS + i];
+	id = drawing.listed ? s_id[i] : i;
+	logit = drawing.listed ? s_logit[i] : picks[PICKS_LOGITS + i];
 }
 
-// Lists the tokens of bins up to `last`, of which there are `count`.
-void make_list(uint last, uint count)
+// Brings the list into the order of ids: a bitonic sort, in which sorted runs of 1 become such of 2, 4, ...
+void sort_list(uint count)
 {
-	if (thread == 0)
-		s_count = 0;
+	uint size = 2, run = 2, distance = 1;
+	while (size < count)
+		size *= 2;
+	for (uint i = count + thread; i < size; i += WORKGROUP)
+		s_id[i] = 0xffffffffu; // they come last
 	barrier();
-	for (uint i = thread; i < V; i += WORKGROUP) {
-		float logit = picks[PICKS_LOGITS + i];
-		if (bin_of(logit) <= last) {
-			uint at = atomicAdd(s_count, 1);
-			if (at < LISTED) {
-				s_list_id[at] = i;
-				s_list_logit[at] = logit;
+	while (run <= size) {
+		for (uint i = thread; i < size / 2; i += WORKGROUP) {
+			uint a = 2 * i - (i & (distance - 1)), b = a + distance, id = s_id[a], other = s_id[b];
+			if ((id > other) == ((a & run) == 0)) {
+				float logit = s_logit[a];
+				s_logit[a] = s_logit[b];
+				s_logit[b] = logit;
+				s_id[a] = other;
+				s_id[b] = id;
 			}
 		}
-	}
-	barrier();
-	// in any order; into that of ids
-	uint ids[4], ranks[4];
-	float logits[4];
-	[[unroll]] for (uint j = 0; j < 4; j++) {
-		uint at = thread + j * WORKGROUP;
-		ids[j] = at < count ? s_list_id[at] : 0;
-		logits[j] = at < count ? s_list_logit[at] : 0;
-		ranks[j] = 0;
-	}
-	for (uint i = 0; i < count; i++) {
-		uint other = s_list_id[i];
-		[[unroll]] for (uint j = 0; j < 4; j++)
-			ranks[j] += uint(other < ids[j]);
-	}
-	barrier();
-	[[unroll]] for (uint j = 0; j < 4; j++)
-		if (thread + j * WORKGROUP < count) {
-			s_list_id[ranks[j]] = ids[j];
-			s_list_logit[ranks[j]] = logits[j];
+		barrier();
+		distance /= 2;
+		if (distance == 0) {
+			distance = run;
+			run *= 2;
 		}
-	barrier();
-	drawing.listed = true;
-	drawing.count = count;
+	}
 }
 
-// Steps 1 and 2: the sum over all tokens.  Lists those among which the last one kept is, if it can; *lowest is below their keys.
-float survey(float top_p, uint most, out uint lowest)
+// Step 1: the sum over all tokens.
+float survey()
 {
 	for (uint i = thread; i < BINS; i += WORKGROUP)
 		s_bins[i] = 0;
+	if (thread == 0)
+		s_count = 0;
 	barrier();
 	vec2 sum = vec2(0);
 	for (uint i = thread; i < V; i += WORKGROUP) {
@@ -159,32 +147,47 @@ float survey(float top_p, uint most, out uint lowest)
 		sum = plus(sum, vec2(likelihood(logit), 0));
 	}
 	vec4 sums = workgroup_sum(vec4(sum, 0, 0));
-	float all = sums.x + sums.y, enough = top_p < 1 ? top_p * all * 1.0001 : INFINITE, least = 0;
+	return sums.x + sums.y;
+}
+
+// Lists the tokens of bins up to `last`, of which there are `count`.
+void make_list(uint last, uint count)
+{
+	for (uint i = thread; i < V; i += WORKGROUP) {
+		float logit = picks[PICKS_LOGITS + i];
+		if (bin_of(logit) <= last) {
+			uint at = min(atomicAdd(s_count, 1), LISTED - 1); // there are no more
+			s_id[at] = i;
+			s_logit[at] = logit;
+		}
+	}
+	sort_list(count);
+	drawing.listed = true;
+	drawing.count = count;
+}
+
+// Step 2.  Lists the tokens among which the last one kept is, if the list holds them.  Returns what is below their keys.
+uint find_candidates(float enough, float most)
+{
 	uint count = 0, last = 0;
+	float least = 0, e = 0.999; // forgives rounding
 	for (; last < BINS; last++) { // all logits of a bin are at least as likely as its end
+		e *= E_PER_BIN;
 		count += s_bins[last];
-		least += float(s_bins[last]) * 0.999 * exponential(-PER_BIN * float(last + 1));
+		least += float(s_bins[last]) * e;
 		if (least > enough || count >= most)
 			break;
 	}
-	barrier();
-	lowest = key_of(-LARGEST) - 1;
-	if (last < BINS && count <= LISTED) {
-		make_list(last, count);
-		lowest = key_of(drawing.largest - PER_BIN * float(last + 2));
-	}
-	return all;
+	if (last == BINS || count > LISTED)
+		return key_of(-LARGEST) - 1;
+	make_list(last, count);
+	return key_of(drawing.largest - PER_BIN * float(last + 2));
 }
 
 // ------------------------------------------------------------------------------------------------------- the cut
 
-// Two places, and how many tokens there are up to each: with a larger key, or an equal one and an id below; what they sum to.
-struct Places {
-	uvec2 key, below;
-	vec2 sum, count;
-};
-
-void measure(inout Places at)
+// What comes up to each of two places: tokens with a larger key, or an equal one and an id below.  Their sums, then how many.
+vec4 measure(uvec2 keys, uvec2 below)
 {
 	vec2 first = vec2(0), second = vec2(0), count = vec2(0);
 	for (uint i = thread; i < drawing.count; i += WORKGROUP) {
@@ -192,78 +195,62 @@ void measure(inout Places at)
 		uint id;
 		token(i, logit, id);
 		uint key = key_of(logit);
-		bool in_first = key > at.key.x || (key == at.key.x && id < at.below.x);
-		bool in_second = key > at.key.y || (key == at.key.y && id < at.below.y);
 		float e = likelihood(logit);
-		first = plus(first, vec2(in_first ? e : 0, 0));
-		second = plus(second, vec2(in_second ? e : 0, 0));
-		count += vec2(in_first, in_second);
+		vec2 counts = vec2(key > keys.x || (key == keys.x && id < below.x), key > keys.y || (key == keys.y && id < below.y));
+		first = plus(first, vec2(counts.x * e, 0));
+		second = plus(second, vec2(counts.y * e, 0));
+		count += counts;
 	}
-	vec4 sums = workgroup_sum(vec4(first.x + first.y, second.x + second.y, count));
-	at.sum = sums.xy;
-	at.count = sums.zw;
+	return workgroup_sum(vec4(first.x + first.y, second.x + second.y, count));
 }
 
-// Step 3: where top-p and top-k cut.  Returns how likely the last token is, or -1 if there is no doubt that it is the last.
+// The cut lies between two places, keys or numbers of last ids to leave out: what is up to `low` is enough, what is up to `high`
+// is not.  Their sums and numbers of tokens; -1 where nothing was found to be enough.
+struct Interval {
+	uint low, high;
+	vec2 at_low, at_high;
+};
+
+// Narrows it down to a third.  Tokens are enough if their sum exceeds `enough` or they are `most`.
+void narrow(inout Interval cut, bool by_id, float enough, float most)
+{
+	uint third = max((cut.high - cut.low) / 3, 1u);
+	uvec2 place = min(uvec2(cut.low + third, cut.low + 2 * third), uvec2(cut.high));
+	vec4 m = measure(by_id ? uvec2(drawing.cut_key) : place, by_id ? V - place : uvec2(V));
+	if (m.y > enough || m.w >= most)
+		cut = Interval(place.y, cut.high, m.yw, cut.at_high);
+	else if (m.x > enough || m.z >= most)
+		cut = Interval(place.x, place.y, m.xz, m.yw);
+	else
+		cut = Interval(cut.low, place.x, cut.at_low, m.xz);
+}
+
+// Step 3: where top-p and top-k cut.  Returns how likely the last token kept is, or -1 if there is no doubt that it is the last.
 float find_cut(float enough, float most, uint lowest, float all)
 {
-	// First the largest key so that the tokens that have it or a larger one exceed `enough`, or are `most`: it is `low` in the
-	// end.  Then, if not all tokens with this key are needed, the id up to which `kept` of them come: `high`.
-	uint low = lowest, high = key_of(drawing.largest) + 1;
-	float sum_above = 0, above = 0, with_low = -1, by_sum = 0, kept = 0, each = 0;
-	bool by_id = false;
-	drawing.cut_below = V;
-	for (;;) {
-		if (high - low <= 1) {
-			if (by_id || with_low < 0) // with_low < 0: not even all exceed `enough`
-				break;
-			// of the equal tokens as many as are needed, and one at least
-			float equal = with_low - above;
-			each = likelihood(of_key(low));
-			by_sum = each > 0 ? min(max(floor((enough - sum_above) / each), 0) + 1, equal) : equal;
-			kept = min(by_sum, max(most - above, 1));
-			by_id = true;
-			drawing.cut_key = low;
-			if (kept >= equal)
-				break;
-			low = 0;
-			high = V;
-		}
-		uint third = max((high - low) / 3, 1u);
-		uvec2 place = min(uvec2(low + third, low + 2 * third), uvec2(high));
-		Places at;
-		at.key = by_id ? uvec2(drawing.cut_key) : place;
-		at.below = by_id ? place : uvec2(V);
-		measure(at);
-		if (by_id) { // the second place has more tokens
-			bvec2 too_few = lessThan(at.count, vec2(above + kept));
-			if (!too_few.x)
-				high = place.x;
-			else if (!too_few.y)
-				low = place.x, high = place.y;
-			else
-				low = place.y;
+	// First the largest key so that the tokens that have it or a larger one are enough, then how many of those that have it are
+	// not needed.
+	Interval cut = Interval(lowest, key_of(drawing.largest) + 1, vec2(-1), vec2(0));
+	for (bool by_id = false;;) {
+		narrow(cut, by_id, enough, most);
+		if (cut.high - cut.low > 1)
 			continue;
+		if (by_id) {
+			drawing.cut_below = V - cut.low;
+			break;
 		}
-		bvec2 reaches = bvec2(at.sum.x > enough || at.count.x >= most, at.sum.y > enough || at.count.y >= most);
-		if (reaches.y)
-			low = place.y, with_low = at.count.y;
-		else if (reaches.x)
-			low = place.x, with_low = at.count.x, high = place.y, sum_above = at.sum.y, above = at.count.y;
-		else
-			high = place.x, sum_above = at.sum.x, above = at.count.x;
+		drawing.cut_key = cut.low;
+		if (cut.at_low.y - cut.at_high.y < 2) // one token has it; or not even all were enough
+			break;
+		by_id = true;
+		cut.low = 0;
+		cut.high = V;
 	}
-	if (!by_id) {
-		drawing.cut_key = low;
+	float each = likelihood(of_key(drawing.cut_key));
+	if (enough == INFINITE || cut.at_low.y < 0 || each == 0)
 		return -1;
-	}
-	if (kept < with_low - above)
-		drawing.cut_below = high;
-	if (enough == INFINITE || each == 0)
-		return -1;
-	float before = enough - (sum_above + (kept - 1) * each), after = sum_above + kept * each - enough;
-	bool by_count = kept == most - above;
-	return before < CLOSE * all || (!by_count && after < CLOSE * all) ? each : -1;
+	bool by_count = cut.at_low.y >= most;
+	return enough - cut.at_high.x < CLOSE * all || (!by_count && cut.at_low.x - enough < CLOSE * all) ? each : -1;
 }
 
 // ------------------------------------------------------------------------------------------------------- the draw
@@ -284,17 +271,17 @@ float weight(uint i)
 	return weight_below(logit - drawing.largest);
 }
 
-// s_scan[t] becomes the sum of the numbers of threads 0 to t.
+// s_sum4[t] becomes the sum of the numbers of threads 0 to t.
 void scan(vec2 own)
 {
-	s_scan[thread] = own;
+	s_sum4[thread].xy = own;
 	barrier();
-	for (uint distance = 1; distance < WORKGROUP; distance *= 2) {
-		vec2 sum = s_scan[thread];
+	[[dont_unroll]] for (uint distance = 1; distance < WORKGROUP; distance *= 2) {
+		vec2 sum = s_sum4[thread].xy;
 		if (thread >= distance)
-			sum = plus(s_scan[thread - distance], sum);
+			sum = plus(s_sum4[thread - distance].xy, sum);
 		barrier();
-		s_scan[thread] = sum;
+		s_sum4[thread].xy = sum;
 		barrier();
 	}
 }
@@ -318,10 +305,10 @@ uint find_token(vec2 share, float in_doubt, float all, out bool is_close)
 		}
 		scan(own);
 		if (total < 0) {
-			total = s_scan[WORKGROUP - 1].x + s_scan[WORKGROUP - 1].y;
+			total = s_sum4[WORKGROUP - 1].x + s_sum4[WORKGROUP - 1].y;
 			target = share.x * total + share.y * total;
 		}
-		vec2 until = plus(before, s_scan[thread]);
+		vec2 until = plus(before, s_sum4[thread].xy);
 		if (own.x > 0) {
 			atomicMax(s_last, thread);
 			if ((until.x - target) + until.y > 0)
@@ -329,9 +316,9 @@ uint find_token(vec2 share, float in_doubt, float all, out bool is_close)
 		}
 		barrier();
 		uint found = (s_found < WORKGROUP ? s_found : s_last) / team;
-		after = plus(before, s_scan[found * team + team - 1]);
+		after = plus(before, s_sum4[found * team + team - 1].xy);
 		if (found > 0)
-			before = plus(before, s_scan[found * team - 1]);
+			before = plus(before, s_sum4[found * team - 1].xy);
 		begin += found * part;
 		count = min(part, count - found * part);
 		barrier();
@@ -354,9 +341,9 @@ uint draw(float largest, float temperature, float top_p, uint top_k, uvec2 seed,
 	float in_doubt = -1, all = 0;
 	uint most = top_k != 0 && top_k < V ? top_k : V;
 	if (top_p < 1 || most < V) {
-		uint lowest;
-		all = survey(top_p, most, lowest);
-		in_doubt = find_cut(top_p < 1 ? top_p * all : INFINITE, float(most), lowest, all);
+		all = survey();
+		float enough = top_p < 1 ? top_p * all : INFINITE;
+		in_doubt = find_cut(enough, float(most), find_candidates(enough * 1.0001, float(most)), all);
 	}
 	uint random = philox(seed, position);
 	vec2 share = vec2(float(random >> 8) * 5.9604644775390625e-8, float(random & 255u) * 2.3283064365386963e-10);

@@ -50,9 +50,12 @@ float adjust(float logit, uint pick, float count, float bias, float presence, fl
 	return x;
 }
 
-// The largest of what the threads have seen, the lowest id on ties.
-shared float s_best[WORKGROUP];
-shared uint s_best_id[WORKGROUP];
+// The largest of what the threads have seen, the lowest id on ties.  LISTED: room for as many, where more of them are needed.
+#ifndef LISTED
+#define LISTED WORKGROUP
+#endif
+shared float s_logit[LISTED];
+shared uint s_id[LISTED];
 float best = -INFINITE;
 uint best_id = PART_NONE;
 
@@ -67,20 +70,20 @@ void see(float value, uint id)
 // The workgroup's largest becomes every thread's.  In uniform control flow.
 void share_best()
 {
-	s_best[thread] = best;
-	s_best_id[thread] = best_id;
+	s_logit[thread] = best;
+	s_id[thread] = best_id;
 	for (uint count = WORKGROUP; count > 1;) {
 		uint half_count = (count + 1) / 2, other = thread + half_count;
 		barrier();
 		if (other < count)
-			if (s_best[other] > s_best[thread] || (s_best[other] == s_best[thread] && s_best_id[other] < s_best_id[thread])) {
-				s_best[thread] = s_best[other];
-				s_best_id[thread] = s_best_id[other];
+			if (s_logit[other] > s_logit[thread] || (s_logit[other] == s_logit[thread] && s_id[other] < s_id[thread])) {
+				s_logit[thread] = s_logit[other];
+				s_id[thread] = s_id[other];
 			}
 		count = half_count;
 	}
 	barrier();
-	best = s_best[0];
-	best_id = s_best_id[0];
+	best = s_logit[0];
+	best_id = s_id[0];
 	barrier();
 }

@@ -132,13 +132,13 @@ static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *co
 }
 
 /* One workgroup goes through all logits, whatever the shape of the others: 64 threads on processors, else up to 256 if shared
- * memory allows (some 80 bytes a thread in select.comp). */
+ * memory allows (48 bytes a thread in select.comp and a few). */
 static uint32_t select_workgroup(const struct rwkvk_model *m)
 {
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
 	uint32_t threads = 64, most = caps->type == RWKVK_DEVICE_CPU ? 64 : 256;
 	while (threads < caps->subgroup_size ||
-	       (2 * threads <= most && 2 * threads <= caps->max_invocations && 2 * threads * 80 + 1024 <= caps->max_shared_bytes))
+	       (2 * threads <= most && 2 * threads <= caps->max_invocations && 2 * threads * 48 + 1024 <= caps->max_shared_bytes))
 		threads *= 2;
 	return threads;
 }

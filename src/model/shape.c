@@ -69,6 +69,8 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 	enum { ARM = 0x13b5 };
 	if (caps->vendor_id == ARM)
 		shape.rows = 1; /* a thread has 64 registers, and 32 if all that fit into a core are to run */
+	if (caps->type != RWKVK_DEVICE_CPU && c->width < 512)
+		shape.rows = 1; /* more workgroups; and compilers unroll so short a row, so that all of it is to be held at once */
 	if (!shape.groups) {
 		long processors = sysconf(_SC_NPROCESSORS_ONLN);
 		shape.groups = 4 * (uint32_t)(processors < 1 ? 1 : processors > 64 ? 64 : processors);
