@@ -12,10 +12,11 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = SPEC_WORKGROUP) const uint WORKGROUP = 128; // 128 or 256
 layout(constant_id = SPEC_WEIGHT_TYPE) const uint TYPE = TYPE_Q4K;
+layout(constant_id = SPEC_SECOND_TYPE) const uint SOURCE_TYPE = TYPE_F16;
 
 // The source is rows of F32, F16 or BF16, columns a multiple of 32; rows past its last become zeros.  Tiles: its tile t goes to
 // tile first + t step.  By input: its block b of 32 outputs goes to block first + b.
-layout(push_constant) uniform Push { uint source_type, by_input, rows, columns, row_blocks, first, step; };
+layout(push_constant) uniform Push { uint by_input, rows, columns, row_blocks, first, step; };
 
 layout(set = 0, binding = 0) writeonly restrict buffer Side { uint side[]; };
 layout(set = 0, binding = 1) writeonly restrict buffer Weights { uvec4 weights[]; };
@@ -32,44 +33,56 @@ shared float s_scale[WORKGROUP], s_second[WORKGROUP];
 shared uint s_codes[256], s_tops[32], s_integers[8 * 256];
 
 uint thread = gl_LocalInvocationIndex, group = thread % 8;
-vec4 x[8];     // the weights
-uint q[8];     // their integers, four bytes each
-uint codes;    // 16 bits: Q8: the scale, an f16; Q6K: two scales; else scale and minimum, a byte each
-uint top;      // d and dmin of the block
+uint q[8];  // the integers of its 32 weights, four bytes each
+uint codes; // 16 bits: Q8: the scale, an f16; Q6K: two scales; else scale and minimum, a byte each
+uint top;   // d and dmin of the block
 
-#define X(i) x[(i) / 4][(i) % 4]
 const float TINY = 7.888609052210118e-31; // 2^-100
 const uint INFINITE = 0x7c00, NOT_A_NUMBER = 0x7e00;
 const uint LARGEST = 0x4e800000; // the bits of 2^30
 
 // ------------------------------------------------------------------------------------------------------ reading
 
-void load(uint row, uint column)
+// Where the thread's 32 weights begin in the source, in uvec4s.  Beyond its rows and columns they are zeros: nothing of a word is
+// kept.
+uint from_word, kept;
+
+void locate(uint row, uint column)
 {
 	bool there = row < rows && column < columns;
-	uint at = there ? row * columns + column : 0;
-	[[unroll]] for (uint i = 0; i < 8; i++)
-		x[i] = vec4(0);
-	if (there && source_type == TYPE_F32) {
-		[[unroll]] for (uint i = 0; i < 8; i++)
-			x[i] = uintBitsToFloat(SOURCE(at / 4 + i));
-	} else if (there) {
-		[[unroll]] for (uint i = 0; i < 4; i++) {
-			uvec4 w = SOURCE(at / 8 + i);
-			vec4 even = uintBitsToFloat(w << 16), odd = uintBitsToFloat(w & 0xffff0000u);
-			bool f16 = source_type == TYPE_F16;
-			x[2 * i] = f16 ? vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y)) : vec4(even.x, odd.x, even.y, odd.y);
-			x[2 * i + 1] = f16 ? vec4(unpackHalf2x16(w.z), unpackHalf2x16(w.w)) : vec4(even.z, odd.z, even.w, odd.w);
-		}
-	}
+	kept = there ? 0xffffffffu : 0;
+	from_word = there ? (row * columns + column) / (SOURCE_TYPE == TYPE_F32 ? 4 : 8) : 0;
 }
+
+// Weights 8i to 8i + 7.  They are read again each time: the nearest cache has them, and no registers are needed for 32.
+struct Weights8 {
+	vec4 v[2];
+};
+
+Weights8 read8(uint i)
+{
+	if (SOURCE_TYPE == TYPE_F32)
+		return Weights8(vec4[2](uintBitsToFloat(SOURCE(from_word + 2 * i) & kept), uintBitsToFloat(SOURCE(from_word + 2 * i + 1) & kept)));
+	uvec4 w = SOURCE(from_word + i) & kept;
+	vec4 even = uintBitsToFloat(w << 16), odd = uintBitsToFloat(w & 0xffff0000u);
+	if (SOURCE_TYPE == TYPE_F16)
+		return Weights8(vec4[2](vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y)), vec4(unpackHalf2x16(w.z), unpackHalf2x16(w.w))));
+	return Weights8(vec4[2](vec4(even.x, odd.x, even.y, odd.y), vec4(even.z, odd.z, even.w, odd.w)));
+}
+
+// Eights of them, and the weights of one.
+#define EACH8(i, begin, end) [[dont_unroll]] for (uint i = begin; i < end; i++)
+#define EACH(j) [[unroll]] for (uint j = 0; j < 8; j++)
+#define OF(w, j) w.v[(j) / 4][(j) % 4]
 
 // The largest magnitude as bits; NaN and infinity are above all.
 uint largest_bits()
 {
 	uvec4 largest = uvec4(0);
-	[[unroll]] for (uint i = 0; i < 8; i++)
-		largest = max(largest, floatBitsToUint(x[i]) & 0x7fffffffu);
+	EACH8(i, 0, 4) {
+		Weights8 x = read8(i);
+		largest = max(largest, max(floatBitsToUint(x.v[0]) & 0x7fffffffu, floatBitsToUint(x.v[1]) & 0x7fffffffu));
+	}
 	return max(max(largest.x, largest.y), max(largest.z, largest.w));
 }
 
@@ -94,7 +107,7 @@ void to_q8()
 	float by = codes == 0 || bad ? 0 : divide(1, scale);
 	codes = bad ? NOT_A_NUMBER : codes;
 	[[unroll]] for (uint i = 0; i < 8; i++) {
-		precise vec4 scaled = x[i] * by;
+		precise vec4 scaled = read8(i / 2).v[i % 2] * by;
 		precise vec4 shifted = abs(scaled) + 0.49999997; // the float below a half
 		uvec4 n = bad ? uvec4(0) : uvec4(shifted);
 		q[i] = bytes(uvec4(mix(ivec4(n), -ivec4(n), lessThan(scaled, vec4(0)))) & 255u);
@@ -130,7 +143,7 @@ uint scale_bits(float value)
 void round_all(uint begin, uint end, float shift, float by, float from, float most)
 {
 	[[unroll]] for (uint i = begin; i < end; i++) {
-		precise vec4 scaled = (x[i] + shift) * by + from;
+		precise vec4 scaled = (read8(i / 2).v[i % 2] + shift) * by + from;
 		precise vec4 shifted = clamp(scaled, vec4(0), vec4(most)) + 0.5;
 		q[i] = bytes(uvec4(shifted));
 	}
@@ -143,41 +156,42 @@ float low, high, total, sum, weight_by; // of the group
 void look()
 {
 	precise float squares = 0, weights = 0, weighted = 0;
-	low = X(0);
-	high = X(0);
-	[[unroll]] for (uint i = 0; i < 32; i++) {
-		float v = X(i);
-		low = v < low ? v : low;
-		high = v > high ? v : high;
-		squares += v * v;
+	low = read8(0).v[0].x;
+	high = low;
+	EACH8(i, 0, 4) {
+		Weights8 x = read8(i);
+		EACH(j) {
+			float v = OF(x, j);
+			low = v < low ? v : low;
+			high = v > high ? v : high;
+			squares += v * v;
+		}
 	}
 	weight_by = divide(1, max(root(squares * 0.03125), TINY));
 	low = low < 0 ? low : 0;
-	[[unroll]] for (uint i = 0; i < 32; i++) {
-		precise float weight = 1 + abs(X(i)) * weight_by, v = X(i) - low;
-		weights += weight;
-		weighted += weight * v;
+	EACH8(i, 0, 4) {
+		Weights8 x = read8(i);
+		EACH(j) {
+			precise float weight = 1 + abs(OF(x, j)) * weight_by, v = OF(x, j) - low;
+			weights += weight;
+			weighted += weight * v;
+		}
 	}
 	total = weights;
 	sum = weighted;
 }
 
-// The same number, but a compiler cannot know that: else it keeps a difference and a weight for each of 32 numbers from one grid
-// to the next, three times the registers.
-float again(float value, uint time)
+void sum_grid(float by, float from, float most)
 {
-	return uintBitsToFloat(floatBitsToUint(value) ^ by_input >> 1 << time);
-}
-
-void sum_grid(float by, float from, float most, uint time)
-{
-	float least = again(low, time), by_size = again(weight_by, time);
 	sum_q = 0;
 	sum_qq = 0;
 	sum_qx = 0;
-	[[unroll]] for (uint i = 0; i < 32; i++) {
-		precise float v = X(i) - least, scaled = (v - from) * by;
-		add(X(i), v, clamp(roundEven(scaled), 0, most), by_size);
+	EACH8(i, 0, 4) {
+		Weights8 x = read8(i);
+		EACH(j) {
+			precise float v = OF(x, j) - low, scaled = (v - from) * by;
+			add(OF(x, j), v, clamp(roundEven(scaled), 0, most), weight_by);
+		}
 	}
 }
 
@@ -214,7 +228,7 @@ void search(float most)
 	found_gain = -1;
 	[[dont_unroll]] for (uint t = 0; t < 5; t++) { // the last time from the best so far
 		precise float up_to = most + vec4(-1.8, -0.9, -0.2, 0.4)[min(t, 3)], from = -low - found_min;
-		sum_grid(divide(t < 4 ? up_to : 1, t < 4 ? range : max(found_scale, TINY)), t < 4 ? 0 : from, most, t);
+		sum_grid(divide(t < 4 ? up_to : 1, t < 4 ? range : max(found_scale, TINY)), t < 4 ? 0 : from, most);
 		improve();
 	}
 	found_scale = max(found_scale, 0);
@@ -239,7 +253,7 @@ void to_k(float most)
 	precise float ratio = found_scale * inverse(d.x);
 	float code = max(min(roundEven(ratio), 63), d.x == 0 ? 0 : 1); // 0 would leave one level; 1 has it and more
 	precise float scale = d.x * code, from = -low - found_min;
-	sum_grid(divide(1, max(scale, TINY)), from, most, 5);
+	sum_grid(divide(1, max(scale, TINY)), from, most);
 	precise float shift = scale * sum_q - sum, minimum = divide(shift, total) - low;
 	precise float min_ratio = max(minimum, 0) * inverse(d.y);
 	float min_code = min(roundEven(min_ratio), 63);
@@ -257,12 +271,15 @@ void to_k(float most)
 float search_centred(uint begin)
 {
 	precise float squares = 0;
-	float lowest = x[begin].x, highest = lowest;
-	[[unroll]] for (uint i = 0; i < 16; i++) {
-		float v = x[begin + i / 4][i % 4];
-		lowest = v < lowest ? v : lowest;
-		highest = v > highest ? v : highest;
-		squares += v * v;
+	float lowest = read8(begin / 2).v[0].x, highest = lowest;
+	EACH8(i, begin / 2, begin / 2 + 2) {
+		Weights8 x = read8(i);
+		EACH(j) {
+			float v = OF(x, j);
+			lowest = v < lowest ? v : lowest;
+			highest = v > highest ? v : highest;
+			squares += v * v;
+		}
 	}
 	float by_size = divide(1, max(root(squares * 0.0625), TINY)), far = highest > -lowest ? highest : lowest;
 	precise float best = -1, found = 0;
@@ -273,10 +290,12 @@ float search_centred(uint begin)
 		sum_q = 0;
 		sum_qq = 0;
 		sum_qx = 0;
-		[[unroll]] for (uint i = 0; i < 16; i++) {
-			float v = x[begin + i / 4][i % 4];
-			precise float scaled = v * by;
-			add(v, v, min(roundEven(scaled), 31), by_size);
+		EACH8(i, begin / 2, begin / 2 + 2) {
+			Weights8 x = read8(i);
+			EACH(j) {
+				precise float scaled = OF(x, j) * by;
+				add(OF(x, j), OF(x, j), min(roundEven(scaled), 31), by_size);
+			}
 		}
 		float scale = divide(sum_qx, max(sum_qq, TINY));
 		precise float gain = scale * sum_qx;
@@ -445,20 +464,20 @@ void put_by_input(uint row_block, uint span)
 // A row's group, as far as it is its thread's alone.
 void quantise_group(uint row, uint row_in_block, uint column)
 {
-	bool there = row < rows;
-	load(row, column);
+	locate(row, column);
+	bool is_row = row < rows;
 	if (TYPE == TYPE_Q8)
 		to_q8();
 	else if (TYPE == TYPE_Q6K)
 		to_q6k();
 	else
 		to_k(TYPE == TYPE_Q4K ? 15 : 31);
-	s_codes[row_in_block * 8 + group] = there ? codes : 0;
+	s_codes[row_in_block * 8 + group] = is_row ? codes : 0;
 	if (group == 0)
-		s_tops[row_in_block] = there ? top : 0;
+		s_tops[row_in_block] = is_row ? top : 0;
 	uint nothing = TYPE == TYPE_Q6K && by_input != 0 ? 0x20202020u : 0; // 32 is taken from what Q6K has
 	[[unroll]] for (uint i = 0; i < 8; i++) {
-		q[i] = there ? q[i] : nothing;
+		q[i] = is_row ? q[i] : nothing;
 		if (by_input != 0)
 			s_integers[i * 256 + row_in_block * 8 + group] = q[i];
 	}

@@ -13,7 +13,7 @@
 #define SPEC_CHUNK           4  // floats of the input staged in shared memory at once; a multiple of 256
 #define SPEC_PASSES          5  // times a workgroup goes over its threads' rows
 #define SPEC_WEIGHT_TYPE     6  // TYPE_* of the stage's matrices
-#define SPEC_SECOND_TYPE     7  // TYPE_* of the stage's second matrix: LoRA factors, or ffn.receptance
+#define SPEC_SECOND_TYPE     7  // TYPE_* of the stage's second matrix: LoRA factors, or ffn.receptance; quantise: of the floats
 #define SPEC_WIDTH           8
 #define SPEC_FFN             9
 #define SPEC_VOCAB          10

@@ -233,8 +233,8 @@ struct quantiser;
 enum { QUANTISE_PIECE = 4 << 20, QUANTISE_PIECES = 3 };
 rwkvk_status quantiser_create(struct gpu *gpu, struct parallel *parallel, uint64_t piece_bytes, struct quantiser **out);
 void quantiser_destroy(struct quantiser *quantiser); /* waits; NULL is allowed */
-/* What makes blocks of a type; for those who look at what compilers make of it. */
-rwkvk_status quantiser_pipeline(struct gpu *gpu, uint32_t type, struct gpu_pipeline **out);
+/* What makes blocks of a type of such floats; for those who look at what compilers make of it. */
+rwkvk_status quantiser_pipeline(struct gpu *gpu, uint32_t floats, uint32_t type, struct gpu_pipeline **out);
 /* Whether it makes this matrix: Q8, Q6K, Q5K or Q4K of floats, in columns of 32. */
 bool quantiser_takes(const struct quantiser *quantiser, const struct device_matrix *matrix);
 /* Rows of a part that a slice gets, `first` a multiple of 8. */

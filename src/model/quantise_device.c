@@ -28,10 +28,12 @@ static uint64_t row_bytes(const struct matrix_part *part, uint64_t columns)
 	return columns * dtype_info[part->source.tensor->type].bytes;
 }
 
-rwkvk_status quantiser_pipeline(struct gpu *gpu, uint32_t type, struct gpu_pipeline **out)
+rwkvk_status quantiser_pipeline(struct gpu *gpu, uint32_t floats, uint32_t type, struct gpu_pipeline **out)
 {
 	uint32_t workgroup = gpu_caps(gpu)->max_invocations < 256 ? 128 : 256;
-	const uint32_t constants[] = { workgroup, [SPEC_WORKGROUP] = workgroup, [SPEC_WEIGHT_TYPE] = type };
+	const uint32_t constants[] = {
+		workgroup, [SPEC_WORKGROUP] = workgroup, [SPEC_WEIGHT_TYPE] = type, [SPEC_SECOND_TYPE] = floats
+	};
 	return gpu_pipeline_get(gpu, "quantise", constants, sizeof constants / sizeof *constants, out);
 }
 
@@ -149,15 +151,14 @@ static rwkvk_status start(struct quantiser *q, struct piece *piece, const struct
 	const struct matrix_source *source = &r->part->source;
 	uint32_t row_blocks = (uint32_t)((covered + WORKGROUP_ROWS - 1) / WORKGROUP_ROWS);
 	uint32_t spans = (r->columns + WORKGROUP_COLUMNS - 1) / WORKGROUP_COLUMNS;
-	const uint32_t push[] = { type_of_dtype(source->tensor->type),
-		                      r->by_input,
+	const uint32_t push[] = { r->by_input,
 		                      (uint32_t)rows,
 		                      r->columns,
 		                      row_blocks,
 		                      (uint32_t)r->to,
 		                      (uint32_t)r->step };
 	struct gpu_pipeline *pipeline;
-	TRY(quantiser_pipeline(q->gpu, source->type, &pipeline));
+	TRY(quantiser_pipeline(q->gpu, type_of_dtype(source->tensor->type), source->type, &pipeline));
 	gpu_cmd_begin(piece->cmd);
 	gpu_cmd_dispatch(piece->cmd, pipeline, piece->set, push, sizeof push, row_blocks * spans, "quantise",
 	                 rows * row_bytes(r->part, r->columns));

@@ -105,13 +105,13 @@ static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 	return status;
 }
 
-/* What quantises while loading. */
+/* What quantises F16 while loading. */
 static rwkvk_status add_quantisers(struct gpu *gpu)
 {
 	static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K };
 	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
 		struct gpu_pipeline *pipeline;
-		TRY(quantiser_pipeline(gpu, types[i], &pipeline));
+		TRY(quantiser_pipeline(gpu, TYPE_F16, types[i], &pipeline));
 		TRY(add_pipeline(gpu, pipeline, "any, loading", types[i], "quantise",
 		                 gpu_caps(gpu)->max_invocations < 256 ? 128 : 256));
 	}

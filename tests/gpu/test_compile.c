@@ -93,15 +93,16 @@ static unsigned check_types(struct gpu *gpu, const struct model_spec *from, bool
 /* What quantises while loading. */
 static unsigned check_quantisers(struct gpu *gpu, unsigned *pipelines)
 {
-	static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K };
+	static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K }, floats[] = { TYPE_F32, TYPE_F16, TYPE_BF16 };
 	unsigned bad = 0;
-	for (size_t i = 0; i < sizeof types / sizeof *types; i++, ++*pipelines) {
+	for (size_t i = 0; i < 12; i++, ++*pipelines) {
 		struct compiler_statistics s;
 		struct gpu_pipeline *pipeline;
-		assert_ok(quantiser_pipeline(gpu, types[i], &pipeline));
+		uint32_t from = floats[i % 3], to = types[i / 3];
+		assert_ok(quantiser_pipeline(gpu, from, to, &pipeline));
 		if (spills(gpu, pipeline, &s)) {
-			print_error("%s: quantise to %s: %g spills, %g bytes of scratch memory\n", gpu_caps(gpu)->name, type_name(types[i]),
-			            s.spills, s.scratch);
+			print_error("%s: quantise %s to %s: %g spills, %g bytes of scratch memory\n", gpu_caps(gpu)->name, type_name(from),
+			            type_name(to), s.spills, s.scratch);
 			bad++;
 		}
 	}
