@@ -122,6 +122,12 @@ void source_row(const struct matrix_source *source, uint64_t row, uint64_t colum
 		through_type(dtype_of_type(source->type), out, columns);
 }
 
+/* What typed_row() may write. */
+static uint64_t row_scratch_floats(uint64_t columns)
+{
+	return 2 * PAD(columns, 256);
+}
+
 const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t first, uint64_t count, float *scratch,
                          enum dtype *type)
 {
@@ -139,16 +145,21 @@ const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint6
 	return (const uint8_t *)(scratch + padded);
 }
 
-/* Spreads one row over its tile; what the row does not fill becomes zeros. */
-static void place_row(const uint8_t *row, uint64_t row_bytes, uint64_t blocks, uint64_t in_tile, uint8_t *tile)
+/* Spreads eight rows over their tile, which is written from its begin to its end; a row that is NULL, and what a row does not
+ * fill, becomes zeros. */
+static void place_rows(const uint8_t *const rows[8], uint64_t row_bytes, uint64_t blocks, uint8_t *tile)
 {
-	for (uint64_t b = 0; b < blocks; b++) {
-		uint8_t *to = tile + (b * 8 + in_tile) * PIECE;
-		uint64_t left = row_bytes > b * PIECE ? row_bytes - b * PIECE : 0, n = left < PIECE ? left : PIECE;
-		if (n)
-			memcpy(to, row + b * PIECE, n);
-		memset(to + n, 0, PIECE - n);
-	}
+	for (uint64_t b = 0; b < blocks; b++)
+		for (uint64_t i = 0; i < 8; i++, tile += PIECE) {
+			uint64_t left = rows[i] && row_bytes > b * PIECE ? row_bytes - b * PIECE : 0;
+			if (left >= PIECE) {
+				memcpy(tile, rows[i] + b * PIECE, PIECE);
+				continue;
+			}
+			memset(tile, 0, PIECE);
+			if (left)
+				memcpy(tile, rows[i] + b * PIECE, left);
+		}
 }
 
 /* Integers of one signed byte: a file's block of 32 is a quarter of a k-block. */
@@ -204,32 +215,30 @@ static void place_scales(uint32_t type, const struct dtype_parts *parts, uint64_
 		}
 }
 
-static void place_blocks(uint32_t type, enum dtype dtype, const uint8_t *row, uint64_t count, uint64_t blocks, uint64_t in_tile,
-                         uint8_t *tile, uint8_t *side_tile)
+/* The file's blocks that k-block b of a row consists of, as far as the row's `count` of them go; NULL: none. */
+static void place_k_block(uint32_t type, enum dtype dtype, const uint8_t *row, uint64_t count, uint64_t b, uint8_t *plane,
+                          uint8_t *beside)
 {
 	const struct dtype_info *info = &dtype_info[dtype];
-	const uint64_t side_bytes = SIDE_WORDS(type) * 4, per_block = type_block(type) / info->block;
-	for (uint64_t b = 0; b < blocks; b++) {
-		uint8_t *plane = tile + (b * 8 + in_tile) * PIECE, *beside = side_tile + (b * 8 + in_tile) * side_bytes;
-		memset(plane, 0, PIECE);
-		memset(beside, 0, side_bytes);
-		for (uint64_t i = 0; i < per_block && b * per_block + i < count; i++) {
-			const uint8_t *block = row + (b * per_block + i) * info->bytes;
-			struct dtype_parts parts;
-			if (dtype == DTYPE_Q8_0) {
-				place_q8(block + 2, block, i, plane, beside);
-				continue;
-			}
-			dtype_split(dtype, block, &parts);
-			if (type == TYPE_Q8) {
-				place_q8(parts.q, &parts.d, i, plane, beside);
-				continue;
-			}
-			for (uint32_t at = 0; at < info->block; at += 32)
-				place_integers(type, parts.q + at, (uint32_t)(i * info->block + at) / 32, plane,
-				               (uint32_t *)(void *)beside + SCALE_WORDS(type));
-			place_scales(type, &parts, i, (uint32_t *)(void *)beside);
+	const uint64_t per_block = type_block(type) / info->block;
+	memset(plane, 0, PIECE);
+	memset(beside, 0, SIDE_WORDS(type) * 4);
+	for (uint64_t i = 0; row && i < per_block && b * per_block + i < count; i++) {
+		const uint8_t *block = row + (b * per_block + i) * info->bytes;
+		struct dtype_parts parts;
+		if (dtype == DTYPE_Q8_0) {
+			place_q8(block + 2, block, i, plane, beside);
+			continue;
 		}
+		dtype_split(dtype, block, &parts);
+		if (type == TYPE_Q8) {
+			place_q8(parts.q, &parts.d, i, plane, beside);
+			continue;
+		}
+		for (uint32_t at = 0; at < info->block; at += 32)
+			place_integers(type, parts.q + at, (uint32_t)(i * info->block + at) / 32, plane,
+			               (uint32_t *)(void *)beside + SCALE_WORDS(type));
+		place_scales(type, &parts, i, (uint32_t *)(void *)beside);
 	}
 }
 
@@ -239,25 +248,26 @@ static void pack_tile(const struct matrix_source *source, uint64_t source_rows, 
 {
 	const uint32_t type = source->type;
 	const uint64_t blocks = k_blocks(type, columns), row_bytes = columns * (type == TYPE_F32 ? 4 : 2); /* plain types */
-	for (uint64_t i = 0; i < 8; i++) {
-		bool real = first + i < source_rows;
-		enum dtype dtype = dtype_of_type(type);
-		const uint8_t *row = real ? typed_row(source, first + i, 0, columns, scratch, &dtype) : NULL;
-		if (type < TYPE_Q8) {
-			place_row(row, real ? row_bytes : 0, blocks, i, tile);
-			continue;
-		}
-		uint64_t block = dtype_info[dtype].block;
-		place_blocks(type, dtype, row, real ? (columns + block - 1) / block : 0, blocks, i, tile, side_tile);
+	const uint8_t *rows[8] = { NULL };
+	enum dtype dtype = dtype_of_type(type);
+	for (uint64_t i = 0; i < 8 && first + i < source_rows; i++)
+		rows[i] = typed_row(source, first + i, 0, columns, scratch + i * row_scratch_floats(columns), &dtype);
+	if (type < TYPE_Q8) {
+		place_rows(rows, row_bytes, blocks, tile);
+		return;
 	}
+	const uint64_t side_bytes = SIDE_WORDS(type) * 4, block = dtype_info[dtype].block;
+	for (uint64_t b = 0; b < blocks; b++)
+		for (uint64_t i = 0; i < 8; i++, tile += PIECE, side_tile += side_bytes)
+			place_k_block(type, dtype, rows[i], (columns + block - 1) / block, b, tile, side_tile);
 }
 
 /* ------------------------------------------------------------------------------------------------------ on all processors */
 
 uint64_t pack_scratch_floats(uint64_t columns)
 {
-	uint64_t row = 2 * PAD(columns, 256), span = value_scratch_floats();
-	return row > span ? row : span;
+	uint64_t tile = 8 * row_scratch_floats(columns), span = value_scratch_floats();
+	return tile > span ? tile : span;
 }
 
 struct tiles {
