@@ -413,7 +413,7 @@ typedef struct rwkvk_generate_result {
 } rwkvk_generate_result;
 
 /* Picks and feeds tokens on the device, as many in one submission as take some 30 milliseconds, until a stop token, max_tokens,
- * cancellation or a failure.  Something must have been fed before.  All reported tokens are in the state afterwards and none
+ * cancellation or a failure.  The first one may be picked on the host and reported before the device has read it.  Something must have been fed before.  All reported tokens are in the state afterwards and none
  * that was not reported, so a further eval or generate continues the text.  `result` may be NULL. */
 RWKVK_API rwkvk_status rwkvk_session_generate(rwkvk_session *session, const rwkvk_generate_options *options,
                                               rwkvk_generate_result *result);

@@ -1,5 +1,6 @@
 /* Picking tokens and feeding them back: on the device, several to a submission.  The caller hears of each in turn, and when it
- * then wants no more, the state goes back to the token it has heard of last. */
+ * then wants no more, the state goes back to the token it has heard of last.  The first one the host picks, from logits that are
+ * there: the caller has it before the device has begun. */
 #include "session/session.h"
 #include "text/tokenizer.h"
 
@@ -50,6 +51,57 @@ static rwkvk_status choose_stops(struct generation *g)
 	return RWKVK_OK;
 }
 
+static bool stops(const struct picking *picking, uint32_t token)
+{
+	for (size_t i = 0; i < picking->stop_count; i++)
+		if (picking->stops[i] == token)
+			return true;
+	return false;
+}
+
+static bool report(struct generation *g, uint32_t token)
+{
+	size_t bytes = 0;
+	const rwkvk_tokenizer *tokenizer = g->session->model->file.tokenizer;
+	const void *text = tokenizer ? rwkvk_tokenizer_token(tokenizer, token, &bytes) : NULL;
+	session_count(g->session, token, g->options->sampling.decay);
+	g->session->position++;
+	g->done.tokens++;
+	return !g->options->on_token || g->options->on_token(g->options->user, token, text, bytes);
+}
+
+static rwkvk_status stopped_by_caller(const struct generation *g)
+{
+	return fail(RWKVK_CANCELLED, "stopped by the caller after %llu tokens", (unsigned long long)g->done.tokens);
+}
+
+/* Not where the device has the counts of what was generated: they would miss this token. */
+static bool host_picks_first(const struct generation *g)
+{
+	const rwkvk_sampling *sampling = &g->options->sampling;
+	return (sampling->presence == 0 && sampling->frequency == 0) || !g->session->counts_on_device;
+}
+
+static rwkvk_status first_token(struct generation *g)
+{
+	rwkvk_session *s = g->session;
+	uint32_t token, fed;
+	pthread_mutex_lock(&s->model->lock);
+	rwkvk_status status = sampler_pick(&g->options->sampling, &s->seen, session_logits(s), s->position, &token);
+	pthread_mutex_unlock(&s->model->lock);
+	TRY(status);
+	g->done.stopped = stops(&g->picking, token);
+	if (g->done.stopped)
+		return RWKVK_OK;
+	bool more = report(g, token);
+	s->counts_on_device = false;
+	s->position--; /* feeding counts it */
+	pthread_mutex_lock(&s->model->lock);
+	status = session_feed(s, &token, 1, true, &fed);
+	pthread_mutex_unlock(&s->model->lock);
+	return status != RWKVK_OK || more ? status : stopped_by_caller(g);
+}
+
 /* One submission.  With the lock held.  The snapshot may be another session's, whose thread has yet to tell its caller of the
  * tokens after it: then this one does with a token at a time. */
 static rwkvk_status pick_some(struct generation *g, uint64_t most)
@@ -74,25 +126,13 @@ static rwkvk_status pick_some(struct generation *g, uint64_t most)
 	return RWKVK_OK;
 }
 
-static bool report(struct generation *g, uint32_t token)
-{
-	size_t bytes = 0;
-	const rwkvk_tokenizer *tokenizer = g->session->model->file.tokenizer;
-	const void *text = tokenizer ? rwkvk_tokenizer_token(tokenizer, token, &bytes) : NULL;
-	return !g->options->on_token || g->options->on_token(g->options->user, token, text, bytes);
-}
-
 /* Tells the caller of the tokens picked; *told: of how many until it, or a cancellation, ended the text. */
 static rwkvk_status report_all(struct generation *g, uint32_t *told)
 {
 	rwkvk_session *s = g->session;
 	for (*told = 0; *told < g->picked.count;) {
-		uint32_t token = g->picked.tokens[(*told)++];
-		session_count(s, token, g->options->sampling.decay);
-		s->position++;
-		g->done.tokens++;
-		if (!report(g, token))
-			return fail(RWKVK_CANCELLED, "stopped by the caller after %llu tokens", (unsigned long long)g->done.tokens);
+		if (!report(g, g->picked.tokens[(*told)++]))
+			return stopped_by_caller(g);
 		if (*told < g->picked.count && session_cancelled(s))
 			return fail(RWKVK_CANCELLED, "cancelled after %llu tokens", (unsigned long long)g->done.tokens);
 	}
@@ -129,6 +169,14 @@ static rwkvk_status step(struct generation *g, uint64_t most)
 	return cutting != RWKVK_OK ? cutting : status;
 }
 
+static rwkvk_status prepare(struct generation *g)
+{
+	pthread_mutex_lock(&g->session->model->lock);
+	rwkvk_status status = session_prepare(g->session, &g->options->sampling, &g->picking.pick);
+	pthread_mutex_unlock(&g->session->model->lock);
+	return status;
+}
+
 static rwkvk_status generate(struct generation *g)
 {
 	rwkvk_session *s = g->session;
@@ -136,15 +184,16 @@ static rwkvk_status generate(struct generation *g)
 	if (!s->has_logits)
 		return no_logits();
 	TRY(choose_stops(g));
-	pthread_mutex_lock(&s->model->lock);
-	rwkvk_status status = session_prepare(s, &g->options->sampling, &g->picking.pick);
-	pthread_mutex_unlock(&s->model->lock);
-	while (status == RWKVK_OK && g->done.tokens < limit && !g->done.stopped) {
+	bool prepared = false;
+	for (bool first = host_picks_first(g); g->done.tokens < limit && !g->done.stopped; first = false) {
 		if (session_cancelled(s))
 			return fail(RWKVK_CANCELLED, "cancelled after %llu tokens", (unsigned long long)g->done.tokens);
-		status = step(g, limit - g->done.tokens);
+		if (!first && !prepared)
+			TRY(prepare(g));
+		prepared = !first;
+		TRY(first ? first_token(g) : step(g, limit - g->done.tokens));
 	}
-	return status;
+	return RWKVK_OK;
 }
 
 rwkvk_status rwkvk_session_generate(rwkvk_session *s, const rwkvk_generate_options *options, rwkvk_generate_result *result)

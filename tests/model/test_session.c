@@ -309,18 +309,20 @@ static void count_calls(rwkvk_model *of, uint32_t at_once)
 			continue; /* the first of a kind may bring counts and biases to the device */
 		uint64_t submits = after.submits - before.submits, dispatches = after.dispatches - before.dispatches;
 		assert_int_equal(after.tokens - before.tokens, TOKENS);
+		/* the host picks the first one if the device has no counts that would miss it */
+		uint32_t fed = ways[i / 2].presence == 0, picked = TOKENS - fed;
 		if (at_once)
-			assert_int_equal(submits, (TOKENS + at_once - 1) / at_once);
+			assert_int_equal(submits, fed + (picked + at_once - 1) / at_once);
 		else
 			assert_in_range(submits, 1, TOKENS);
 		assert_true(after.host_calls - before.host_calls <= 3 * submits);
 		if (!sliced)
 			assert_int_equal(dispatches, TOKENS * (5 * info.layers + 2));
-		/* one a stage, and two around the copy of a snapshot */
+		/* one a stage, and two around the copy of a snapshot, which several tokens need */
 		uint64_t more = after.barriers - before.barriers - dispatches;
 		assert_true(more % 2 == 0 && more <= 2 * submits);
 		if (at_once)
-			assert_int_equal(more, at_once > 1 ? 2 * submits : 0);
+			assert_int_equal(more, at_once > 1 ? 2 * (picked / at_once + (picked % at_once > 1)) : 0);
 		assert_int_equal(after.descriptor_updates, before.descriptor_updates);
 		assert_int_equal(after.allocations, before.allocations);
 		assert_int_equal(after.buffers, before.buffers);
