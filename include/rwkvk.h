@@ -299,8 +299,8 @@ enum { RWKVK_TUNE_ROWS = 16 };
 
 /* Measures how this device cuts this model's work best, goes on with that, and keeps it beside the driver's pipeline cache for
  * the next model of this kind that is opened on the device with this driver.  Takes a free state of the pool, and
- * under a minute.  Fills `rows` (RWKVK_TUNE_ROWS of them), the usual choice first, and *count.  options: NULL for the defaults.  Another
- * cut adds up in another order: results agree within rounding, and are the same bits for the same cut. */
+ * under a minute.  Fills `rows` (RWKVK_TUNE_ROWS of them), the usual choice first, and *count.  options: NULL for the defaults.
+ * Another cut adds up in another order: results agree within rounding, and are the same bits for the same cut. */
 RWKVK_API rwkvk_status rwkvk_model_tune(rwkvk_model *model, const rwkvk_tune_options *options, rwkvk_tune_row *rows,
                                         size_t *count);
 
@@ -413,8 +413,9 @@ typedef struct rwkvk_generate_result {
 } rwkvk_generate_result;
 
 /* Picks and feeds tokens on the device, as many in one submission as take some 30 milliseconds, until a stop token, max_tokens,
- * cancellation or a failure.  The first one may be picked on the host and reported before the device has read it.  Something must have been fed before.  All reported tokens are in the state afterwards and none
- * that was not reported, so a further eval or generate continues the text.  `result` may be NULL. */
+ * cancellation or a failure.  The first one may be picked on the host and reported before the device has read it.  Something
+ * must have been fed before.  All reported tokens are in the state afterwards and none that was not reported, so a further eval
+ * or generate continues the text.  `result` may be NULL. */
 RWKVK_API rwkvk_status rwkvk_session_generate(rwkvk_session *session, const rwkvk_generate_options *options,
                                               rwkvk_generate_result *result);
 

@@ -96,8 +96,8 @@ struct gpu_buffer {
 	struct gpu_buffer_vk *vk; /* the Vulkan side, memory.c's own */
 };
 
-/* Makes a buffer, zero-filled but for GPU_WEIGHTS, of at most caps.max_buffer bytes.  RWKVK_ERROR_MEMORY names the size, the use ("weights") and
- * what the heap holds.  Never waits for anything but its own clearing. */
+/* Makes a buffer, zero-filled but for GPU_WEIGHTS, of at most caps.max_buffer bytes.  RWKVK_ERROR_MEMORY names the size, the
+ * use ("weights") and what the heap holds.  Never waits for anything but its own clearing. */
 rwkvk_status gpu_buffer_create(struct gpu *gpu, uint64_t bytes, enum gpu_memory memory, const char *use,
                                struct gpu_buffer *out);
 void gpu_buffer_destroy(struct gpu_buffer *buffer); /* zeroed buffers are allowed; the buffer is zeroed */

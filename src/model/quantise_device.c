@@ -151,12 +151,7 @@ static rwkvk_status start(struct quantiser *q, struct piece *piece, const struct
 	const struct matrix_source *source = &r->part->source;
 	uint32_t row_blocks = (uint32_t)((covered + WORKGROUP_ROWS - 1) / WORKGROUP_ROWS);
 	uint32_t spans = (r->columns + WORKGROUP_COLUMNS - 1) / WORKGROUP_COLUMNS;
-	const uint32_t push[] = { r->by_input,
-		                      (uint32_t)rows,
-		                      r->columns,
-		                      row_blocks,
-		                      (uint32_t)r->to,
-		                      (uint32_t)r->step };
+	const uint32_t push[] = { r->by_input, (uint32_t)rows, r->columns, row_blocks, (uint32_t)r->to, (uint32_t)r->step };
 	struct gpu_pipeline *pipeline;
 	TRY(quantiser_pipeline(q->gpu, type_of_dtype(source->tensor->type), source->type, &pipeline));
 	gpu_cmd_begin(piece->cmd);

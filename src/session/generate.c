@@ -1,6 +1,6 @@
 /* Picking tokens and feeding them back: on the device, several to a submission.  The caller hears of each in turn, and when it
- * then wants no more, the state goes back to the token it has heard of last.  The first one the host picks, from logits that are
- * there: the caller has it before the device has begun. */
+ * then wants no more, the state goes back to the token it has heard of last.  The first one the host picks, from logits that
+ * are there: the caller has it before the device has begun. */
 #include "session/session.h"
 #include "text/tokenizer.h"
 
