@@ -90,6 +90,7 @@ static rwkvk_status first_token(struct generation *g)
 	rwkvk_status status = sampler_pick(&g->options->sampling, &s->seen, session_logits(s), s->position, &token);
 	pthread_mutex_unlock(&s->model->lock);
 	TRY(status);
+	g->done.close_draws += s->seen.is_close;
 	g->done.stopped = stops(&g->picking, token);
 	if (g->done.stopped)
 		return RWKVK_OK;

@@ -240,30 +240,35 @@ static uint32_t candidates(const rwkvk_sampling *s, struct occurrences *seen, fl
 	return count;
 }
 
-/* The last token that top-p and top-k keep: the one with which the sum exceeds top_p, or the top_k-th. */
-static uint32_t last_kept(const rwkvk_sampling *s, struct occurrences *seen, float largest)
+static const double CLOSE = 1e-5;
+
+/* The last token that top-p and top-k keep: the one with which the sum exceeds top_p, or the top_k-th.  *in_doubt: that the sum
+ * exceeds top_p with this one and not with another is a matter of rounding. */
+static uint32_t last_kept(const rwkvk_sampling *s, struct occurrences *seen, float largest, bool *in_doubt)
 {
 	const float *logits = seen->probability;
 	uint32_t *heap = seen->order, limit = s->top_k ? s->top_k : UINT32_MAX, token = 0;
-	double total = 0, sum = 0;
+	double total = 0, sum = 0, before = 0;
 	for (uint32_t i = 0; s->top_p < 1 && i < seen->vocab; i++)
 		total += expf(logits[i] - largest);
 	double enough = s->top_p < 1 ? s->top_p * total : INFINITY;
 	uint32_t count = candidates(s, seen, largest, total);
 	for (uint32_t kept = 0; count > 0 && kept < limit && sum <= enough; kept++) {
 		token = heap[0];
+		before = sum;
 		sum += expf(logits[token] - largest);
 		heap[0] = heap[--count];
 		if (count > 0)
 			sink(logits, heap, count, 0);
 	}
+	*in_doubt = s->top_p < 1 && (enough - before < CLOSE * total || (sum > enough && sum - enough < CLOSE * total));
 	return token;
 }
 
 /* p^(1/T) of the kept tokens, over the largest p, in the order of ids; then the first token whose running sum exceeds the
  * random share of the total. */
 static uint32_t draw(const rwkvk_sampling *s, struct occurrences *seen, float largest, float last_logit, uint32_t last,
-                     uint64_t position)
+                     uint64_t position, bool in_doubt)
 {
 	float *weight = seen->probability;
 	double total = 0, sum = 0;
@@ -278,6 +283,9 @@ static uint32_t draw(const rwkvk_sampling *s, struct occurrences *seen, float la
 	double share = random[0] * 0x1p-32 * total;
 	while ((sum += weight[token]) <= share && token + 1 < seen->vocab)
 		token++;
+	double before = sum - weight[token];
+	seen->is_close = (before > 0 && share - before < CLOSE * total) || (sum < total && sum - share < CLOSE * total) ||
+	                 (in_doubt && weight[last] > CLOSE / 2 * total);
 	return token;
 }
 
@@ -288,14 +296,16 @@ rwkvk_status sampler_pick(const rwkvk_sampling *sampling, struct occurrences *se
 	sampler_add_biases(sampling, seen->bias);
 	rwkvk_status status = adjust_all(sampling, seen, logits, token);
 	remove_biases(sampling, seen);
+	seen->is_close = false;
 	if (status != RWKVK_OK || sampler_is_greedy(sampling))
 		return status; /* the best is the only one kept */
 	float largest = seen->probability[*token], last_logit = -INFINITY;
 	uint32_t last = seen->vocab - 1;
+	bool in_doubt = false;
 	if (sampling->top_p < 1 || (sampling->top_k > 0 && sampling->top_k < seen->vocab)) {
-		last = last_kept(sampling, seen, largest);
+		last = last_kept(sampling, seen, largest, &in_doubt);
 		last_logit = seen->probability[last];
 	}
-	*token = draw(sampling, seen, largest, last_logit, last, position);
+	*token = draw(sampling, seen, largest, last_logit, last, position, in_doubt);
 	return RWKVK_OK;
 }

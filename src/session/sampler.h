@@ -17,6 +17,7 @@ struct occurrences {
 	float *probability;
 	uint32_t *order;
 	float *bias; /* zeros between calls */
+	bool is_close; /* sampler_pick: its draw came within 1e-5 of a border between two tokens, or of top_p */
 };
 
 rwkvk_status occurrences_init(struct occurrences *seen, uint32_t vocab);

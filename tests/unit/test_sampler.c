@@ -232,6 +232,41 @@ static void draw_at_borders(void **state)
 	free(logits);
 }
 
+/* Draws that rounding may decide say so: within 1e-5 of the border between two tokens, or of where top-p cuts. */
+static void close_draws(void **state)
+{
+	(void)state;
+	static const float logits[4] = { 0 };
+	struct occurrences two = make(2), four = make(4);
+	rwkvk_sampling s = { .temperature = 1, .top_p = 1, .seed = 5 };
+	uint32_t close = 0;
+	for (uint64_t position = 0; position < 400000; position++) {
+		uint32_t random[4];
+		philox4x32(s.seed, position, random);
+		pick(&s, &two, logits, position);
+		assert_int_equal(two.is_close, fabs(random[0] * 0x1p-32 - 0.5) < 1e-5);
+		close += two.is_close;
+	}
+	assert_in_range(close, 1, 40); /* 8 to be expected */
+	for (uint64_t position = 0; position < 10; position++) {
+		s.top_p = 0.5f; /* two of the four are exactly that much: the third is kept, too */
+		pick(&s, &four, logits, position);
+		assert_true(four.is_close);
+		s.top_p = 0.4f;
+		pick(&s, &four, logits, position);
+		assert_false(four.is_close);
+		s.top_k = 2;
+		pick(&s, &four, logits, position);
+		assert_false(four.is_close);
+		s.top_k = 0;
+	}
+	s.temperature = 0;
+	pick(&s, &four, logits, 0);
+	assert_false(four.is_close);
+	occurrences_finish(&two);
+	occurrences_finish(&four);
+}
+
 static void statistics(void **state)
 {
 	(void)state;
@@ -528,6 +563,7 @@ int main(void)
 		cmocka_unit_test(cut_is_strict),
 		cmocka_unit_test(draw_by_the_book),
 		cmocka_unit_test(draw_at_borders),
+		cmocka_unit_test(close_draws),
 		cmocka_unit_test(statistics),
 		cmocka_unit_test(minus_infinity_never_comes),
 		cmocka_unit_test(extreme_values),
