@@ -16,7 +16,7 @@ struct occurrences {
 	/* scratch of sampler_pick: [vocab] */
 	float *probability;
 	uint32_t *order;
-	float *bias; /* zeros between calls */
+	float *bias;   /* zeros between calls */
 	bool is_close; /* sampler_pick: its draw came within 1e-5 of a border between two tokens, or of top_p */
 };
 

@@ -556,24 +556,15 @@ static void full_size(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(philox_vectors),
-		cmocka_unit_test(greedy),
-		cmocka_unit_test(order_of_steps),
-		cmocka_unit_test(penalties_first),
-		cmocka_unit_test(cut_is_strict),
-		cmocka_unit_test(draw_by_the_book),
-		cmocka_unit_test(draw_at_borders),
-		cmocka_unit_test(close_draws),
-		cmocka_unit_test(statistics),
-		cmocka_unit_test(minus_infinity_never_comes),
-		cmocka_unit_test(extreme_values),
-		cmocka_unit_test(present_with_count_zero),
-		cmocka_unit_test(counts_decay),
-		cmocka_unit_test(weights_by_text),
-		cmocka_unit_test(biases),
-		cmocka_unit_test(broken_logits),
-		cmocka_unit_test(broken_sampling),
-		cmocka_unit_test(full_size),
+		cmocka_unit_test(philox_vectors),  cmocka_unit_test(greedy),
+		cmocka_unit_test(order_of_steps),  cmocka_unit_test(penalties_first),
+		cmocka_unit_test(cut_is_strict),   cmocka_unit_test(draw_by_the_book),
+		cmocka_unit_test(draw_at_borders), cmocka_unit_test(close_draws),
+		cmocka_unit_test(statistics),      cmocka_unit_test(minus_infinity_never_comes),
+		cmocka_unit_test(extreme_values),  cmocka_unit_test(present_with_count_zero),
+		cmocka_unit_test(counts_decay),    cmocka_unit_test(weights_by_text),
+		cmocka_unit_test(biases),          cmocka_unit_test(broken_logits),
+		cmocka_unit_test(broken_sampling), cmocka_unit_test(full_size),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
