@@ -502,7 +502,9 @@ typedef struct rwkvk_sparsity {
 	uint64_t tokens;
 	double density;       /* share of the inputs that are not zero, 0 to 1 */
 	uint64_t bytes;       /* of the matrix on the device */
-	double bytes_skipped; /* of these, weights not read for a token; scales that are not read either are not counted */
+	/* Of these, weights not read for a token; scales that are not read either are not counted.  Processors read on where many
+	 * inputs in a row are not zero. */
+	double bytes_skipped;
 } rwkvk_sparsity;
 
 /* false past the last layer, before the first token, or when the model was opened without profile. */

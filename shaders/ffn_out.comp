@@ -17,7 +17,7 @@
 layout(constant_id = SPEC_SUM_SLICES) const uint SLICES = 1;
 layout(set = 0, binding = 1) coherent buffer Sums1 { float sums[]; };
 layout(set = 0, binding = 1) coherent buffer SumsU { uint sums_word[]; };
-layout(set = 0, binding = 7) buffer Used { uint used_inputs[]; }; // [L], FLAG_COUNT
+layout(set = 0, binding = 7) buffer Used { uint used_inputs[]; }; // [L,2], FLAG_COUNT: not zero; read
 
 const uint TYPE = WEIGHT_TYPE, BLOCK = VALUE_BLOCK(TYPE), GROUP = VALUE_GROUP(TYPE), INPUTS = VALUE_INPUTS(F);
 const uint SHARERS = BLOCK < 256 || WORKGROUP < 128 ? 8 : 16; // threads of a line
@@ -125,25 +125,30 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 	}
 	if (nonzero == 0)
 		return;
-	if (flag(FLAG_COUNT) && row_begin == 0 && block == 0 && sharer == 0)
-		atomicAdd(used_inputs[layer], bitCount(nonzero));
+	uint read = nonzero;
+	if (TEXELS == 1 && bitCount(nonzero) > GROUP * 3 / 8) // a processor is faster where lines lie in a row; for GPUs bytes count
+		read = 0xffffffffu >> (32 - GROUP);
+	if (flag(FLAG_COUNT) && row_begin == 0 && block == 0 && sharer == 0) {
+		atomicAdd(used_inputs[2 * layer], bitCount(nonzero));
+		atomicAdd(used_inputs[2 * layer + 1], bitCount(read));
+	}
 	const bool scaled = TYPE >= TYPE_Q8;
 	uint beside = block * VALUE_SIDE_WORDS(TYPE, F);
 	vec4 group_sum[VECS];
 	[[unroll]] for (uint j = 0; j < VECS; j++)
 		group_sum[j] = vec4(0);
 	float inputs = 0;
-	for (uint i = 0; nonzero != 0;) {
+	for (uint i = 0; read != 0;) {
 		float f[AT_ONCE];
 		uvec2 high[AT_ONCE];
 		uvec4 w[AT_ONCE];
 		[[unroll]] for (uint k = 0; k < AT_ONCE; k++) { // where no input is left, the last line again, times nothing
 			f[k] = 0;
-			if (k == 0 || nonzero != 0) {
-				i = g * GROUP + findLSB(nonzero);
+			if (k == 0 || read != 0) {
+				i = g * GROUP + findLSB(read);
 				f[k] = READ_ACT(ACT_F(D) + i);
 			}
-			nonzero &= nonzero - 1;
+			read &= read - 1;
 			high[k] = further_bits(beside + i * VALUE_HIGH_WORDS(TYPE));
 			w[k] = READ_WEIGHTS((block * INPUTS + i) * 8 + LINE_WORD);
 		}

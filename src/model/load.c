@@ -300,7 +300,7 @@ static rwkvk_status load_all(struct loader *loader)
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * (uint64_t)c->vocab, GPU_READBACK, "logits", &m->logits));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * IO_WORDS, GPU_SHARED, "control words", &m->io));
 	if (m->count_inputs)
-		TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * c->layers, GPU_SHARED, "counts", &m->used_inputs));
+		TRY(gpu_buffer_create(m->gpu, 2 * sizeof(uint32_t) * c->layers, GPU_SHARED, "counts", &m->used_inputs));
 	TRY(load_vectors(m));
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * picks_floats(c, m->slots), GPU_DEVICE, "token counts", &m->picks));
 	outline_table(net, net->emb, m->file.quant, &m->emb);

@@ -134,11 +134,12 @@ bool rwkvk_model_sparsity(const rwkvk_model *m, uint32_t layer, rwkvk_sparsity *
 	const struct device_matrix *value = &m->layers[layer].ffn.value;
 	uint64_t line = 128 + 4 * (uint64_t)VALUE_HIGH_WORDS(value->type);
 	uint64_t blocks = (value->rows + VALUE_BLOCK(value->type) - 1) / VALUE_BLOCK(value->type);
-	double used = ((const uint32_t *)m->used_inputs.mapped)[layer] / (double)m->tokens;
+	const uint32_t *counts = (const uint32_t *)m->used_inputs.mapped + 2 * layer;
+	double used = counts[0] / (double)m->tokens, read = counts[1] / (double)m->tokens;
 	*out = (rwkvk_sparsity){ .tokens = m->tokens,
 		                     .density = used / value->columns,
 		                     .bytes = matrix_bytes(value),
-		                     .bytes_skipped = (value->columns - used) * (double)(line * blocks) };
+		                     .bytes_skipped = (value->columns - read) * (double)(line * blocks) };
 	return true;
 }
 
