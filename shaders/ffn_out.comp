@@ -1,10 +1,10 @@
 // Channel-mix, second half: x = x + ffn.value f, up to RWKV-6 times sigmoid of the receptance.  [D,F]
 //
 // Most of f is zero, so ffn.value lies the other way round (layout.h): a workgroup adds up, for a block of outputs, the lines of
-// the inputs that are not.  Eight threads share a line, or 16 one of 256 outputs, as the sums of 32 outputs would take all
-// registers of a thread (a software device has enough, and 16 would unpack half a word each); each such set takes every SETS-th
-// group of inputs.  The sets' sums are added in a fixed order, and so are those of the workgroups that have other inputs for the
-// same outputs: the last of them to come does that, whichever it is.
+// the inputs that are not (and, on processors, of all in a group where few are).  Eight threads share a line, or 16 one of 256
+// outputs, as the sums of 32 outputs would take all registers of a thread (a software device has enough, and 16 would unpack half
+// a word each); each such set takes every SETS-th group of inputs.  The sets' sums are added in a fixed order, and so are those
+// of the workgroups that have other inputs for the same outputs: the last of them to come does that, whichever it is.
 //
 // Reads ACT_F, ACT_FR, updates ACT_X, and moves this token's LN2 output from ACT_N2 into the shift state.  Recorded by
 // plan_ffn() in src/model/plan.c.
@@ -25,8 +25,9 @@ const uint SETS = WORKGROUP / SHARERS, VECS = BLOCK / (4 * SHARERS); // vec4s of
 const uint GROUPS = INPUTS / GROUP, SHARE = (GROUPS + SLICES - 1) / SLICES;
 const uint SCALES_AT = INPUTS * VALUE_HIGH_WORDS(TYPE), TOPS_AT = SCALES_AT + GROUPS * VALUE_SCALE_WORDS(TYPE);
 
-// Lines are loaded so many at a time, since a thread waits for memory once for all of them: this is what a loop over all inputs
-// would do, so none is there for inputs without zeros.  A processor waits for none and does not load what it does not need.
+// Lines are loaded so many at a time, since a thread waits for memory once for all of them.  A loop over all inputs could do no
+// better, so GPUs need none for inputs without zeros.  A processor has its own ways of not waiting, and one line at a time spares
+// it those that would be loaded again.
 const uint AT_ONCE = TEXELS == 1 ? 1 : TYPE < TYPE_Q8 ? 4 : 2;
 
 uint sharer = thread % SHARERS, set = thread / SHARERS;
@@ -127,7 +128,7 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 		return;
 	uint read = nonzero;
 	if (TEXELS == 1 && bitCount(nonzero) > GROUP * 3 / 8) // a processor is faster where lines lie in a row; for GPUs bytes count
-		read = 0xffffffffu >> (32 - GROUP);
+		read = 0xffffffffu >> (32 - min(GROUP, F - g * GROUP));
 	if (flag(FLAG_COUNT) && row_begin == 0 && block == 0 && sharer == 0) {
 		atomicAdd(used_inputs[2 * layer], bitCount(nonzero));
 		atomicAdd(used_inputs[2 * layer + 1], bitCount(read));

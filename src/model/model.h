@@ -334,7 +334,7 @@ struct rwkvk_model {
 	struct gpu_buffer logits;      /* [V] */
 	struct gpu_buffer picks;       /* PICKS_* */
 	struct gpu_buffer io;          /* IO_* */
-	struct gpu_buffer used_inputs; /* [L,2] with a profile: inputs of ffn.value that were not zero, and that were read, over all tokens */
+	struct gpu_buffer used_inputs; /* [L,2] with a profile: inputs of ffn.value not zero, and read, over all tokens */
 
 	struct step *steps;                            /* one token: select, the layers', head */
 	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */

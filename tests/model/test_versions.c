@@ -373,7 +373,7 @@ static void count_inputs(const struct rwkvk_model *m, const float *f, uint64_t *
 		for (uint32_t j = i; j < i + group && j < c->ffn; j++)
 			n += f[j] != 0;
 		*used += n;
-		*read += n > most ? group : n;
+		*read += n > most ? (c->ffn - i < group ? c->ffn - i : group) : n;
 	}
 }
 
