@@ -60,6 +60,9 @@ typedef enum rwkvk_status {
 	RWKVK_ERROR_DEVICE,      /* no Vulkan loader, no device, no device of that name, or one below the minimum limits */
 	RWKVK_ERROR_MEMORY,      /* host or device memory does not suffice */
 	RWKVK_ERROR_DRIVER,      /* a Vulkan call failed; the text names the call, the result and the source line */
+	RWKVK_ERROR_BUSY,        /* all of the model's sessions are taken: wait for one to be destroyed */
+	RWKVK_ERROR_DEVICE_LOST, /* the driver gave the device up: close the model and open it again */
+	RWKVK_ERROR_INTERNAL,    /* the library broke a rule of its own: please report it with the text */
 } rwkvk_status;
 
 /* The text of the last failure in this thread; "" before the first.  Valid until the thread's next failing call. */

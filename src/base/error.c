@@ -30,6 +30,9 @@ const char *rwkvk_status_name(rwkvk_status status)
 		[RWKVK_ERROR_DEVICE] = "device",
 		[RWKVK_ERROR_MEMORY] = "memory",
 		[RWKVK_ERROR_DRIVER] = "driver",
+		[RWKVK_ERROR_BUSY] = "busy",
+		[RWKVK_ERROR_DEVICE_LOST] = "device lost",
+		[RWKVK_ERROR_INTERNAL] = "internal",
 	};
 	return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown";
 }

@@ -32,4 +32,12 @@ rwkvk_status fail(rwkvk_status status, const char *format, ...) PRINTF_LIKE(2, 3
 			return fail(RWKVK_ERROR_ARGUMENT, "%s: requirement not met: %s", __func__, #condition);                            \
 	} while (0)
 
+/* The same for what no caller of the public interface can cause: RWKVK_ERROR_INTERNAL. */
+#define INVARIANT(condition)                                                                                                   \
+	do {                                                                                                                       \
+		assert(condition);                                                                                                     \
+		if (!(condition))                                                                                                      \
+			return fail(RWKVK_ERROR_INTERNAL, "%s: rule broken: %s; please report this", __func__, #condition);                \
+	} while (0)
+
 #endif
