@@ -65,7 +65,7 @@ static rwkvk_status submit(struct gpu *gpu, const VkCommandBuffer *commands, uin
 	return result == VK_SUCCESS ? RWKVK_OK : driver_failure(result, "vkQueueSubmit(...)", __FILE__, __LINE__);
 }
 
-static rwkvk_status wait(struct gpu *gpu, VkFence fence)
+static rwkvk_status wait_fence(struct gpu *gpu, VkFence fence)
 {
 	gpu->counters.host_calls += 2;
 	VkResult result = gpu->vk.vkWaitForFences(gpu->device, 1, &fence, VK_TRUE, UINT64_MAX);
@@ -128,7 +128,7 @@ rwkvk_status transfer_wait(struct gpu *gpu, struct transfer *transfer)
 	if (!transfer->running)
 		return RWKVK_OK;
 	transfer->running = false;
-	return wait(gpu, transfer->fence);
+	return wait_fence(gpu, transfer->fence);
 }
 
 /* ---------------------------------------------------------------------------------------------------- recording */
@@ -153,7 +153,7 @@ void gpu_cmd_destroy(struct gpu_cmd *cmd)
 	if (!cmd)
 		return;
 	if (cmd->running)
-		wait(cmd->gpu, cmd->fence);
+		wait_fence(cmd->gpu, cmd->fence);
 	destroy_buffer(cmd->gpu, cmd->commands, cmd->fence);
 	stamps_destroy(cmd->gpu, &cmd->stamps);
 	free(cmd);
@@ -291,7 +291,7 @@ rwkvk_status gpu_cmd_wait(struct gpu_cmd *cmd)
 	if (!cmd->running)
 		return RWKVK_OK;
 	cmd->running = false;
-	return wait(cmd->gpu, cmd->fence);
+	return wait_fence(cmd->gpu, cmd->fence);
 }
 
 rwkvk_status gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count)
@@ -308,7 +308,7 @@ rwkvk_status gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count)
 		gpu->counters.dispatches += list[i]->dispatches;
 		gpu->counters.barriers += list[i]->barriers;
 	}
-	TRY(wait(gpu, list[0]->fence));
+	TRY(wait_fence(gpu, list[0]->fence));
 	if (profile_enabled(gpu) && count == 1)
 		stamps_collect(gpu, &list[0]->stamps);
 	return RWKVK_OK;
