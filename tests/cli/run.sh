@@ -532,11 +532,11 @@ for d in devices:
 
 # No driver at all: a sentence that tells what to do.
 case_devices_none() {
-	VK_ICD_FILENAMES=/nonexistent.json VK_DRIVER_FILES=/nonexistent.json run devices
+	VK_ICD_FILENAMES=$dir/none.json VK_DRIVER_FILES=$dir/none.json run devices
 	exits 1
 	err_has "rwkvk: "
 	[ "$(bytes_of "$err")" -gt 60 ] || fail "expected advice"
-	VK_ICD_FILENAMES=/nonexistent.json VK_DRIVER_FILES=/nonexistent.json run generate x
+	VK_ICD_FILENAMES=$dir/none.json VK_DRIVER_FILES=$dir/none.json run generate x
 	exits 1
 	out_empty
 	err_has "rwkvk: "

@@ -88,7 +88,7 @@ static void files(void **state)
 	assert_int_equal(mapping.bytes, 3);
 	file_unmap(&mapping);
 	assert_int_equal(access(test_temp("file.tmp"), F_OK), -1);
-	assert_fails(file_write("/nonexistent/x", "a", 1, NULL, 0), RWKVK_ERROR_FILE, "/nonexistent/x: cannot be written");
+	assert_fails(file_write(test_nowhere("x"), "a", 1, NULL, 0), RWKVK_ERROR_FILE, "/nowhere/x: cannot be written");
 	if (geteuid() != 0) {
 		chmod(path, 0);
 		assert_fails(file_map(path, &mapping), RWKVK_ERROR_FILE, "cannot be opened");
@@ -250,8 +250,8 @@ static void no_device(void **state)
 	const char *icd = getenv("VK_ICD_FILENAMES"), *drivers = getenv("VK_DRIVER_FILES");
 	snprintf(old, sizeof old, "%s", icd ? icd : "");
 	snprintf(old_new, sizeof old_new, "%s", drivers ? drivers : "");
-	setenv("VK_ICD_FILENAMES", "/nonexistent.json", 1);
-	setenv("VK_DRIVER_FILES", "/nonexistent.json", 1);
+	setenv("VK_ICD_FILENAMES", test_nowhere("driver.json"), 1);
+	setenv("VK_DRIVER_FILES", test_nowhere("driver.json"), 1);
 	assert_fails(gpu_open(&(struct gpu_options){ 0 }, &gpu), RWKVK_ERROR_DEVICE, "no Vulkan device found");
 	test_assert_error_contains("apt install mesa-vulkan-drivers", __FILE__, __LINE__);
 	icd ? setenv("VK_ICD_FILENAMES", old, 1) : unsetenv("VK_ICD_FILENAMES");
@@ -675,7 +675,7 @@ static void recording_failures(void **state)
 		gpu_cmd_dispatch(cmd, adder(gpu, 1), set, &words, 4, gpu_caps(gpu)->max_groups + 1, "too wide", 0);
 		dispatch(cmd, adder(gpu, 1), set, 16, "after");
 		gpu_cmd_barrier(cmd);
-		rwkvk_status other = file_map("/nonexistent", &(struct mapping){ 0 }); /* a later error does not hide the first */
+		rwkvk_status other = file_map(test_nowhere("x"), &(struct mapping){ 0 }); /* a later error does not hide the first */
 		assert_int_equal(other, RWKVK_ERROR_FILE);
 		assert_fails(gpu_cmd_end(cmd), RWKVK_ERROR_UNSUPPORTED, "too wide: ");
 	}
@@ -1015,7 +1015,8 @@ static void pipeline_cache(void **state)
 
 	setenv("RWKVK_CACHE_DIR", "", 1); /* switched off */
 	compile_and_save(1);
-	setenv("RWKVK_CACHE_DIR", "/proc/nowhere", 1); /* cannot be written: no matter */
+	test_write_file(test_temp("file"), "", 0);
+	setenv("RWKVK_CACHE_DIR", test_temp("file/cache"), 1); /* cannot be made: no matter */
 	compile_and_save(1);
 	unsetenv("RWKVK_CACHE_DIR");
 

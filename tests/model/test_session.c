@@ -684,10 +684,10 @@ static void loading(void **state)
 	}
 	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .device = "no such device" }, &other),
 	             RWKVK_ERROR_DEVICE, "no such device");
-	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = "/nowhere/model.gguf" }, &other), RWKVK_ERROR_FILE,
-	             "/nowhere/model.gguf");
-	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .vocab = "/nowhere/vocab.txt" }, &other),
-	             RWKVK_ERROR_FILE, "/nowhere/vocab.txt");
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = test_nowhere("model.gguf") }, &other), RWKVK_ERROR_FILE,
+	             "/nowhere/model.gguf: ");
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .vocab = test_nowhere("vocab.txt") }, &other),
+	             RWKVK_ERROR_FILE, "/nowhere/vocab.txt: ");
 	size_t bytes;
 	uint8_t *data = test_read_file(path, &bytes);
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .data = data, .data_bytes = bytes }, &other));

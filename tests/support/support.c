@@ -124,6 +124,16 @@ const char *test_temp(const char *name)
 	return path;
 }
 
+const char *test_nowhere(const char *name)
+{
+	const char *folder = test_temp("nowhere");
+	if (access(folder, F_OK) == 0)
+		fail_msg("%s exists", folder);
+	char path[256];
+	snprintf(path, sizeof path, "nowhere/%s", name);
+	return test_temp(path);
+}
+
 const char *test_shared(const char *relative)
 {
 	static char paths[32][512];

@@ -49,6 +49,8 @@ float test_uniform(uint64_t *state); /* [-1, 1) */
 uint8_t *test_read_file(const char *path, size_t *bytes);
 /* A fresh path in a temporary directory of this process, removed at exit; valid until exit. */
 const char *test_temp(const char *name);
+/* Such a path in a folder that does not exist, so that nothing can be written there, not even by root. */
+const char *test_nowhere(const char *name);
 void test_write_file(const char *path, const void *data, size_t bytes);
 
 /* Of many alike cases take every so manieth: RWKVK_TEST_FEW, 1 when it is not set.  For devices that differ in little. */

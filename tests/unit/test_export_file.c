@@ -98,8 +98,8 @@ static void test_refused(void **state)
 	assert_fails(rwkvk_file_export(file, folder, NULL), RWKVK_ERROR_FILE,
 	             "folder.gguf: cannot be written: it is a directory; give the name of a file");
 	assert_int_equal(rmdir(folder), 0);
-	assert_fails(rwkvk_file_export(file, "/nonexistent/x.gguf", NULL), RWKVK_ERROR_FILE,
-	             "/nonexistent/x.gguf: cannot be written: No such file or directory: give a path in a folder that exists");
+	assert_fails(rwkvk_file_export(file, test_nowhere("x.gguf"), NULL), RWKVK_ERROR_FILE,
+	             "/nowhere/x.gguf: cannot be written: No such file or directory: give a path in a folder that exists");
 	rwkvk_file_close(file);
 
 	/* numbers that a type does not hold */

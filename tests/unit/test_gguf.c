@@ -625,7 +625,7 @@ static void test_foreign(void **state)
 		refuse(what, cases[i].bytes, cases[i].count, cases[i].status, cases[i].text);
 	}
 	struct weights w;
-	assert_fails(weights_open("/nonexistent/model.gguf", NULL, 0, NULL, &w), RWKVK_ERROR_FILE, "/nonexistent/model.gguf");
+	assert_fails(weights_open(test_nowhere("model.gguf"), NULL, 0, NULL, &w), RWKVK_ERROR_FILE, "/nowhere/model.gguf: ");
 	assert_fails(weights_open(NULL, "GGUF", 4, NULL, &w), RWKVK_ERROR_FILE, "embedded model: ");
 	assert_null(w.path);
 }
@@ -685,7 +685,7 @@ static void test_writer_failures(void **state)
 	w = gguf_writer_create();
 	gguf_put_tensor(w, "too large", DTYPE_F32, 1, (uint64_t[]){ (uint64_t)1 << 61 }, pattern(0));
 	assert_fails(gguf_writer_finish(w, "never.gguf"), RWKVK_ERROR_MEMORY, "never.gguf");
-	assert_fails(gguf_writer_finish(gguf_writer_create(), "/nonexistent/x.gguf"), RWKVK_ERROR_FILE, "/nonexistent/x.gguf");
+	assert_fails(gguf_writer_finish(gguf_writer_create(), test_nowhere("x.gguf")), RWKVK_ERROR_FILE, "/nowhere/x.gguf: ");
 	gguf_put_string(NULL, "a", "b"); /* a writer that could not be made */
 	gguf_put_u32(NULL, "a", 1);
 	gguf_put_strings(NULL, "a", NULL, NULL, 0);

@@ -367,8 +367,8 @@ static void convert(void **unused)
 	assert_fails(
 		rwkvk_state_convert(native(40, "own.state", state), RWKVK_STATE_ANY, test_temp("x"), RWKVK_STATE_TRAINED, NULL),
 		RWKVK_ERROR_UNSUPPORTED, "found RWKV-4, whose state has no matrix");
-	assert_fails(rwkvk_state_convert(in, RWKVK_STATE_ANY, "/nowhere/at/all", RWKVK_STATE_NATIVE, NULL), RWKVK_ERROR_FILE,
-	             "/nowhere/at/all");
+	assert_fails(rwkvk_state_convert(in, RWKVK_STATE_ANY, test_nowhere("x.state"), RWKVK_STATE_NATIVE, NULL), RWKVK_ERROR_FILE,
+	             "/nowhere/x.state: ");
 }
 
 /* With a model, whose sizes bare numbers and trained states are checked against. */
