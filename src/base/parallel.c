@@ -80,8 +80,7 @@ void parallel_for(struct parallel *p, uint64_t count, parallel_work *work, void 
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Those that this process may use. */
-static unsigned processors(void)
+unsigned parallel_processors(void)
 {
 #ifdef __linux__
 	cpu_set_t set;
@@ -101,7 +100,7 @@ rwkvk_status parallel_start(unsigned workers, struct parallel **out)
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->begin, NULL);
 	pthread_cond_init(&p->end, NULL);
-	workers = workers ? workers : processors();
+	workers = workers ? workers : parallel_processors();
 	workers = workers < MOST_WORKERS ? workers : MOST_WORKERS;
 	sigset_t all, before;
 	sigfillset(&all);

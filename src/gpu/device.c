@@ -91,18 +91,29 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
                                                  VkDebugUtilsMessageTypeFlagsEXT types,
                                                  const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
 {
-	(void)severity, (void)types, (void)user;
+	const struct gpu *gpu = user;
+	const char *text = data->pMessage ? data->pMessage : "(no text)";
+	(void)types;
 	atomic_fetch_add(&validation_messages, 1);
-	fprintf(stderr, "VALIDATION: %s\n", data->pMessage ? data->pMessage : "(no text)");
+	if (gpu && gpu->log)
+		gpu_log(gpu, severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT ? GPU_LOG_ERROR : GPU_LOG_WARNING,
+		        "VALIDATION: %s", text);
+	else
+		fprintf(stderr, "VALIDATION: %s\n", text);
 	return VK_FALSE;
 }
 
-static const VkDebugUtilsMessengerCreateInfoEXT messenger_info = {
-	.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
-	.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
-	.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
-	.pfnUserCallback = on_message,
-};
+void gpu_log(const struct gpu *gpu, enum gpu_log_level level, const char *format, ...)
+{
+	char text[4096];
+	va_list args;
+	if (!gpu->log)
+		return;
+	va_start(args, format);
+	vsnprintf(text, sizeof text, format, args);
+	va_end(args);
+	gpu->log(gpu->log_user, (int)level, text);
+}
 
 static rwkvk_status no_device(void)
 {
@@ -134,8 +145,16 @@ static void find_instance_extensions(const struct extension_flag *flags, size_t 
 		mark_extensions(extensions, count, flags, flag_count);
 }
 
-static rwkvk_status create_instance(VkInstance *instance, VkDebugUtilsMessengerEXT *messenger)
+/* `gpu`: whose log gets validation messages; NULL for listings, where they are printed. */
+static rwkvk_status create_instance(struct gpu *gpu, VkInstance *instance, VkDebugUtilsMessengerEXT *messenger)
 {
+	const VkDebugUtilsMessengerCreateInfoEXT messenger_info = {
+		.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
+		.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
+		.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
+		.pfnUserCallback = on_message,
+		.pUserData = gpu,
+	};
 	*instance = VK_NULL_HANDLE;
 	*messenger = VK_NULL_HANDLE;
 	TRY(load_loader());
@@ -303,7 +322,7 @@ static rwkvk_status list_locked(struct device_facts *facts, rwkvk_device_info *i
 	VkInstance instance;
 	VkDebugUtilsMessengerEXT messenger;
 	uint32_t found = 0, chosen = UINT32_MAX;
-	rwkvk_status status = create_instance(&instance, &messenger);
+	rwkvk_status status = create_instance(NULL, &instance, &messenger);
 	if (status == RWKVK_OK)
 		status = learn_all(instance, facts, &found);
 	destroy_instance(instance, messenger);
@@ -321,7 +340,7 @@ static rwkvk_status find_locked(struct device_facts *facts, const char *device, 
 	VkInstance instance;
 	VkDebugUtilsMessengerEXT messenger;
 	uint32_t count = 0, chosen = 0, standard = 0;
-	rwkvk_status status = create_instance(&instance, &messenger);
+	rwkvk_status status = create_instance(NULL, &instance, &messenger);
 	if (status == RWKVK_OK)
 		status = learn_all(instance, facts, &count);
 	if (status == RWKVK_OK)
@@ -436,14 +455,38 @@ static rwkvk_status create_device(struct gpu *gpu, const struct gpu_options *opt
 	return RWKVK_OK;
 }
 
+/* What the options allow of what the device has. */
+static void limit_facts(struct device_facts *facts, const struct gpu_options *options)
+{
+	struct gpu_caps *caps = &facts->caps;
+	if (options->threads)
+		caps->processors = (uint32_t)smaller(caps->processors, options->threads);
+	if (options->device_memory) {
+		caps->device_memory = smaller(caps->device_memory, options->device_memory);
+		facts->memory_cap = smaller(facts->memory_cap, options->device_memory);
+	}
+}
+
 static rwkvk_status open_locked(struct gpu *gpu, const struct gpu_options *options, struct device_facts *facts)
 {
 	uint32_t count = 0, chosen = 0;
-	TRY(create_instance(&gpu->instance, &gpu->messenger));
+	TRY(create_instance(gpu, &gpu->instance, &gpu->messenger));
 	TRY(learn_all(gpu->instance, facts, &count));
 	TRY(choose(options->device, facts, count, &chosen));
 	gpu->facts = facts[chosen];
+	limit_facts(&gpu->facts, options);
 	return create_device(gpu, options);
+}
+
+static rwkvk_status keep_options(struct gpu *gpu, const struct gpu_options *options)
+{
+	gpu->profiling = options->profile;
+	gpu->threads = options->threads;
+	gpu->log = options->log;
+	gpu->log_user = options->log_user;
+	gpu->cancel = options->cancel;
+	gpu->cache_dir = options->cache_dir ? strdup(options->cache_dir) : NULL;
+	return options->cache_dir && !gpu->cache_dir ? host_memory_failure("a device") : RWKVK_OK;
 }
 
 rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out)
@@ -452,8 +495,9 @@ rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out)
 	struct gpu *gpu = calloc(1, sizeof *gpu);
 	struct device_facts *facts = calloc(MAX_DEVICES, sizeof *facts);
 	rwkvk_status status = gpu && facts ? RWKVK_OK : host_memory_failure("a device");
+	if (status == RWKVK_OK)
+		status = keep_options(gpu, options);
 	if (status == RWKVK_OK) {
-		gpu->profiling = options->profile;
 		pthread_mutex_lock(&loader_lock);
 		status = open_locked(gpu, options, facts);
 		pthread_mutex_unlock(&loader_lock);
@@ -484,7 +528,13 @@ void gpu_close(struct gpu *gpu)
 	destroy_instance(gpu->instance, gpu->messenger);
 	pthread_mutex_unlock(&loader_lock);
 	free(gpu->profile.rows);
+	free(gpu->cache_dir);
 	free(gpu);
+}
+
+void gpu_set_cancel(struct gpu *gpu, const atomic_bool *cancel)
+{
+	gpu->cancel = cancel;
 }
 
 const struct gpu_caps *gpu_caps(const struct gpu *gpu)

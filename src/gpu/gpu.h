@@ -14,6 +14,8 @@
 #ifndef RWKVK_GPU_H
 #define RWKVK_GPU_H
 
+#include <stdatomic.h>
+
 #include "base/error.h"
 
 /* Every pipeline has the same interface: storage buffers 0 .. GPU_BINDINGS-1 of set 0, and push constants.  With
@@ -44,6 +46,7 @@ struct gpu_caps {
 	uint32_t offset_alignment; /* of storage buffer bindings */
 	uint64_t device_memory;    /* bytes in the heaps that weights may use; physical memory on a CPU-type device */
 	bool can_allocate;         /* false on a device without memory (a driver's compile-only mode) */
+	uint32_t processors;       /* that a CPU-type device is taken to run on; 0 on others */
 };
 
 /* What was asked of Vulkan so far.  host_calls: to submit, wait and read timestamps, all that recorded commands need. */
@@ -58,11 +61,22 @@ struct gpu_cmd;
 
 /* ------------------------------------------------------------------------------------------------------ device.c */
 
+/* What the user should see; `text` lives as long as the call.  May be called from any thread that calls into the library, and
+ * from several at once. */
+enum gpu_log_level { GPU_LOG_ERROR, GPU_LOG_WARNING, GPU_LOG_NOTE };
+typedef void gpu_log_fn(void *user, int level, const char *text);
+
 struct gpu_options {
 	const char *device; /* index or part of the name; NULL: RWKVK_DEVICE from the environment, else the best */
 	bool profile;
 	bool capture_statistics; /* for gpu_pipeline_statistics() */
 	bool arithmetic;         /* enable caps.float16 and caps.int8_dot where the device has them; no stage needs them */
+	const char *cache_dir;  /* of pipelines and tunings; NULL: RWKVK_CACHE_DIR from the environment, else the usual; "": none */
+	uint32_t threads;       /* that compile pipelines; 0: one for each processor */
+	uint64_t device_memory; /* at most so many bytes of it are allocated; 0: no bound */
+	gpu_log_fn *log;        /* NULL: none, and validation messages are printed */
+	void *log_user;         /* its first argument */
+	const atomic_bool *cancel; /* see gpu_set_cancel() */
 };
 
 /* Without a loader, a driver or a device: RWKVK_ERROR_DEVICE, with what to install. */
@@ -71,13 +85,16 @@ rwkvk_status gpu_list(rwkvk_device_info *infos, size_t capacity, size_t *count);
 rwkvk_status gpu_find(const char *device, rwkvk_device_info *out);
 rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out);
 void gpu_close(struct gpu *gpu); /* waits for the device; NULL is allowed.  Everything else must be gone. */
+/* Once this is set, nothing more is compiled: RWKVK_CANCELLED.  NULL: never.  It must live until it is replaced. */
+void gpu_set_cancel(struct gpu *gpu, const atomic_bool *cancel);
+void gpu_log(const struct gpu *gpu, enum gpu_log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
 const struct gpu_caps *gpu_caps(const struct gpu *gpu);
 struct gpu_counters gpu_counters(const struct gpu *gpu);
 /* Device memory allocated now, in bytes. */
 uint64_t gpu_memory_used(const struct gpu *gpu);
 /* Device memory that buffers may still take, in bytes: what the driver grants this process, where it tells. */
 uint64_t gpu_memory_available(const struct gpu *gpu);
-/* Messages of the Vulkan validation layer in this process so far; counted, and printed, when RWKVK_VALIDATE=1 is set. */
+/* Messages of the Vulkan validation layer in this process so far; there are none unless RWKVK_VALIDATE=1 is set. */
 uint64_t gpu_validation_messages(void);
 
 /* ------------------------------------------------------------------------------------------------------ memory.c */
@@ -125,7 +142,7 @@ rwkvk_status gpu_fill(struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes
  * Pipelines with the same shader and constants are shared: asking again returns the same one. */
 rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader, const uint32_t *constants, uint32_t count,
                               struct gpu_pipeline **out);
-/* The same, but it is compiled by the next gpu_pipelines_compile(): all that were asked for, on a thread for each processor.
+/* The same, but it is compiled by the next gpu_pipelines_compile(): all that were asked for, on several threads.
  * A failure's text is that of one of them, and none that was asked for since the last time may be used then. */
 rwkvk_status gpu_pipeline_ask(struct gpu *gpu, const char *shader, const uint32_t *constants, uint32_t count,
                               struct gpu_pipeline **out);

@@ -63,9 +63,10 @@ static char *join(const char *folder, const char *name)
 }
 
 /* The folder of the cache; NULL when there is none or no memory. */
-static char *cache_folder(void)
+static char *cache_folder(const struct gpu *gpu)
 {
-	const char *own = getenv("RWKVK_CACHE_DIR"), *caches = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	const char *own = gpu->cache_dir ? gpu->cache_dir : getenv("RWKVK_CACHE_DIR"), *caches = getenv("XDG_CACHE_HOME"),
+			   *home = getenv("HOME");
 	if (own)
 		return *own ? strdup(own) : NULL;
 	if (caches && caches[0] == '/')
@@ -76,7 +77,7 @@ static char *cache_folder(void)
 char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix)
 {
 	const VkPhysicalDeviceProperties *properties = &gpu->facts.properties;
-	char name[192], *at = name, *folder = cache_folder();
+	char name[192], *at = name, *folder = cache_folder(gpu);
 	at += snprintf(name, 64, "%.63s", what);
 	at += sprintf(at, "-%08x%08x-%08x-", properties->vendorID, properties->deviceID, properties->driverVersion);
 	for (size_t i = 0; i < VK_UUID_SIZE; i++)
@@ -321,6 +322,11 @@ rwkvk_status gpu_pipeline_ask(struct gpu *gpu, const char *shader_name, const ui
 	return RWKVK_OK;
 }
 
+static bool cancelled(const struct gpu *gpu)
+{
+	return gpu->cancel && atomic_load(gpu->cancel);
+}
+
 /* Pipelines to compile, and what came of each. */
 struct compiling {
 	const struct gpu *gpu;
@@ -332,13 +338,14 @@ static void compile_one(void *user, unsigned worker, uint64_t index)
 {
 	struct compiling *c = user;
 	(void)worker;
-	c->results[index] = compile(c->gpu, c->pipelines[index]);
+	if (!cancelled(c->gpu))
+		c->results[index] = compile(c->gpu, c->pipelines[index]);
 }
 
 static rwkvk_status compile_list(struct compiling *c, uint32_t count)
 {
 	struct parallel *parallel = NULL;
-	TRY(parallel_start(0, &parallel));
+	TRY(parallel_start(c->gpu->threads, &parallel));
 	parallel_for(parallel, count, compile_one, c);
 	parallel_stop(parallel);
 	for (uint32_t i = 0; i < count; i++)
@@ -347,6 +354,9 @@ static rwkvk_status compile_list(struct compiling *c, uint32_t count)
 			snprintf(call, sizeof call, "shader %.80s: vkCreateComputePipelines(...)", c->pipelines[i]->shader->name);
 			return driver_failure(c->results[i], call, __FILE__, __LINE__);
 		}
+	for (uint32_t i = 0; i < count; i++)
+		if (!c->pipelines[i]->pipeline) /* no failure: it was not begun */
+			return fail(RWKVK_CANCELLED, "compiling shaders was cancelled");
 	return RWKVK_OK;
 }
 

@@ -27,7 +27,7 @@ struct device_facts {
 	VkPhysicalDeviceMemoryProperties memory;
 	uint8_t driver_uuid[VK_UUID_SIZE];
 	uint64_t max_allocation; /* bytes of one vkAllocateMemory */
-	uint64_t memory_cap;     /* memory=BYTES of RWKVK_CAPS, else UINT64_MAX */
+	uint64_t memory_cap;     /* what memory=BYTES of RWKVK_CAPS and gpu_options.device_memory allow, else UINT64_MAX */
 	uint32_t queue_family, timestamp_bits;
 	uint32_t required_subgroup_size;  /* what pipelines can ask for; 0: nothing can be asked for */
 	uint32_t max_workgroup_subgroups; /* limit that goes with it */
@@ -198,6 +198,11 @@ struct gpu {
 	VkQueue queue;
 	VkCommandPool command_pool;
 	bool profiling;
+	char *cache_dir; /* NULL: the environment's; "": none */
+	uint32_t threads;
+	gpu_log_fn *log;
+	void *log_user;
+	const atomic_bool *cancel;
 	bool lost; /* the driver gave the device up: nothing is submitted any more */
 	struct memory memory;
 	struct pipelines pipelines;

@@ -23,9 +23,10 @@ struct loader {
 
 static rwkvk_status progressed(struct loader *loader, uint64_t bytes)
 {
+	const atomic_bool *cancel = loader->model->cancel;
+	uint64_t done = loader->done + bytes < loader->total ? loader->done + bytes : loader->total;
 	loader->done += bytes;
-	if (loader->progress &&
-	    !loader->progress(loader->user, loader->done < loader->total ? loader->done : loader->total, loader->total))
+	if ((cancel && atomic_load(cancel)) || (loader->progress && !loader->progress(loader->user, done, loader->total)))
 		return fail(RWKVK_CANCELLED, "loading was cancelled");
 	return RWKVK_OK;
 }
@@ -360,7 +361,7 @@ static rwkvk_status loader_init(struct loader *loader)
 	const struct config *c = &net->config;
 	uint64_t longest = c->ffn > c->width ? c->ffn : c->width; /* row of a matrix, or of an outer LoRA factor */
 	longest = config_hidden(c) > longest ? config_hidden(c) : longest;
-	TRY(parallel_start(0, &loader->parallel));
+	TRY(parallel_start(m->threads, &loader->parallel));
 	loader->scratch = malloc(parallel_workers(loader->parallel) * pack_scratch_floats(longest) * sizeof *loader->scratch);
 	uint64_t pieces = (uint64_t)QUANTISE_PIECES * QUANTISE_PIECE, need = model_device_bytes(net, m->file.quant, m->slots);
 	loader->may_quantise = gpu_caps(m->gpu)->quantises && gpu_memory_available(m->gpu) >= need + pieces;

@@ -24,6 +24,7 @@
 #define RWKVK_MODEL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/parallel.h"
 #include "format/weights.h"
@@ -325,7 +326,9 @@ struct rwkvk_model {
 	struct shape shape;
 	pthread_mutex_t lock; /* around everything that touches the device */
 	bool has_lock;
-	bool count_inputs; /* before model_load(): a profile is wanted */
+	bool count_inputs;         /* before model_load(): a profile is wanted */
+	uint32_t threads;          /* that pack weights; 0: one for each processor */
+	const atomic_bool *cancel; /* while opening: gives up once it is set; NULL: never */
 
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;

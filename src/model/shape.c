@@ -3,7 +3,6 @@
 #include "model/model.h"
 
 #include <string.h>
-#include <unistd.h>
 
 static uint32_t power_of_two_at_most(uint32_t n)
 {
@@ -71,10 +70,8 @@ struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
 		shape.rows = 1; /* a thread has 64 registers, and 32 if all that fit into a core are to run */
 	if (caps->type != RWKVK_DEVICE_CPU && c->width < 512)
 		shape.rows = 1; /* more workgroups; and compilers unroll so short a row, so that all of it is to be held at once */
-	if (!shape.groups) {
-		long processors = sysconf(_SC_NPROCESSORS_ONLN);
-		shape.groups = 4 * (uint32_t)(processors < 1 ? 1 : processors > 64 ? 64 : processors);
-	}
+	if (!shape.groups)
+		shape.groups = 4 * (caps->processors < 1 ? 1 : smaller(caps->processors, 64));
 	shape.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
 	if (caps->max_shared_bytes < 32768)
 		shape.workgroup = smaller(shape.workgroup, 128); /* sums take 16 bytes of it for each thread, and more */
