@@ -58,8 +58,8 @@ static void destroy_buffer(struct gpu *gpu, VkCommandBuffer commands, VkFence fe
 static rwkvk_status submit(struct gpu *gpu, const VkCommandBuffer *commands, uint32_t count, VkFence fence)
 {
 	VkSubmitInfo info = { .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = count, .pCommandBuffers = commands };
-	gpu->counters.submits++;
-	gpu->counters.host_calls++;
+	counter_add(&gpu->counters.submits, 1);
+	counter_add(&gpu->counters.host_calls, 1);
 	VkResult result = gpu->lost ? VK_ERROR_DEVICE_LOST : gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, fence);
 	gpu->lost = result == VK_ERROR_DEVICE_LOST;
 	return result == VK_SUCCESS ? RWKVK_OK : driver_failure(result, "vkQueueSubmit(...)", __FILE__, __LINE__);
@@ -67,7 +67,7 @@ static rwkvk_status submit(struct gpu *gpu, const VkCommandBuffer *commands, uin
 
 static rwkvk_status wait_fence(struct gpu *gpu, VkFence fence)
 {
-	gpu->counters.host_calls += 2;
+	counter_add(&gpu->counters.host_calls, 2);
 	VkResult result = gpu->vk.vkWaitForFences(gpu->device, 1, &fence, VK_TRUE, UINT64_MAX);
 	gpu->lost = result == VK_ERROR_DEVICE_LOST;
 	if (result != VK_SUCCESS)
@@ -103,7 +103,7 @@ rwkvk_status transfer_begin(struct gpu *gpu, struct transfer *transfer)
 	TRY(transfer_create(gpu, transfer));
 	TRY(transfer_wait(gpu, transfer));
 	VK(gpu->vk.vkBeginCommandBuffer(transfer->commands, &info));
-	gpu->counters.recordings++;
+	counter_add(&gpu->counters.recordings, 1);
 	global_barrier(gpu, transfer->commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
 	               VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT,
 	               VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
@@ -117,7 +117,7 @@ rwkvk_status transfer_submit(struct gpu *gpu, struct transfer *transfer)
 	               VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_READ_BIT |
 	                   VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT);
 	VK(gpu->vk.vkEndCommandBuffer(transfer->commands));
-	gpu->counters.barriers += 2;
+	counter_add(&gpu->counters.barriers, 2);
 	TRY(submit(gpu, &transfer->commands, 1, transfer->fence));
 	transfer->running = true;
 	return RWKVK_OK;
@@ -175,7 +175,7 @@ static rwkvk_status begin(struct gpu_cmd *cmd)
 	REQUIRE(!cmd->recording && !cmd->running);
 	VK(cmd->gpu->vk.vkBeginCommandBuffer(cmd->commands, &info));
 	cmd->recording = true;
-	cmd->gpu->counters.recordings++;
+	counter_add(&cmd->gpu->counters.recordings, 1);
 	return profile_enabled(cmd->gpu) ? stamps_begin(cmd->gpu, &cmd->stamps, cmd->commands) : RWKVK_OK;
 }
 
@@ -281,8 +281,8 @@ rwkvk_status gpu_cmd_start(struct gpu_cmd *cmd)
 	REQUIRE(cmd->ready && !cmd->running);
 	TRY(submit(cmd->gpu, &cmd->commands, 1, cmd->fence));
 	cmd->running = true;
-	cmd->gpu->counters.dispatches += cmd->dispatches;
-	cmd->gpu->counters.barriers += cmd->barriers;
+	counter_add(&cmd->gpu->counters.dispatches, cmd->dispatches);
+	counter_add(&cmd->gpu->counters.barriers, cmd->barriers);
 	return RWKVK_OK;
 }
 
@@ -305,8 +305,8 @@ rwkvk_status gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count)
 	}
 	TRY(submit(gpu, commands, count, list[0]->fence));
 	for (uint32_t i = 0; i < count; i++) {
-		gpu->counters.dispatches += list[i]->dispatches;
-		gpu->counters.barriers += list[i]->barriers;
+		counter_add(&gpu->counters.dispatches, list[i]->dispatches);
+		counter_add(&gpu->counters.barriers, list[i]->barriers);
 	}
 	TRY(wait_fence(gpu, list[0]->fence));
 	if (profile_enabled(gpu) && count == 1)

@@ -489,10 +489,19 @@ static rwkvk_status keep_options(struct gpu *gpu, const struct gpu_options *opti
 	return options->cache_dir && !gpu->cache_dir ? host_memory_failure("a device") : RWKVK_OK;
 }
 
+static struct gpu *create_object(void)
+{
+	struct gpu *gpu = calloc(1, sizeof *gpu);
+	if (gpu && pthread_mutex_init(&gpu->profile.lock, NULL) == 0)
+		return gpu;
+	free(gpu);
+	return NULL;
+}
+
 rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out)
 {
 	*out = NULL;
-	struct gpu *gpu = calloc(1, sizeof *gpu);
+	struct gpu *gpu = create_object();
 	struct device_facts *facts = calloc(MAX_DEVICES, sizeof *facts);
 	rwkvk_status status = gpu && facts ? RWKVK_OK : host_memory_failure("a device");
 	if (status == RWKVK_OK)
@@ -517,7 +526,7 @@ void gpu_close(struct gpu *gpu)
 	if (!gpu)
 		return;
 	if (gpu->device) {
-		if (gpu->counters.submits > 0) /* a driver that only compiles does not survive the question */
+		if (counter_get(&gpu->counters.submits) > 0) /* a driver that only compiles does not survive the question */
 			gpu->vk.vkDeviceWaitIdle(gpu->device);
 		memory_finish(gpu);
 		pipelines_finish(gpu);
@@ -527,7 +536,7 @@ void gpu_close(struct gpu *gpu)
 	pthread_mutex_lock(&loader_lock);
 	destroy_instance(gpu->instance, gpu->messenger);
 	pthread_mutex_unlock(&loader_lock);
-	free(gpu->profile.rows);
+	profile_finish(gpu);
 	free(gpu->cache_dir);
 	free(gpu);
 }
@@ -544,7 +553,17 @@ const struct gpu_caps *gpu_caps(const struct gpu *gpu)
 
 struct gpu_counters gpu_counters(const struct gpu *gpu)
 {
-	return gpu->counters;
+	const struct counters *c = &gpu->counters;
+	return (struct gpu_counters){
+		.dispatches = counter_get(&c->dispatches),
+		.barriers = counter_get(&c->barriers),
+		.submits = counter_get(&c->submits),
+		.host_calls = counter_get(&c->host_calls),
+		.descriptor_updates = counter_get(&c->descriptor_updates),
+		.allocations = counter_get(&c->allocations),
+		.buffers = counter_get(&c->buffers),
+		.recordings = counter_get(&c->recordings),
+	};
 }
 
 /* ---------------------------------------------------------------------------------------------------- memory left */
@@ -552,9 +571,9 @@ struct gpu_counters gpu_counters(const struct gpu *gpu)
 uint64_t device_heap_room(const struct gpu *gpu, uint32_t heap)
 {
 	const struct device_facts *facts = &gpu->facts;
-	uint64_t cap = facts->memory_cap - smaller(gpu->memory.used, facts->memory_cap);
+	uint64_t used = gpu_memory_used(gpu), cap = facts->memory_cap - smaller(used, facts->memory_cap);
 	if (facts->caps.type == RWKVK_DEVICE_CPU)
-		return smaller(cap, facts->caps.device_memory - smaller(gpu->memory.used, facts->caps.device_memory));
+		return smaller(cap, facts->caps.device_memory - smaller(used, facts->caps.device_memory));
 	if (!facts->has_budget) {
 		uint64_t size = facts->memory.memoryHeaps[heap].size;
 		return smaller(cap, size - smaller(gpu->memory.heap_used[heap], size));

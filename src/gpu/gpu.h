@@ -89,6 +89,7 @@ void gpu_close(struct gpu *gpu); /* waits for the device; NULL is allowed.  Ever
 void gpu_set_cancel(struct gpu *gpu, const atomic_bool *cancel);
 void gpu_log(const struct gpu *gpu, enum gpu_log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
 const struct gpu_caps *gpu_caps(const struct gpu *gpu);
+/* These two, and gpu_profile_row(), from any thread at any time. */
 struct gpu_counters gpu_counters(const struct gpu *gpu);
 /* Device memory allocated now, in bytes. */
 uint64_t gpu_memory_used(const struct gpu *gpu);

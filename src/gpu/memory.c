@@ -70,18 +70,18 @@ static uint32_t heap_of(const struct gpu *gpu, uint32_t type)
 
 uint64_t gpu_memory_used(const struct gpu *gpu)
 {
-	return gpu->memory.used;
+	return counter_get(&gpu->memory.used);
 }
 
 uint64_t gpu_memory_available(const struct gpu *gpu)
 {
 	const struct device_facts *facts = &gpu->facts;
-	uint64_t sum = 0, counted = 0, cap = facts->memory_cap - smaller(gpu->memory.used, facts->memory_cap);
+	uint64_t sum = 0, seen = 0, cap = facts->memory_cap - smaller(gpu_memory_used(gpu), facts->memory_cap);
 	for (uint32_t i = 0; i < facts->memory.memoryTypeCount; i++) {
 		uint32_t heap = heap_of(gpu, i);
-		if (memory_rank(facts, GPU_DEVICE, i) < 0 || counted >> heap & 1)
+		if (memory_rank(facts, GPU_DEVICE, i) < 0 || seen >> heap & 1)
 			continue;
-		counted |= (uint64_t)1 << heap;
+		seen |= (uint64_t)1 << heap;
 		uint64_t room = device_heap_room(gpu, heap);
 		sum = facts->caps.type == RWKVK_DEVICE_CPU ? room : sum + room; /* there, all heaps are main memory */
 	}
@@ -97,7 +97,7 @@ static void block_free(struct gpu *gpu, struct memory_block *block)
 			*at = block->next;
 			break;
 		}
-	gpu->memory.used -= block->bytes;
+	atomic_fetch_sub_explicit(&gpu->memory.used, block->bytes, memory_order_relaxed);
 	gpu->memory.heap_used[heap_of(gpu, block->type)] -= block->bytes;
 	gpu->memory.type_used[block->type] -= block->bytes;
 	gpu->vk.vkFreeMemory(gpu->device, block->memory, NULL); /* unmaps it, too */
@@ -131,7 +131,7 @@ static rwkvk_status block_allocate(struct gpu *gpu, uint32_t type, uint64_t byte
 	VkMemoryAllocateInfo info = { .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
 		                          .allocationSize = bytes,
 		                          .memoryTypeIndex = type };
-	gpu->counters.allocations++;
+	counter_add(&gpu->counters.allocations, 1);
 	VkResult result = gpu->vk.vkAllocateMemory(gpu->device, &info, NULL, &block->memory);
 	if (result != VK_SUCCESS) {
 		free(block);
@@ -144,7 +144,7 @@ static rwkvk_status block_allocate(struct gpu *gpu, uint32_t type, uint64_t byte
 	block->type = type;
 	block->next = gpu->memory.blocks;
 	gpu->memory.blocks = block;
-	gpu->memory.used += bytes;
+	counter_add(&gpu->memory.used, bytes);
 	gpu->memory.heap_used[heap_of(gpu, type)] += bytes;
 	gpu->memory.type_used[type] += bytes;
 	if (gpu->facts.memory.memoryTypes[type].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) {
@@ -212,7 +212,7 @@ static rwkvk_status memory_failure(const struct gpu *gpu, uint64_t bytes, const 
 		RWKVK_ERROR_MEMORY,
 		"%s: no room for %.1f MiB in the memory of %s: %.1f MiB in all, %.1f MiB taken by this program, %.1f MiB left; use a "
 		"smaller model, 8-bit weights (--quant q8) or another device (--device)",
-		use, (double)bytes / MIB, caps->name, (double)caps->device_memory / MIB, (double)gpu->memory.used / MIB,
+		use, (double)bytes / MIB, caps->name, (double)caps->device_memory / MIB, (double)gpu_memory_used(gpu) / MIB,
 		(double)gpu_memory_available(gpu) / MIB);
 }
 
@@ -274,7 +274,7 @@ static rwkvk_status create(struct gpu_buffer *buffer, enum gpu_memory kind, cons
 		                                 : 0),
 		.sharingMode = VK_SHARING_MODE_EXCLUSIVE,
 	};
-	gpu->counters.buffers++;
+	counter_add(&gpu->counters.buffers, 1);
 	VkResult result = gpu->vk.vkCreateBuffer(gpu->device, &info, NULL, &vk->buffer);
 	if (result != VK_SUCCESS) {
 		vk->buffer = VK_NULL_HANDLE;

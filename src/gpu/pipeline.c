@@ -556,7 +556,7 @@ static rwkvk_status write_set(struct gpu *gpu, struct gpu_set *set, const struct
 		};
 	}
 	gpu->vk.vkUpdateDescriptorSets(gpu->device, GPU_BINDINGS, writes, 0, NULL);
-	gpu->counters.descriptor_updates++;
+	counter_add(&gpu->counters.descriptor_updates, 1);
 	return gpu->facts.caps.texel_reads ? write_texels(gpu, set, infos) : RWKVK_OK;
 }
 

@@ -3,6 +3,7 @@
 #ifndef RWKVK_GPU_VK_H
 #define RWKVK_GPU_VK_H
 
+#include <pthread.h>
 #include <volk.h>
 
 #include "gpu/gpu.h"
@@ -106,7 +107,7 @@ struct staging {
 
 struct memory {
 	struct memory_block *blocks;
-	uint64_t used;                           /* bytes of all blocks */
+	_Atomic uint64_t used;                   /* bytes of all blocks */
 	uint64_t heap_used[VK_MAX_MEMORY_HEAPS]; /* the same by heap */
 	uint64_t type_used[VK_MAX_MEMORY_TYPES];
 	struct transfer transfer;           /* fills and copies */
@@ -175,11 +176,13 @@ struct stamps {
 };
 
 struct profile {
+	pthread_mutex_t lock; /* around the rows, which may be read at any time */
 	rwkvk_profile_row *rows;
 	size_t count, capacity;
 };
 
 bool profile_enabled(const struct gpu *gpu);
+void profile_finish(struct gpu *gpu);
 rwkvk_status stamps_begin(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands);
 rwkvk_status stamps_dispatch(struct gpu *gpu, struct stamps *stamps, VkCommandBuffer commands, const char *stage,
                              uint64_t bytes);
@@ -188,9 +191,24 @@ void stamps_destroy(struct gpu *gpu, struct stamps *stamps);
 
 /* ------------------------------------------------------------------------------------------------------ device.c */
 
+/* struct gpu_counters, which may be read at any time. */
+struct counters {
+	_Atomic uint64_t dispatches, barriers, submits, host_calls, descriptor_updates, allocations, buffers, recordings;
+};
+
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static inline uint64_t counter_get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
 struct gpu {
 	struct device_facts facts;
-	struct gpu_counters counters;
+	struct counters counters;
 	VkInstance instance;
 	VkDebugUtilsMessengerEXT messenger;
 	VkDevice device;

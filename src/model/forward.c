@@ -95,7 +95,7 @@ static rwkvk_status submit(struct rwkvk_model *m, struct gpu_cmd *before, struct
 	const uint32_t *io = m->io.mapped;
 	if (io[IO_STEP] == count) /* else some have done nothing */
 		pace_measured(pace, count, clock_nanoseconds() - start);
-	m->tokens += io[IO_STEP];
+	atomic_fetch_add_explicit(&m->tokens, io[IO_STEP], memory_order_relaxed);
 	return RWKVK_OK;
 }
 

@@ -118,8 +118,15 @@ const rwkvk_tokenizer *rwkvk_model_tokenizer(const rwkvk_model *m)
 void rwkvk_model_counters(const rwkvk_model *m, rwkvk_counters *counters)
 {
 	struct gpu_counters c = gpu_counters(m->gpu);
-	*counters = (rwkvk_counters){ m->tokens,     c.dispatches, c.barriers,  c.submits, c.host_calls, c.descriptor_updates,
-		                          c.allocations, c.buffers,    c.recordings };
+	*counters = (rwkvk_counters){ .tokens = atomic_load_explicit(&m->tokens, memory_order_relaxed),
+		                          .dispatches = c.dispatches,
+		                          .barriers = c.barriers,
+		                          .submits = c.submits,
+		                          .host_calls = c.host_calls,
+		                          .descriptor_updates = c.descriptor_updates,
+		                          .allocations = c.allocations,
+		                          .buffers = c.buffers,
+		                          .recordings = c.recordings };
 }
 
 bool rwkvk_model_profile(const rwkvk_model *m, size_t index, rwkvk_profile_row *row)
@@ -127,16 +134,30 @@ bool rwkvk_model_profile(const rwkvk_model *m, size_t index, rwkvk_profile_row *
 	return gpu_profile_row(m->gpu, index, row);
 }
 
+/* The device counts while it works, so this waits until it does not. */
+static void read_inputs(const rwkvk_model *m, uint32_t layer, uint64_t *tokens, uint32_t counts[2])
+{
+	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&m->lock; /* to look is no change, to lock is */
+	pthread_mutex_lock(lock);
+	*tokens = m->tokens;
+	memcpy(counts, (const uint32_t *)m->used_inputs.mapped + 2 * layer, 2 * sizeof *counts);
+	pthread_mutex_unlock(lock);
+}
+
 bool rwkvk_model_sparsity(const rwkvk_model *m, uint32_t layer, rwkvk_sparsity *out)
 {
-	if (!m->used_inputs.bytes || layer >= m->file.network.config.layers || m->tokens == 0)
+	uint64_t tokens;
+	uint32_t counts[2];
+	if (!m->used_inputs.bytes || layer >= m->file.network.config.layers)
+		return false;
+	read_inputs(m, layer, &tokens, counts);
+	if (tokens == 0)
 		return false;
 	const struct device_matrix *value = &m->layers[layer].ffn.value;
 	uint64_t line = 128 + 4 * (uint64_t)VALUE_HIGH_WORDS(value->type);
 	uint64_t blocks = (value->rows + VALUE_BLOCK(value->type) - 1) / VALUE_BLOCK(value->type);
-	const uint32_t *counts = (const uint32_t *)m->used_inputs.mapped + 2 * layer;
-	double used = counts[0] / (double)m->tokens, read = counts[1] / (double)m->tokens;
-	*out = (rwkvk_sparsity){ .tokens = m->tokens,
+	double used = counts[0] / (double)tokens, read = counts[1] / (double)tokens;
+	*out = (rwkvk_sparsity){ .tokens = tokens,
 		                     .density = used / value->columns,
 		                     .bytes = matrix_bytes(value),
 		                     .bytes_skipped = (value->columns - read) * (double)(line * blocks) };

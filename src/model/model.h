@@ -354,8 +354,8 @@ struct rwkvk_model {
 	bool has_light;           /* PICKS_LIGHT is there: since the first session */
 	/* Whose the snapshot is: that session has tokens from after it that its caller has not seen yet. */
 	const rwkvk_session *snapshot_of;
-	uint64_t tokens;
-	uint64_t weight_bytes; /* on the device */
+	_Atomic uint64_t tokens; /* fed so far */
+	uint64_t weight_bytes;   /* on the device */
 };
 
 /* load.c: fit check, buffers, upload. */
