@@ -219,7 +219,7 @@ run)
 esac
 
 install_needs run test
-build dev compile_table
+build dev rwkvk_compile_table
 mkdir -p "$tables"
 case $command in
 radv) own_radv ;;

@@ -1,8 +1,12 @@
-# What run.sh and test.sh share: find out what is missing, install it with apt or say what to install, configure, build.
+# What run.sh, test.sh and its parts share: find out what is missing, install it with apt or say what to install, configure, build.
 # Sourced, not run.  POSIX sh.  Everything printed goes to standard error; the long output of tools goes to a log file that
 # is shown when something fails.
 
-root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+root=$(dirname -- "$0")
+while [ ! -f "$root/tools/setup.sh" ]; do
+    root=$root/..
+done
+root=$(CDPATH='' cd -- "$root" && pwd)
 
 say() {
     printf 'rwkvk: %s\n' "$*" >&2
@@ -13,6 +17,22 @@ die() {
     exit 1
 }
 
+# Ends a part of tools/test.sh --more that cannot run here.
+skip() {
+    say "SKIPPED: $*"
+    exit 77
+}
+
+# begin: a part begins now.  took: how long ago that was, as 3:05.
+begin() {
+    began=$(date +%s)
+}
+
+took() {
+    seconds=$(($(date +%s) - began))
+    printf '%d:%02d' $((seconds / 60)) $((seconds % 60))
+}
+
 # One need a line: group, check, what is looked for, then the package on Debian/Ubuntu, Fedora, Arch and Homebrew.
 # "run" is what building and running the program takes, "test" what the tests need besides.
 needs() {
@@ -21,6 +41,7 @@ run  command cc                 gcc                     gcc                     
 run  header  stdio.h            libc6-dev               glibc-devel              glibc                    -
 run  command cmake              cmake                   cmake                    cmake                    cmake
 run  command ninja              ninja-build             ninja-build              ninja                    ninja
+run  command make               make                    make                     make                     -
 run  command glslangValidator   glslang-tools           glslang                  glslang                  glslang
 run  header  volk.h             libvulkan-volk-dev      vulkan-volk-devel        volk                     vulkan-volk
 run  header  vulkan/vulkan.h    libvulkan-dev           vulkan-headers           vulkan-headers           vulkan-headers
@@ -126,6 +147,18 @@ install_with_apt() {
     [ -z "$packages" ] || die "installed, but still not found: $packages"
 }
 
+# A part's own Debian packages, without which it is skipped.
+want_packages() {
+    command -v apt-get >/dev/null 2>&1 || skip "this part installs Debian packages, and there is no apt-get: $*"
+    dpkg -s "$@" >/dev/null 2>&1 && return 0
+    say "installing $*"
+    log=$(mktemp)
+    apt_install "$@" >"$log" 2>&1 </dev/null || {
+        quietly "$log" as_root apt-get -o DPkg::Lock::Timeout=600 update && quietly "$log" apt_install "$@"
+    } || skip "these packages cannot be had: $*"
+    rm -f "$log"
+}
+
 explain_packages() {
     say "something is missing to build this, and only apt is driven from here.  Please install:"
     for system in debian fedora arch homebrew; do
@@ -156,15 +189,16 @@ install_needs() {
     check_cmake
 }
 
-# build PRESET TARGET CMAKE-OPTION...: into build/PRESET.
+# build PRESET TARGET CMAKE-OPTION...: into build/PRESET.  Other options than last time configure it again.
 build() {
     preset=$1
     target=$2
     shift 2
     mkdir -p "$root/build/$preset"
-    if [ ! -f "$root/build/$preset/build.ninja" ]; then
+    if [ ! -f "$root/build/$preset/build.ninja" ] || [ "$(cat "$root/build/$preset/options" 2>/dev/null)" != "$*" ]; then
         say "configuring build/$preset"
         quietly "$root/build/$preset/configure.log" cmake -S "$root" --preset "$preset" "$@" || die "configuring failed"
+        printf '%s\n' "$*" >"$root/build/$preset/options"
     fi
     say "building build/$preset"
     quietly "$root/build/$preset/build.log" cmake --build "$root/build/$preset" --target "$target" || die "building failed"
