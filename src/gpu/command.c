@@ -61,7 +61,7 @@ static rwkvk_status submit(struct gpu *gpu, const VkCommandBuffer *commands, uin
 	counter_add(&gpu->counters.submits, 1);
 	counter_add(&gpu->counters.host_calls, 1);
 	VkResult result = gpu->lost ? VK_ERROR_DEVICE_LOST : gpu->vk.vkQueueSubmit(gpu->queue, 1, &info, fence);
-	gpu->lost = result == VK_ERROR_DEVICE_LOST;
+	gpu->lost |= result == VK_ERROR_DEVICE_LOST;
 	return result == VK_SUCCESS ? RWKVK_OK : driver_failure(result, "vkQueueSubmit(...)", __FILE__, __LINE__);
 }
 
@@ -69,7 +69,9 @@ static rwkvk_status wait_fence(struct gpu *gpu, VkFence fence)
 {
 	counter_add(&gpu->counters.host_calls, 2);
 	VkResult result = gpu->vk.vkWaitForFences(gpu->device, 1, &fence, VK_TRUE, UINT64_MAX);
-	gpu->lost = result == VK_ERROR_DEVICE_LOST;
+	gpu->lost |= result == VK_ERROR_DEVICE_LOST;
+	if (result == VK_SUCCESS && gpu->lost) /* a fence of a lost device may be signalled all the same */
+		result = VK_ERROR_DEVICE_LOST;
 	if (result != VK_SUCCESS)
 		return driver_failure(result, "vkWaitForFences(...)", __FILE__, __LINE__);
 	VK(gpu->vk.vkResetFences(gpu->device, 1, &fence));
@@ -172,7 +174,7 @@ static rwkvk_status begin(struct gpu_cmd *cmd)
 {
 	VkCommandBufferBeginInfo info = { .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
 		                              .flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT }; /* a list may repeat it */
-	REQUIRE(!cmd->recording && !cmd->running);
+	INVARIANT(!cmd->recording && !cmd->running);
 	VK(cmd->gpu->vk.vkBeginCommandBuffer(cmd->commands, &info));
 	cmd->recording = true;
 	counter_add(&cmd->gpu->counters.recordings, 1);
@@ -193,8 +195,8 @@ static rwkvk_status dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline,
                              uint32_t push_bytes, uint32_t groups, const char *stage, uint64_t bytes)
 {
 	struct gpu *gpu = cmd->gpu;
-	REQUIRE(cmd->recording && pipeline && set);
-	REQUIRE(push_bytes <= GPU_PUSH_BYTES && push_bytes % 4 == 0);
+	INVARIANT(cmd->recording && pipeline && set);
+	INVARIANT(push_bytes <= GPU_PUSH_BYTES && push_bytes % 4 == 0);
 	if (groups > gpu->facts.caps.max_groups)
 		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: %u workgroups are more than the %u that %s takes at once", stage, groups,
 		            gpu->facts.caps.max_groups, gpu->facts.caps.name);
@@ -253,7 +255,7 @@ void gpu_cmd_copy(struct gpu_cmd *cmd, const struct gpu_copy_region *regions, ui
 
 static rwkvk_status end(struct gpu_cmd *cmd)
 {
-	REQUIRE(cmd->recording);
+	INVARIANT(cmd->recording);
 	cmd->recording = false;
 	VK(cmd->gpu->vk.vkEndCommandBuffer(cmd->commands));
 	return RWKVK_OK;
@@ -278,7 +280,7 @@ rwkvk_status gpu_cmd_run(struct gpu_cmd *cmd)
 
 rwkvk_status gpu_cmd_start(struct gpu_cmd *cmd)
 {
-	REQUIRE(cmd->ready && !cmd->running);
+	INVARIANT(cmd->ready && !cmd->running);
 	TRY(submit(cmd->gpu, &cmd->commands, 1, cmd->fence));
 	cmd->running = true;
 	counter_add(&cmd->gpu->counters.dispatches, cmd->dispatches);
@@ -297,10 +299,10 @@ rwkvk_status gpu_cmd_wait(struct gpu_cmd *cmd)
 rwkvk_status gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count)
 {
 	VkCommandBuffer commands[GPU_LIST];
-	REQUIRE(count > 0 && count <= GPU_LIST);
+	INVARIANT(count > 0 && count <= GPU_LIST);
 	struct gpu *gpu = list[0]->gpu;
 	for (uint32_t i = 0; i < count; i++) {
-		REQUIRE(list[i]->ready && !list[i]->running);
+		INVARIANT(list[i]->ready && !list[i]->running);
 		commands[i] = list[i]->commands;
 	}
 	TRY(submit(gpu, commands, count, list[0]->fence));

@@ -60,17 +60,18 @@ rwkvk_status driver_failure(VkResult result, const char *call, const char *file,
 	file = slash ? slash + 1 : file;
 	call = function ? function + 3 : call; /* "gpu->vk.vkFoo(...)": from the function's name on */
 	if (result == VK_ERROR_DEVICE_LOST)
-		return fail(RWKVK_ERROR_DRIVER,
-		            "%s: VK_ERROR_DEVICE_LOST (%s:%d). The driver has reset the device, usually because work took longer than "
-		            "its watchdog allows or because of a fault of the driver: try again with nothing else running on the "
-		            "device, with RWKVK_TOKENS_PER_SUBMISSION=1 in the environment, a newer driver, or another device "
-		            "(--device)",
-		            call, file, line);
+		return fail(
+			RWKVK_ERROR_DEVICE_LOST,
+			"%s: VK_ERROR_DEVICE_LOST (%s:%d). The driver has reset the device, usually because work took longer than "
+			"its watchdog allows or because of a fault of the driver: open the model again, with nothing else running on "
+			"the device, with RWKVK_TOKENS_PER_SUBMISSION=1 in the environment, a newer driver, or another device "
+			"(rwkvk_model_options.device)",
+			call, file, line);
 	if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
 		return fail(
 			RWKVK_ERROR_MEMORY,
-			"%s: %s (%s:%d). The driver has no memory left: close other programs, or use a smaller model, 8-bit weights "
-			"(--quant q8) or another device (--device)",
+			"%s: %s (%s:%d). The driver has no memory left: close other programs, or use a smaller model, fewer bits a weight "
+			"(rwkvk_model_options.quant) or another device (rwkvk_model_options.device)",
 			call, vk_result_name(result), file, line);
 	return fail(RWKVK_ERROR_DRIVER, "%s: %s (%d) (%s:%d)", call, vk_result_name(result), (int)result, file, line);
 }

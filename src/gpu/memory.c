@@ -206,12 +206,13 @@ static rwkvk_status memory_failure(const struct gpu *gpu, uint64_t bytes, const 
 	const struct gpu_caps *caps = &gpu->facts.caps;
 	if (!caps->can_allocate)
 		return fail(RWKVK_ERROR_MEMORY,
-		            "%s: %s has no memory (its driver only compiles shaders): choose another device (--device)", use,
-		            caps->name);
+		            "%s: %s has no memory (its driver only compiles shaders): choose another device "
+		            "(rwkvk_model_options.device)",
+		            use, caps->name);
 	return fail(
 		RWKVK_ERROR_MEMORY,
 		"%s: no room for %.1f MiB in the memory of %s: %.1f MiB in all, %.1f MiB taken by this program, %.1f MiB left; use a "
-		"smaller model, 8-bit weights (--quant q8) or another device (--device)",
+		"smaller model, fewer bits a weight (rwkvk_model_options.quant) or another device (rwkvk_model_options.device)",
 		use, (double)bytes / MIB, caps->name, (double)caps->device_memory / MIB, (double)gpu_memory_used(gpu) / MIB,
 		(double)gpu_memory_available(gpu) / MIB);
 }
@@ -304,7 +305,7 @@ static rwkvk_status create_or_destroy(struct gpu *gpu, uint64_t bytes, enum gpu_
 rwkvk_status gpu_buffer_create(struct gpu *gpu, uint64_t bytes, enum gpu_memory memory, const char *use, struct gpu_buffer *out)
 {
 	*out = (struct gpu_buffer){ 0 };
-	REQUIRE(bytes > 0);
+	INVARIANT(bytes > 0);
 	if (bytes > gpu->facts.caps.max_buffer)
 		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: one buffer may have %" PRIu64 " bytes, the %s need %" PRIu64,
 		            gpu->facts.caps.name, gpu->facts.caps.max_buffer, use, bytes);
@@ -373,8 +374,8 @@ rwkvk_status gpu_upload_begin(struct gpu_buffer *buffer, uint64_t offset, uint64
 {
 	struct gpu *gpu = buffer->gpu;
 	struct memory *memory = &gpu->memory;
-	REQUIRE(!memory->upload.buffer && *bytes > 0 && offset % 4 == 0 && inside(buffer, offset, *bytes));
-	REQUIRE(*bytes % 4 == 0 || offset + *bytes == buffer->bytes);
+	INVARIANT(!memory->upload.buffer && *bytes > 0 && offset % 4 == 0 && inside(buffer, offset, *bytes));
+	INVARIANT(*bytes % 4 == 0 || offset + *bytes == buffer->bytes);
 	struct staging *chunk = NULL;
 	if (!buffer->mapped) {
 		chunk = &memory->ring[memory->ring_next];
@@ -396,7 +397,7 @@ rwkvk_status gpu_upload_commit(struct gpu *gpu)
 	struct memory *memory = &gpu->memory;
 	struct gpu_buffer *buffer = memory->upload.buffer;
 	struct staging *chunk = memory->upload.chunk;
-	REQUIRE(buffer);
+	INVARIANT(buffer);
 	memory->upload.buffer = NULL;
 	if (!chunk)
 		return RWKVK_OK;                                /* written in place; the next submission makes it visible */
@@ -409,7 +410,7 @@ rwkvk_status gpu_upload_commit(struct gpu *gpu)
 
 rwkvk_status gpu_upload_finish(struct gpu *gpu)
 {
-	REQUIRE(!gpu->memory.upload.buffer);
+	INVARIANT(!gpu->memory.upload.buffer);
 	for (int i = 0; i < UPLOAD_CHUNKS; i++)
 		TRY(transfer_wait(gpu, &gpu->memory.ring[i].transfer));
 	for (int i = 0; i < UPLOAD_CHUNKS; i++)
@@ -422,7 +423,7 @@ rwkvk_status gpu_upload_finish(struct gpu *gpu)
 rwkvk_status gpu_write(struct gpu_buffer *buffer, uint64_t offset, const void *data, uint64_t bytes)
 {
 	struct gpu *gpu = buffer->gpu;
-	REQUIRE(offset % 4 == 0 && bytes % 4 == 0 && inside(buffer, offset, bytes));
+	INVARIANT(offset % 4 == 0 && bytes % 4 == 0 && inside(buffer, offset, bytes));
 	if (buffer->mapped) {
 		memcpy((char *)buffer->mapped + offset, data, (size_t)bytes);
 		return RWKVK_OK;
@@ -443,7 +444,7 @@ rwkvk_status gpu_write(struct gpu_buffer *buffer, uint64_t offset, const void *d
 rwkvk_status gpu_read(struct gpu_buffer *buffer, uint64_t offset, void *data, uint64_t bytes)
 {
 	struct gpu *gpu = buffer->gpu;
-	REQUIRE(offset % 4 == 0 && bytes % 4 == 0 && inside(buffer, offset, bytes));
+	INVARIANT(offset % 4 == 0 && bytes % 4 == 0 && inside(buffer, offset, bytes));
 	if (buffer->mapped && buffer->vk->readable) {
 		memcpy(data, (const char *)buffer->mapped + offset, (size_t)bytes);
 		return RWKVK_OK;
@@ -464,9 +465,9 @@ rwkvk_status gpu_read(struct gpu_buffer *buffer, uint64_t offset, void *data, ui
 rwkvk_status gpu_copy(struct gpu_buffer *from, uint64_t from_offset, struct gpu_buffer *to, uint64_t to_offset, uint64_t bytes)
 {
 	struct gpu *gpu = from->gpu;
-	REQUIRE(from_offset % 4 == 0 && to_offset % 4 == 0 && bytes % 4 == 0);
-	REQUIRE(inside(from, from_offset, bytes) && inside(to, to_offset, bytes));
-	REQUIRE(from->vk != to->vk || from_offset + bytes <= to_offset || to_offset + bytes <= from_offset);
+	INVARIANT(from_offset % 4 == 0 && to_offset % 4 == 0 && bytes % 4 == 0);
+	INVARIANT(inside(from, from_offset, bytes) && inside(to, to_offset, bytes));
+	INVARIANT(from->vk != to->vk || from_offset + bytes <= to_offset || to_offset + bytes <= from_offset);
 	if (bytes == 0)
 		return RWKVK_OK;
 	TRY(transfer_begin(gpu, &gpu->memory.transfer));
@@ -478,7 +479,7 @@ rwkvk_status gpu_copy(struct gpu_buffer *from, uint64_t from_offset, struct gpu_
 rwkvk_status gpu_fill(struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t word)
 {
 	struct gpu *gpu = buffer->gpu;
-	REQUIRE(offset % 4 == 0 && bytes % 4 == 0 && inside(buffer, offset, bytes));
+	INVARIANT(offset % 4 == 0 && bytes % 4 == 0 && inside(buffer, offset, bytes));
 	if (buffer->mapped) {
 		for (uint64_t i = 0; i < bytes; i += 4)
 			memcpy((char *)buffer->mapped + offset + i, &word, 4);

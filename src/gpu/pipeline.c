@@ -229,7 +229,7 @@ static rwkvk_status find_module(struct gpu *gpu, const char *name, VkShaderModul
 		if (!strcmp(shader->name, name) && !strcmp(shader->variant, variant(gpu)))
 			return create_module(gpu, name, shader->words, shader->bytes, out);
 	}
-	return fail(RWKVK_ERROR_ARGUMENT, "there is no shader named \"%s\"", name);
+	return fail(RWKVK_ERROR_INTERNAL, "there is no shader named \"%s\"", name);
 }
 
 static rwkvk_status find_shader(struct gpu *gpu, const char *name, struct shader **out)
@@ -302,7 +302,7 @@ rwkvk_status gpu_pipeline_ask(struct gpu *gpu, const char *shader_name, const ui
                               struct gpu_pipeline **out)
 {
 	*out = NULL;
-	REQUIRE(count > 0 && constants[0] > 0 && constants[0] <= gpu->facts.caps.max_invocations);
+	INVARIANT(count > 0 && constants[0] > 0 && constants[0] <= gpu->facts.caps.max_invocations);
 	struct shader *shader;
 	TRY(find_shader(gpu, shader_name, &shader));
 	size_t bytes = count * sizeof *constants;
@@ -436,7 +436,7 @@ rwkvk_status gpu_pipeline_statistics(struct gpu *gpu, struct gpu_pipeline *pipel
                                      size_t *count)
 {
 	*count = 0;
-	REQUIRE(capacity > 0);
+	INVARIANT(capacity > 0);
 	if (!gpu->facts.caps.pipeline_statistics)
 		return fail(RWKVK_ERROR_UNSUPPORTED, "the driver of %s tells no statistics of its compiler", gpu->facts.caps.name);
 	TRY(executable_subgroup(gpu, pipeline->pipeline, &out[0]));
@@ -567,12 +567,12 @@ rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[G
 	*out = NULL;
 	for (int i = 0; i < GPU_BINDINGS; i++) {
 		const struct gpu_binding *binding = &bindings[i];
-		REQUIRE(binding->buffer || (unused && unused->vk));
+		INVARIANT(binding->buffer || (unused && unused->vk));
 		if (!binding->buffer)
 			continue;
-		REQUIRE(binding->buffer->vk && binding->offset < binding->buffer->bytes);
-		REQUIRE(binding->offset % gpu->facts.caps.offset_alignment == 0);
-		REQUIRE(binding->bytes <= binding->buffer->vk->bytes - binding->offset);
+		INVARIANT(binding->buffer->vk && binding->offset < binding->buffer->bytes);
+		INVARIANT(binding->offset % gpu->facts.caps.offset_alignment == 0);
+		INVARIANT(binding->bytes <= binding->buffer->vk->bytes - binding->offset);
 	}
 	if (!pipelines->pools || pipelines->pools->used == SETS_PER_POOL)
 		TRY(grow_pools(gpu));

@@ -156,7 +156,7 @@ static void write_picking(const struct rwkvk_model *m, uint32_t slot, const stru
 rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct picking *p, uint64_t most, struct picked *out)
 {
 	const uint32_t *io = m->io.mapped;
-	REQUIRE(p->stop_count <= MAX_STOPS && most > 0);
+	INVARIANT(p->stop_count <= MAX_STOPS && most > 0);
 	uint32_t n = tokens_at_once(m, &m->run_pace, p->keep ? most : 1);
 	out->count = 0;
 	write_picking(m, slot, p);
@@ -214,7 +214,7 @@ rwkvk_status forward_stage(struct rwkvk_model *m, uint32_t layer, const char *st
 			if (count++ == 0)
 				first = i;
 		}
-	REQUIRE(count > 0);
+	INVARIANT(count > 0);
 	struct gpu_cmd *cmd = NULL;
 	rwkvk_status status = record_new(m, first, count, &cmd);
 	if (status == RWKVK_OK)

@@ -126,7 +126,7 @@ static rwkvk_status copy_rows(struct quantiser *q, struct piece *piece, const st
 	void *to;
 	c.from = (const uint8_t *)source->tensor->data + source->start * dtype_info[source->tensor->type].bytes + r->first * one;
 	TRY(gpu_upload_begin(&piece->raw, 0, &bytes, &to));
-	REQUIRE(bytes == c.bytes); /* staging memory has room for a piece */
+	INVARIANT(bytes == c.bytes); /* staging memory has room for a piece */
 	c.to = to;
 	parallel_for(q->parallel, (bytes + COPY_BYTES - 1) / COPY_BYTES, copy_run, &c);
 	return gpu_upload_commit(q->gpu);

@@ -188,7 +188,7 @@ static rwkvk_status take_slot(rwkvk_session *s)
 			m->slot_taken[i] = true;
 			return RWKVK_OK;
 		}
-	return fail(RWKVK_ERROR_MEMORY, "all %u states of the model's pool are taken; open the model with a larger max_sessions",
+	return fail(RWKVK_ERROR_BUSY, "all %u states of the model's pool are taken; open the model with a larger max_sessions",
 	            m->slots);
 }
 

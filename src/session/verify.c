@@ -16,7 +16,7 @@ struct verifier {
 	struct rwkvk_model *model;
 	struct reference reference;
 	rwkvk_verify_row *rows;
-	size_t count;
+	size_t count, capacity;
 	float *act, *got;           /* [act_floats] the reference's; what the device made of a copy */
 	float *states;              /* [compared layers][slot] the reference's */
 	float *state_got;           /* [slot] */
@@ -38,13 +38,18 @@ static double share(const float *got, const float *want, size_t n)
 	return scale > 0 ? error / scale : error;
 }
 
-static rwkvk_verify_row *row_of(struct verifier *v, const char *stage, double limit)
+/* The row of a stage, a new one when it has none. */
+static rwkvk_status find_row(struct verifier *v, const char *stage, double limit, rwkvk_verify_row **row)
 {
 	for (size_t i = 0; i < v->count; i++)
-		if (strcmp(v->rows[i].stage, stage) == 0)
-			return &v->rows[i];
-	v->rows[v->count] = (rwkvk_verify_row){ .stage = stage, .limit = limit, .ok = true, .vector = "" };
-	return &v->rows[v->count++];
+		if (strcmp(v->rows[i].stage, stage) == 0) {
+			*row = &v->rows[i];
+			return RWKVK_OK;
+		}
+	INVARIANT(v->count < v->capacity);
+	*row = &v->rows[v->count++];
+	**row = (rwkvk_verify_row){ .stage = stage, .limit = limit, .ok = true, .vector = "" };
+	return RWKVK_OK;
 }
 
 static void note(rwkvk_verify_row *row, uint32_t layer, const char *vector, const float *got, const float *want, size_t n)
@@ -86,7 +91,8 @@ static rwkvk_status verify_stage(struct verifier *v, uint32_t layer, const struc
 	const struct config *c = &v->model->file.network.config;
 	struct region regions[MAX_REGIONS];
 	uint32_t count = act_regions(c, regions), D = c->width;
-	rwkvk_verify_row *row = row_of(v, stage->name, STAGE_LIMIT);
+	rwkvk_verify_row *row;
+	TRY(find_row(v, stage->name, STAGE_LIMIT, &row));
 	TRY(device_stage(v, layer, stage->name, state));
 	stage->reference(&v->reference, layer, state, v->act);
 	row->compared++;
@@ -106,7 +112,8 @@ static rwkvk_status verify_select(struct verifier *v, uint32_t token)
 {
 	struct rwkvk_model *m = v->model;
 	uint32_t *io = m->io.mapped, D = m->file.network.config.width;
-	rwkvk_verify_row *row = row_of(v, "select", STAGE_LIMIT);
+	rwkvk_verify_row *row;
+	TRY(find_row(v, "select", STAGE_LIMIT, &row));
 	io[IO_MODE] = MODE_FEED;
 	io[IO_STEP] = 0;
 	io[IO_TOKENS] = token;
@@ -123,7 +130,8 @@ static rwkvk_status verify_head(struct verifier *v)
 {
 	struct rwkvk_model *m = v->model;
 	const struct config *c = &m->file.network.config;
-	rwkvk_verify_row *row = row_of(v, "head", STAGE_LIMIT);
+	rwkvk_verify_row *row;
+	TRY(find_row(v, "head", STAGE_LIMIT, &row));
 	TRY(device_stage(v, c->layers, "head", NULL));
 	reference_head(&v->reference, v->act, v->logits);
 	memcpy(v->logits_got, m->logits.mapped, c->vocab * sizeof(float));
@@ -158,7 +166,8 @@ static rwkvk_status verify_token(struct verifier *v, uint32_t i, uint32_t tokens
 /* The device alone, from an empty state; the reference's last logits are at hand. */
 static rwkvk_status verify_whole(struct verifier *v, uint32_t tokens)
 {
-	rwkvk_verify_row *row = row_of(v, "whole tokens", TOKEN_LIMIT);
+	rwkvk_verify_row *row;
+	TRY(find_row(v, "whole tokens", TOKEN_LIMIT, &row));
 	TRY(session_clear(v->session));
 	for (uint32_t i = 0; i < tokens; i++)
 		TRY(forward_token(v->model, v->session->slot, token_at(v, i), i + 1 == tokens));
@@ -211,7 +220,7 @@ rwkvk_status rwkvk_model_verify(rwkvk_model *m, const rwkvk_verify_options *opti
 {
 	static const rwkvk_verify_options standard;
 	REQUIRE(m && rows && count);
-	struct verifier v = { .model = m, .rows = rows, .broken = getenv("RWKVK_BREAK_STAGE") };
+	struct verifier v = { .model = m, .rows = rows, .capacity = RWKVK_VERIFY_ROWS, .broken = getenv("RWKVK_BREAK_STAGE") };
 	*count = 0;
 	TRY(rwkvk_session_create(m, &v.session));
 	pthread_mutex_lock(&m->lock);
