@@ -129,6 +129,7 @@
 #define CONTROL_DECAY        7
 #define DONE_STOP            1 // the picked token ends the text
 #define DONE_BROKEN          2 // a logit is no number, or all are -infinity
+#define DONE_UNKNOWN         3 // the host's, at IO_DONE, until the device has said something else
 
 // The host's words, read and written by `select` alone.  A submission is one or more tokens: IO_STEP counts them.
 #define IO_MODE              0 // MODE_*

@@ -80,6 +80,20 @@ static uint32_t tokens_at_once(const struct rwkvk_model *m, const struct pace *p
 	return most < m->at_once ? (uint32_t)most : m->at_once;
 }
 
+/* A driver that runs nothing, as some do that are made for compiling alone, signals fences all the same. */
+static rwkvk_status check_work(const struct rwkvk_model *m, uint32_t asked)
+{
+	const uint32_t *io = m->io.mapped;
+	uint32_t fed = io[IO_STEP], done = io[IO_DONE];
+	bool ended = io[IO_MODE] == MODE_PICK && (done == DONE_STOP || done == DONE_BROKEN);
+	if (ended ? fed < asked : fed == asked && done == 0)
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_DRIVER,
+	            "%s says that it has finished work which it has not done (%u of %u tokens): its driver is broken, or made for "
+	            "compiling alone; try another device or driver version",
+	            gpu_caps(m->gpu)->name, done == DONE_UNKNOWN ? 0 : fed, asked);
+}
+
 /* `before`, unless NULL, then `count` tokens, the last of them by `last`, the others by `others`. */
 static rwkvk_status submit(struct rwkvk_model *m, struct gpu_cmd *before, struct gpu_cmd *others, struct gpu_cmd *last,
                            uint32_t count, struct pace *pace)
@@ -92,8 +106,9 @@ static rwkvk_status submit(struct rwkvk_model *m, struct gpu_cmd *before, struct
 		list[length++] = i + 1 < count ? others : last;
 	uint64_t start = clock_nanoseconds();
 	TRY(gpu_cmd_run_list(list, length));
+	TRY(check_work(m, count));
 	const uint32_t *io = m->io.mapped;
-	if (io[IO_STEP] == count) /* else some have done nothing */
+	if (io[IO_STEP] == count) /* else the text has ended */
 		pace_measured(pace, count, clock_nanoseconds() - start);
 	atomic_fetch_add_explicit(&m->tokens, io[IO_STEP], memory_order_relaxed);
 	return RWKVK_OK;
@@ -108,6 +123,7 @@ rwkvk_status forward_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *
 	io[IO_MODE] = MODE_FEED;
 	io[IO_SLOT] = slot;
 	io[IO_STEP] = 0;
+	io[IO_DONE] = DONE_UNKNOWN;
 	memcpy(io + IO_TOKENS, tokens, n * sizeof *tokens);
 	TRY(submit(m, NULL, m->feed, head && n == count ? m->run : m->feed, n, pace));
 	*fed = n;
@@ -137,6 +153,7 @@ static void write_picking(const struct rwkvk_model *m, uint32_t slot, const stru
 	io[IO_MODE] = MODE_PICK;
 	io[IO_SLOT] = slot;
 	io[IO_STEP] = io[IO_CLOSE] = 0;
+	io[IO_DONE] = DONE_UNKNOWN;
 	io[IO_PARTS] = m->parts;
 	io[IO_PICK] = p->pick;
 	io[IO_FRESH] = p->fresh;
