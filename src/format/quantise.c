@@ -85,7 +85,7 @@ static float furthest(const float *in, size_t count)
 
 /* d = max|x| / 127, q = x / d, halves away from zero: half less its last bit is added, so that what is just below a half, and
  * would be rounded up by the addition itself, stays below. */
-FOR_EACH_PROCESSOR void q8_0_encode(const float *in, uint8_t *block)
+FOR_EACH_PROCESSOR static void q8_encode(const float *in, uint8_t *block)
 {
 	int32_t largest = largest_bits(in, 32);
 	float scale = float_of_bits((uint32_t)largest) / 127, stored = put_half(block, scale);
@@ -100,6 +100,11 @@ FOR_EACH_PROCESSOR void q8_0_encode(const float *in, uint8_t *block)
 		q[i] = (int8_t)(int)(scaled + copysignf(0x1.fffffep-2f, scaled));
 	}
 	memcpy(block + 2, q, sizeof q);
+}
+
+void q8_0_encode(const float *in, uint8_t *block)
+{
+	q8_encode(in, block);
 }
 
 /* The value furthest from zero gets the lowest integer, -half: there is one more on that side.  q counts from there.

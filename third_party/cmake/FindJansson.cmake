@@ -4,7 +4,7 @@ find_library(JANSSON_LIBRARY jansson)
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Jansson REQUIRED_VARS JANSSON_LIBRARY JANSSON_INCLUDE_DIR
-	REASON_FAILURE_MESSAGE "install libjansson-dev, or run tools/test.sh, which does")
+	REASON_FAILURE_MESSAGE "on Debian and Ubuntu: apt-get install libjansson-dev")
 mark_as_advanced(JANSSON_INCLUDE_DIR JANSSON_LIBRARY)
 
 if(Jansson_FOUND AND NOT TARGET jansson::jansson)

@@ -4,7 +4,7 @@ find_library(LIBZIP_LIBRARY zip)
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Libzip REQUIRED_VARS LIBZIP_LIBRARY LIBZIP_INCLUDE_DIR
-	REASON_FAILURE_MESSAGE "install libzip-dev, or run tools/test.sh, which does")
+	REASON_FAILURE_MESSAGE "on Debian and Ubuntu: apt-get install libzip-dev")
 mark_as_advanced(LIBZIP_INCLUDE_DIR LIBZIP_LIBRARY)
 
 if(Libzip_FOUND AND NOT TARGET libzip::zip)

@@ -4,7 +4,7 @@ find_library(PCRE2_LIBRARY pcre2-8)
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Pcre2 REQUIRED_VARS PCRE2_LIBRARY PCRE2_INCLUDE_DIR
-	REASON_FAILURE_MESSAGE "install libpcre2-dev, or run tools/test.sh, which does")
+	REASON_FAILURE_MESSAGE "on Debian and Ubuntu: apt-get install libpcre2-dev")
 mark_as_advanced(PCRE2_INCLUDE_DIR PCRE2_LIBRARY)
 
 if(Pcre2_FOUND AND NOT TARGET pcre2::pcre2)

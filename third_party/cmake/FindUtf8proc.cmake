@@ -4,7 +4,7 @@ find_library(UTF8PROC_LIBRARY utf8proc)
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Utf8proc REQUIRED_VARS UTF8PROC_LIBRARY UTF8PROC_INCLUDE_DIR
-	REASON_FAILURE_MESSAGE "install libutf8proc-dev, or run tools/test.sh, which does")
+	REASON_FAILURE_MESSAGE "on Debian and Ubuntu: apt-get install libutf8proc-dev")
 mark_as_advanced(UTF8PROC_INCLUDE_DIR UTF8PROC_LIBRARY)
 
 if(Utf8proc_FOUND AND NOT TARGET utf8proc::utf8proc)

@@ -1,5 +1,6 @@
 # volk, the Vulkan meta-loader.  Debian's libvulkan-volk-dev has volk.h and volk.c and no CMake config, so volk is compiled
-# here, into the target volk::volk.  VK_NO_PROTOTYPES: nothing links against the loader, it is opened at run time.
+# here, into the target rwkvk_volk, which is part of the library.  VK_NO_PROTOTYPES: nothing links against the loader, it is
+# opened at run time.
 find_path(VOLK_INCLUDE_DIR volk.h)
 find_file(VOLK_SOURCE volk.c PATHS ${VOLK_INCLUDE_DIR})
 find_path(VULKAN_HEADERS_DIR vulkan/vulkan.h)
@@ -9,10 +10,9 @@ find_package_handle_standard_args(Volk REQUIRED_VARS VOLK_SOURCE VOLK_INCLUDE_DI
 	REASON_FAILURE_MESSAGE "install libvulkan-volk-dev and libvulkan-dev, or run tools/test.sh, which does")
 mark_as_advanced(VOLK_INCLUDE_DIR VOLK_SOURCE VULKAN_HEADERS_DIR)
 
-if(Volk_FOUND AND NOT TARGET volk::volk)
-	add_library(volk STATIC ${VOLK_SOURCE})
-	target_include_directories(volk SYSTEM PUBLIC ${VOLK_INCLUDE_DIR} ${VULKAN_HEADERS_DIR})
-	target_compile_definitions(volk PUBLIC VK_NO_PROTOTYPES)
-	target_link_libraries(volk PUBLIC ${CMAKE_DL_LIBS})
-	add_library(volk::volk ALIAS volk)
+if(Volk_FOUND AND NOT TARGET rwkvk_volk)
+	add_library(rwkvk_volk STATIC ${VOLK_SOURCE})
+	target_include_directories(rwkvk_volk SYSTEM PUBLIC ${VOLK_INCLUDE_DIR} ${VULKAN_HEADERS_DIR})
+	target_compile_definitions(rwkvk_volk PUBLIC VK_NO_PROTOTYPES)
+	target_link_libraries(rwkvk_volk PUBLIC ${CMAKE_DL_LIBS})
 endif()

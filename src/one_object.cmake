@@ -1,0 +1,40 @@
+# rwkvk_one_object(OBJECT MODULE...): all objects of the modules' targets as one, OBJECT, in which only names with our prefix are
+# global.  A static archive of it leaves every other name to the program: visibility("hidden") does not do that, as it means
+# something to the dynamic linker only.
+#
+# The compiler is the one to link, as CMake has it everywhere, since it knows the target's linker and the form of its objects.  It
+# is given only those of the user's flags that say which machine and which tools.  Objects for link-time optimisation are not
+# code yet and have no names to hide, so nothing here is compiled for it.
+function(rwkvk_one_object object)
+	set(objects "")
+	foreach(module IN LISTS ARGN)
+		list(APPEND objects $<TARGET_OBJECTS:${module}>)
+	endforeach()
+
+	separate_arguments(flags UNIX_COMMAND "${CMAKE_C_FLAGS}")
+	list(FILTER flags INCLUDE REGEX "^(-m[a-z0-9]|--?target=|--sysroot=|--gcc-toolchain=|-fuse-ld=|-B.)")
+	list(FILTER flags EXCLUDE REGEX "^-mllvm$")
+	if(CMAKE_C_COMPILER_TARGET AND CMAKE_C_COMPILE_OPTIONS_TARGET)
+		list(APPEND flags ${CMAKE_C_COMPILE_OPTIONS_TARGET}${CMAKE_C_COMPILER_TARGET})
+	endif()
+	if(CMAKE_SYSROOT AND CMAKE_C_COMPILE_OPTIONS_SYSROOT)
+		list(APPEND flags ${CMAKE_C_COMPILE_OPTIONS_SYSROOT}${CMAKE_SYSROOT})
+	endif()
+
+	if(APPLE)
+		# Mach-O: its linker knows a list of names and makes the others local.  Never tried.
+		foreach(architecture IN LISTS CMAKE_OSX_ARCHITECTURES)
+			list(APPEND flags -arch ${architecture})
+		endforeach()
+		file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/exported_symbols "_rwkvk_*\n")
+		list(APPEND flags -Wl,-exported_symbols_list,${CMAKE_CURRENT_BINARY_DIR}/exported_symbols)
+		set(localise "")
+	elseif(CMAKE_OBJCOPY)
+		set(localise COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=rwkvk_* ${object})
+	else()
+		message(FATAL_ERROR "rwkvk as a static library needs objcopy, which binutils and LLVM have: install one, name it with "
+			"-DCMAKE_OBJCOPY=FILE, or build a shared library with -DBUILD_SHARED_LIBS=ON")
+	endif()
+	add_custom_command(OUTPUT ${object} COMMAND ${CMAKE_C_COMPILER} ${flags} -r -nostdlib -o ${object} ${objects} ${localise}
+		DEPENDS ${ARGN} COMMENT "Joining the library's objects" COMMAND_EXPAND_LISTS VERBATIM)
+endfunction()

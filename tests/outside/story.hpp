@@ -1,0 +1,20 @@
+// A library in C++ that stands on rwkvk and shows it to those who use it: its header has the public headers.
+#pragma once
+
+#include <string>
+
+#include <rwkvk.h>
+
+class Story
+{
+  public:
+	explicit Story(const char *path); // throws std::runtime_error
+	~Story();
+	Story(const Story &) = delete;
+	Story &operator=(const Story &) = delete;
+	std::string goes_on(const std::string &beginning, int tokens);
+
+  private:
+	rwkvk_model *model = nullptr;
+	rwkvk_session *session = nullptr;
+};
