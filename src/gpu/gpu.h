@@ -174,7 +174,8 @@ struct gpu_binding {
 };
 rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[GPU_BINDINGS], struct gpu_buffer *unused,
                             struct gpu_set **out);
-/* Sets live until gpu_close() or this. */
+/* Sets live until gpu_close() or one of these; NULL is allowed.  What was recorded with a set must be recorded again. */
+void gpu_set_destroy(struct gpu *gpu, struct gpu_set *set);
 void gpu_sets_destroy(struct gpu *gpu);
 
 /* ------------------------------------------------------------------------------------------------------ command.c */

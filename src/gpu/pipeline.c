@@ -473,6 +473,7 @@ static rwkvk_status grow_pools(struct gpu *gpu)
 	VkDescriptorPoolCreateInfo info = {
 		.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
 		.maxSets = SETS_PER_POOL,
+		.flags = VK_DESCRIPTOR_POOL_CREATE_FREE_DESCRIPTOR_SET_BIT,
 		.poolSizeCount = gpu->facts.caps.texel_reads ? 3 : 1,
 		.pPoolSizes = (VkDescriptorPoolSize[]){ { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * GPU_BINDINGS },
 		                                        { VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, SETS_PER_POOL * (GPU_BINDINGS - 1) },
@@ -485,6 +486,17 @@ static rwkvk_status grow_pools(struct gpu *gpu)
 	}
 	pool->next = gpu->pipelines.pools;
 	gpu->pipelines.pools = pool;
+	return RWKVK_OK;
+}
+
+/* One with room for a set: all sets have the same layout, so any gap will do. */
+static rwkvk_status find_pool(struct gpu *gpu, struct descriptor_pool **out)
+{
+	for (*out = gpu->pipelines.pools; *out; *out = (*out)->next)
+		if ((*out)->used < SETS_PER_POOL)
+			return RWKVK_OK;
+	TRY(grow_pools(gpu));
+	*out = gpu->pipelines.pools;
 	return RWKVK_OK;
 }
 
@@ -574,14 +586,14 @@ rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[G
 		INVARIANT(binding->offset % gpu->facts.caps.offset_alignment == 0);
 		INVARIANT(binding->bytes <= binding->buffer->vk->bytes - binding->offset);
 	}
-	if (!pipelines->pools || pipelines->pools->used == SETS_PER_POOL)
-		TRY(grow_pools(gpu));
+	struct descriptor_pool *pool;
+	TRY(find_pool(gpu, &pool));
 	struct gpu_set *set = calloc(1, sizeof *set);
 	if (!set)
 		return host_memory_failure("a binding set");
 	VkDescriptorSetAllocateInfo info = {
 		.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
-		.descriptorPool = pipelines->pools->pool,
+		.descriptorPool = pool->pool,
 		.descriptorSetCount = 1,
 		.pSetLayouts = &pipelines->set_layout,
 	};
@@ -590,22 +602,38 @@ rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[G
 		free(set);
 		return driver_failure(result, "vkAllocateDescriptorSets(...)", __FILE__, __LINE__);
 	}
-	pipelines->pools->used++;
+	pool->used++;
+	set->pool = pool;
 	set->next = pipelines->sets;
-	pipelines->sets = *out = set;
-	return write_set(gpu, set, bindings, unused);
+	pipelines->sets = set;
+	rwkvk_status status = write_set(gpu, set, bindings, unused);
+	if (status != RWKVK_OK)
+		gpu_set_destroy(gpu, set);
+	else
+		*out = set;
+	return status;
+}
+
+void gpu_set_destroy(struct gpu *gpu, struct gpu_set *set)
+{
+	if (!set)
+		return;
+	struct gpu_set **at = &gpu->pipelines.sets;
+	while (*at != set)
+		at = &(*at)->next;
+	*at = set->next;
+	for (int i = 0; i < GPU_BINDINGS; i++)
+		gpu->vk.vkDestroyBufferView(gpu->device, set->views[i], NULL);
+	gpu->vk.vkFreeDescriptorSets(gpu->device, set->pool->pool, 1, &set->set);
+	set->pool->used--;
+	free(set);
 }
 
 void gpu_sets_destroy(struct gpu *gpu)
 {
 	struct pipelines *pipelines = &gpu->pipelines;
-	while (pipelines->sets) {
-		struct gpu_set *set = pipelines->sets;
-		pipelines->sets = set->next;
-		for (int i = 0; i < GPU_BINDINGS; i++)
-			gpu->vk.vkDestroyBufferView(gpu->device, set->views[i], NULL);
-		free(set);
-	}
+	while (pipelines->sets)
+		gpu_set_destroy(gpu, pipelines->sets);
 	while (pipelines->pools) {
 		struct descriptor_pool *pool = pipelines->pools;
 		pipelines->pools = pool->next;

@@ -137,6 +137,7 @@ struct gpu_pipeline {
 
 struct gpu_set {
 	struct gpu_set *next;
+	struct descriptor_pool *pool;
 	VkDescriptorSet set;
 	VkBufferView views[GPU_BINDINGS]; /* with caps.texel_reads */
 };

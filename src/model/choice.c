@@ -37,7 +37,8 @@ rwkvk_status choice_save(const struct rwkvk_model *m)
 	char *path = path_of(m, model);
 	if (!path)
 		return RWKVK_OK; /* no caches are wanted */
-	int bytes = snprintf(text, sizeof text, CHOICE, model, m->shape.workgroup, m->shape.lanes, m->shape.rows, m->shape.groups);
+	int bytes = snprintf(text, sizeof text, CHOICE, model, m->plan.shape.workgroup, m->plan.shape.lanes, m->plan.shape.rows,
+	                     m->plan.shape.groups);
 	gpu_make_folders(path);
 	rwkvk_status status = file_write(path, text, (uint64_t)bytes, "", 0);
 	free(path);
@@ -57,18 +58,42 @@ static bool parse(const struct mapping *file, const char *model, struct shape *s
 	              &shape->groups) == 4;
 }
 
-bool choice_load(const struct rwkvk_model *m, struct shape *out)
+/* What was found is of no use here; the next opening need not try it. */
+static void drop(const struct rwkvk_model *m, const char *path, const char *reason)
 {
-	char model[256];
+	remove(path);
+	gpu_log(m->gpu, GPU_LOG_WARNING, "%s: dropped, since the device no longer takes what tuning has found: %s", path, reason);
+}
+
+/* Plans with the shape of a file, if that is one for this model. */
+static rwkvk_status plan_stored(struct rwkvk_model *m, const char *path, const struct shape *usual)
+{
+	char model[256], reason[1024] = "it is past the device's limits";
 	struct mapping file = { 0 };
 	struct shape shape = { 0 };
 	describe(m, model, sizeof model);
-	char *path = path_of(m, model);
-	bool found = path && file_map(path, &file) == RWKVK_OK && parse(&file, model, &shape) &&
-	             shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config);
+	bool found = file_map(path, &file) == RWKVK_OK && parse(&file, model, &shape);
 	file_unmap(&file);
+	if (!found)
+		return forward_plan(m, usual);
+	if (shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config)) {
+		rwkvk_status status = forward_plan(m, &shape);
+		if (status == RWKVK_OK || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
+			return status;
+		snprintf(reason, sizeof reason, "%s", rwkvk_last_error());
+	}
+	TRY(forward_plan(m, usual)); /* if this fails as well, the file is not to blame */
+	drop(m, path, reason);
+	return RWKVK_OK;
+}
+
+rwkvk_status choice_plan(struct rwkvk_model *m)
+{
+	const struct shape usual = shape_for(gpu_caps(m->gpu), &m->file.network.config);
+	char model[256];
+	describe(m, model, sizeof model);
+	char *path = path_of(m, model);
+	rwkvk_status status = path ? plan_stored(m, path, &usual) : forward_plan(m, &usual);
 	free(path);
-	if (found)
-		*out = shape;
-	return found;
+	return status;
 }

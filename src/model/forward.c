@@ -21,7 +21,7 @@ static rwkvk_status record_new(struct rwkvk_model *m, uint32_t first, uint32_t c
 {
 	TRY(gpu_cmd_create(m->gpu, out));
 	gpu_cmd_begin(*out);
-	record(*out, m->steps + first, count);
+	record(*out, m->plan.steps + first, count);
 	return gpu_cmd_end(*out);
 }
 
@@ -47,27 +47,57 @@ rwkvk_status forward_steps(struct rwkvk_model *m)
 	return gpu_pipelines_compile(m->gpu);
 }
 
-rwkvk_status forward_plan(struct rwkvk_model *m)
+/* The activations, with places for the workgroups of the shape; zeros. */
+static rwkvk_status make_activations(struct rwkvk_model *m)
 {
+	const struct config *c = &m->file.network.config;
+	const struct shape *shape = &m->plan.shape;
+	uint64_t places = (uint64_t)shape->staging_groups * STAGING_FLOATS(shape->chunk, c->head_size);
+	return gpu_buffer_create(m->gpu, sizeof(float) * (config_act_floats(c) + places), GPU_DEVICE, "activations", &m->plan.act);
+}
+
+static rwkvk_status make(struct rwkvk_model *m)
+{
+	TRY(make_activations(m));
 	TRY(forward_steps(m));
 	gpu_pipeline_cache_save(m->gpu);
+	TRY(record_new(m, 0, m->plan.head_step, &m->plan.feed));
+	return record_new(m, 0, m->plan.step_count, &m->plan.run);
+}
+
+rwkvk_status forward_make(struct rwkvk_model *m, const struct shape *shape, struct plan *out)
+{
 	const char *at_once = getenv("RWKVK_TOKENS_PER_SUBMISSION");
 	int tokens = m->count_inputs ? 1 : at_once ? atoi(at_once) : 0;
 	m->at_once = tokens < 0 ? 0 : tokens < MAX_TOKENS ? (uint32_t)tokens : MAX_TOKENS;
-	TRY(record_new(m, 0, m->head_step, &m->feed));
-	return record_new(m, 0, m->step_count, &m->run);
+	struct plan before = m->plan; /* what makes one works on the model's own */
+	m->plan = (struct plan){ .shape = *shape };
+	rwkvk_status status = make(m);
+	*out = m->plan;
+	m->plan = before;
+	if (status != RWKVK_OK)
+		forward_drop(m, out);
+	return status;
 }
 
-rwkvk_status forward_replan(struct rwkvk_model *m, const struct shape *shape)
+rwkvk_status forward_plan(struct rwkvk_model *m, const struct shape *shape)
 {
-	gpu_cmd_destroy(m->feed);
-	gpu_cmd_destroy(m->run);
-	m->feed = m->run = NULL;
-	gpu_sets_destroy(m->gpu);
-	m->step_count = 0;
-	m->shape = *shape;
-	TRY(model_make_activations(m));
-	return forward_plan(m);
+	struct plan made;
+	TRY(forward_make(m, shape, &made));
+	forward_drop(m, &m->plan);
+	m->plan = made;
+	return RWKVK_OK;
+}
+
+void forward_drop(struct rwkvk_model *m, struct plan *plan)
+{
+	gpu_cmd_destroy(plan->feed);
+	gpu_cmd_destroy(plan->run);
+	for (uint32_t i = 0; i < plan->step_count; i++)
+		gpu_set_destroy(m->gpu, plan->steps[i].set);
+	free(plan->steps);
+	gpu_buffer_destroy(&plan->act);
+	*plan = (struct plan){ 0 };
 }
 
 /* ------------------------------------------------------------------------------------------------------ submissions */
@@ -125,7 +155,7 @@ rwkvk_status forward_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *
 	io[IO_STEP] = 0;
 	io[IO_DONE] = DONE_UNKNOWN;
 	memcpy(io + IO_TOKENS, tokens, n * sizeof *tokens);
-	TRY(submit(m, NULL, m->feed, head && n == count ? m->run : m->feed, n, pace));
+	TRY(submit(m, NULL, m->plan.feed, head && n == count ? m->plan.run : m->plan.feed, n, pace));
 	*fed = n;
 	return RWKVK_OK;
 }
@@ -154,7 +184,7 @@ static void write_picking(const struct rwkvk_model *m, uint32_t slot, const stru
 	io[IO_SLOT] = slot;
 	io[IO_STEP] = io[IO_CLOSE] = 0;
 	io[IO_DONE] = DONE_UNKNOWN;
-	io[IO_PARTS] = m->parts;
+	io[IO_PARTS] = m->plan.parts;
 	io[IO_PICK] = p->pick;
 	io[IO_FRESH] = p->fresh;
 	put_u64(io + IO_POSITION, p->position);
@@ -177,7 +207,7 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 	uint32_t n = tokens_at_once(m, &m->run_pace, p->keep ? most : 1);
 	out->count = 0;
 	write_picking(m, slot, p);
-	TRY(submit(m, n > 1 ? m->keep[slot] : NULL, m->run, m->run, n, &m->run_pace));
+	TRY(submit(m, n > 1 ? m->keep[slot] : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
 	if (io[IO_DONE] == DONE_BROKEN && io[IO_STEP] == 0) /* else the tokens before are good, and the next call comes here */
 		return fail(RWKVK_ERROR_DRIVER, "%s computed logits that are not numbers; try another device or driver version",
 		            gpu_caps(m->gpu)->name);
@@ -226,8 +256,8 @@ rwkvk_status forward_rewind(struct rwkvk_model *m, uint32_t slot)
 rwkvk_status forward_stage(struct rwkvk_model *m, uint32_t layer, const char *stage)
 {
 	uint32_t first = 0, count = 0;
-	for (uint32_t i = 0; i < m->step_count; i++)
-		if (m->steps[i].layer == layer && strcmp(m->steps[i].stage, stage) == 0) {
+	for (uint32_t i = 0; i < m->plan.step_count; i++)
+		if (m->plan.steps[i].layer == layer && strcmp(m->plan.steps[i].stage, stage) == 0) {
 			if (count++ == 0)
 				first = i;
 		}

@@ -284,20 +284,11 @@ static rwkvk_status check_fit(const struct rwkvk_model *m)
 	                                                                 : "take a smaller model or another device");
 }
 
-rwkvk_status model_make_activations(struct rwkvk_model *m)
-{
-	const struct config *c = &m->file.network.config;
-	uint64_t places = (uint64_t)m->shape.staging_groups * STAGING_FLOATS(m->shape.chunk, c->head_size);
-	gpu_buffer_destroy(&m->act);
-	return gpu_buffer_create(m->gpu, sizeof(float) * (config_act_floats(c) + places), GPU_DEVICE, "activations", &m->act);
-}
-
 static rwkvk_status load_all(struct loader *loader)
 {
 	struct rwkvk_model *m = loader->model;
 	const struct network *net = &m->file.network;
 	const struct config *c = &net->config;
-	TRY(model_make_activations(m));
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * (uint64_t)c->vocab, GPU_READBACK, "logits", &m->logits));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * IO_WORDS, GPU_SHARED, "control words", &m->io));
 	if (m->count_inputs)
@@ -372,8 +363,6 @@ static rwkvk_status loader_init(struct loader *loader)
 static void loader_finish(struct loader *loader)
 {
 	quantiser_destroy(loader->quantiser);
-	if (loader->quantiser)
-		gpu_sets_destroy(loader->model->gpu); /* which it bound slices with */
 	parallel_stop(loader->parallel);
 	free(loader->scratch);
 	free(loader->side);
@@ -415,6 +404,7 @@ static void free_matrix(struct device_matrix *matrix)
 
 void model_unload(struct rwkvk_model *m)
 {
+	forward_drop(m, &m->plan);
 	gpu_upload_finish(m->gpu); /* after a failure, uploads may still be on their way */
 	for (uint32_t i = 0; m->layers && i < m->file.network.config.layers; i++) {
 		struct device_layer *l = &m->layers[i];
@@ -432,7 +422,6 @@ void model_unload(struct rwkvk_model *m)
 	free_matrix(&m->emb);
 	free_matrix(&m->head);
 	gpu_buffer_destroy(&m->vectors);
-	gpu_buffer_destroy(&m->act);
 	gpu_buffer_destroy(&m->logits);
 	gpu_buffer_destroy(&m->picks);
 	gpu_buffer_destroy(&m->io);
@@ -443,10 +432,8 @@ void model_unload(struct rwkvk_model *m)
 	free(m->keep);
 	free(m->slot_taken);
 	free(m->start_state);
-	free(m->steps);
 	m->layers = NULL;
 	m->keep = NULL;
 	m->slot_taken = NULL;
 	m->start_state = NULL;
-	m->steps = NULL;
 }

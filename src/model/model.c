@@ -22,10 +22,8 @@ static rwkvk_status open_model(const rwkvk_model_options *options, struct rwkvk_
 	TRY(file_init(options, &m->file));
 	TRY(gpu_open(&(struct gpu_options){ .device = options->device, .profile = options->profile }, &m->gpu));
 	m->count_inputs = options->profile;
-	m->shape = shape_for(gpu_caps(m->gpu), &m->file.network.config);
 	TRY(model_load(m, options->progress, options->progress_user));
-	struct shape tuned;
-	return choice_load(m, &tuned) ? forward_replan(m, &tuned) : forward_plan(m);
+	return choice_plan(m);
 }
 
 rwkvk_status rwkvk_model_open(const rwkvk_model_options *options, rwkvk_model **out)
@@ -49,9 +47,6 @@ void rwkvk_model_close(rwkvk_model *m)
 	if (!m)
 		return;
 	if (m->gpu) {
-		gpu_cmd_destroy(m->feed);
-		gpu_cmd_destroy(m->run);
-		gpu_sets_destroy(m->gpu);
 		model_unload(m);
 		gpu_close(m->gpu);
 	}

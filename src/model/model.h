@@ -320,10 +320,21 @@ void pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
 /* From 1 to most, and to MAX_TOKENS. */
 uint32_t pace_tokens(const struct pace *pace, rwkvk_device_type type, uint64_t most);
 
+/* How this device runs a token of the model: everything that follows from a shape.  It can be replaced while states and weights
+ * stay. */
+struct plan {
+	struct shape shape;
+	struct gpu_buffer act;                         /* ACT_* */
+	struct step *steps;                            /* one token: select, the layers', head */
+	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */
+	uint32_t parts;                                /* workgroups of the head */
+	struct gpu_cmd *feed, *run;                    /* a token without and with the head */
+};
+
 struct rwkvk_model {
 	struct rwkvk_file file;
 	struct gpu *gpu;
-	struct shape shape;
+	struct plan plan;
 	pthread_mutex_t lock; /* around everything that touches the device */
 	bool has_lock;
 	bool count_inputs;         /* before model_load(): a profile is wanted */
@@ -333,17 +344,12 @@ struct rwkvk_model {
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;
 	struct gpu_buffer vectors;     /* small tensors, f32: VEC_* */
-	struct gpu_buffer act;         /* ACT_* */
 	struct gpu_buffer logits;      /* [V] */
 	struct gpu_buffer picks;       /* PICKS_* */
 	struct gpu_buffer io;          /* IO_* */
 	struct gpu_buffer used_inputs; /* [L,2] with a profile: inputs of ffn.value not zero, and read, over all tokens */
 
-	struct step *steps;                            /* one token: select, the layers', head */
-	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */
-	uint32_t parts;                                /* workgroups of the head */
-	struct gpu_cmd *feed, *run;                    /* a token without and with the head */
-	struct gpu_cmd **keep;                         /* [slots] copies a slot's state to the snapshot */
+	struct gpu_cmd **keep; /* [slots] copies a slot's state to the snapshot */
 	struct pace feed_pace, run_pace;
 	uint32_t at_once; /* tokens of every submission, if not 0 */
 
@@ -359,15 +365,17 @@ struct rwkvk_model {
 };
 
 /* load.c: fit check, buffers, upload. */
-/* The activations, with places for the workgroups of the model's shape; zeros.  Nothing may be bound to them. */
-rwkvk_status model_make_activations(struct rwkvk_model *model);
 rwkvk_status model_load(struct rwkvk_model *model, rwkvk_progress_fn *progress, void *user);
 void model_unload(struct rwkvk_model *model);
 
 /* forward.c */
-rwkvk_status forward_plan(struct rwkvk_model *model);                              /* after load: pipelines, sets, recording */
-rwkvk_status forward_replan(struct rwkvk_model *model, const struct shape *shape); /* the same for another shape */
-rwkvk_status forward_steps(struct rwkvk_model *model); /* of these the first two, for which buffers may be missing */
+/* A plan for a shape, after load: activations, pipelines, sets, recording.  The model's own is not touched. */
+rwkvk_status forward_make(struct rwkvk_model *model, const struct shape *shape, struct plan *out);
+/* The same for the model's own plan; when it cannot be made, the one before stays. */
+rwkvk_status forward_plan(struct rwkvk_model *model, const struct shape *shape);
+void forward_drop(struct rwkvk_model *model, struct plan *plan); /* zeroed is allowed */
+/* Pipelines and sets of the model's own plan, whose shape is set; without activations, pipelines alone. */
+rwkvk_status forward_steps(struct rwkvk_model *model);
 /* Feeds tokens in one submission, as many as the pace allows; *fed tells how many.  The head runs after the last of `count`. */
 rwkvk_status forward_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
                           uint32_t *fed);
@@ -437,8 +445,10 @@ rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 struct shape shape_for(const struct gpu_caps *caps, const struct config *config);
 /* Fills in what follows from workgroup, lanes, rows and groups; false when the device or the shaders cannot have these. */
 bool shape_complete(struct shape *shape, const struct gpu_caps *caps, const struct config *config);
-/* choice.c: the shape that tuning found for models like this on the device.  choice_load() wants the outline of the head. */
-bool choice_load(const struct rwkvk_model *model, struct shape *out);
+/* choice.c: plans a loaded model with the shape that tuning found for such models on the device, else with the usual one.  What
+ * was found and does not work any more is dropped, with a message. */
+rwkvk_status choice_plan(struct rwkvk_model *model);
+/* Keeps the shape of the model's plan. */
 rwkvk_status choice_save(const struct rwkvk_model *model);
 /* The constants that all stages have. */
 void shape_constants(const struct shape *shape, const struct config *config, uint32_t constants[SPEC_COUNT]);

@@ -47,8 +47,8 @@ void dispatch_init(struct rwkvk_model *m, uint32_t layer, const char *shader, co
 	*d = (struct dispatch){ .shader = shader, .stage = stage, .layer = layer, .groups = 1 };
 	d->push[PUSH_FIRST] = 1;
 	d->push[PUSH_LAYER] = layer;
-	shape_constants(&m->shape, c, d->constants);
-	d->bindings[0] = d->bindings[1] = whole(&m->act);
+	shape_constants(&m->plan.shape, c, d->constants);
+	d->bindings[0] = d->bindings[1] = whole(&m->plan.act);
 	d->bindings[2] = layer_vectors(m, layer);
 	if (layer < c->layers)
 		d->bindings[5] = whole(&m->layers[layer].state);
@@ -90,20 +90,20 @@ static void dispatch_second(struct dispatch *d, struct device_matrix *matrix, ui
 
 rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
 {
-	if (m->step_count == m->step_capacity) {
-		uint32_t capacity = m->step_capacity ? 2 * m->step_capacity : 64;
-		struct step *steps = realloc(m->steps, capacity * sizeof *steps);
+	if (m->plan.step_count == m->plan.step_capacity) {
+		uint32_t capacity = m->plan.step_capacity ? 2 * m->plan.step_capacity : 64;
+		struct step *steps = realloc(m->plan.steps, capacity * sizeof *steps);
 		if (!steps)
 			return fail(RWKVK_ERROR_MEMORY, "out of memory");
-		m->steps = steps;
-		m->step_capacity = capacity;
+		m->plan.steps = steps;
+		m->plan.step_capacity = capacity;
 	}
 	struct step step = { .groups = d->groups, .stage = d->stage, .layer = d->layer, .bytes = d->bytes };
 	memcpy(step.push, d->push, sizeof step.push);
 	TRY(gpu_pipeline_ask(m->gpu, d->shader, d->constants, SPEC_COUNT, &step.pipeline));
-	if (m->act.bytes) /* else only the plan is wanted */
-		TRY(gpu_set_create(m->gpu, d->bindings, &m->act, &step.set));
-	m->steps[m->step_count++] = step;
+	if (m->plan.act.bytes) /* else only the plan is wanted */
+		TRY(gpu_set_create(m->gpu, d->bindings, &m->plan.act, &step.set));
+	m->plan.steps[m->plan.step_count++] = step;
 	return RWKVK_OK;
 }
 
@@ -122,7 +122,7 @@ static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *co
 		struct dispatch d = *common;
 		dispatch_slice(&d, matrix, i);
 		d.constants[SPEC_PASSES] = passes;
-		d.groups = groups_for(&m->shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes);
+		d.groups = groups_for(&m->plan.shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes);
 		d.push[PUSH_PART] = parts ? *parts : 0;
 		TRY(plan_step(m, &d));
 		if (parts)
@@ -173,10 +173,10 @@ static uint32_t att_in_groups(const struct rwkvk_model *m, const struct device_m
 		uint32_t begin = slice->row_begin > i * padded ? slice->row_begin - i * padded : 0;
 		uint32_t end = slice->row_end > i * padded ? slice->row_end - i * padded : 0;
 		end = end < width ? end : width;
-		groups += end > begin ? groups_for(&m->shape, end - begin, passes) : 0;
+		groups += end > begin ? groups_for(&m->plan.shape, end - begin, passes) : 0;
 	}
 	for (uint32_t i = 0; lora && i < lora->part_count; i++)
-		groups += groups_for(&m->shape, lora->parts[i].rows, passes);
+		groups += groups_for(&m->plan.shape, lora->parts[i].rows, passes);
 	return groups;
 }
 
@@ -186,7 +186,7 @@ rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, const char *stag
 {
 	bool first = lora->part_count == 3; /* RWKV-7's layer 0 has no value LoRA, and the same pipeline as the others */
 	uint32_t value_rank = m->file.network.config.rank_value, slices = products->count ? products->count : 1;
-	uint32_t passes = passes_for(&m->shape, products->rows + lora->rows + (first ? PAD(value_rank, 8) : 0));
+	uint32_t passes = passes_for(&m->plan.shape, products->rows + lora->rows + (first ? PAD(value_rank, 8) : 0));
 	for (uint32_t i = 0; i < slices; i++) {
 		struct dispatch d;
 		dispatch_init(m, layer, "att_in", stage, &d);
@@ -215,14 +215,14 @@ rwkvk_status plan_att_out(struct rwkvk_model *m, uint32_t layer, uint32_t flags)
 	dispatch_init(m, layer, "att_out", "att_out", &d);
 	d.constants[SPEC_FLAGS] = flags;
 	d.constants[SPEC_RESIDUAL] = float_bits(config_residual(&m->file.network.config, layer));
-	return plan_matrix(m, &d, output, passes_for(&m->shape, output->rows), NULL);
+	return plan_matrix(m, &d, output, passes_for(&m->plan.shape, output->rows), NULL);
 }
 
 /* Key and receptance share the dispatches: slice i of both, as long as there are any. */
 static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct device_ffn *ffn, uint32_t flags)
 {
 	uint32_t slices = ffn->key.count > ffn->receptance.count ? ffn->key.count : ffn->receptance.count;
-	uint32_t passes = passes_for(&m->shape, ffn->key.rows + ffn->receptance.rows);
+	uint32_t passes = passes_for(&m->plan.shape, ffn->key.rows + ffn->receptance.rows);
 	for (uint32_t i = 0; i < slices; i++) {
 		struct dispatch d;
 		dispatch_init(m, layer, "ffn_in", flags & FLAG_PRE ? "pre_in" : "ffn_in", &d);
@@ -234,8 +234,8 @@ static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct de
 		d.constants[SPEC_SECOND_TYPE] = ffn->receptance.type;
 		d.constants[SPEC_PASSES] = passes;
 		d.constants[SPEC_FLAGS] = flags;
-		d.groups = groups_for(&m->shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes) +
-		           groups_for(&m->shape, d.push[PUSH_SECOND_END] - d.push[PUSH_SECOND_BEGIN], passes);
+		d.groups = groups_for(&m->plan.shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes) +
+		           groups_for(&m->plan.shape, d.push[PUSH_SECOND_END] - d.push[PUSH_SECOND_BEGIN], passes);
 		TRY(plan_step(m, &d));
 	}
 	return RWKVK_OK;
@@ -259,7 +259,7 @@ static rwkvk_status plan_ffn_out(struct rwkvk_model *m, uint32_t layer, struct d
 		struct dispatch d;
 		dispatch_init(m, layer, "ffn_out", pre ? "pre_out" : "ffn_out", &d);
 		dispatch_slice(&d, value, i);
-		d.constants[SPEC_SUM_SLICES] = sum_slices(&m->shape, value);
+		d.constants[SPEC_SUM_SLICES] = sum_slices(&m->plan.shape, value);
 		d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);
 		if (!pre && m->used_inputs.bytes) {
 			d.constants[SPEC_FLAGS] |= FLAG_COUNT;
@@ -284,16 +284,16 @@ rwkvk_status plan_ffn(struct rwkvk_model *m, uint32_t layer, struct device_ffn *
 rwkvk_status plan_head(struct rwkvk_model *m)
 {
 	const struct config *c = &m->file.network.config;
-	uint32_t passes = passes_for(&m->shape, m->head.rows);
+	uint32_t passes = passes_for(&m->plan.shape, m->head.rows);
 	/* one entry of ACT_PART for each workgroup; slices may each add one that is not full */
-	while (groups_for(&m->shape, m->head.rows, passes) + m->head.count > MAX_PARTS)
+	while (groups_for(&m->plan.shape, m->head.rows, passes) + m->head.count > MAX_PARTS)
 		passes++;
-	m->head_step = m->step_count;
-	m->parts = 0;
+	m->plan.head_step = m->plan.step_count;
+	m->plan.parts = 0;
 	struct dispatch d;
 	dispatch_init(m, c->layers, "head", "head", &d);
 	d.constants[SPEC_FLAGS] = m->file.network.head_b ? FLAG_HEAD_BIAS : 0;
 	d.bindings[5] = whole(&m->picks);
 	d.bindings[7] = whole(&m->logits);
-	return plan_matrix(m, &d, &m->head, passes, &m->parts);
+	return plan_matrix(m, &d, &m->head, passes, &m->plan.parts);
 }

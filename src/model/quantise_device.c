@@ -70,8 +70,10 @@ void quantiser_destroy(struct quantiser *q)
 	gpu_upload_finish(q->gpu); /* after a failure, rows may still be on their way; and so may what reads them */
 	for (int i = 0; i < QUANTISE_PIECES; i++)
 		gpu_cmd_destroy(q->pieces[i].cmd);
-	for (int i = 0; i < QUANTISE_PIECES; i++)
+	for (int i = 0; i < QUANTISE_PIECES; i++) {
+		gpu_set_destroy(q->gpu, q->pieces[i].set);
 		gpu_buffer_destroy(&q->pieces[i].raw);
+	}
 	free(q);
 }
 
@@ -139,6 +141,8 @@ static rwkvk_status bind(struct quantiser *q, struct piece *piece, struct device
 	};
 	if (piece->slice == slice)
 		return RWKVK_OK;
+	gpu_set_destroy(q->gpu, piece->set);
+	piece->slice = NULL;
 	TRY(gpu_set_create(q->gpu, bindings, &piece->raw, &piece->set));
 	piece->slice = slice;
 	return RWKVK_OK;

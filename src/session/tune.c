@@ -3,7 +3,6 @@
  * order, so results agree within rounding, and are the same bits whenever the shape is the same. */
 #include "session/session.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +49,16 @@ static struct shape shape_of(const rwkvk_tune_row *row)
 	return (struct shape){ .workgroup = row->workgroup, .lanes = row->lanes, .rows = row->rows, .groups = row->groups };
 }
 
+/* A shape that the driver cannot have, though it should, is not tried; the first, which is the usual one, must do. */
+static rwkvk_status refused(const struct tuning *t, const rwkvk_tune_row *row, rwkvk_status status)
+{
+	if (t->count == 0 || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
+		return status;
+	gpu_log(t->m->gpu, GPU_LOG_NOTE, "workgroup %u, lanes %u, rows %u, groups %u: not tried: %s", row->workgroup, row->lanes,
+	        row->rows, row->groups, rwkvk_last_error());
+	return RWKVK_OK;
+}
+
 /* Tries a shape unless it was tried, the device cannot have it, or the time is over. */
 static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
 {
@@ -66,7 +75,9 @@ static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
 	}
 	rwkvk_tune_row *row = &t->rows[t->count];
 	*row = (rwkvk_tune_row){ .workgroup = shape.workgroup, .lanes = shape.lanes, .rows = shape.rows, .groups = shape.groups };
-	TRY(forward_replan(m, &shape));
+	rwkvk_status status = forward_plan(m, &shape);
+	if (status != RWKVK_OK)
+		return refused(t, row, status);
 	TRY(measure(t, &row->seconds));
 	if (t->count == 0 || row->seconds < WORTH_IT * t->rows[t->best].seconds)
 		t->best = t->count;
@@ -103,7 +114,7 @@ static rwkvk_status confirm(struct tuning *t)
 	for (int i = 0; i < 2; i++) {
 		struct shape shape = shape_of(&t->rows[i ? t->best : 0]);
 		shape_complete(&shape, gpu_caps(t->m->gpu), &t->m->file.network.config);
-		TRY(forward_replan(t->m, &shape));
+		TRY(forward_plan(t->m, &shape));
 		TRY(measure(t, &seconds[i]));
 	}
 	if (seconds[1] > WORTH_IT * seconds[0])
@@ -111,23 +122,23 @@ static rwkvk_status confirm(struct tuning *t)
 	return RWKVK_OK;
 }
 
+/* Whatever fails, the model's own plan, which is kept beside those that are tried, runs it again. */
 static rwkvk_status tune(struct tuning *t)
 {
 	struct rwkvk_model *m = t->m;
-	struct shape before = m->shape;
+	struct plan own = m->plan;
+	m->plan = (struct plan){ 0 };
 	t->started = clock_seconds();
 	t->budget = t->options && t->options->seconds > 0 ? t->options->seconds : BUDGET_SECONDS;
 	rwkvk_status status = try_all(t);
 	if (status == RWKVK_OK && t->best != 0)
 		status = confirm(t);
-	struct shape best = status == RWKVK_OK ? shape_of(&t->rows[t->best]) : before;
-	char text[1024];
-	snprintf(text, sizeof text, "%s", rwkvk_last_error());
+	forward_drop(m, &m->plan);
+	m->plan = own;
+	TRY(status);
+	struct shape best = shape_of(&t->rows[t->best]);
 	shape_complete(&best, gpu_caps(m->gpu), &m->file.network.config);
-	rwkvk_status replanned = forward_replan(m, &best);
-	if (status != RWKVK_OK)
-		return fail(status, "%s", text);
-	TRY(replanned);
+	TRY(forward_plan(m, &best));
 	t->rows[t->best].chosen = true;
 	return choice_save(m);
 }

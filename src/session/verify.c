@@ -77,12 +77,12 @@ static rwkvk_status device_stage(struct verifier *v, uint32_t layer, const char 
 	uint64_t act_bytes = (config_act_floats(c) - ACT_X) * sizeof(float), slot_bytes = config_slot_floats(c) * sizeof(float);
 	uint64_t at = v->session->slot * slot_bytes;
 	uint32_t control[ACT_X] = { [CONTROL_SLOT] = v->session->slot };
-	TRY(gpu_write(&m->act, 0, control, sizeof control));
-	TRY(gpu_write(&m->act, sizeof control, v->act + ACT_X, act_bytes));
+	TRY(gpu_write(&m->plan.act, 0, control, sizeof control));
+	TRY(gpu_write(&m->plan.act, sizeof control, v->act + ACT_X, act_bytes));
 	if (state)
 		TRY(gpu_write(&m->layers[layer].state, at, state, slot_bytes));
 	TRY(forward_stage(m, layer, stage));
-	TRY(gpu_read(&m->act, sizeof control, v->got + ACT_X, act_bytes));
+	TRY(gpu_read(&m->plan.act, sizeof control, v->got + ACT_X, act_bytes));
 	return state ? gpu_read(&m->layers[layer].state, at, v->state_got, slot_bytes) : RWKVK_OK;
 }
 

@@ -92,7 +92,7 @@ static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64
 				best[1] = i;
 			}
 		memcpy(best, &largest, sizeof largest);
-		assert_ok(gpu_write(&model->act, sizeof(float) * ACT_PART(spec.width, spec.ffn), best, sizeof best));
+		assert_ok(gpu_write(&model->plan.act, sizeof(float) * ACT_PART(spec.width, spec.ffn), best, sizeof best));
 	}
 	assert_ok(forward_stage(model, 0, "select"));
 	*is_close = io[IO_CLOSE] != 0;

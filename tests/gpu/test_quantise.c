@@ -434,7 +434,6 @@ static void open_model(rwkvk_model *m, const char *path, rwkvk_quant quant, cons
 	setenv("RWKVK_CAPS", saved, 1);
 	free(saved);
 	assert_ok(file_init(&(rwkvk_model_options){ .path = path, .quant = quant }, &m->file));
-	m->shape = shape_for(gpu_caps(m->gpu), &m->file.network.config);
 }
 
 static void load(rwkvk_model *m, const char *path, rwkvk_quant quant, const char *more)

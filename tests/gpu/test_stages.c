@@ -537,10 +537,10 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 		stage->reference(&f->reference, layer, f->want_state, f->want);
 	struct gpu_buffer *state = &m->layers[is_head ? 0 : layer].state;
 	uint64_t at = (uint64_t)slot * f->slot_floats * sizeof(float);
-	assert_ok(gpu_write(&m->act, 0, f->act, f->act_floats * sizeof *f->act));
+	assert_ok(gpu_write(&m->plan.act, 0, f->act, f->act_floats * sizeof *f->act));
 	assert_ok(gpu_write(state, at, f->state, f->slot_floats * sizeof *f->state));
 	assert_ok(forward_stage(m, is_head ? c->layers : layer, stage->name));
-	assert_ok(gpu_read(&m->act, 0, f->act, f->act_floats * sizeof *f->act));
+	assert_ok(gpu_read(&m->plan.act, 0, f->act, f->act_floats * sizeof *f->act));
 	assert_ok(gpu_read(state, at, f->state, f->slot_floats * sizeof *f->state));
 
 	compare(f, before, before);
@@ -552,7 +552,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 		for (uint32_t i = 1; i < c->vocab; i++)
 			if (f->logits[i] > f->logits[best])
 				best = i;
-		for (uint32_t i = 0; i < m->parts; i++) {
+		for (uint32_t i = 0; i < m->plan.parts; i++) {
 			uint32_t id;
 			memcpy(&id, &f->act[parts + 2 * i + 1], sizeof id);
 			if (f->act[parts + 2 * i] > largest || (f->act[parts + 2 * i] == largest && id < found)) {
@@ -659,7 +659,7 @@ static void weights_are_exact(void **state)
 			io[IO_TOKENS] = token;
 			io[IO_SLOT] = 0;
 			assert_ok(forward_stage(f.model, 0, "select"));
-			assert_ok(gpu_read(&f.model->act, ACT_X * sizeof(float), f.act, C * sizeof(float)));
+			assert_ok(gpu_read(&f.model->plan.act, ACT_X * sizeof(float), f.act, C * sizeof(float)));
 			for (uint32_t j = 0; j < C; j++)
 				if (f.act[j] != row[j])
 					fail_msg("%s: embedding of token %u, channel %u: got %.9g, want %.9g", spec->name, token, j, f.act[j],
@@ -670,9 +670,9 @@ static void weights_are_exact(void **state)
 			float *wide = malloc(spec->ffn * sizeof *wide);
 			memset(f.act, 0, f.act_floats * sizeof(float));
 			f.act[ACT_F(C) + column] = 1;
-			assert_ok(gpu_write(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+			assert_ok(gpu_write(&f.model->plan.act, 0, f.act, f.act_floats * sizeof(float)));
 			assert_ok(forward_stage(f.model, 0, "ffn_out"));
-			assert_ok(gpu_read(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+			assert_ok(gpu_read(&f.model->plan.act, 0, f.act, f.act_floats * sizeof(float)));
 			for (uint32_t j = 0; j < C; j++) {
 				dtype_to_float(value->type, value->data, (uint64_t)j * spec->ffn, spec->ffn, wide);
 				if (f.act[ACT_X + j] != wide[column])
@@ -686,9 +686,9 @@ static void weights_are_exact(void **state)
 			memset(f.act, 0, f.act_floats * sizeof(float));
 			memcpy(&f.act[ACT_CONTROL + CONTROL_SLOT], &slot, sizeof slot);
 			f.act[ACT_Y(C) + column] = 1;
-			assert_ok(gpu_write(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+			assert_ok(gpu_write(&f.model->plan.act, 0, f.act, f.act_floats * sizeof(float)));
 			assert_ok(forward_stage(f.model, 0, "att_out"));
-			assert_ok(gpu_read(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+			assert_ok(gpu_read(&f.model->plan.act, 0, f.act, f.act_floats * sizeof(float)));
 			for (uint32_t j = 0; j < C; j++) {
 				dtype_to_float(output->type, output->data, (uint64_t)j * C, C, row);
 				if (f.act[ACT_X + j] != row[column])
@@ -717,7 +717,7 @@ static void select_embeds(void **state)
 			io[IO_TOKENS] = token;
 			io[IO_SLOT] = 0;
 			assert_ok(forward_stage(f.model, 0, "select"));
-			assert_ok(gpu_read(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+			assert_ok(gpu_read(&f.model->plan.act, 0, f.act, f.act_floats * sizeof(float)));
 			assert_close(specs[i].name, f.act + ACT_X, f.want + ACT_X, f.config->width, LIMIT);
 			assert_int_equal(io[IO_PICKED], token);
 		}
@@ -755,7 +755,7 @@ static void select_picks(void **state)
 			f.act[parts + 2 * j] = cases[i].value[j];
 			memcpy(&f.act[parts + 2 * j + 1], &cases[i].id[j], sizeof(uint32_t));
 		}
-		assert_ok(gpu_write(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+		assert_ok(gpu_write(&f.model->plan.act, 0, f.act, f.act_floats * sizeof(float)));
 		io[IO_MODE] = MODE_PICK;
 		io[IO_PICK] = PICK_ON;
 		io[IO_FRESH] = io[IO_STEP] = 0;
@@ -768,7 +768,7 @@ static void select_picks(void **state)
 		assert_int_equal(io[IO_DONE], cases[i].done);
 		/* a stage after it computes, or does nothing */
 		assert_ok(forward_stage(f.model, 0, "att_in"));
-		assert_ok(gpu_read(&f.model->act, 0, f.act, f.act_floats * sizeof(float)));
+		assert_ok(gpu_read(&f.model->plan.act, 0, f.act, f.act_floats * sizeof(float)));
 		float sum = 0;
 		for (uint32_t j = 0; j < f.config->width; j++)
 			sum += fabsf(f.act[ACT_R(f.config->width) + j]);

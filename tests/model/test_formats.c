@@ -48,16 +48,13 @@ static rwkvk_status open_model(const rwkvk_model_options *options, rwkvk_model *
 {
 	*m = (rwkvk_model){ .gpu = gpu, .slots = 1 };
 	TRY(file_init(options, &m->file));
-	m->shape = shape_for(gpu_caps(gpu), &m->file.network.config);
 	TRY(model_load(m, NULL, NULL));
-	return forward_plan(m);
+	const struct shape shape = shape_for(gpu_caps(gpu), &m->file.network.config);
+	return forward_plan(m, &shape);
 }
 
 static void close_model(rwkvk_model *m)
 {
-	gpu_cmd_destroy(m->feed);
-	gpu_cmd_destroy(m->run);
-	gpu_sets_destroy(gpu);
 	model_unload(m);
 	file_finish(&m->file);
 }

@@ -110,10 +110,237 @@ static void nothing_is_done(void **state)
 	}
 }
 
+/* ---------------------------------------------------------------------------------------------------- calls that fail */
+
+/* One of the calls that planning makes fails, the one after `calls_left` more of its kind. */
+enum call { BUFFER, SET, COMMANDS, PIPELINE, CALLS };
+static enum call failing;
+static atomic_int calls_left;
+static atomic_int failures; /* so many fail, one after the other */
+static struct VolkDeviceTable real;
+
+static bool fails(enum call call)
+{
+	return call == failing && atomic_fetch_sub(&calls_left, 1) <= 0 && atomic_fetch_sub(&failures, 1) > 0;
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL create_buffer(VkDevice device, const VkBufferCreateInfo *info,
+                                                    const VkAllocationCallbacks *callbacks, VkBuffer *out)
+{
+	return fails(BUFFER) ? VK_ERROR_OUT_OF_DEVICE_MEMORY : real.vkCreateBuffer(device, info, callbacks, out);
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL allocate_sets(VkDevice device, const VkDescriptorSetAllocateInfo *info,
+                                                    VkDescriptorSet *out)
+{
+	return fails(SET) ? VK_ERROR_FRAGMENTED_POOL : real.vkAllocateDescriptorSets(device, info, out);
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL allocate_commands(VkDevice device, const VkCommandBufferAllocateInfo *info,
+                                                        VkCommandBuffer *out)
+{
+	return fails(COMMANDS) ? VK_ERROR_OUT_OF_HOST_MEMORY : real.vkAllocateCommandBuffers(device, info, out);
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL create_pipelines(VkDevice device, VkPipelineCache cache, uint32_t count,
+                                                       const VkComputePipelineCreateInfo *infos,
+                                                       const VkAllocationCallbacks *callbacks, VkPipeline *out)
+{
+	if (!fails(PIPELINE))
+		return real.vkCreateComputePipelines(device, cache, count, infos, callbacks, out);
+	for (uint32_t i = 0; i < count; i++)
+		out[i] = VK_NULL_HANDLE;
+	return VK_ERROR_UNKNOWN;
+}
+
+static void make_unreliable(struct gpu *gpu)
+{
+	real = gpu->vk;
+	failures = 0;
+	gpu->vk.vkCreateBuffer = create_buffer;
+	gpu->vk.vkAllocateDescriptorSets = allocate_sets;
+	gpu->vk.vkAllocateCommandBuffers = allocate_commands;
+	gpu->vk.vkCreateComputePipelines = create_pipelines;
+}
+
+/* From now on `count` calls of a kind fail, after `left` of them. */
+static void break_calls(enum call call, int left, int count)
+{
+	failing = call;
+	calls_left = left;
+	failures = count;
+}
+
+static bool same_shape(const struct shape *a, const struct shape *b)
+{
+	return a->workgroup == b->workgroup && a->lanes == b->lanes && a->rows == b->rows && a->groups == b->groups;
+}
+
+/* Another shape than the usual one, the i-th. */
+static struct shape other_shape(const rwkvk_model *m, uint32_t i)
+{
+	struct shape shape = shape_for(gpu_caps(m->gpu), &m->file.network.config);
+	shape.rows = shape.rows == 1 ? 2 : shape.rows / 2;
+	shape.groups = 3 + i;
+	assert_true(shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config));
+	return shape;
+}
+
+/* Whichever call fails, the model goes on with the plan it has; and what is left of the other one is not in its way. */
+static void another_plan(void **state)
+{
+	(void)state;
+	rwkvk_model *model = open_model();
+	const struct shape usual = model->plan.shape, other = other_shape(model, 0);
+	float want[VOCAB], got[VOCAB];
+	uint32_t failed[CALLS] = { 0 };
+	feed(model, want);
+	make_unreliable(model->gpu);
+	for (int call = CALLS; call-- > 0;) /* pipelines are made but once */
+		for (int left = 0; left < 100; left += left < 3 || call == COMMANDS ? 1 : 20) {
+			break_calls((enum call)call, left, 1);
+			rwkvk_status status = forward_plan(model, &other);
+			break_calls((enum call)call, 0, 0);
+			if (status == RWKVK_OK) { /* not so many calls */
+				assert_ok(forward_plan(model, &usual));
+				break;
+			}
+			assert_true(status == RWKVK_ERROR_DRIVER || status == RWKVK_ERROR_MEMORY);
+			failed[call]++;
+			assert_true(same_shape(&model->plan.shape, &usual));
+			feed(model, got);
+			assert_memory_equal(got, want, sizeof got);
+		}
+	for (int call = 0; call < CALLS; call++)
+		assert_true(failed[call] > 0);
+	assert_ok(forward_plan(model, &other));
+	feed(model, got);
+	assert_close("logits", got, want, VOCAB, 1e-4);
+	assert_ok(forward_plan(model, &usual));
+	feed(model, got);
+	assert_memory_equal(got, want, sizeof got);
+	rwkvk_model_close(model);
+}
+
+/* Tuning tries shape after shape.  What the driver cannot have is left out; when it fails altogether, the model is as it was.
+ */
+static void tuning(void **state)
+{
+	(void)state;
+	rwkvk_model *model = open_model();
+	const struct shape usual = model->plan.shape;
+	const rwkvk_tune_options options = { .seconds = 0.01 }; /* the first shape, and what is needed for it */
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
+	float want[VOCAB], got[VOCAB];
+	size_t count;
+	feed(model, want);
+	make_unreliable(model->gpu);
+	static const enum call calls[] = { BUFFER, SET, COMMANDS };
+	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+		for (int left = 0; left < 2; left++) {
+			break_calls(calls[i], left, 1000);
+			rwkvk_status status = rwkvk_model_tune(model, &options, rows, &count);
+			assert_true(status == RWKVK_ERROR_DRIVER || status == RWKVK_ERROR_MEMORY);
+			break_calls(calls[i], 0, 0);
+			assert_true(same_shape(&model->plan.shape, &usual));
+			feed(model, got);
+			assert_memory_equal(got, want, sizeof got);
+		}
+	break_calls(PIPELINE, 0, 1000); /* those of the usual shape are there */
+	assert_ok(rwkvk_model_tune(model, &(rwkvk_tune_options){ .seconds = 2 }, rows, &count));
+	break_calls(PIPELINE, 0, 0);
+	assert_true(count >= 1 && rows[0].chosen);
+	feed(model, got);
+	assert_memory_equal(got, want, sizeof got);
+	rwkvk_model_close(model);
+}
+
+/* ---------------------------------------------------------------------------------------------------- stored tunings */
+
+struct heard {
+	int count;
+	char text[1024];
+};
+
+static void hear(void *user, int level, const char *line)
+{
+	struct heard *heard = user;
+	if (level == GPU_LOG_WARNING)
+		heard->count++;
+	snprintf(heard->text, sizeof heard->text, "%s", line);
+}
+
+static const char *folder; /* of the tunings */
+
+static rwkvk_status open_tuned(rwkvk_model *m, struct heard *heard, enum call call, int count)
+{
+	*m = (rwkvk_model){ .slots = 1 };
+	*heard = (struct heard){ 0 };
+	const struct gpu_options options = { .cache_dir = folder, .log = hear, .log_user = heard };
+	assert_ok(gpu_open(&options, &m->gpu));
+	make_unreliable(m->gpu);
+	assert_ok(file_init(&(rwkvk_model_options){ .path = test_temp("model") }, &m->file));
+	assert_ok(model_load(m, NULL, NULL));
+	break_calls(call, 0, count);
+	return choice_plan(m);
+}
+
+static void close_tuned(rwkvk_model *m)
+{
+	model_unload(m);
+	file_finish(&m->file);
+	gpu_close(m->gpu);
+}
+
+/* What tuning has found serves until it fails; then the usual shape does, and it is said once. */
+static void stored_tunings(void **state)
+{
+	(void)state;
+	rwkvk_model m;
+	struct heard heard;
+	folder = test_temp("tunings");
+	make_model(test_temp("model"), &spec);
+	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
+	const struct shape usual = m.plan.shape, tuned = other_shape(&m, 7);
+	assert_ok(forward_plan(&m, &tuned));
+	assert_ok(choice_save(&m));
+	close_tuned(&m);
+
+	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
+	assert_true(same_shape(&m.plan.shape, &tuned));
+	close_tuned(&m);
+	assert_fails(open_tuned(&m, &heard, PIPELINE, 1000), RWKVK_ERROR_DRIVER, "vkCreateComputePipelines"); /* not to blame */
+	assert_int_equal(heard.count, 0);
+	close_tuned(&m);
+
+	assert_ok(open_tuned(&m, &heard, PIPELINE, 1));
+	assert_true(same_shape(&m.plan.shape, &usual));
+	assert_int_equal(heard.count, 1);
+	assert_non_null(strstr(heard.text, "vkCreateComputePipelines"));
+	assert_non_null(strstr(heard.text, folder));
+	close_tuned(&m);
+	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
+	assert_true(same_shape(&m.plan.shape, &usual));
+	assert_int_equal(heard.count, 0);
+
+	m.plan.shape.rows = 3; /* what no device can have */
+	assert_ok(choice_save(&m));
+	close_tuned(&m);
+	for (int i = 1; i >= 0; i--) {
+		assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
+		assert_true(same_shape(&m.plan.shape, &usual));
+		assert_int_equal(heard.count, i);
+		close_tuned(&m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_done),
+		cmocka_unit_test(another_plan),
+		cmocka_unit_test(tuning),
+		cmocka_unit_test(stored_tunings),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,7 @@ static void every_shape_agrees(void **state)
 				struct shape shape = { .workgroup = workgroup, .lanes = lanes, .rows = rows, .groups = 1 + 5 * rows };
 				if (!shape_complete(&shape, caps, &m->file.network.config) || skip++ % 3 != 0) /* compiling takes its time */
 					continue;
-				assert_ok(forward_replan(m, &shape));
+				assert_ok(forward_plan(m, &shape));
 				feed(m, got);
 				assert_close("logits", got, want, VOCAB, 1e-4);
 				feed(m, again);
@@ -125,7 +125,7 @@ static void the_choice_is_kept(void **state)
 	const char *folder = test_temp("cache");
 	setenv("RWKVK_CACHE_DIR", folder, 1);
 	rwkvk_model *m = open_model(&spec);
-	struct shape usual = m->shape;
+	struct shape usual = m->plan.shape;
 	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
 	size_t count = 0, chosen = 0, which = 0;
 	float tuned[VOCAB], again[VOCAB];
@@ -139,13 +139,13 @@ static void the_choice_is_kept(void **state)
 		chosen += rows[i].chosen;
 	}
 	assert_int_equal(chosen, 1);
-	assert_int_equal(m->shape.workgroup, rows[which].workgroup);
-	assert_int_equal(m->shape.groups, rows[which].groups);
-	struct shape best = m->shape;
+	assert_int_equal(m->plan.shape.workgroup, rows[which].workgroup);
+	assert_int_equal(m->plan.shape.groups, rows[which].groups);
+	struct shape best = m->plan.shape;
 	feed(m, tuned);
 	rwkvk_model_close(m);
 	m = open_model(&spec);
-	assert_true(same(&m->shape, &best));
+	assert_true(same(&m->plan.shape, &best));
 	feed(m, again);
 	assert_memory_equal(tuned, again, sizeof tuned);
 	rwkvk_model_close(m);
@@ -160,24 +160,24 @@ static void the_choice_is_kept(void **state)
 	for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
 		rewrite(folder, damaged[i], old, sizeof old);
 		m = open_model(&spec);
-		assert_true(same(&m->shape, &usual));
+		assert_true(same(&m->plan.shape, &usual));
 		rwkvk_model_close(m);
 	}
 	rewrite(folder, text, old, sizeof old); /* well-formed: is taken */
 	m = open_model(&spec);
-	assert_int_equal(m->shape.rows, 2);
-	assert_int_equal(m->shape.groups, 3);
+	assert_int_equal(m->plan.shape.rows, 2);
+	assert_int_equal(m->plan.shape.groups, 3);
 	rwkvk_model_close(m);
 	numbers = strstr(text, "rows 2");
 	memcpy(numbers, "rows 3", 6); /* what no shader can do: is not */
 	rewrite(folder, text, old, sizeof old);
 	m = open_model(&spec);
-	assert_true(same(&m->shape, &usual));
+	assert_true(same(&m->plan.shape, &usual));
 	rwkvk_model_close(m);
 	struct model_spec other = spec; /* another model of other types has its own choice, here none */
 	other.type = DTYPE_F32;
 	m = open_model(&other);
-	assert_true(same(&m->shape, &usual));
+	assert_true(same(&m->plan.shape, &usual));
 	rwkvk_model_close(m);
 }
 
@@ -191,7 +191,7 @@ static void cancelled(void **state)
 {
 	(void)state;
 	rwkvk_model *m = open_model(&spec);
-	struct shape usual = m->shape;
+	struct shape usual = m->plan.shape;
 	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
 	size_t count = 0;
 	uint64_t most = 1;
@@ -199,7 +199,7 @@ static void cancelled(void **state)
 	feed(m, want);
 	assert_fails(rwkvk_model_tune(m, &(rwkvk_tune_options){ .progress = stop, .progress_user = &most }, rows, &count),
 	             RWKVK_CANCELLED, "stopped by the caller after 1 shapes");
-	assert_true(same(&m->shape, &usual));
+	assert_true(same(&m->plan.shape, &usual));
 	feed(m, got);
 	assert_memory_equal(got, want, sizeof got);
 	rwkvk_model_close(m);

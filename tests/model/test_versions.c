@@ -395,7 +395,7 @@ static void used_inputs_are_counted(void **state)
 		uint64_t used = 0, read = 0;
 		for (int t = 0; t < TOKENS; t++) {
 			assert_ok(rwkvk_session_eval(session, &text[t], 1, NULL));
-			assert_ok(gpu_read(&m->act, ACT_F(c->width) * sizeof(float), f, c->ffn * sizeof(float)));
+			assert_ok(gpu_read(&m->plan.act, ACT_F(c->width) * sizeof(float), f, c->ffn * sizeof(float)));
 			count_inputs(m, f, &used, &read);
 		}
 		assert_true(used > 0 && used < (uint64_t)TOKENS * c->ffn);
