@@ -134,7 +134,7 @@ void add(float raw, float v, float n, float weight_by)
 uint scale_bits(float value)
 {
 	uint magnitude = floatBitsToUint(value) & 0x7fffffffu, sign = floatBitsToUint(value) >> 16 & 0x8000u;
-	uint small = uint(ceil(uintBitsToFloat(magnitude) * 16777216));
+	uint small = ceiling(uintBitsToFloat(magnitude) * 16777216);
 	uint bits = magnitude < 0x38800000u ? small : half_bits(uintBitsToFloat(magnitude));
 	return magnitude < 0x2b800000u ? 0 : sign | bits;
 }
@@ -190,7 +190,7 @@ void sum_grid(float by, float from, float most)
 		Weights8 x = read8(i);
 		EACH(j) {
 			precise float v = OF(x, j) - low, scaled = (v - from) * by;
-			add(OF(x, j), v, clamp(roundEven(scaled), 0, most), weight_by);
+			add(OF(x, j), v, clamp(nearest(scaled), 0, most), weight_by);
 		}
 	}
 }
@@ -251,12 +251,12 @@ void to_k(float most)
 	bool bad = d_bits >= INFINITE || min_bits >= INFINITE;
 	vec2 d = bad ? vec2(0) : unpackHalf2x16(d_bits | min_bits << 16);
 	precise float ratio = found_scale * inverse(d.x);
-	float code = max(min(roundEven(ratio), 63), d.x == 0 ? 0 : 1); // 0 would leave one level; 1 has it and more
+	float code = max(min(nearest(ratio), 63), d.x == 0 ? 0 : 1); // 0 would leave one level; 1 has it and more
 	precise float scale = d.x * code, from = -low - found_min;
 	sum_grid(divide(1, max(scale, TINY)), from, most);
 	precise float shift = scale * sum_q - sum, minimum = divide(shift, total) - low;
 	precise float min_ratio = max(minimum, 0) * inverse(d.y);
-	float min_code = min(roundEven(min_ratio), 63);
+	float min_code = min(nearest(min_ratio), 63);
 	precise float offset = d.y * min_code;
 	round_all(0, 8, offset, inverse(scale), 0, most);
 	codes = bad ? 0 : uint(code) | uint(min_code) << 8;
@@ -294,7 +294,7 @@ float search_centred(uint begin)
 			Weights8 x = read8(i);
 			EACH(j) {
 				precise float scaled = OF(x, j) * by;
-				add(OF(x, j), OF(x, j), min(roundEven(scaled), 31), by_size);
+				add(OF(x, j), OF(x, j), min(nearest(scaled), 31), by_size);
 			}
 		}
 		float scale = divide(sum_qx, max(sum_qq, TINY));

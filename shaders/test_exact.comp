@@ -15,7 +15,9 @@ void main()
 	if (i >= count)
 		return;
 	vec2 pair = source[i];
-	result[3 * i] = floatBitsToUint(divide(pair.x, pair.y));
-	result[3 * i + 1] = floatBitsToUint(root(abs(pair.x)));
-	result[3 * i + 2] = half_bits(abs(pair.x));
+	result[5 * i] = floatBitsToUint(divide(pair.x, pair.y));
+	result[5 * i + 1] = floatBitsToUint(root(abs(pair.x)));
+	result[5 * i + 2] = half_bits(abs(pair.x));
+	result[5 * i + 3] = floatBitsToUint(nearest(pair.x));
+	result[5 * i + 4] = ceiling(min(abs(pair.y), 1024));
 }

@@ -13,8 +13,10 @@
 //
 // Compilers inline all calls, and take long over loops and barriers: what is long is called at one place.  Where they would
 // unroll a loop with barriers, they would also keep a condition for each turn in a register.
+#include "nearest.glsl"
+
 const uint BINS = 96, TEAM = 16;
-const float PER_BIN = 0.125, E_PER_BIN = 0.8824969, CLOSE = 1e-5; // E_PER_BIN: e^-PER_BIN
+const float PER_BIN = 0.125, BINS_PER_ONE = 8, E_PER_BIN = 0.8824969, CLOSE = 1e-5; // E_PER_BIN: e^-PER_BIN
 
 shared uint s_bins[BINS];
 shared uint s_count, s_found, s_last;
@@ -35,7 +37,7 @@ float exponential(float x)
 {
 	if (x < -87)
 		return 0;
-	float n = round(x * 1.44269504);
+	float n = nearest(x * 1.44269504);
 	precise float r = x - n * 0.693359375, y = 1.9875691500e-4;
 	r += n * 2.12194440e-4;
 	y = y * r + 1.3981999507e-3;
@@ -92,7 +94,7 @@ float likelihood(float logit)
 
 uint bin_of(float logit)
 {
-	return uint(min((drawing.largest - logit) / PER_BIN, float(BINS)));
+	return uint(min((drawing.largest - logit) * BINS_PER_ONE, float(BINS)));
 }
 
 void token(uint i, out float logit, out uint id)

@@ -2,6 +2,8 @@
 // `precise` lest two become one operation, and not of quotients, roots and conversions: those are made right with integers.  Of
 // numbers below 2^-126, which devices take for zero, nothing is promised.
 
+#include "nearest.glsl"
+
 // What a device may compute otherwise than others do.  A test makes it worse on purpose.
 #ifndef ABOUT
 #define ABOUT(value) value
@@ -32,7 +34,7 @@ float divide(float a, float b)
 	uint shift = sa >= sb ? 23 : 24;
 	float by = ABOUT(1 / float(sb));
 	uint q = uint(float(sa) * by * float(1u << shift));
-	int step = int(roundEven(float(int((sa << shift) - q * sb)) * by));
+	int step = int(nearest(float(int((sa << shift) - q * sb)) * by));
 	q += uint(step);
 	int rest = 2 * int((sa << shift) - q * sb);
 	q += uint(rest > int(sb) ? 1 : rest < -int(sb) ? -1 : 0); // a tie there cannot be
@@ -48,7 +50,7 @@ float root(float value)
 	uint s = significand(bits) << (23 + odd);
 	float scaled = uintBitsToFloat((127 + odd) << 23 | (bits & 0x7fffffu)), about = ABOUT(sqrt(scaled)) * 8388608;
 	uint r = uint(about);
-	r += uint(int(roundEven(float(int(s - r * r)) / (2 * about))));
+	r += uint(int(nearest(float(int(s - r * r)) / (2 * about))));
 	int rest = int(s - r * r);
 	r += uint(rest > int(r) ? 1 : rest <= -int(r) ? -1 : 0);
 	return exponent(bits) == 0 ? 0 : assemble(0, (exponent(bits) + 127 - int(odd)) / 2, r);
@@ -59,5 +61,12 @@ uint half_bits(float value)
 {
 	uint bits = floatBitsToUint(value);
 	uint normal = min((bits - 0x38000000u + 0xfffu + (bits >> 13 & 1u)) >> 13, 0x7c00u);
-	return bits < 0x38800000u ? uint(roundEven(value * 16777216)) : normal;
+	return bits < 0x38800000u ? uint(nearest(value * 16777216)) : normal;
+}
+
+// The lowest whole number that is not below a small one.
+uint ceiling(float value)
+{
+	uint whole = uint(value);
+	return whole + (float(whole) < value ? 1 : 0);
 }

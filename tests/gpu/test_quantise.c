@@ -277,9 +277,13 @@ static void test_all(void **state)
 
 enum { PAIRS = 1 << 16 };
 
-/* Normal, with significands where rounding is near a decision, too. */
+/* Normal, with significands where rounding is near a decision, too; every fourth in steps of a quarter around zero. */
 static float some_float(uint64_t *seed)
 {
+	if (test_random(seed) % 4 == 0) {
+		int32_t quarters = (int32_t)test_random(seed) >> test_random(seed) % 24 >> 4;
+		return (float)(quarters ? quarters : 2) * 0.25f;
+	}
 	static const uint32_t edges[] = { 0, 1, 2, 3, 0x3fffff, 0x400000, 0x7ffffd, 0x7ffffe, 0x7fffff };
 	uint32_t random = test_random(seed), fraction = random & 0x7fffff;
 	if (random >> 23 & 1)
@@ -288,24 +292,33 @@ static float some_float(uint64_t *seed)
 	return float_of_bits((test_random(seed) & 1) << 31 | exponent << 23 | fraction);
 }
 
-static void check_exact(const float (*pairs)[2], const uint32_t (*got)[3], uint32_t off)
+enum { RESULTS = 5 };
+static const char *const results[RESULTS] = { "quotient", "root", "half", "nearest", "ceiling" };
+
+/* As the search for scales rounds (quantise.c), which where it matters is to the nearest, of two to the even one. */
+static uint32_t rounded(float a)
+{
+	volatile float sum = a + 0x1.8p23f;
+	float whole = sum - 0x1.8p23f;
+	assert_true(fabsf(a) >= 0x1p22f || whole == rintf(a));
+	return bits_of_float(whole);
+}
+
+static void check_exact(const float (*pairs)[2], const uint32_t (*got)[RESULTS], uint32_t off)
 {
 	for (size_t i = 0; i < PAIRS; i++) {
 		float a = pairs[i][0], b = pairs[i][1], quotient = a / b;
 		bool normal = fabsf(quotient) >= 0x1p-126f;
-		const uint32_t want[] = { normal ? bits_of_float(quotient) : got[i][0], bits_of_float(sqrtf(fabsf(a))),
-			                      f16_of_float(fabsf(a)) };
-		for (int j = 0; j < 3; j++)
+		const uint32_t want[RESULTS] = { normal ? bits_of_float(quotient) : got[i][0], bits_of_float(sqrtf(fabsf(a))),
+			                             f16_of_float(fabsf(a)), rounded(a), (uint32_t)ceilf(fminf(fabsf(b), 1024)) };
+		for (int j = 0; j < RESULTS; j++)
 			if (got[i][j] != want[j])
-				fail_msg("%s of %a and %a, where the device is %d off: %08x, not %08x",
-				         j == 0   ? "quotient"
-				         : j == 1 ? "root"
-				                  : "half",
-				         (double)a, (double)b, (int)off, got[i][j], want[j]);
+				fail_msg("%s of %a and %a, where the device is %d off: %08x, not %08x", results[j], (double)a, (double)b,
+				         (int)off, got[i][j], want[j]);
 	}
 }
 
-/* The same quotients and roots as the host has, whatever the device's own are. */
+/* The same quotients, roots and conversions as the host has, whatever the device's own are. */
 static void test_exact(void **state)
 {
 	const struct bench *b = *state;
@@ -315,7 +328,7 @@ static void test_exact(void **state)
 	struct gpu_cmd *cmd;
 	uint64_t seed = 4;
 	float(*pairs)[2] = malloc(PAIRS * sizeof *pairs);
-	uint32_t(*got)[3] = malloc(PAIRS * sizeof *got);
+	uint32_t(*got)[RESULTS] = malloc(PAIRS * sizeof *got);
 	assert_true(pairs && got);
 	for (size_t i = 0; i < PAIRS; i++)
 		for (int j = 0; j < 2; j++)
