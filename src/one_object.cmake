@@ -5,6 +5,8 @@
 # The compiler is the one to link, as CMake has it everywhere, since it knows the target's linker and the form of its objects.  It
 # is given only those of the user's flags that say which machine and which tools.  Objects for link-time optimisation are not
 # code yet and have no names to hide, so nothing here is compiled for it.
+#
+# GCC's own helpers on 32-bit x86, __x86.*, stay global (they are hidden): the linker keeps one of each in a program.
 function(rwkvk_one_object object)
 	set(objects "")
 	foreach(module IN LISTS ARGN)
@@ -30,7 +32,7 @@ function(rwkvk_one_object object)
 		list(APPEND flags -Wl,-exported_symbols_list,${CMAKE_CURRENT_BINARY_DIR}/exported_symbols)
 		set(localise "")
 	elseif(CMAKE_OBJCOPY)
-		set(localise COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=rwkvk_* ${object})
+		set(localise COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=rwkvk_* --keep-global-symbol=__x86.* ${object})
 	else()
 		message(FATAL_ERROR "rwkvk as a static library needs objcopy, which binutils and LLVM have: install one, name it with "
 			"-DCMAKE_OBJCOPY=FILE, or build a shared library with -DBUILD_SHARED_LIBS=ON")

@@ -1,6 +1,6 @@
 #!/bin/sh
 # exports.sh static|shared LIBRARY HEADER...: the library defines, for those who link it, the functions of the headers and nothing
-# else.  NM: the program nm.
+# else (but for __x86.*, see src/one_object.cmake).  NM: the program nm.
 set -eu
 kind=$1 library=$2
 shift 2
@@ -12,7 +12,7 @@ esac
 which=$1
 shift
 declared=$(sed -n 's/^RWKVK_API .*[ *]\(rwkvk_[a-z0-9_]*\)(.*/\1/p' "$@" | LC_ALL=C sort)
-defined=$("${NM:-nm}" "$which" --defined-only "$library" | awk 'NF == 3 { print ($2 == "T" ? "" : $2 " ") $3 }' | LC_ALL=C sort)
+defined=$("${NM:-nm}" "$which" --defined-only "$library" | awk 'NF == 3 && $3 !~ /^__x86[.]/ { print ($2 == "T" ? "" : $2 " ") $3 }' | LC_ALL=C sort)
 
 [ "$(printf '%s\n' "$declared" | wc -l)" -eq "$(cat "$@" | grep -c '^RWKVK_API ')" ] || {
     echo "a declaration with RWKVK_API does not have its name on its first line"
