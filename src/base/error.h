@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-#include "rwkvk.h"
+#include "rwkvk_tools.h"
 
 #if defined(__GNUC__)
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
@@ -30,6 +30,16 @@ rwkvk_status fail(rwkvk_status status, const char *format, ...) PRINTF_LIKE(2, 3
 		assert(condition);                                                                                                     \
 		if (!(condition))                                                                                                      \
 			return fail(RWKVK_ERROR_ARGUMENT, "%s: requirement not met: %s", __func__, #condition);                            \
+	} while (0)
+
+/* The same where no status is returned: `otherwise` is, in release builds. */
+#define EXPECT(condition, otherwise)                                                                                           \
+	do {                                                                                                                       \
+		assert(condition);                                                                                                     \
+		if (!(condition)) {                                                                                                    \
+			fail(RWKVK_ERROR_ARGUMENT, "%s: requirement not met: %s", __func__, #condition);                                   \
+			return otherwise;                                                                                                  \
+		}                                                                                                                      \
 	} while (0)
 
 /* The same for what no caller of the public interface can cause: RWKVK_ERROR_INTERNAL. */

@@ -348,6 +348,47 @@ static rwkvk_status take_key(struct gguf *gguf, struct span *name, struct value 
 	return take_value(gguf, type, 1, value);
 }
 
+/* A scalar as text, with a point whatever the locale says. */
+static int scalar_text(const struct value *value, char text[32])
+{
+	const uint8_t *data = value->span.data;
+	int64_t whole = 0;
+	double real = 0;
+	float single;
+	int bytes;
+	switch (gguf_type[value->type].class) {
+	case 'b':
+		return snprintf(text, 32, "%s", *data ? "true" : "false");
+	case 'f':
+		memcpy(&single, data, sizeof single);
+		real = single;
+		if (value->type == GGUF_F64)
+			memcpy(&real, data, sizeof real);
+		bytes = snprintf(text, 32, "%.*g", value->type == GGUF_F64 ? 17 : 9, real);
+		for (int i = 0; i < bytes; i++)
+			text[i] = strchr("0123456789+-einfa", text[i]) ? text[i] : '.';
+		return bytes;
+	case 's':
+		for (int i = gguf_type[value->type].bytes; i-- > 0;) /* little-endian, and the last byte has the sign */
+			whole = i + 1 == gguf_type[value->type].bytes ? (int8_t)data[i] : (int64_t)((uint64_t)whole << 8 | data[i]);
+		return snprintf(text, 32, "%" PRId64, whole);
+	}
+	for (int i = gguf_type[value->type].bytes; i-- > 0;)
+		whole = (int64_t)((uint64_t)whole << 8 | data[i]);
+	return snprintf(text, 32, "%" PRIu64, (uint64_t)whole);
+}
+
+static rwkvk_status keep_text(struct gguf *gguf, struct span name, const struct value *value)
+{
+	char text[32];
+	if (value->type == GGUF_STRING)
+		return weights_add_text(gguf->weights, name.data, name.bytes, value->span.data, value->span.bytes, 1);
+	if (value->type == GGUF_ARRAY)
+		return weights_add_text(gguf->weights, name.data, name.bytes, NULL, 0, value->count);
+	int bytes = scalar_text(value, text);
+	return weights_add_text(gguf->weights, name.data, name.bytes, text, (size_t)bytes, 1);
+}
+
 static rwkvk_status read_key(struct gguf *gguf)
 {
 	struct metadata *metadata = &gguf->weights->metadata;
@@ -356,6 +397,7 @@ static rwkvk_status read_key(struct gguf *gguf)
 	uint64_t start = gguf->at;
 	TRY(take_key(gguf, &name, &value));
 	metadata->keys[metadata->key_count++] = (struct raw_key){ gguf->weights->mapping.data + start, gguf->at - start };
+	TRY(keep_text(gguf, name, &value));
 	for (uint32_t i = 0; i < KNOWN_KEYS; i++) {
 		if (!key_is(gguf, name, known_keys[i].name))
 			continue;

@@ -108,6 +108,15 @@ static rwkvk_status read_metadata(struct weights *weights, const json_t *object)
 {
 	if (!json_is_object(object))
 		return fail(RWKVK_ERROR_FILE, "%s: expected \"__metadata__\" to be a JSON object, found something else", weights->path);
+	const char *key;
+	json_t *value;
+	bool first = weights->metadata.text_count == 0;              /* of several files */
+	json_object_foreach((json_t *)(uintptr_t)object, key, value) /* which only lists them */
+	{
+		const char *text = json_string_value(value);
+		if (first && text)
+			TRY(weights_add_text(weights, key, strlen(key), text, json_string_length(value), 1));
+	}
 	const json_t *name = json_object_get(object, "name");
 	if (!name || weights->metadata.name)
 		return RWKVK_OK;

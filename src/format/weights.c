@@ -224,6 +224,48 @@ static rwkvk_status refuse_foreign(const struct weights *weights)
 	            hex, show_text(data, bytes < 8 ? bytes : 8).text);
 }
 
+/* ---------------------------------------------------------------------------------------------------- metadata */
+
+static char *copy_text(const void *text, size_t bytes)
+{
+	char *copy = malloc(bytes + 1);
+	if (copy) {
+		memcpy(copy, text, bytes);
+		copy[bytes] = 0;
+	}
+	return copy;
+}
+
+rwkvk_status weights_add_text(struct weights *weights, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                              uint64_t items)
+{
+	struct metadata *m = &weights->metadata;
+	if ((m->text_count & (m->text_count - 1)) == 0) { /* full at every power of two */
+		size_t capacity = m->text_count ? 2 * m->text_count : 1;
+		struct metadata_text *more = realloc(m->texts, capacity * sizeof *more);
+		if (!more)
+			return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the metadata", weights->path);
+		m->texts = more;
+	}
+	struct metadata_text text = { .key = copy_text(key, key_bytes), .value_bytes = value_bytes, .items = items };
+	text.value = value ? copy_text(value, value_bytes) : NULL;
+	if (!text.key || (value && !text.value)) {
+		free(text.key);
+		free(text.value);
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the metadata", weights->path);
+	}
+	m->texts[m->text_count++] = text;
+	return RWKVK_OK;
+}
+
+const char *weights_text(const struct weights *weights, const char *key)
+{
+	for (size_t i = 0; i < weights->metadata.text_count; i++)
+		if (strcmp(weights->metadata.texts[i].key, key) == 0)
+			return weights->metadata.texts[i].value;
+	return NULL;
+}
+
 static rwkvk_status read_contents(struct weights *weights, const char *names)
 {
 	const uint8_t *data = weights->mapping.data;
@@ -283,6 +325,11 @@ void weights_close(struct weights *weights)
 	free(weights->metadata.token_bytes);
 	free((void *)weights->metadata.token_type);
 	free(weights->metadata.keys);
+	for (size_t i = 0; i < weights->metadata.text_count; i++) {
+		free(weights->metadata.texts[i].key);
+		free(weights->metadata.texts[i].value);
+	}
+	free(weights->metadata.texts);
 	free(weights->path);
 	for (size_t i = 0; i < weights->part_count; i++) {
 		if (weights->parts[i].mapped)

@@ -53,6 +53,12 @@ struct metadata {
 		uint64_t bytes;
 	} * keys;
 	uint64_t key_count;
+	/* What rwkvk_metadata shows: GGUF's keys, safetensors' __metadata__. */
+	struct metadata_text {
+		char *key, *value; /* value: NULL for a list */
+		uint64_t value_bytes, items;
+	} * texts;
+	size_t text_count;
 };
 
 struct weights {
@@ -86,6 +92,12 @@ rwkvk_status shards_read(struct weights *weights); /* an index of safetensors fi
  * in `in`, which is weights->mapping or one of its parts; shape is squeezed here. */
 rwkvk_status weights_add(struct weights *weights, const struct mapping *in, const char *name, const char *file_name,
                          enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes);
+
+/* One more entry of metadata.texts; value NULL: a list of `items`. */
+rwkvk_status weights_add_text(struct weights *weights, const void *key, size_t key_bytes, const void *value, size_t value_bytes,
+                              uint64_t items);
+/* The value of a key, NULL when there is none. */
+const char *weights_text(const struct weights *weights, const char *key);
 
 /* Parts of the safetensors readers: told by its first bytes (a 64-bit header length, of which the upper bytes are 0, then a
  * brace); adding the tensors of `file`, weights->mapping or a part, under the names that they have there. */

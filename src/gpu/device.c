@@ -97,14 +97,14 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
 	(void)types;
 	atomic_fetch_add(&validation_messages, 1);
 	if (gpu && gpu->log)
-		gpu_log(gpu, severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT ? GPU_LOG_ERROR : GPU_LOG_WARNING,
+		gpu_log(gpu, severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT ? RWKVK_LOG_ERROR : RWKVK_LOG_WARNING,
 		        "VALIDATION: %s", text);
 	else
 		fprintf(stderr, "VALIDATION: %s\n", text);
 	return VK_FALSE;
 }
 
-void gpu_log(const struct gpu *gpu, enum gpu_log_level level, const char *format, ...)
+void gpu_log(const struct gpu *gpu, rwkvk_log_level level, const char *format, ...)
 {
 	char text[4096];
 	va_list args;

@@ -61,11 +61,6 @@ struct gpu_cmd;
 
 /* ------------------------------------------------------------------------------------------------------ device.c */
 
-/* What the user should see; `text` lives as long as the call.  May be called from any thread that calls into the library, and
- * from several at once. */
-enum gpu_log_level { GPU_LOG_ERROR, GPU_LOG_WARNING, GPU_LOG_NOTE };
-typedef void gpu_log_fn(void *user, int level, const char *text);
-
 struct gpu_options {
 	const char *device; /* index or part of the name; NULL: RWKVK_DEVICE from the environment, else the best */
 	bool profile;
@@ -74,7 +69,7 @@ struct gpu_options {
 	const char *cache_dir;  /* of pipelines and tunings; NULL: RWKVK_CACHE_DIR from the environment, else the usual; "": none */
 	uint32_t threads;       /* that compile pipelines; 0: one for each processor */
 	uint64_t device_memory; /* at most so many bytes of it are allocated; 0: no bound */
-	gpu_log_fn *log;        /* NULL: none, and validation messages are printed */
+	rwkvk_log_fn *log;      /* NULL: none, and validation messages are printed */
 	void *log_user;         /* its first argument */
 	const atomic_bool *cancel; /* see gpu_set_cancel() */
 };
@@ -87,7 +82,7 @@ rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out);
 void gpu_close(struct gpu *gpu); /* waits for the device; NULL is allowed.  Everything else must be gone. */
 /* Once this is set, nothing more is compiled: RWKVK_CANCELLED.  NULL: never.  It must live until it is replaced. */
 void gpu_set_cancel(struct gpu *gpu, const atomic_bool *cancel);
-void gpu_log(const struct gpu *gpu, enum gpu_log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
+void gpu_log(const struct gpu *gpu, rwkvk_log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
 const struct gpu_caps *gpu_caps(const struct gpu *gpu);
 /* These two, and gpu_profile_row(), from any thread at any time. */
 struct gpu_counters gpu_counters(const struct gpu *gpu);

@@ -219,7 +219,7 @@ struct gpu {
 	bool profiling;
 	char *cache_dir; /* NULL: the environment's; "": none */
 	uint32_t threads;
-	gpu_log_fn *log;
+	rwkvk_log_fn *log;
 	void *log_user;
 	const atomic_bool *cancel;
 	bool lost; /* the driver gave the device up: nothing is submitted any more */

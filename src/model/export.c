@@ -4,10 +4,11 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/structs.h"
 
 /* What a tensor is to the network. */
 enum kind {
@@ -17,18 +18,6 @@ enum kind {
 	START,  /* a trained start state */
 	UNUSED,
 };
-
-void export_note(const struct export *e, const char *format, ...)
-{
-	char text[1024];
-	va_list list;
-	if (!e->options->note)
-		return;
-	va_start(list, format);
-	vsnprintf(text, sizeof text, format, list);
-	va_end(list);
-	e->options->note(e->options->note_user, text);
-}
 
 /* ---------------------------------------------------------------------------------------------------- what it is */
 
@@ -436,18 +425,18 @@ static rwkvk_status add_to_safetensors(struct export *e, const struct tensor *te
 static void note_types(const struct export *e)
 {
 	for (uint32_t i = 0; i < e->substitute_count; i++)
-		export_note(e,
-		            "%" PRIu32 " matrices (%s%s) become %s instead of %s: rows of %" PRIu64 " are not whole blocks of %" PRIu32,
-		            e->substitutes[i].count, e->substitutes[i].first, e->substitutes[i].count > 1 ? ", ..." : "",
-		            dtype_info[e->substitutes[i].used].name, dtype_info[e->substitutes[i].wanted].name,
-		            e->substitutes[i].columns, dtype_info[e->substitutes[i].wanted].block);
+		report(&e->listener, RWKVK_LOG_NOTE,
+		       "%" PRIu32 " matrices (%s%s) become %s instead of %s: rows of %" PRIu64 " are not whole blocks of %" PRIu32,
+		       e->substitutes[i].count, e->substitutes[i].first, e->substitutes[i].count > 1 ? ", ..." : "",
+		       dtype_info[e->substitutes[i].used].name, dtype_info[e->substitutes[i].wanted].name, e->substitutes[i].columns,
+		       dtype_info[e->substitutes[i].wanted].block);
 	if (e->requantised_count)
-		export_note(e,
-		            "%" PRIu32 " matrices (%s%s) are quantised in %s already: made of the original model they would be better",
-		            e->requantised_count, e->first_requantised, e->requantised_count > 1 ? ", ..." : "", e->file->weights.path);
+		report(&e->listener, RWKVK_LOG_NOTE,
+		       "%" PRIu32 " matrices (%s%s) are quantised in %s already: made of the original model they would be better",
+		       e->requantised_count, e->first_requantised, e->requantised_count > 1 ? ", ..." : "", e->file->weights.path);
 	if (e->unused_count)
-		export_note(e, "left out: %" PRIu32 " tensors (%s%s) that an RWKV-%s model does not use", e->unused_count,
-		            e->first_unused, e->unused_count > 1 ? ", ..." : "", config_version(&e->file->network.config));
+		report(&e->listener, RWKVK_LOG_NOTE, "left out: %" PRIu32 " tensors (%s%s) that an RWKV-%s model does not use",
+		       e->unused_count, e->first_unused, e->unused_count > 1 ? ", ..." : "", config_version(&e->file->network.config));
 }
 
 static void note_gguf(const struct export *e)
@@ -464,7 +453,7 @@ static void note_gguf(const struct export *e)
 	for (uint32_t i = 0; i < net->config.layers && !why; i++)
 		why = net->layers[i].output_b ? "the model has an att.output.bias" : NULL;
 	if (why)
-		export_note(e, "llama.cpp will not load %s: %s", e->path, why);
+		report(&e->listener, RWKVK_LOG_NOTE, "llama.cpp will not load %s: %s", e->path, why);
 }
 
 static void note_safetensors(const struct export *e)
@@ -472,17 +461,18 @@ static void note_safetensors(const struct export *e)
 	const struct rwkvk_file *file = e->file;
 	const struct config *c = &file->network.config;
 	if (e->inverted_count)
-		export_note(e,
-		            "att.decay of %" PRIu32 " layers became att.time_decay again, of which its values come back to six digits",
-		            e->inverted_count);
+		report(&e->listener, RWKVK_LOG_NOTE,
+		       "att.decay of %" PRIu32 " layers became att.time_decay again, of which its values come back to six digits",
+		       e->inverted_count);
 	if (c->rescale_stored)
-		export_note(e, "att.output and ffn.value are multiplied back: %s had them divided by 2 after every %" PRIu32 " layers",
-		            file->weights.path, c->rescale);
+		report(&e->listener, RWKVK_LOG_NOTE,
+		       "att.output and ffn.value are multiplied back: %s had them divided by 2 after every %" PRIu32 " layers",
+		       file->weights.path, c->rescale);
 	if (c->version != 40 && c->group_norm_epsilon != 64e-5f)
-		export_note(e, "%s does not say that the epsilon of ln_x is %g: give --group-norm-epsilon %g", e->path,
-		            (double)c->group_norm_epsilon, (double)c->group_norm_epsilon);
+		report(&e->listener, RWKVK_LOG_NOTE, "%s does not say that the epsilon of ln_x is %g: give --group-norm-epsilon %g",
+		       e->path, (double)c->group_norm_epsilon, (double)c->group_norm_epsilon);
 	if (file->weights.metadata.token_count || file->vocab_given)
-		export_note(e, "the vocabulary is not in %s, which has no place for it", e->path);
+		report(&e->listener, RWKVK_LOG_NOTE, "the vocabulary is not in %s, which has no place for it", e->path);
 }
 
 /* ---------------------------------------------------------------------------------------------------- the file */
@@ -562,7 +552,7 @@ static rwkvk_status check_target(const struct export *e)
 	return RWKVK_OK;
 }
 
-rwkvk_status rwkvk_file_export(const rwkvk_file *file, const char *path, const rwkvk_export_options *options)
+rwkvk_status rwkvk_file_export(const rwkvk_file *file, const char *path, const rwkvk_export_options *given)
 {
 	static const struct {
 		enum naming naming;
@@ -571,12 +561,16 @@ rwkvk_status rwkvk_file_export(const rwkvk_file *file, const char *path, const r
 		             { NAMES_GGUF_RWKV5, "rwkv5" },
 		             { NAMES_GGUF_RWKV6, "rwkv6" },
 		             { NAMES_GGUF_RWKV7, "rwkv7" } };
+	rwkvk_export_options options;
 	REQUIRE(file && path);
-	REQUIRE(!options || (uint32_t)options->type <= RWKVK_EXPORT_Q4_0);
+	TRY(READ_OPTIONS(rwkvk_export_options, log_user, given, &options));
+	if ((unsigned)options.type > RWKVK_EXPORT_Q4_0)
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_export_options.type is %d: expected a rwkvk_export_type", (int)options.type);
 	struct export e = {
 		.file = file,
 		.path = path,
-		.options = options ? options : &(rwkvk_export_options){ 0 },
+		.options = &options,
+		.listener = { options.log, options.log_user },
 		.gguf = ends_in(path, ".gguf"),
 		.naming = versions[file->network.config.version / 10 - 4].naming,
 		.architecture = versions[file->network.config.version / 10 - 4].architecture,

@@ -10,6 +10,7 @@ struct export
 	const struct rwkvk_file *file;
 	const char *path;
 	const rwkvk_export_options *options;
+	struct listener listener; /* to notes */
 	bool gguf;
 	enum naming naming;       /* of GGUF */
 	const char *architecture; /* likewise */
@@ -28,8 +29,6 @@ struct export
 	uint32_t unused_count, requantised_count, inverted_count;
 	const char *first_unused, *first_requantised;
 };
-
-void export_note(const struct export *e, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* All keys of the GGUF file. */
 rwkvk_status export_keys(const struct export *e, struct gguf_writer *writer);

@@ -129,15 +129,15 @@ static void note_vocabulary(const struct export *e)
 	const struct rwkvk_file *file = e->file;
 	const char *fitting = tokenizer_file_for(file->network.config.vocab);
 	if (file->tokenizer && file->vocab_given)
-		export_note(e,
-		            "the vocabulary is not in %s: GGUF has a place for World text only; give the vocabulary whenever the model "
-		            "is used",
-		            e->path);
+		report(&e->listener, RWKVK_LOG_NOTE,
+		       "the vocabulary is not in %s: GGUF has a place for World text only; give the vocabulary whenever the model "
+		       "is used",
+		       e->path);
 	else if (file->tokenizer)
-		export_note(e, "%s has no vocabulary: a token is a byte, which llama.cpp does not know", e->path);
+		report(&e->listener, RWKVK_LOG_NOTE, "%s has no vocabulary: a token is a byte, which llama.cpp does not know", e->path);
 	else
-		export_note(e, "%s has no vocabulary%s: give it with --vocab %s", e->path,
-		            file->network.config.version < 60 ? "" : ", which llama.cpp needs", fitting ? fitting : "FILE");
+		report(&e->listener, RWKVK_LOG_NOTE, "%s has no vocabulary%s: give it with --vocab %s", e->path,
+		       file->network.config.version < 60 ? "" : ", which llama.cpp needs", fitting ? fitting : "FILE");
 }
 
 rwkvk_status export_keys(const struct export *e, struct gguf_writer *writer)

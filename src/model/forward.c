@@ -213,6 +213,7 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 		            gpu_caps(m->gpu)->name);
 	out->count = io[IO_STEP];
 	out->stopped = io[IO_DONE] == DONE_STOP;
+	out->stop = io[IO_PICKED];
 	out->close = io[IO_CLOSE];
 	out->kept = n > 1;
 	memcpy(out->tokens, io + IO_TOKENS, out->count * sizeof *out->tokens);

@@ -1,51 +1,56 @@
-/* Opening and closing: a file, a device, and the plan that joins them.  The public functions about models and files. */
+/* Opening and closing: a file, a device, and the plan that joins them.  The public functions about models and devices. */
 #include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/trained_state.h"
+#include "base/structs.h"
 
-static rwkvk_status check_options(const rwkvk_model_options *options)
+static bool is_set(const rwkvk_cancel *cancel)
 {
-	REQUIRE(options->path || options->data || options->shape);
-	REQUIRE((unsigned)options->quant <= RWKVK_QUANT_F16);
-	return RWKVK_OK;
+	return cancel && atomic_load(&cancel->set);
 }
 
-static rwkvk_status open_model(const rwkvk_model_options *options, struct rwkvk_model *m)
+static rwkvk_status open_device(const rwkvk_model_options *options, bool profile, struct rwkvk_model *m)
+{
+	const struct gpu_options gpu = {
+		.device = options->device,
+		.profile = profile,
+		.cache_dir = options->cache_dir,
+		.threads = options->threads,
+		.device_memory = options->device_memory,
+		.log = options->log,
+		.log_user = options->log_user,
+		.cancel = m->cancel,
+	};
+	m->count_inputs = profile;
+	return gpu_open(&gpu, &m->gpu);
+}
+
+static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_tools_options *tools, struct rwkvk_model *m)
 {
 	m->slots = options->max_sessions;
+	m->threads = options->threads;
+	m->listener = (struct listener){ options->log, options->log_user };
+	m->cancel = options->cancel ? &options->cancel->set : NULL;
+	if (is_set(options->cancel))
+		return fail(RWKVK_CANCELLED, "cancelled before anything was opened");
 	if (pthread_mutex_init(&m->lock, NULL) != 0)
 		return fail(RWKVK_ERROR_MEMORY, "cannot make a lock");
 	m->has_lock = true;
 	TRY(file_init(options, &m->file));
-	TRY(gpu_open(&(struct gpu_options){ .device = options->device, .profile = options->profile }, &m->gpu));
-	m->count_inputs = options->profile;
+	if (is_set(options->cancel))
+		return fail(RWKVK_CANCELLED, "cancelled after %s was opened", m->file.weights.path);
+	TRY(open_device(options, tools->profile, m));
 	TRY(model_load(m, options->progress, options->progress_user));
-	return choice_plan(m);
+	TRY(choice_plan(m));
+	gpu_set_cancel(m->gpu, NULL); /* the caller's, and opening is over */
+	m->cancel = NULL;
+	return RWKVK_OK;
 }
 
-rwkvk_status rwkvk_model_open(const rwkvk_model_options *options, rwkvk_model **out)
+static void destroy_model(struct rwkvk_model *m)
 {
-	REQUIRE(options && out);
-	*out = NULL;
-	TRY(check_options(options));
-	struct rwkvk_model *m = calloc(1, sizeof *m);
-	if (!m)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = open_model(options, m);
-	if (status == RWKVK_OK)
-		*out = m;
-	else
-		rwkvk_model_close(m);
-	return status;
-}
-
-void rwkvk_model_close(rwkvk_model *m)
-{
-	if (!m)
-		return;
 	if (m->gpu) {
 		model_unload(m);
 		gpu_close(m->gpu);
@@ -56,77 +61,124 @@ void rwkvk_model_close(rwkvk_model *m)
 	free(m);
 }
 
-static void describe(const struct rwkvk_file *file, rwkvk_model_info *info)
+rwkvk_status rwkvk_model_open(const rwkvk_model_options *given, rwkvk_model **out)
 {
-	const struct config *c = &file->network.config;
-	*info = (rwkvk_model_info){
-		.name = file->weights.metadata.name ? file->weights.metadata.name : "",
-		.format = file->weights.format,
-		.version = config_version(c),
-		.layers = c->layers,
-		.width = c->width,
-		.ffn_width = c->ffn,
-		.vocab = c->vocab,
-		.heads = c->heads,
-		.head_size = c->head_size,
-		.rank_decay = c->rank_decay,
-		.rank_iclr = c->rank_iclr,
-		.rank_value = c->rank_value,
-		.rank_gate = c->rank_gate,
-		.rank_mix = c->rank_mix,
-		.group_norm_epsilon = c->version == 40 ? 0 : c->group_norm_epsilon,
-		.rescale = c->rescale,
-		.type = outline_type(&file->network, file->quant, file->network.layers[c->layers - 1].ffn_value),
-		.bytes_per_token = model_token_bytes(&file->network, file->quant),
-		.state_floats = config_state_floats(c),
-		.add_bos = file->add_bos,
-		.has_tokenizer = file->tokenizer != NULL,
-		.device = "",
-	};
-	for (size_t i = 0; i < file->weights.count; i++) {
-		uint64_t count = 1;
-		for (uint32_t j = 0; j < file->weights.tensors[i].rank; j++)
-			count *= file->weights.tensors[i].shape[j];
-		info->parameters += count;
-	}
+	rwkvk_model_options options;
+	rwkvk_tools_options tools;
+	REQUIRE(given && out);
+	*out = NULL;
+	TRY(read_model_options(given, &options, &tools));
+	struct rwkvk_model *m = calloc(1, sizeof *m);
+	if (!m)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = open_model(&options, &tools, m);
+	if (status == RWKVK_OK)
+		*out = m;
+	else
+		destroy_model(m);
+	return status;
 }
 
-void rwkvk_model_get_info(const rwkvk_model *m, rwkvk_model_info *info)
+/* ------------------------------------------------------------------------------------------------------ its sessions */
+
+rwkvk_status model_lock(struct rwkvk_model *m)
 {
-	describe(&m->file, info);
-	info->device = gpu_caps(m->gpu)->name;
-	info->device_bytes = gpu_memory_used(m->gpu);
+	pthread_mutex_lock(&m->lock);
+	if (!m->closed)
+		return RWKVK_OK;
+	pthread_mutex_unlock(&m->lock);
+	return fail(RWKVK_ERROR_ARGUMENT,
+	            "the session's model, %s, has been closed: all there is left to do is to destroy the session",
+	            m->file.weights.path);
 }
 
-rwkvk_sampling rwkvk_model_sampling(const rwkvk_model *m)
+void model_unlock(struct rwkvk_model *m)
 {
-	if (m->file.weights.metadata.has_sampling)
-		return m->file.weights.metadata.sampling;
-	return (rwkvk_sampling){ .temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f };
+	pthread_mutex_unlock(&m->lock);
+}
+
+void model_release(struct rwkvk_model *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->sessions--;
+	bool last = m->closed && m->sessions == 0;
+	pthread_mutex_unlock(&m->lock);
+	if (last)
+		destroy_model(m);
+}
+
+void rwkvk_model_close(rwkvk_model *m)
+{
+	if (!m)
+		return;
+	pthread_mutex_lock(&m->lock);
+	m->closed = true;
+	bool last = m->sessions == 0;
+	pthread_mutex_unlock(&m->lock);
+	if (last)
+		destroy_model(m);
+}
+
+/* ------------------------------------------------------------------------------------------------------ what it is */
+
+rwkvk_status rwkvk_model_get_info(const rwkvk_model *m, rwkvk_model_info *info)
+{
+	rwkvk_model_info own;
+	REQUIRE(m && info);
+	file_describe(&m->file, &own);
+	own.device = gpu_caps(m->gpu)->name;
+	own.device_bytes = gpu_memory_used(m->gpu);
+	own.max_sessions = m->slots;
+	return write_model_info(&own, info);
+}
+
+bool rwkvk_model_metadata(const rwkvk_model *m, size_t index, rwkvk_metadata *out)
+{
+	EXPECT(m && out, false);
+	return file_metadata(&m->file, index, out);
+}
+
+const char *rwkvk_model_metadata_value(const rwkvk_model *m, const char *key)
+{
+	EXPECT(m && key, NULL);
+	return weights_text(&m->file.weights, key);
+}
+
+rwkvk_status rwkvk_model_sampling(const rwkvk_model *m, rwkvk_sampling *out)
+{
+	REQUIRE(m && out);
+	return WRITE_RESULT(rwkvk_sampling, bias_count, &m->file.weights.metadata.sampling, out);
 }
 
 const rwkvk_tokenizer *rwkvk_model_tokenizer(const rwkvk_model *m)
 {
+	EXPECT(m, NULL);
 	return m->file.tokenizer;
 }
 
-void rwkvk_model_counters(const rwkvk_model *m, rwkvk_counters *counters)
+/* ------------------------------------------------------------------------------------------------------ counters */
+
+rwkvk_status rwkvk_model_counters(const rwkvk_model *m, rwkvk_counters *counters)
 {
+	REQUIRE(m && counters);
 	struct gpu_counters c = gpu_counters(m->gpu);
-	*counters = (rwkvk_counters){ .tokens = atomic_load_explicit(&m->tokens, memory_order_relaxed),
-		                          .dispatches = c.dispatches,
-		                          .barriers = c.barriers,
-		                          .submits = c.submits,
-		                          .host_calls = c.host_calls,
-		                          .descriptor_updates = c.descriptor_updates,
-		                          .allocations = c.allocations,
-		                          .buffers = c.buffers,
-		                          .recordings = c.recordings };
+	const rwkvk_counters own = { .tokens = atomic_load_explicit(&m->tokens, memory_order_relaxed),
+		                         .dispatches = c.dispatches,
+		                         .barriers = c.barriers,
+		                         .submits = c.submits,
+		                         .host_calls = c.host_calls,
+		                         .descriptor_updates = c.descriptor_updates,
+		                         .allocations = c.allocations,
+		                         .buffers = c.buffers,
+		                         .recordings = c.recordings };
+	return WRITE_RESULT(rwkvk_counters, recordings, &own, counters);
 }
 
 bool rwkvk_model_profile(const rwkvk_model *m, size_t index, rwkvk_profile_row *row)
 {
-	return gpu_profile_row(m->gpu, index, row);
+	rwkvk_profile_row own;
+	EXPECT(m && row, false);
+	return gpu_profile_row(m->gpu, index, &own) && WRITE_RESULT(rwkvk_profile_row, bytes, &own, row) == RWKVK_OK;
 }
 
 /* The device counts while it works, so this waits until it does not. */
@@ -143,6 +195,7 @@ bool rwkvk_model_sparsity(const rwkvk_model *m, uint32_t layer, rwkvk_sparsity *
 {
 	uint64_t tokens;
 	uint32_t counts[2];
+	EXPECT(m && out, false);
 	if (!m->used_inputs.bytes || layer >= m->file.network.config.layers)
 		return false;
 	read_inputs(m, layer, &tokens, counts);
@@ -152,86 +205,53 @@ bool rwkvk_model_sparsity(const rwkvk_model *m, uint32_t layer, rwkvk_sparsity *
 	uint64_t line = 128 + 4 * (uint64_t)VALUE_HIGH_WORDS(value->type);
 	uint64_t blocks = (value->rows + VALUE_BLOCK(value->type) - 1) / VALUE_BLOCK(value->type);
 	double used = counts[0] / (double)tokens, read = counts[1] / (double)tokens;
-	*out = (rwkvk_sparsity){ .tokens = tokens,
-		                     .density = used / value->columns,
-		                     .bytes = matrix_bytes(value),
-		                     .bytes_skipped = (value->columns - read) * (double)(line * blocks) };
-	return true;
+	const rwkvk_sparsity own = { .tokens = tokens,
+		                         .density = used / value->columns,
+		                         .bytes = matrix_bytes(value),
+		                         .bytes_skipped = (value->columns - read) * (double)(line * blocks) };
+	return WRITE_RESULT(rwkvk_sparsity, bytes_skipped, &own, out) == RWKVK_OK;
 }
+
+/* ------------------------------------------------------------------------------------------------------ devices */
 
 rwkvk_status rwkvk_devices(rwkvk_device_info *infos, size_t capacity, size_t *count)
 {
+	enum { MOST = 64 }; /* that are looked at */
 	REQUIRE(count && (infos || capacity == 0));
-	return gpu_list(infos, capacity, count);
+	capacity = capacity < MOST ? capacity : MOST;
+	rwkvk_device_info *own = calloc(MOST, sizeof *own);
+	if (!own)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = gpu_list(own, capacity, count);
+	if (status == RWKVK_OK)
+		status = WRITE_RESULTS(rwkvk_device_info, reason, own, *count, infos, capacity);
+	free(own);
+	return status;
 }
 
 rwkvk_status rwkvk_device_find(const char *device, rwkvk_device_info *out)
 {
+	rwkvk_device_info own;
 	REQUIRE(out);
-	return gpu_find(device, out);
+	TRY(gpu_find(device, &own));
+	return WRITE_RESULT(rwkvk_device_info, reason, &own, out);
 }
 
-rwkvk_status rwkvk_device_measure(const char *device, rwkvk_progress_fn *progress, void *progress_user, rwkvk_device_rates *out)
+rwkvk_status rwkvk_device_measure(const rwkvk_measure_options *given, rwkvk_device_rates *out)
 {
+	rwkvk_measure_options options;
+	rwkvk_device_rates own = { 0 };
 	struct gpu *gpu;
 	REQUIRE(out);
-	*out = (rwkvk_device_rates){ 0 };
-	TRY(gpu_open(&(struct gpu_options){ .device = device, .arithmetic = true }, &gpu));
-	rwkvk_status status = gpu_measure(gpu, progress, progress_user, out);
+	TRY(READ_OPTIONS(rwkvk_measure_options, log_user, given, &options));
+	TRY(gpu_open(&(struct gpu_options){ .device = options.device,
+	                                    .cache_dir = options.cache_dir,
+	                                    .log = options.log,
+	                                    .log_user = options.log_user,
+	                                    .arithmetic = true },
+	             &gpu));
+	rwkvk_status status = gpu_measure(gpu, options.progress, options.progress_user, &own);
 	gpu_close(gpu);
-	return status;
-}
-
-/* ------------------------------------------------------------------------------------------------------ files */
-
-rwkvk_status rwkvk_file_open(const rwkvk_model_options *options, rwkvk_file **out)
-{
-	REQUIRE(options && out);
-	*out = NULL;
-	TRY(check_options(options));
-	struct rwkvk_file *file = malloc(sizeof *file);
-	if (!file)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = file_init(options, file);
-	if (status == RWKVK_OK)
-		*out = file;
-	else
-		free(file);
-	return status;
-}
-
-void rwkvk_file_close(rwkvk_file *file)
-{
-	if (file)
-		file_finish(file);
-	free(file);
-}
-
-void rwkvk_file_get_info(const rwkvk_file *file, rwkvk_model_info *info)
-{
-	describe(file, info);
-}
-
-const rwkvk_tokenizer *rwkvk_file_tokenizer(const rwkvk_file *file)
-{
-	return file->tokenizer;
-}
-
-static const char *device_type(const struct rwkvk_file *file, const struct tensor *tensor)
-{
-	return is_trained_state(tensor) ? type_name(TYPE_F32) : outline_type(&file->network, file->quant, tensor);
-}
-
-bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *info)
-{
-	if (index >= file->weights.count)
-		return false;
-	const struct tensor *tensor = &file->weights.tensors[index];
-	*info = (rwkvk_tensor_info){ .name = tensor->file_name,
-		                         .type = dtype_info[tensor->type].name,
-		                         .rank = tensor->rank,
-		                         .bytes = tensor->bytes,
-		                         .device_type = device_type(file, tensor) };
-	memcpy(info->shape, tensor->shape, sizeof info->shape);
-	return true;
+	rwkvk_status written = WRITE_RESULT(rwkvk_device_rates, measured_bytes, &own, out);
+	return status == RWKVK_OK ? written : status;
 }

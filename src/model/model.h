@@ -4,6 +4,7 @@
  * docs/model.md, the same names are used there, here and in the shaders.
  *
  *   config.c     recognises the model: version and sizes from names and shapes
+ *   file.c       a model file without a device: opening and describing it
  *   synthetic.c  weights made on the fly, for measuring
  *   vectors.c    the small tensors as the stages use them
  *   outline.c    which matrices a layer consists of on the device
@@ -26,7 +27,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/cancel.h"
 #include "base/parallel.h"
+#include "base/report.h"
 #include "format/weights.h"
 #include "gpu/gpu.h"
 
@@ -109,14 +112,21 @@ struct rwkvk_file {
 	rwkvk_tokenizer *tokenizer; /* owned; NULL when there is none */
 	bool vocab_given;           /* it is not the file's own */
 	bool add_bos;
+	uint32_t begin_token, end_token; /* RWKVK_NO_TOKEN: there is none */
 	rwkvk_quant quant;
 };
 
 /* synthetic.c: the tensors of rwkvk_model_options.shape. */
 rwkvk_status synthetic_weights(const char *shape, const char *type, struct weights *out);
 
+/* file.c: a caller's options as this version's, checked; then what they name. */
+rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_options *own, rwkvk_tools_options *tools);
 rwkvk_status file_init(const rwkvk_model_options *options, struct rwkvk_file *file);
 void file_finish(struct rwkvk_file *file);
+/* All of it but what only a device knows. */
+void file_describe(const struct rwkvk_file *file, rwkvk_model_info *info);
+rwkvk_status write_model_info(const rwkvk_model_info *own, rwkvk_model_info *given);
+bool file_metadata(const struct rwkvk_file *file, size_t index, rwkvk_metadata *out);
 
 /* ------------------------------------------------------------------------------------------------------ pack.c */
 
@@ -337,6 +347,9 @@ struct rwkvk_model {
 	struct plan plan;
 	pthread_mutex_t lock; /* around everything that touches the device */
 	bool has_lock;
+	bool closed;       /* by rwkvk_model_close(): what is left of it belongs to its sessions */
+	uint32_t sessions; /* alive */
+	struct listener listener;
 	bool count_inputs;         /* before model_load(): a profile is wanted */
 	uint32_t threads;          /* that pack weights; 0: one for each processor */
 	const atomic_bool *cancel; /* while opening: gives up once it is set; NULL: never */
@@ -363,6 +376,12 @@ struct rwkvk_model {
 	_Atomic uint64_t tokens; /* fed so far */
 	uint64_t weight_bytes;   /* on the device */
 };
+
+/* model.c: takes the lock, unless the model is closed. */
+rwkvk_status model_lock(struct rwkvk_model *model);
+void model_unlock(struct rwkvk_model *model);
+/* One session less; the last one of a closed model frees it. */
+void model_release(struct rwkvk_model *model);
 
 /* load.c: fit check, buffers, upload. */
 rwkvk_status model_load(struct rwkvk_model *model, rwkvk_progress_fn *progress, void *user);
@@ -394,6 +413,7 @@ struct picking {
 struct picked {
 	uint32_t tokens[MAX_TOKENS], count; /* fed */
 	bool stopped;                       /* a token of the list was picked after these, and not fed */
+	uint32_t stop;                      /* which, then */
 	uint32_t close;                     /* draws that rounding may have decided */
 	bool kept;                          /* the snapshot has the state from before; always if more than one was fed */
 };

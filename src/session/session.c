@@ -1,23 +1,17 @@
-/* Sessions and their states: create, feed, copy, save.  Picking tokens is generate.c's. */
+/* Sessions: create, feed, forget.  Their states as bytes and copies are state.c's, picking tokens is generate.c's. */
 #include "session/session.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "session/states.h"
+#include "base/structs.h"
 
 static uint64_t slot_floats(const rwkvk_model *m)
 {
 	return config_slot_floats(&m->file.network.config);
 }
 
-/* Floats of a layer's state that are real; the rest of the slot is padding. */
-static uint64_t layer_floats(const rwkvk_model *m)
-{
-	return config_layer_floats(&m->file.network.config);
-}
-
-static uint64_t slot_offset(const rwkvk_session *s)
+uint64_t session_slot(const rwkvk_session *s)
 {
 	return s->slot * slot_floats(s->model) * sizeof(float);
 }
@@ -27,7 +21,7 @@ rwkvk_status session_clear(rwkvk_session *s)
 {
 	rwkvk_model *m = s->model;
 	for (uint32_t i = 0; i < m->file.network.config.layers; i++)
-		TRY(gpu_write(&m->layers[i].state, slot_offset(s), m->start_state + i * slot_floats(m),
+		TRY(gpu_write(&m->layers[i].state, session_slot(s), m->start_state + i * slot_floats(m),
 		              slot_floats(m) * sizeof(float)));
 	return RWKVK_OK;
 }
@@ -172,11 +166,24 @@ rwkvk_status session_prepare(rwkvk_session *s, const rwkvk_sampling *sampling, u
 	return RWKVK_OK;
 }
 
-bool session_cancelled(rwkvk_session *s)
+/* ------------------------------------------------------------------------------------------------------ life */
+
+rwkvk_status session_enter(rwkvk_session *s, const char *call)
 {
-	return atomic_exchange(&s->cancel, false);
+	bool used = atomic_exchange(&s->in_use, true);
+	assert(!used);
+	if (used)
+		return fail(RWKVK_ERROR_ARGUMENT,
+		            "%s: the session is in use, by the call whose callback this comes from or by another thread", call);
+	return RWKVK_OK;
 }
 
+void session_leave(rwkvk_session *s)
+{
+	atomic_store(&s->in_use, false);
+}
+
+/* With the lock held. */
 static rwkvk_status take_slot(rwkvk_session *s)
 {
 	rwkvk_model *m = s->model;
@@ -186,9 +193,12 @@ static rwkvk_status take_slot(rwkvk_session *s)
 			TRY(session_clear(s));
 			TRY(forward_keep(m, i));
 			m->slot_taken[i] = true;
+			m->sessions++;
 			return RWKVK_OK;
 		}
-	return fail(RWKVK_ERROR_BUSY, "all %u states of the model's pool are taken; open the model with a larger max_sessions",
+	return fail(RWKVK_ERROR_BUSY,
+	            "all %u sessions of the model are taken: destroy one, or open the model with a larger "
+	            "rwkvk_model_options.max_sessions",
 	            m->slots);
 }
 
@@ -211,10 +221,11 @@ rwkvk_status rwkvk_session_create(rwkvk_model *m, rwkvk_session **out)
 	s->logits = malloc(m->file.network.config.vocab * sizeof *s->logits);
 	rwkvk_status status =
 		s->logits ? occurrences_init(&s->seen, m->file.network.config.vocab) : fail(RWKVK_ERROR_MEMORY, "out of memory");
+	if (status == RWKVK_OK)
+		status = model_lock(m);
 	if (status == RWKVK_OK) {
-		pthread_mutex_lock(&m->lock);
 		status = take_slot(s);
-		pthread_mutex_unlock(&m->lock);
+		model_unlock(m);
 	}
 	if (status == RWKVK_OK)
 		*out = s;
@@ -225,39 +236,47 @@ rwkvk_status rwkvk_session_create(rwkvk_model *m, rwkvk_session **out)
 
 void rwkvk_session_destroy(rwkvk_session *s)
 {
-	if (!s)
+	if (!s || session_enter(s, __func__) != RWKVK_OK)
 		return;
-	pthread_mutex_lock(&s->model->lock);
+	rwkvk_model *m = s->model;
+	pthread_mutex_lock(&m->lock);
 	session_drop_logits(s);
-	s->model->slot_taken[s->slot] = false;
-	if (s->model->snapshot_of == s)
-		s->model->snapshot_of = NULL;
-	pthread_mutex_unlock(&s->model->lock);
+	m->slot_taken[s->slot] = false;
+	if (m->snapshot_of == s)
+		m->snapshot_of = NULL;
+	pthread_mutex_unlock(&m->lock);
 	free_session(s);
+	model_release(m);
 }
 
-rwkvk_status rwkvk_session_reset(rwkvk_session *s)
+static rwkvk_status reset(rwkvk_session *s)
 {
-	REQUIRE(s);
-	pthread_mutex_lock(&s->model->lock);
+	TRY(model_lock(s->model));
 	rwkvk_status status = session_clear(s);
 	session_drop_logits(s);
-	pthread_mutex_unlock(&s->model->lock);
+	model_unlock(s->model);
 	s->position = 0;
 	occurrences_clear(&s->seen);
 	s->counts_on_device = false;
 	return status;
 }
 
+rwkvk_status rwkvk_session_reset(rwkvk_session *s)
+{
+	REQUIRE(s);
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = reset(s);
+	session_leave(s);
+	return status;
+}
+
 uint64_t rwkvk_session_position(const rwkvk_session *s)
 {
+	EXPECT(s, 0);
 	return s->position;
 }
 
-void rwkvk_session_cancel(rwkvk_session *s)
-{
-	atomic_store(&s->cancel, true);
-}
+/* ------------------------------------------------------------------------------------------------------ feeding */
 
 static rwkvk_status check_tokens(const rwkvk_session *s, const uint32_t *tokens, size_t count)
 {
@@ -269,115 +288,49 @@ static rwkvk_status check_tokens(const rwkvk_session *s, const uint32_t *tokens,
 	return RWKVK_OK;
 }
 
-rwkvk_status rwkvk_session_eval(rwkvk_session *s, const uint32_t *tokens, size_t count, float *logits)
+static rwkvk_status give_logits(rwkvk_session *s, float *logits)
 {
-	REQUIRE(s && (tokens || count == 0));
-	TRY(check_tokens(s, tokens, count));
-	if (count == 0 && logits && !s->has_logits)
+	if (!s->has_logits)
 		return fail(RWKVK_ERROR_ARGUMENT, "there are no logits yet: feed at least one token");
-	rwkvk_status status = RWKVK_OK;
+	TRY(model_lock(s->model));
+	memcpy(logits, session_logits(s), s->model->file.network.config.vocab * sizeof *logits);
+	model_unlock(s->model);
+	return RWKVK_OK;
+}
+
+/* Whether to go on after `done` of `count` tokens. */
+static rwkvk_status go_on(const rwkvk_eval_options *options, size_t done, size_t count)
+{
+	if (rwkvk_cancel_is_set(options->cancel))
+		return fail(RWKVK_CANCELLED, "cancelled after %zu of %zu tokens", done, count);
+	if (done > 0 && options->progress && !options->progress(options->progress_user, done, count))
+		return fail(RWKVK_CANCELLED, "stopped by the caller after %zu of %zu tokens", done, count);
+	return RWKVK_OK;
+}
+
+static rwkvk_status eval(rwkvk_session *s, const uint32_t *tokens, size_t count, const rwkvk_eval_options *options)
+{
 	uint32_t fed;
-	for (size_t i = 0; i < count && status == RWKVK_OK; i += fed) {
-		if (session_cancelled(s))
-			return fail(RWKVK_CANCELLED, "cancelled after %zu of %zu tokens", i, count);
-		pthread_mutex_lock(&s->model->lock);
-		status = session_feed(s, tokens + i, count - i, true, &fed);
-		pthread_mutex_unlock(&s->model->lock);
+	TRY(check_tokens(s, tokens, count));
+	for (size_t i = 0; i < count; i += fed) {
+		TRY(go_on(options, i, count));
+		TRY(model_lock(s->model));
+		rwkvk_status status = session_feed(s, tokens + i, count - i, true, &fed);
+		model_unlock(s->model);
+		TRY(status);
 	}
-	if (status == RWKVK_OK && logits) {
-		pthread_mutex_lock(&s->model->lock);
-		memcpy(logits, session_logits(s), s->model->file.network.config.vocab * sizeof *logits);
-		pthread_mutex_unlock(&s->model->lock);
-	}
-	return status;
+	if (count > 0 && options->progress) /* all is done, whatever it says */
+		options->progress(options->progress_user, count, count);
+	return options->logits ? give_logits(s, options->logits) : RWKVK_OK;
 }
 
-/* ------------------------------------------------------------------------------------------------------ copies */
-
-rwkvk_status rwkvk_session_clone(rwkvk_session *s, rwkvk_session **out)
+rwkvk_status rwkvk_session_eval(rwkvk_session *s, const uint32_t *tokens, size_t count, const rwkvk_eval_options *given)
 {
-	REQUIRE(s && out);
-	rwkvk_model *m = s->model;
-	TRY(rwkvk_session_create(m, out));
-	rwkvk_session *copy = *out;
-	rwkvk_status status = RWKVK_OK;
-	pthread_mutex_lock(&m->lock);
-	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
-		status = gpu_copy(&m->layers[i].state, slot_offset(s), &m->layers[i].state, slot_offset(copy),
-		                  slot_floats(m) * sizeof(float));
-	if (s->has_logits)
-		memcpy(copy->logits, session_logits(s), m->file.network.config.vocab * sizeof(float));
-	pthread_mutex_unlock(&m->lock);
-	copy->position = s->position;
-	copy->has_logits = s->has_logits;
-	occurrences_copy(&copy->seen, &s->seen);
-	if (status != RWKVK_OK) {
-		rwkvk_session_destroy(copy);
-		*out = NULL;
-	}
-	return status;
-}
-
-rwkvk_status rwkvk_session_snapshot(rwkvk_session *s, float *state)
-{
-	REQUIRE(s && state);
-	rwkvk_model *m = s->model;
-	rwkvk_status status = RWKVK_OK;
-	pthread_mutex_lock(&m->lock);
-	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
-		status = gpu_read(&m->layers[i].state, slot_offset(s), state + i * layer_floats(m), layer_floats(m) * sizeof(float));
-	pthread_mutex_unlock(&m->lock);
-	return status;
-}
-
-rwkvk_status rwkvk_session_restore(rwkvk_session *s, const float *state, uint64_t position)
-{
-	REQUIRE(s && state);
-	rwkvk_model *m = s->model;
-	rwkvk_status status = RWKVK_OK;
-	pthread_mutex_lock(&m->lock);
-	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
-		status = gpu_write(&m->layers[i].state, slot_offset(s), state + i * layer_floats(m), layer_floats(m) * sizeof(float));
-	session_drop_logits(s);
-	pthread_mutex_unlock(&m->lock);
-	s->position = position;
-	occurrences_clear(&s->seen);
-	s->counts_on_device = false;
-	return status;
-}
-
-static struct state_header header_of(const rwkvk_session *s)
-{
-	struct state_header header = state_header_of(&s->model->file.network.config);
-	header.position = s->position;
-	return header;
-}
-
-rwkvk_status rwkvk_session_save(rwkvk_session *s, const char *path)
-{
-	REQUIRE(s && path);
-	struct state_header header = header_of(s);
-	float *state = malloc(header.floats * sizeof *state);
-	if (!state)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = rwkvk_session_snapshot(s, state);
-	if (status == RWKVK_OK)
-		status = state_file_write(path, &header, state);
-	free(state);
-	return status;
-}
-
-rwkvk_status rwkvk_session_load(rwkvk_session *s, const char *path)
-{
-	REQUIRE(s && path);
-	const struct config *config = &s->model->file.network.config;
-	uint64_t position;
-	float *state = malloc(config_state_floats(config) * sizeof *state);
-	if (!state)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = state_read(path, config, state, &position);
-	if (status == RWKVK_OK)
-		status = rwkvk_session_restore(s, state, position);
-	free(state);
+	rwkvk_eval_options options;
+	REQUIRE(s && (tokens || count == 0));
+	TRY(READ_OPTIONS(rwkvk_eval_options, progress_user, given, &options));
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = eval(s, tokens, count, &options);
+	session_leave(s);
 	return status;
 }

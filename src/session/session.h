@@ -17,10 +17,18 @@ struct rwkvk_session {
 	bool counts_on_device;   /* the device's counts are `seen`'s */
 	rwkvk_bias *biases;      /* what the device's biases are made of; NULL: nothing known */
 	size_t bias_count;
-	atomic_bool cancel;
+	atomic_bool in_use; /* a call is running */
 };
 
+/* Every public call on a session begins with the first and, if that was RWKVK_OK, ends with the second: from inside a callback
+ * of a running call, and from a second thread at the same time, it is refused. */
+rwkvk_status session_enter(rwkvk_session *session, const char *call);
+void session_leave(rwkvk_session *session);
+
 /* The functions below are called with the model's lock held. */
+
+/* Where the session's state begins in a layer's pool, in bytes. */
+uint64_t session_slot(const rwkvk_session *session);
 
 /* The logits of the last token. */
 const float *session_logits(const rwkvk_session *session);
@@ -45,9 +53,6 @@ void session_count(rwkvk_session *session, uint32_t token, float decay);
 
 /* The logits are gone. */
 void session_drop_logits(rwkvk_session *session);
-
-/* True, once, when rwkvk_session_cancel() was called. */
-bool session_cancelled(rwkvk_session *session);
 
 /* The device's part of forgetting everything. */
 rwkvk_status session_clear(rwkvk_session *session);

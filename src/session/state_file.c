@@ -71,26 +71,38 @@ static void put_header(uint8_t *head, const struct state_header *header)
 	put64(head + AT_FLOATS, header->floats);
 }
 
-rwkvk_status state_file_write(const char *path, const struct state_header *header, const float *state)
+uint64_t state_file_bytes(const struct state_header *header)
 {
-	if (header->floats > SIZE_MAX / 4)
-		return fail(RWKVK_ERROR_MEMORY, "%s: a state of %" PRIu64 " floats cannot be addressed", path, header->floats);
-	size_t bytes = (size_t)header->floats * 4;
-	uint8_t head[HEADER_BYTES], *payload = malloc(bytes ? bytes : 1);
-	if (!payload)
-		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a state of %" PRIu64 " floats", path, header->floats);
-	for (size_t i = 0; i < header->floats; i++) {
-		if (!isfinite(state[i])) {
-			free(payload);
-			return fail(RWKVK_ERROR_DRIVER, "%s: not written: number %zu of the state is %g: the device has computed nonsense",
-			            path, i, (double)state[i]);
-		}
+	return HEADER_BYTES + 4 * header->floats;
+}
+
+rwkvk_status state_file_build(const char *name, const struct state_header *header, const float *state, uint8_t *bytes)
+{
+	uint8_t *payload = bytes + HEADER_BYTES;
+	for (uint64_t i = 0; i < header->floats; i++) {
+		if (!isfinite(state[i]))
+			return fail(RWKVK_ERROR_DRIVER,
+			            "%s: not written: number %" PRIu64 " of the state is %g: the device has computed nonsense", name, i,
+			            (double)state[i]);
 		put32(payload + 4 * i, bits_of_float(state[i]));
 	}
-	put_header(head, header);
-	put64(head + AT_CHECKSUM, checksum(head, payload, bytes));
-	rwkvk_status status = file_write(path, head, sizeof head, payload, bytes);
-	free(payload);
+	put_header(bytes, header);
+	put64(bytes + AT_CHECKSUM, checksum(bytes, payload, (size_t)header->floats * 4));
+	return RWKVK_OK;
+}
+
+rwkvk_status state_file_write(const char *path, const struct state_header *header, const float *state)
+{
+	if (header->floats > (SIZE_MAX - HEADER_BYTES) / 4)
+		return fail(RWKVK_ERROR_MEMORY, "%s: a state of %" PRIu64 " floats cannot be addressed", path, header->floats);
+	size_t bytes = (size_t)state_file_bytes(header);
+	uint8_t *file = malloc(bytes);
+	if (!file)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a state of %" PRIu64 " floats", path, header->floats);
+	rwkvk_status status = state_file_build(path, header, state, file);
+	if (status == RWKVK_OK)
+		status = file_write(path, file, bytes, "", 0);
+	free(file);
 	return status;
 }
 
@@ -212,6 +224,9 @@ rwkvk_status state_file_parse(const char *path, const uint8_t *bytes, uint64_t c
 	TRY(check_header(path, bytes, count, want));
 	TRY(check_length(path, count, want->floats));
 	TRY(check_payload(path, bytes, count, want->floats));
+	if (get64(bytes + AT_POSITION) > UINT64_C(1) << 63)
+		return fail(RWKVK_ERROR_FILE, "%s: is damaged: its position is %" PRIu64 ", expected at most 2^63", path,
+		            get64(bytes + AT_POSITION));
 	state_file_floats(bytes, want, state);
 	*position = get64(bytes + AT_POSITION);
 	return RWKVK_OK;

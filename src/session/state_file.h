@@ -12,6 +12,11 @@ struct state_header {
 	uint64_t floats;                          /* of the state */
 };
 
+/* The bytes of a file, and all of them in memory; `name` is for messages.  `state` has header->floats floats; one that is not
+ * finite is RWKVK_ERROR_DRIVER. */
+uint64_t state_file_bytes(const struct state_header *header);
+rwkvk_status state_file_build(const char *name, const struct state_header *header, const float *state, uint8_t *bytes);
+
 /* Replaces `path` atomically.  `state` has header->floats floats; one that is not finite is RWKVK_ERROR_DRIVER. */
 rwkvk_status state_file_write(const char *path, const struct state_header *header, const float *state);
 

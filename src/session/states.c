@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/structs.h"
 #include "model/trained_state.h"
 
 static rwkvk_status no_memory(const char *path)
@@ -264,8 +265,8 @@ static rwkvk_status load_tensors(const char *path, struct loaded *out)
 
 rwkvk_status rwkvk_state_inspect(const char *path, rwkvk_state_format format, const rwkvk_file *model, rwkvk_state_info *info)
 {
+	rwkvk_state_info own = { 0 };
 	REQUIRE(path && info && (unsigned)format <= RWKVK_STATE_CHATRWKV);
-	*info = (rwkvk_state_info){ 0 };
 	TRY(find_format(path, &format));
 	struct loaded loaded = { 0 };
 	bool tensors = format == RWKVK_STATE_TRAINED || format == RWKVK_STATE_WEB_RWKV;
@@ -278,19 +279,20 @@ rwkvk_status rwkvk_state_inspect(const char *path, rwkvk_state_format format, co
 		status = load(path, format, model, &loaded);
 	if (status == RWKVK_OK) {
 		const struct state_header *h = &loaded.header;
-		*info = (rwkvk_state_info){ .format = format,
-			                        .version = h->model_version,
-			                        .layers = h->layers,
-			                        .width = h->width,
-			                        .heads = h->heads,
-			                        .head_size = h->head_size,
-			                        .position = h->position,
-			                        .floats = h->floats,
-			                        .damaged = loaded.damaged };
-		look_at_all(&loaded, tensors, info);
+		own = (rwkvk_state_info){ .format = format,
+			                      .version = h->model_version,
+			                      .layers = h->layers,
+			                      .width = h->width,
+			                      .heads = h->heads,
+			                      .head_size = h->head_size,
+			                      .position = h->position,
+			                      .floats = h->floats,
+			                      .damaged = loaded.damaged };
+		look_at_all(&loaded, tensors, &own);
 	}
 	free(loaded.state);
-	return status;
+	rwkvk_status written = WRITE_RESULT(rwkvk_state_info, greatest, &own, info);
+	return status == RWKVK_OK ? written : status;
 }
 
 /* ---------------------------------------------------------------------------------------------------- converting */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/structs.h"
 
 enum { WARM_UP = 2, MOST_SAMPLES = 31, LEAST_SAMPLES = 5 };
 static const double SAMPLE_SECONDS = 1.0, BUDGET_SECONDS = 35, WORTH_IT = 0.98;
@@ -14,8 +15,8 @@ static const double SAMPLE_SECONDS = 1.0, BUDGET_SECONDS = 35, WORTH_IT = 0.98;
 struct tuning {
 	struct rwkvk_model *m;
 	uint32_t slot;
-	const rwkvk_tune_options *options;
-	rwkvk_tune_row *rows;
+	rwkvk_tune_options options;
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
 	size_t count, best;
 	double started, budget;
 };
@@ -82,7 +83,7 @@ static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
 	if (t->count == 0 || row->seconds < WORTH_IT * t->rows[t->best].seconds)
 		t->best = t->count;
 	t->count++;
-	if (t->options && t->options->progress && !t->options->progress(t->options->progress_user, t->count, RWKVK_TUNE_ROWS))
+	if (t->options.progress && !t->options.progress(t->options.progress_user, t->count, RWKVK_TUNE_ROWS))
 		return fail(RWKVK_CANCELLED, "stopped by the caller after %zu shapes", t->count);
 	return RWKVK_OK;
 }
@@ -129,7 +130,7 @@ static rwkvk_status tune(struct tuning *t)
 	struct plan own = m->plan;
 	m->plan = (struct plan){ 0 };
 	t->started = clock_seconds();
-	t->budget = t->options && t->options->seconds > 0 ? t->options->seconds : BUDGET_SECONDS;
+	t->budget = t->options.seconds > 0 ? t->options.seconds : BUDGET_SECONDS;
 	rwkvk_status status = try_all(t);
 	if (status == RWKVK_OK && t->best != 0)
 		status = confirm(t);
@@ -143,18 +144,26 @@ static rwkvk_status tune(struct tuning *t)
 	return choice_save(m);
 }
 
-rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options, rwkvk_tune_row *rows, size_t *count)
+rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options, rwkvk_tune_row *rows, size_t capacity,
+                              size_t *count)
 {
-	REQUIRE(m && rows && count);
+	REQUIRE(m && (rows || capacity == 0) && count);
 	*count = 0;
+	struct tuning t = { .m = m };
+	TRY(READ_OPTIONS(rwkvk_tune_options, progress_user, options, &t.options));
+	if (!(t.options.seconds >= 0))
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_tune_options.seconds is %g: expected 0 or more", t.options.seconds);
 	rwkvk_session *session = NULL;
 	TRY(rwkvk_session_create(m, &session)); /* its state is what tokens are fed to */
-	struct tuning t = { .m = m, .slot = session->slot, .options = options, .rows = rows };
-	pthread_mutex_lock(&m->lock);
-	session_claim_logits(session); /* who has some on the device gets a copy */
-	rwkvk_status status = tune(&t);
-	pthread_mutex_unlock(&m->lock);
+	t.slot = session->slot;
+	rwkvk_status status = model_lock(m);
+	if (status == RWKVK_OK) {
+		session_claim_logits(session); /* who has some on the device gets a copy */
+		status = tune(&t);
+		model_unlock(m);
+	}
 	rwkvk_session_destroy(session);
 	*count = t.count;
-	return status;
+	rwkvk_status written = WRITE_RESULTS(rwkvk_tune_row, chosen, t.rows, t.count, rows, capacity);
+	return status == RWKVK_OK ? written : status;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/structs.h"
 #include "session/session.h"
 
 /* Shares of a result's largest value.  Sums of a few thousand products in f32 come to some 1e-6 of their terms' size, and the
@@ -15,8 +16,8 @@ struct verifier {
 	rwkvk_session *session;
 	struct rwkvk_model *model;
 	struct reference reference;
-	rwkvk_verify_row *rows;
-	size_t count, capacity;
+	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+	size_t count;
 	float *act, *got;           /* [act_floats] the reference's; what the device made of a copy */
 	float *states;              /* [compared layers][slot] the reference's */
 	float *state_got;           /* [slot] */
@@ -46,7 +47,7 @@ static rwkvk_status find_row(struct verifier *v, const char *stage, double limit
 			*row = &v->rows[i];
 			return RWKVK_OK;
 		}
-	INVARIANT(v->count < v->capacity);
+	INVARIANT(v->count < RWKVK_VERIFY_ROWS);
 	*row = &v->rows[v->count++];
 	**row = (rwkvk_verify_row){ .stage = stage, .limit = limit, .ok = true, .vector = "" };
 	return RWKVK_OK;
@@ -216,26 +217,36 @@ static rwkvk_status verify_all(struct verifier *v, const rwkvk_verify_options *o
 	return v->layer_count == c->layers ? verify_whole(v, tokens) : RWKVK_OK;
 }
 
-rwkvk_status rwkvk_model_verify(rwkvk_model *m, const rwkvk_verify_options *options, rwkvk_verify_row *rows, size_t *count)
+static void verifier_finish(struct verifier *v)
 {
-	static const rwkvk_verify_options standard;
-	REQUIRE(m && rows && count);
-	struct verifier v = { .model = m, .rows = rows, .capacity = RWKVK_VERIFY_ROWS, .broken = getenv("RWKVK_BREAK_STAGE") };
+	reference_finish(&v->reference);
+	free(v->act);
+	free(v->got);
+	free(v->states);
+	free(v->state_got);
+	free(v->logits);
+	free(v->logits_got);
+	free(v->layers);
+	rwkvk_session_destroy(v->session);
+}
+
+rwkvk_status rwkvk_model_verify(rwkvk_model *m, const rwkvk_verify_options *given, rwkvk_verify_row *rows, size_t capacity,
+                                size_t *count)
+{
+	rwkvk_verify_options options;
+	REQUIRE(m && (rows || capacity == 0) && count);
+	struct verifier v = { .model = m, .broken = getenv("RWKVK_BREAK_STAGE") };
 	*count = 0;
+	TRY(READ_OPTIONS(rwkvk_verify_options, progress_user, given, &options));
 	TRY(rwkvk_session_create(m, &v.session));
-	pthread_mutex_lock(&m->lock);
-	session_claim_logits(v.session);
-	rwkvk_status status = verify_all(&v, options ? options : &standard);
-	pthread_mutex_unlock(&m->lock);
-	reference_finish(&v.reference);
-	free(v.act);
-	free(v.got);
-	free(v.states);
-	free(v.state_got);
-	free(v.logits);
-	free(v.logits_got);
-	free(v.layers);
-	rwkvk_session_destroy(v.session);
+	rwkvk_status status = model_lock(m);
+	if (status == RWKVK_OK) {
+		session_claim_logits(v.session);
+		status = verify_all(&v, &options);
+		model_unlock(m);
+	}
+	verifier_finish(&v);
 	*count = v.count;
-	return status;
+	rwkvk_status written = WRITE_RESULTS(rwkvk_verify_row, ok, v.rows, v.count, rows, capacity);
+	return status == RWKVK_OK ? written : status;
 }

@@ -32,6 +32,7 @@ run() {
 	"$program" "$@" >"$out" 2>"$err"
 	code=$?
 	! grep -q "VALIDATION:" "$err" || fail "$*: a message of the validation layer"
+	! grep -qE 'rwkvk_[a-z]+_options|rwkvk_sampling|RWKVK_(QUANT|EXPORT|STATE)_' "$err" || fail "$*: names of the library"
 }
 
 fail() {
@@ -146,7 +147,7 @@ case_help_options() {
 	for option in "-m MODEL" "-n N" "--temp T" "--top-p P" "--top-k K" "--presence A" "--frequency B" "--decay D" "--seed S" \
 		"--ban ID" "--bias ID=VALUE" \
 		"--stop TEXT" "--bos" "--no-bos" "--tokens 1,2,3" "--state IN" "--save-state OUT" "--device INDEX|NAME" "--vocab FILE" \
-		"--names FILE" "--quant none|f16|q8|q6|q5|q4" "--profile" "-q" "at most 1024" "(default: 0.3)" "(default: 0.996)" "(default: 1.0)" "(default: 0.5)"; do
+		"--names FILE" "--quant none|f16|q8|q6|q5|q4" "--threads N" "--cache-dir FOLDER" "--profile" "-q" "at most 1024" "(default: 0.3)" "(default: 0.996)" "(default: 1.0)" "(default: 0.5)"; do
 		out_has "$option"
 	done
 	run logits --help
@@ -167,8 +168,14 @@ case_help_options() {
 		out_has "--group-norm-epsilon X"
 		out_has "--rescale N"
 	done
+	for option in generate logits perplexity bench verify tune; do
+		run "$option" --help
+		out_has "--threads N"
+		out_has "--cache-dir FOLDER"
+	done
 	run inspect --help
 	out_has "--json"
+	out_has "--keys"
 	out_has "--names FILE"
 	run tokenize --help
 	out_has "--decode IDS"
@@ -411,6 +418,8 @@ case_inspect() {
 	out_has '"width": 256'
 	out_has '"vocab": 2048'
 	out_has '"add_bos": true'
+	out_has '"begin_token": 0'
+	out_has '"end_token": 0'
 	command -v python3 >/dev/null || return 0
 	python3 -c '
 import json, sys
@@ -418,6 +427,44 @@ model = json.load(open(sys.argv[1]))
 assert model["parameters"] > 4e6 and model["bytes_per_token"] > 4e6, model
 assert len(model["tensors"]) > 50 and all(t["bytes"] > 0 and t["shape"] and t["device"] for t in model["tensors"])
 ' "$out" || fail "the JSON does not say what it should"
+}
+
+# What a file says besides its tensors: a line a key, whatever is in it.
+case_inspect_keys() {
+	run inspect --keys
+	exits 0
+	err_empty
+	out_has "general.architecture = rwkv7"
+	out_has "general.description = Continues short children's stories in simple English."
+	out_has "tokenizer.ggml.tokens = [2048 items]"
+	grep -qE '^rwkv7\.block_count = 4$' "$out" || fail "expected a number"
+	grep -qE '^[0-9]+ keys$' "$out" || fail "expected how many there are"
+	! grep -q "^blk\." "$out" || fail "expected no tensors"
+	command -v python3 >/dev/null || return 0
+	run inspect --keys --json
+	python3 -c '
+import json, sys
+model = json.load(open(sys.argv[1]))
+rows = {row["key"]: row for row in model["metadata"]}
+assert "tensors" not in model and rows["general.architecture"]["value"] == "rwkv7", model
+assert rows["tokenizer.ggml.tokens"] == {"key": "tokenizer.ggml.tokens", "value": None, "items": 2048}, rows
+' "$out" || fail "the JSON does not say what it should"
+	python3 -c '
+import json, struct, sys
+header, data = {}, open(sys.argv[1], "rb").read()
+size = struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8:8 + size])
+header["__metadata__"] = {"long": "\u00e9" * 200, "lines": "one\ntwo\x1b[31m", "empty": ""}
+text = json.dumps(header).encode()
+open(sys.argv[2], "wb").write(struct.pack("<Q", len(text)) + text + data[8 + size:])
+' "$root/tests/data/v7-c192-bf16.safetensors" "$dir/keys.safetensors" || fail "no file with keys"
+	run inspect --keys "$dir/keys.safetensors"
+	exits 0
+	out_has "long = $(printf '\303\251%.0s' $(seq 47))... (400 bytes)"
+	out_has "lines = one?two?[31m"
+	grep -qE '^empty = $' "$out" || fail "expected an empty value"
+	out_has "3 keys"
+	! grep -q "$(printf '\033')" "$out" || fail "a command to the terminal"
 }
 
 # What --quant makes of a tensor; the file's own blocks stay.
@@ -757,6 +804,29 @@ case_profile() {
 	err_has "wkv"
 }
 
+# Where compiled shaders are kept.
+case_cache_dir() {
+	need_device
+	RWKVK_CACHE_DIR=$dir/variable run generate -q --cache-dir "$dir/option" --threads 1 -n 1 "Once"
+	exits 0
+	[ -n "$(ls "$dir/option" 2>/dev/null)" ] || fail "nothing in the folder of --cache-dir"
+	[ ! -e "$dir/variable" ] || fail "the option stands before the variable"
+	RWKVK_CACHE_DIR=$dir/variable run generate -q --cache-dir "" -n 1 "Once"
+	exits 0
+	[ ! -e "$dir/variable" ] || fail "expected no cache at all"
+}
+
+# The library names members of its options; the program says how they are set here.
+case_fix() {
+	need_device
+	RWKVK_CAPS=memory=4194304 run generate -n 1 --device 0 "Once"
+	exits 1
+	[ "$(wc -l <"$err" | tr -d ' ')" = 1 ] || fail "expected one line"
+	RWKVK_CAPS=memory=18874368 run bench --shape 2x512 --type f32 -p 0 -n 1 --no-measure
+	exits 1
+	err_has "--quant q4"
+}
+
 case_quant() {
 	need_device
 	run generate --quant q8 --temp 0 -n 20 "Once upon a time"
@@ -800,6 +870,29 @@ case_interrupt_prompt() {
 	exits 0
 	err_has "interrupted"
 	err_has "text 0 tokens"
+}
+
+# A model that loads, and what writes no text, is ended by it as a program that does not catch it; nothing follows.
+case_interrupt_loading() {
+	need_device
+	set -m
+	"$program" bench --shape 0.4B --type q4 -p 0 -n 100000 --no-measure >"$out" 2>"$err" &
+	sleep 0.7
+	kill -INT $!
+	wait $!
+	code=$?
+	exits 130
+	out_empty
+	err_empty
+	seq 100000 >"$dir/text"
+	"$program" perplexity --chunk 8 "$dir/text" >"$out" 2>"$err" &
+	wait_bytes "$err" 200 # a line a chunk
+	kill -INT $!
+	wait $!
+	code=$?
+	exits 130
+	out_empty
+	! grep -q "rwkvk: " "$err" || fail "expected no message"
 }
 
 # The second one ends the program even where it waits for someone to read its output.
@@ -1181,7 +1274,7 @@ near(report["nats_per_token"], sum(nats) / len(nats))
 near(report["perplexity"], math.exp(sum(nats) / len(nats)))
 near(report["bits_per_byte"], sum(nats) / math.log(2) / 42)
 assert report["tokens"] == report["text_tokens"] == len(nats) and report["bytes"] == 42, report
-assert report["token_0_first"] is True and report["state"] == "carry" and report["chunk"] == 1024, report
+assert report["begin_token"] == 0 and report["state"] == "carry" and report["chunk"] == 1024, report
 assert report["model"] == "the built-in model" and report["quant"] == "none" and "against" not in report, report
 [chunk] = report["chunks"]
 assert chunk["first"] == 0 and chunk["tokens"] == len(nats) and chunk["bits_per_byte"] == report["bits_per_byte"], chunk

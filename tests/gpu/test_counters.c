@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <volk.h>
 
+#include "feed.h"
 #include "plan_model.h"
+#include "rwkvk_tools.h"
 
 /* ------------------------------------------------------------------------------------------------------ dispatches */
 
@@ -222,7 +224,7 @@ static void run_and_count(const struct model_spec *from, enum dtype type)
 	struct model_spec spec = *from;
 	rwkvk_model *model;
 	rwkvk_session *session;
-	rwkvk_counters before, after;
+	rwkvk_counters before = { 0 }, after = { 0 };
 	const char *path = test_temp(spec.version == 70 ? "counted.gguf" : "counted.safetensors");
 	enum { TOKENS = 6 };
 	const uint32_t text[TOKENS] = { 1, 2, 3, 5, 8, 13 };
@@ -232,11 +234,11 @@ static void run_and_count(const struct model_spec *from, enum dtype type)
 	make_model(path, &spec);
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path }, &model));
 	assert_ok(rwkvk_session_create(model, &session));
-	assert_ok(rwkvk_session_eval(session, text, 1, logits)); /* small transfers make their buffers when first needed */
-	rwkvk_model_counters(model, &before);
+	assert_ok(feed_tokens(session, text, 1, logits)); /* small transfers make their buffers when first needed */
+	assert_ok(rwkvk_model_counters(model, &before));
 	for (int i = 0; i < TOKENS; i++) {
-		assert_ok(rwkvk_session_eval(session, &text[i], 1, logits));
-		rwkvk_model_counters(model, &after);
+		assert_ok(feed_tokens(session, &text[i], 1, logits));
+		assert_ok(rwkvk_model_counters(model, &after));
 		uint32_t stages = stages_of[spec.version / 10] * spec.layers + 2;
 		assert_int_equal(after.tokens - before.tokens, 1);
 		assert_int_equal(after.submits - before.submits, 1);

@@ -108,7 +108,7 @@ static void files(void **state)
 static void device_choice(void **state)
 {
 	(void)state;
-	rwkvk_device_info infos[16];
+	rwkvk_device_info infos[16] = { { 0 } };
 	size_t count, defaults = 0, best = 0;
 	assert_ok(gpu_list(infos, 16, &count));
 	assert_in_range(count, 1, 16);
@@ -187,7 +187,7 @@ static void caps_override(void **state)
 		setenv("RWKVK_CAPS", bad[i].caps, 1);
 		assert_fails(gpu_open(&(struct gpu_options){ 0 }, &gpu), bad[i].status, bad[i].text);
 		assert_fails(gpu_open(&(struct gpu_options){ .device = "0" }, &gpu), bad[i].status, bad[i].text);
-		rwkvk_device_info info;
+		rwkvk_device_info info = { 0 };
 		size_t count;
 		if (bad[i].status == RWKVK_ERROR_ARGUMENT)
 			assert_fails(gpu_list(&info, 1, &count), bad[i].status, bad[i].text);
@@ -210,7 +210,7 @@ static void caps_override(void **state)
 	assert_int_equal(caps->max_range, 65536);
 	assert_int_equal(caps->max_buffer, 32768);
 	assert_int_equal(caps->device_memory, 10000000);
-	rwkvk_device_info info;
+	rwkvk_device_info info = { 0 };
 	size_t count;
 	assert_ok(gpu_list(&info, 1, &count));
 	assert_int_equal(info.max_storage_range, 65536);
@@ -692,7 +692,7 @@ static void recording_failures(void **state)
 static void profile(void **state)
 {
 	(void)state;
-	rwkvk_profile_row row;
+	rwkvk_profile_row row = { 0 };
 	struct gpu *gpu = open_gpu("", (struct gpu_options){ .profile = true });
 	struct gpu_buffer a = make(gpu, 65536, GPU_DEVICE), b = make(gpu, 65536, GPU_DEVICE);
 	struct gpu_set *set = set_of(gpu, &a, &b);

@@ -97,7 +97,7 @@ static void arithmetic(void **state)
 static void finding(void **state)
 {
 	(void)state;
-	rwkvk_device_info info;
+	rwkvk_device_info info = { 0 };
 	assert_ok(gpu_find(NULL, &info));
 	assert_true(info.is_default && info.usable);
 	struct gpu *gpu = open_gpu(false);
@@ -110,7 +110,7 @@ static void finding(void **state)
 
 int main(void)
 {
-	rwkvk_device_info info;
+	rwkvk_device_info info = { 0 };
 	if (gpu_find(NULL, &info) != RWKVK_OK) {
 		print_message("SKIPPED test_measure: %s\n", rwkvk_last_error());
 		return 77;

@@ -92,7 +92,7 @@ struct heard {
 	char text[200];
 };
 
-static void hear(void *user, int level, const char *text)
+static void hear(void *user, rwkvk_log_level level, const char *text)
 {
 	struct heard *heard = user;
 	heard->count++;
@@ -105,9 +105,9 @@ static void messages(void **state)
 	(void)state;
 	struct heard heard = { 0 };
 	struct gpu *gpu = open_gpu((struct gpu_options){ .log = hear, .log_user = &heard });
-	gpu_log(gpu, GPU_LOG_NOTE, "%d of %s", 7, "nine");
+	gpu_log(gpu, RWKVK_LOG_NOTE, "%d of %s", 7, "nine");
 	assert_int_equal(heard.count, 1);
-	assert_int_equal(heard.level, GPU_LOG_NOTE);
+	assert_int_equal(heard.level, RWKVK_LOG_NOTE);
 	assert_string_equal(heard.text, "7 of nine");
 	const char *layers = getenv("VK_INSTANCE_LAYERS");
 	if (layers && getenv("RWKVK_VALIDATE") &&
@@ -118,14 +118,14 @@ static void messages(void **state)
 		gpu->vk.vkCreateBuffer(gpu->device, &nothing, NULL, &buffer);
 		gpu->vk.vkDestroyBuffer(gpu->device, buffer, NULL);
 		assert_int_equal(heard.count, 2);
-		assert_int_equal(heard.level, GPU_LOG_ERROR);
+		assert_int_equal(heard.level, RWKVK_LOG_ERROR);
 		assert_non_null(strstr(heard.text, "VALIDATION: "));
 	} else {
 		fprintf(stderr, "\n*** NOT TESTED: Khronos validation is not switched on or not installed ***\n\n");
 	}
 	gpu_close(gpu);
 	gpu = open_gpu((struct gpu_options){ 0 });
-	gpu_log(gpu, GPU_LOG_ERROR, "nobody listens");
+	gpu_log(gpu, RWKVK_LOG_ERROR, "nobody listens");
 	gpu_close(gpu);
 }
 

@@ -117,7 +117,7 @@ static void compare(const rwkvk_sampling *s, const float *logits, uint64_t posit
 			(unsigned long long)position, got, (double)logits[got], want, (double)logits[want]);
 }
 
-static void report(void)
+static void print_report(void)
 {
 	print_message("    %u draws, %u close, %u of them different\n", draws, close_draws, different);
 	draws = close_draws = different = 0;
@@ -144,7 +144,7 @@ static void settings(void **state)
 					                 .seed = turn * 0x123456789abcu };
 				compare(&s, logits, turn * (turn % 7 ? 1 : 0x1000000001u), turn % 2 == 0, names[shape]);
 			}
-		report();
+		print_report();
 	}
 	free(logits);
 }
@@ -171,7 +171,7 @@ static void many_seeds(void **state)
 			compare(&s, logits, seed, seed % 8 == 0, "many seeds");
 		}
 		assert_true(close_draws <= 4);
-		report();
+		print_report();
 	}
 	free(logits);
 }
@@ -208,7 +208,7 @@ static void penalties_and_biases(void **state)
 	}
 	occurrences_clear(&session->seen);
 	session->counts_on_device = false;
-	report();
+	print_report();
 	free(logits);
 }
 
@@ -226,7 +226,7 @@ static void extremes(void **state)
 			for (uint32_t position = 0; position < 6; position++)
 				compare(&s, logits, position, true, "extremes");
 		}
-	report();
+	print_report();
 	free(logits);
 }
 

@@ -6,8 +6,10 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "feed.h"
 #include "make_files.h"
 #include "model/model.h"
+#include "rwkvk_tools.h"
 
 enum { VOCAB = 50, WIDTH = 64, HEAD = 16, FFN = 448, LAYERS = 2, TOKENS = 10, MOST_STATE = LAYERS * WIDTH * (2 + HEAD) };
 static const uint32_t text[TOKENS] = { 3, 14, 15, 9, 26, 5, 35, 8, 9, 49 };
@@ -72,9 +74,9 @@ static void run(const char *what, const rwkvk_model_options *options, struct out
 	out->floats = config_state_floats(&model.file.network.config);
 	assert_true(out->floats <= MOST_STATE);
 	assert_ok(rwkvk_session_create(&model, &session));
-	assert_ok(rwkvk_session_snapshot(session, out->start));
-	assert_ok(rwkvk_session_eval(session, text, TOKENS, out->logits));
-	assert_ok(rwkvk_session_snapshot(session, out->state));
+	assert_ok(rwkvk_session_floats_get(session, out->start, out->floats));
+	assert_ok(feed_tokens(session, text, TOKENS, out->logits));
+	assert_ok(rwkvk_session_floats_get(session, out->state, out->floats));
 	rwkvk_session_destroy(session);
 	close_model(&model);
 	pthread_mutex_destroy(&model.lock);

@@ -6,7 +6,9 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "feed.h"
 #include "model/model.h"
+#include "rwkvk_tools.h"
 
 /* Shares of the largest value.  f32 arithmetic with other orders of summation. */
 static const double LOGITS_LIMIT = 1e-4, STATE_LIMIT = 1e-3;
@@ -68,25 +70,26 @@ static void check_state_part(const struct expected *c, const char *name, const f
 static void check_device(rwkvk_model *model, const struct expected *c)
 {
 	rwkvk_session *session;
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	char what[128];
-	rwkvk_model_get_info(model, &info);
+	assert_ok(rwkvk_model_get_info(model, &info));
 	assert_int_equal(info.vocab, c->vocab);
-	float *logits = malloc(info.vocab * sizeof *logits), *state = malloc(info.state_floats * sizeof *state);
-	const float *want = c->floats + json_integer_value(json_object_get(json_object_get(c->entry, "logits"), "offset"));
 	assert_ok(rwkvk_session_create(model, &session));
+	size_t floats = rwkvk_session_state_floats(session);
+	float *logits = malloc(info.vocab * sizeof *logits), *state = malloc(floats * sizeof *state);
+	const float *want = c->floats + json_integer_value(json_object_get(json_object_get(c->entry, "logits"), "offset"));
 	size_t fed = 0;
 	for (size_t p = 0; p < c->position_count; p++) {
 		size_t until = c->positions[p] + 1;
-		assert_ok(rwkvk_session_eval(session, c->tokens + fed, until - fed, logits));
+		assert_ok(feed_tokens(session, c->tokens + fed, until - fed, logits));
 		fed = until;
 		snprintf(what, sizeof what, "%s: logits after token %zu", c->id, until);
 		assert_close(what, logits, want + p * info.vocab, info.vocab, LOGITS_LIMIT);
 	}
 	if (fed < c->token_count)
 		assert_ok(rwkvk_session_eval(session, c->tokens + fed, c->token_count - fed, NULL));
-	assert_ok(rwkvk_session_snapshot(session, state));
-	size_t layer_floats = info.state_floats / info.layers;
+	assert_ok(rwkvk_session_floats_get(session, state, floats));
+	size_t layer_floats = floats / info.layers;
 	static const struct {
 		const char *name;
 		size_t at; /* in widths */
@@ -285,8 +288,8 @@ static void story_model(void **state)
 	rwkvk_model *model;
 	rwkvk_session *session;
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = STORY_MODEL }, &model));
-	rwkvk_model_info info;
-	rwkvk_model_get_info(model, &info);
+	rwkvk_model_info info = { 0 };
+	assert_ok(rwkvk_model_get_info(model, &info));
 	assert_true(info.add_bos && info.has_tokenizer);
 
 	uint32_t ids[256];
@@ -302,7 +305,7 @@ static void story_model(void **state)
 
 	float *logits = malloc(info.vocab * sizeof *logits);
 	assert_ok(rwkvk_session_create(model, &session));
-	assert_ok(rwkvk_session_eval(session, tokens, token_count, logits));
+	assert_ok(feed_tokens(session, tokens, token_count, logits));
 	json_t *top = json_object_get(root, "top_logits"), *pair;
 	size_t i;
 	float largest = (float)json_number_value(json_array_get(json_array_get(top, 0), 1));

@@ -46,14 +46,15 @@ static rwkvk_session *new_session(rwkvk_model *model)
 static void feed(rwkvk_model *model, float logits[VOCAB])
 {
 	rwkvk_session *session = new_session(model);
-	assert_ok(rwkvk_session_eval(session, text, TEXT, logits));
+	assert_ok(rwkvk_session_eval(session, text, TEXT, &(rwkvk_eval_options){ .logits = logits }));
 	rwkvk_session_destroy(session);
 }
 
 /* With penalties: once the device has the counts, it picks the first token, too. */
 static rwkvk_status generate(rwkvk_session *session, uint64_t tokens)
 {
-	const rwkvk_generate_options options = { .sampling.presence = 0.5f, .max_tokens = tokens, .ignore_end = true };
+	const rwkvk_sampling sampling = { .presence = 0.5f };
+	const rwkvk_generate_options options = { .sampling = &sampling, .max_tokens = tokens, .ignore_end = true };
 	return rwkvk_session_generate(session, &options, NULL);
 }
 
@@ -96,7 +97,7 @@ static void nothing_is_done(void **state)
 			test_assert_error_contains(gpu_caps(model->gpu)->name, __FILE__, __LINE__);
 			dropped = 0;
 			assert_ok(rwkvk_session_reset(session));
-			assert_ok(rwkvk_session_eval(session, text, TEXT, got));
+			assert_ok(rwkvk_session_eval(session, text, TEXT, &(rwkvk_eval_options){ .logits = got }));
 			assert_memory_equal(got, want, sizeof got);
 			assert_ok(generate(session, 3));
 			assert_true(session->counts_on_device);

@@ -5,7 +5,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "rwkvk.h"
+#include "feed.h"
+#include "rwkvk_tools.h"
 
 static rwkvk_model *model;
 static rwkvk_model_info info;
@@ -22,7 +23,7 @@ static rwkvk_session *new_session(void)
 static float *logits_after(rwkvk_session *session, const uint32_t *tokens, size_t count)
 {
 	float *logits = malloc(info.vocab * sizeof *logits);
-	assert_ok(rwkvk_session_eval(session, tokens, count, logits));
+	assert_ok(feed_tokens(session, tokens, count, logits));
 	return logits;
 }
 
@@ -84,22 +85,23 @@ static void sessions_are_independent(void **state)
 	rwkvk_session_destroy(d);
 }
 
-/* Clone, snapshot and file continue bit for bit. */
+/* Clone, floats and file continue bit for bit. */
 static void copies_continue(void **state)
 {
 	(void)state;
 	const char *path = test_temp("session.state");
 	rwkvk_session *a = new_session(), *b, *c = new_session();
-	float *saved = malloc(info.state_floats * sizeof *saved);
+	size_t floats = rwkvk_session_state_floats(a);
+	float *saved = malloc(floats * sizeof *saved);
 	assert_ok(rwkvk_session_eval(a, text, 5, NULL));
 	assert_ok(rwkvk_session_clone(a, &b));
 	assert_int_equal(rwkvk_session_position(b), 5);
-	assert_ok(rwkvk_session_snapshot(a, saved));
+	assert_ok(rwkvk_session_floats_get(a, saved, floats));
 	assert_ok(rwkvk_session_save(a, path));
 	float *want = logits_after(a, text + 5, 3), *got = logits_after(b, text + 5, 3);
 	assert_same(got, want);
 	free(got);
-	assert_ok(rwkvk_session_restore(c, saved, 5));
+	assert_ok(rwkvk_session_floats_set(c, saved, floats, 5));
 	uint32_t token;
 	assert_fails(rwkvk_session_sample(c, &(rwkvk_sampling){ 0 }, &token), RWKVK_ERROR_ARGUMENT, "feed");
 	got = logits_after(c, text + 5, 3);
@@ -138,18 +140,16 @@ static void foreign_state_is_refused(void **state)
 struct collected {
 	uint32_t tokens[64];
 	size_t count, stop_after;
-	rwkvk_session *cancel;
+	rwkvk_cancel *cancel;
 	size_t cancel_after;
 };
 
-static bool collect(void *user, uint32_t token, const void *bytes, size_t count)
+static bool collect(void *user, const rwkvk_token *token)
 {
 	struct collected *c = user;
-	(void)bytes;
-	(void)count;
-	c->tokens[c->count++] = token;
-	if (c->cancel && c->count == c->cancel_after)
-		rwkvk_session_cancel(c->cancel);
+	c->tokens[c->count++] = token->id;
+	if (c->count == c->cancel_after)
+		rwkvk_cancel_set(c->cancel);
 	return c->count != c->stop_after;
 }
 
@@ -167,7 +167,7 @@ static struct collected generate(rwkvk_session *session, rwkvk_generate_options 
 static void greedy_paths_agree(void **state)
 {
 	(void)state;
-	rwkvk_generate_result result;
+	rwkvk_generate_result result = { 0 };
 	rwkvk_session *a = new_session(), *b = new_session(), *c = new_session();
 	assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
 	assert_ok(rwkvk_session_eval(b, text, TEXT, NULL));
@@ -175,12 +175,12 @@ static void greedy_paths_agree(void **state)
 	struct collected on_device =
 		generate(c, (rwkvk_generate_options){ .max_tokens = 12, .ignore_end = true }, RWKVK_OK, &result);
 	assert_int_equal(result.tokens, 12);
-	assert_false(result.stopped);
-	struct collected on_host =
-		generate(a,
-	             (rwkvk_generate_options){
-					 .max_tokens = 12, .ignore_end = true, .sampling = { .top_k = 1, .temperature = 1, .top_p = 1 } },
-	             RWKVK_OK, &result);
+	assert_int_equal(result.reason, RWKVK_END_LENGTH);
+	struct collected on_host = generate(
+		a,
+		(rwkvk_generate_options){
+			.max_tokens = 12, .ignore_end = true, .sampling = &(rwkvk_sampling){ .top_k = 1, .temperature = 1, .top_p = 1 } },
+		RWKVK_OK, &result);
 	assert_memory_equal(on_device.tokens, on_host.tokens, 12 * sizeof(uint32_t));
 	for (size_t i = 0; i < 12; i++) {
 		uint32_t token;
@@ -203,20 +203,20 @@ static void stop_tokens(void **state)
 	(void)state;
 	for (int on_host = 0; on_host < 2; on_host++) {
 		rwkvk_sampling sampling = on_host ? (rwkvk_sampling){ .temperature = 1, .top_p = 0 } : (rwkvk_sampling){ 0 };
-		rwkvk_generate_result result;
+		rwkvk_generate_result result = { 0 };
 		rwkvk_session *a = new_session(), *b = new_session();
 		assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
 		assert_ok(rwkvk_session_eval(b, text, TEXT, NULL));
 		struct collected free_run = generate(
-			a, (rwkvk_generate_options){ .max_tokens = 8, .ignore_end = true, .sampling = sampling }, RWKVK_OK, &result);
+			a, (rwkvk_generate_options){ .max_tokens = 8, .ignore_end = true, .sampling = &sampling }, RWKVK_OK, &result);
 		uint32_t stop = free_run.tokens[5];
 		size_t until = 0;
 		while (free_run.tokens[until] != stop)
 			until++;
 		struct collected stopped = generate(
-			b, (rwkvk_generate_options){ .max_tokens = 8, .stop_tokens = &stop, .stop_token_count = 1, .sampling = sampling },
+			b, (rwkvk_generate_options){ .max_tokens = 8, .stop_tokens = &stop, .stop_token_count = 1, .sampling = &sampling },
 			RWKVK_OK, &result);
-		assert_true(result.stopped);
+		assert_int_equal(result.reason, RWKVK_END_STOP_TOKEN);
 		assert_int_equal(result.tokens, until);
 		assert_int_equal(stopped.count, until);
 		assert_int_equal(rwkvk_session_position(b), TEXT + until);
@@ -237,21 +237,32 @@ static void stop_tokens(void **state)
 static void cancellation(void **state)
 {
 	(void)state;
-	rwkvk_generate_result result;
+	rwkvk_generate_result result = { 0 };
 	rwkvk_session *a = new_session();
+	rwkvk_cancel *cancel;
+	assert_ok(rwkvk_cancel_create(&cancel));
 	assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
-	struct collected c = { .stop_after = SIZE_MAX, .cancel = a, .cancel_after = 3 };
-	rwkvk_generate_options options = { .max_tokens = 50, .ignore_end = true, .on_token = collect, .user = &c };
+	struct collected c = { .stop_after = SIZE_MAX, .cancel = cancel, .cancel_after = 3 };
+	rwkvk_generate_options options = {
+		.max_tokens = 50, .ignore_end = true, .on_token = collect, .user = &c, .cancel = cancel
+	};
 	assert_int_equal(rwkvk_session_generate(a, &options, &result), RWKVK_CANCELLED);
+	assert_int_equal(result.reason, RWKVK_END_CANCELLED);
 	assert_int_equal(result.tokens, 3);
 	assert_int_equal(rwkvk_session_position(a), TEXT + 3);
+	const rwkvk_eval_options eval = { .cancel = cancel };
+	assert_int_equal(rwkvk_session_eval(a, text, 1, &eval), RWKVK_CANCELLED);
+	assert_int_equal(rwkvk_session_eval(a, text, 1, &eval), RWKVK_CANCELLED); /* it stays set */
+	assert_int_equal(rwkvk_session_position(a), TEXT + 3);
+	assert_ok(rwkvk_session_eval(a, text, 1, NULL)); /* and is nobody else's */
+	rwkvk_cancel_clear(cancel);
+	assert_ok(rwkvk_session_eval(a, text, 1, &eval));
 	c = (struct collected){ .stop_after = 2 };
-	assert_int_equal(rwkvk_session_generate(a, &options, &result), RWKVK_CANCELLED);
+	assert_ok(rwkvk_session_generate(a, &options, &result));
+	assert_int_equal(result.reason, RWKVK_END_CALLER);
 	assert_int_equal(result.tokens, 2);
-	rwkvk_session_cancel(a);
-	assert_int_equal(rwkvk_session_eval(a, text, 1, NULL), RWKVK_CANCELLED);
-	assert_ok(rwkvk_session_eval(a, text, 1, NULL)); /* a cancellation is used up */
 	rwkvk_session_destroy(a);
+	rwkvk_cancel_destroy(cancel);
 }
 
 static void sampling_is_repeatable(void **state)
@@ -264,8 +275,8 @@ static void sampling_is_repeatable(void **state)
 		};
 		rwkvk_session *a = new_session();
 		assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
-		runs[i] =
-			generate(a, (rwkvk_generate_options){ .max_tokens = 20, .ignore_end = true, .sampling = sampling }, RWKVK_OK, NULL);
+		runs[i] = generate(a, (rwkvk_generate_options){ .max_tokens = 20, .ignore_end = true, .sampling = &sampling }, RWKVK_OK,
+		                   NULL);
 		rwkvk_session_destroy(a);
 	}
 	assert_memory_equal(runs[0].tokens, runs[1].tokens, 20 * sizeof(uint32_t));
@@ -279,7 +290,7 @@ static void bad_tokens(void **state)
 	assert_fails(rwkvk_session_eval(a, (uint32_t[]){ 1, 512 }, 2, NULL), RWKVK_ERROR_ARGUMENT, "512");
 	assert_int_equal(rwkvk_session_position(a), 0);
 	float logits[512];
-	assert_fails(rwkvk_session_eval(a, NULL, 0, logits), RWKVK_ERROR_ARGUMENT, "feed");
+	assert_fails(feed_tokens(a, NULL, 0, logits), RWKVK_ERROR_ARGUMENT, "feed");
 	assert_fails(rwkvk_session_generate(a, &(rwkvk_generate_options){ 0 }, NULL), RWKVK_ERROR_ARGUMENT, "feed");
 	rwkvk_session_destroy(a);
 }
@@ -288,7 +299,7 @@ static void bad_tokens(void **state)
 static void count_calls(rwkvk_model *of, uint32_t at_once)
 {
 	enum { TOKENS = 10 };
-	rwkvk_counters before, after;
+	rwkvk_counters before = { 0 }, after = { 0 };
 	rwkvk_session *a;
 	const char *caps = getenv("RWKVK_CAPS");
 	bool sliced = caps && strstr(caps, "range=");
@@ -301,10 +312,10 @@ static void count_calls(rwkvk_model *of, uint32_t at_once)
 		{ .temperature = 1, .top_p = 0.9f, .presence = 1, .frequency = 1, .decay = 0.9f, .biases = &bias, .bias_count = 1 },
 	};
 	for (size_t i = 0; i < 6; i++) {
-		const rwkvk_generate_options options = { .max_tokens = TOKENS, .ignore_end = true, .sampling = ways[i / 2] };
-		rwkvk_model_counters(of, &before);
+		const rwkvk_generate_options options = { .max_tokens = TOKENS, .ignore_end = true, .sampling = &ways[i / 2] };
+		assert_ok(rwkvk_model_counters(of, &before));
 		assert_ok(rwkvk_session_generate(a, &options, NULL));
-		rwkvk_model_counters(of, &after);
+		assert_ok(rwkvk_model_counters(of, &after));
 		if (i % 2 == 0)
 			continue; /* the first of a kind may bring counts and biases to the device */
 		uint64_t submits = after.submits - before.submits, dispatches = after.dispatches - before.dispatches;
@@ -372,14 +383,16 @@ static rwkvk_session *started(rwkvk_model *of)
 /* The same state, position, logits, and counts. */
 static void assert_same_session(rwkvk_session *a, rwkvk_session *b)
 {
-	float *state_a = malloc(info.state_floats * sizeof *state_a), *state_b = malloc(info.state_floats * sizeof *state_b);
+	size_t floats = rwkvk_session_state_floats(a);
+	assert_int_equal(floats * sizeof(float), info.state_bytes);
+	float *state_a = malloc(info.state_bytes), *state_b = malloc(info.state_bytes);
 	assert_int_equal(rwkvk_session_position(a), rwkvk_session_position(b));
-	assert_ok(rwkvk_session_snapshot(a, state_a));
-	assert_ok(rwkvk_session_snapshot(b, state_b));
-	assert_memory_equal(state_a, state_b, info.state_floats * sizeof *state_a);
+	assert_ok(rwkvk_session_floats_get(a, state_a, floats));
+	assert_ok(rwkvk_session_floats_get(b, state_b, floats));
+	assert_memory_equal(state_a, state_b, info.state_bytes);
 	float *logits_a = logits_after(a, NULL, 0), *logits_b = logits_after(b, NULL, 0);
 	assert_same(logits_a, logits_b);
-	const rwkvk_generate_options options = { .max_tokens = 7, .ignore_end = true, .sampling = lively };
+	const rwkvk_generate_options options = { .max_tokens = 7, .ignore_end = true, .sampling = &lively };
 	struct collected next_a = generate(a, options, RWKVK_OK, NULL), next_b = generate(b, options, RWKVK_OK, NULL);
 	assert_memory_equal(next_a.tokens, next_b.tokens, 7 * sizeof(uint32_t));
 	free(state_a);
@@ -396,9 +409,7 @@ static void same_tokens_at_once(void **state)
 	rwkvk_model *one = open_at_once("1");
 	for (int i = 0; i < 2; i++) {
 		rwkvk_model *other = open_at_once(counts[i]);
-		const rwkvk_generate_options options = { .max_tokens = 33,
-			                                     .ignore_end = true,
-			                                     .sampling = i ? lively : (rwkvk_sampling){ 0 } };
+		const rwkvk_generate_options options = { .max_tokens = 33, .ignore_end = true, .sampling = i ? &lively : NULL };
 		rwkvk_session *a = started(one), *b = started(other);
 		struct collected of_a = generate(a, options, RWKVK_OK, NULL), of_b = generate(b, options, RWKVK_OK, NULL);
 		assert_int_equal(of_b.count, 33);
@@ -420,17 +431,22 @@ static void cuts_are_exact(void **state)
 		for (int i = 0; i < 2; i++) {
 			rwkvk_session *sessions[2] = { started(one), started(five) };
 			struct collected of[2];
+			rwkvk_cancel *cancel;
+			assert_ok(rwkvk_cancel_create(&cancel));
 			for (int j = 0; j < 2; j++) {
-				rwkvk_generate_result result;
+				rwkvk_generate_result result = { 0 };
 				of[j] = (struct collected){ .stop_after = i ? SIZE_MAX : stop,
-					                        .cancel = i ? sessions[j] : NULL,
-					                        .cancel_after = stop };
+					                        .cancel = cancel,
+					                        .cancel_after = i ? stop : SIZE_MAX };
+				rwkvk_cancel_clear(cancel);
 				rwkvk_generate_options options = { .max_tokens = 20,
 					                               .ignore_end = true,
-					                               .sampling = stop % 2 ? lively : (rwkvk_sampling){ 0 },
+					                               .sampling = stop % 2 ? &lively : NULL,
 					                               .on_token = collect,
-					                               .user = &of[j] };
-				assert_int_equal(rwkvk_session_generate(sessions[j], &options, &result), RWKVK_CANCELLED);
+					                               .user = &of[j],
+					                               .cancel = cancel };
+				assert_int_equal(rwkvk_session_generate(sessions[j], &options, &result), i ? RWKVK_CANCELLED : RWKVK_OK);
+				assert_int_equal(result.reason, i ? RWKVK_END_CANCELLED : RWKVK_END_CALLER);
 				assert_int_equal(result.tokens, stop);
 				assert_int_equal(of[j].count, stop);
 				assert_int_equal(rwkvk_session_position(sessions[j]), TEXT + stop);
@@ -439,10 +455,24 @@ static void cuts_are_exact(void **state)
 			assert_same_session(sessions[0], sessions[1]);
 			rwkvk_session_destroy(sessions[0]);
 			rwkvk_session_destroy(sessions[1]);
+			rwkvk_cancel_destroy(cancel);
 		}
 	}
 	rwkvk_model_close(one);
 	rwkvk_model_close(five);
+}
+
+/* `count` tokens that are not among those written. */
+static void other_tokens(const struct collected *written, uint32_t *tokens, size_t count)
+{
+	uint32_t token = 0;
+	for (size_t i = 0; i < count; token = (token + 1) % info.vocab) {
+		bool is_written = false;
+		for (size_t j = 0; j < written->count; j++)
+			is_written |= written->tokens[j] == token;
+		if (!is_written)
+			tokens[i++] = token;
+	}
 }
 
 /* A stop token anywhere in a submission, of a long list. */
@@ -451,30 +481,29 @@ static void stops_at_once(void **state)
 	(void)state;
 	rwkvk_model *one = open_at_once("1"), *five = open_at_once("5");
 	static uint32_t stops[1025];
-	for (size_t i = 0; i < 1025; i++)
-		stops[i] = (uint32_t)(1000 + i);
-	rwkvk_generate_options options = { .max_tokens = 20, .ignore_end = true, .sampling = lively };
+	rwkvk_generate_options options = { .max_tokens = 20, .ignore_end = true, .sampling = &lively };
 	rwkvk_session *a = started(one);
 	struct collected all = generate(a, options, RWKVK_OK, NULL);
 	rwkvk_session_destroy(a);
 	for (size_t at = 0; at < 12; at += 1 + at / 3 * test_every()) {
-		rwkvk_generate_result results[2];
+		rwkvk_generate_result results[2] = { { 0 } };
 		rwkvk_session *sessions[2] = { started(one), started(five) };
 		size_t until = 0;
 		while (all.tokens[until] != all.tokens[at])
 			until++;
+		other_tokens(&all, stops, 1025);
 		stops[at * 85] = all.tokens[at];
 		options.ignore_end = false;
 		options.stop_tokens = stops;
 		options.stop_token_count = 1024;
 		for (int j = 0; j < 2; j++) {
 			struct collected c = generate(sessions[j], options, RWKVK_OK, &results[j]);
-			assert_true(results[j].stopped);
+			assert_int_equal(results[j].reason, RWKVK_END_STOP_TOKEN);
+			assert_int_equal(results[j].stop, at * 85);
 			assert_int_equal(results[j].tokens, until);
 			assert_memory_equal(c.tokens, all.tokens, until * sizeof(uint32_t));
 			assert_int_equal(rwkvk_session_position(sessions[j]), TEXT + until);
 		}
-		stops[at * 85] = 1000;
 		assert_same_session(sessions[0], sessions[1]);
 		rwkvk_session_destroy(sessions[0]);
 		rwkvk_session_destroy(sessions[1]);
@@ -505,9 +534,9 @@ static void device_and_host_agree(void **state)
 			                 .biases = way > 3 ? biases : NULL,
 			                 .bias_count = way > 3 ? 4 : 0 };
 		rwkvk_session *a = started(model), *b = started(model);
-		rwkvk_generate_result result;
-		struct collected on_device =
-			generate(a, (rwkvk_generate_options){ .max_tokens = TOKENS, .ignore_end = true, .sampling = s }, RWKVK_OK, &result);
+		rwkvk_generate_result result = { 0 };
+		struct collected on_device = generate(
+			a, (rwkvk_generate_options){ .max_tokens = TOKENS, .ignore_end = true, .sampling = &s }, RWKVK_OK, &result);
 		for (size_t i = 0; i < TOKENS && result.close_draws == 0; i++, compared++) {
 			uint32_t token;
 			assert_ok(rwkvk_session_sample(b, &s, &token));
@@ -534,24 +563,24 @@ static void bans_and_biases(void **state)
 	for (size_t count = 1; count <= 12; count++) {
 		biases[count - 1] = (rwkvk_bias){ free_run.tokens[0], -INFINITY };
 		options.sampling =
-			(rwkvk_sampling){ .temperature = count % 2 ? 0 : 1, .top_p = 1, .biases = biases, .bias_count = count };
+			&(rwkvk_sampling){ .temperature = count % 2 ? 0 : 1, .top_p = 1, .biases = biases, .bias_count = count };
 		a = started(model);
 		free_run = generate(a, options, RWKVK_OK, NULL);
 		for (size_t i = 0; i < 12; i++)
 			for (size_t j = 0; j < count; j++)
 				assert_true(free_run.tokens[i] != biases[j].token);
 		/* and other biases in the same session */
-		options.sampling = (rwkvk_sampling){ .biases = &(rwkvk_bias){ biases[0].token, 1000 }, .bias_count = 1 };
+		options.sampling = &(rwkvk_sampling){ .biases = &(rwkvk_bias){ biases[0].token, 1000 }, .bias_count = 1 };
 		assert_int_equal(generate(a, options, RWKVK_OK, NULL).tokens[11], biases[0].token);
-		options.sampling = (rwkvk_sampling){ .biases = &(rwkvk_bias){ 512, 1 }, .bias_count = 1 };
+		options.sampling = &(rwkvk_sampling){ .biases = &(rwkvk_bias){ 512, 1 }, .bias_count = 1 };
 		assert_fails(rwkvk_session_generate(a, &options, NULL), RWKVK_ERROR_ARGUMENT, "a bias is for token 512");
-		options.sampling = (rwkvk_sampling){ .biases = &(rwkvk_bias){ 5, INFINITY }, .bias_count = 1 };
+		options.sampling = &(rwkvk_sampling){ .biases = &(rwkvk_bias){ 5, INFINITY }, .bias_count = 1 };
 		assert_fails(rwkvk_session_generate(a, &options, NULL), RWKVK_ERROR_ARGUMENT, "the bias of token 5 is inf");
 		rwkvk_session_destroy(a);
 	}
 	for (uint32_t i = 0; i < 512; i++)
 		biases[i] = (rwkvk_bias){ i, -INFINITY };
-	options.sampling = (rwkvk_sampling){ .biases = biases, .bias_count = 512 };
+	options.sampling = &(rwkvk_sampling){ .biases = biases, .bias_count = 512 };
 	a = started(model);
 	assert_fails(rwkvk_session_generate(a, &options, NULL), RWKVK_ERROR_ARGUMENT, "all 512 tokens are banned");
 	biases[77].token = 76; /* twice, and one is left */
@@ -564,6 +593,7 @@ struct writer {
 	struct collected collected;
 	size_t stop_after;
 	rwkvk_status status;
+	rwkvk_generate_result result;
 };
 
 static void *write_text(void *user)
@@ -573,8 +603,8 @@ static void *write_text(void *user)
 	w->status = rwkvk_session_generate(
 		w->session,
 		&(rwkvk_generate_options){
-			.max_tokens = 40, .ignore_end = true, .sampling = lively, .on_token = collect, .user = &w->collected },
-		NULL);
+			.max_tokens = 40, .ignore_end = true, .sampling = &lively, .on_token = collect, .user = &w->collected },
+		&w->result);
 	return NULL;
 }
 
@@ -596,7 +626,8 @@ static void writers_take_turns(void **state)
 			pthread_join(ids[i], NULL);
 		for (size_t i = 0; i < 4; i++) {
 			size_t count = i % 2 ? 13 + i : 40;
-			assert_int_equal(w[i].status, i % 2 ? RWKVK_CANCELLED : RWKVK_OK);
+			assert_int_equal(w[i].status, RWKVK_OK);
+			assert_int_equal(w[i].result.reason, i % 2 ? RWKVK_END_CALLER : RWKVK_END_LENGTH);
 			assert_int_equal(w[i].collected.count, count);
 			assert_memory_equal(w[i].collected.tokens, alone.collected.tokens, count * sizeof(uint32_t));
 		}
@@ -621,7 +652,7 @@ static void *worker(void *user)
 	rwkvk_session *session = user;
 	float *logits = malloc(info.vocab * sizeof *logits);
 	for (size_t i = 0; i < TEXT; i++)
-		if (rwkvk_session_eval(session, text + i, 1, logits) != RWKVK_OK) {
+		if (feed_tokens(session, text + i, 1, logits) != RWKVK_OK) {
 			free(logits);
 			return NULL;
 		}
@@ -715,8 +746,7 @@ static int open_model(void **state)
 		print_error("%s\n", rwkvk_last_error());
 		return -1;
 	}
-	rwkvk_model_get_info(model, &info);
-	return 0;
+	return rwkvk_model_get_info(model, &info) == RWKVK_OK ? 0 : -1;
 }
 
 static int close_model(void **state)

@@ -4,15 +4,15 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "rwkvk.h"
+#include "feed.h"
+#include "rwkvk_tools.h"
 
 enum { TOKENS = 6 };
 
-static bool keep_token(void *user, uint32_t token, const void *bytes, size_t count)
+static bool keep_token(void *user, const rwkvk_token *token)
 {
 	uint32_t **at = user;
-	(void)bytes, (void)count;
-	*(*at)++ = token;
+	*(*at)++ = token->id;
 	return true;
 }
 
@@ -20,9 +20,9 @@ static bool keep_token(void *user, uint32_t token, const void *bytes, size_t cou
 static void write_tokens(rwkvk_model *model, uint32_t tokens[TOKENS])
 {
 	rwkvk_session *session;
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	uint32_t first = 0, *at = tokens;
-	rwkvk_model_get_info(model, &info);
+	assert_ok(rwkvk_model_get_info(model, &info));
 	assert_ok(rwkvk_session_create(model, &session));
 	assert_ok(rwkvk_session_eval(session, &first, 1, NULL));
 	assert_ok(rwkvk_session_generate(
@@ -30,7 +30,7 @@ static void write_tokens(rwkvk_model *model, uint32_t tokens[TOKENS])
 		NULL));
 	assert_ptr_equal(at, tokens + TOKENS);
 	float *logits = malloc(info.vocab * sizeof *logits);
-	assert_ok(rwkvk_session_eval(session, &first, 1, logits));
+	assert_ok(feed_tokens(session, &first, 1, logits));
 	for (uint32_t i = 0; i < info.vocab; i++)
 		assert_true(isfinite(logits[i]) && fabsf(logits[i]) < 100);
 	free(logits);
@@ -40,8 +40,10 @@ static void write_tokens(rwkvk_model *model, uint32_t tokens[TOKENS])
 static void runs(const char *type, rwkvk_quant quant, uint32_t tokens[TOKENS])
 {
 	rwkvk_model *model;
-	assert_ok(rwkvk_model_open(
-		&(rwkvk_model_options){ .shape = "2x256", .shape_type = type, .quant = quant, .max_sessions = 1 }, &model));
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .tools = &(rwkvk_tools_options){ .shape = "2x256", .shape_type = type },
+	                                                   .quant = quant,
+	                                                   .max_sessions = 1 },
+	                           &model));
 	write_tokens(model, tokens);
 	rwkvk_model_close(model);
 }
@@ -75,10 +77,12 @@ static void as_plain_c(void **state)
 {
 	(void)state;
 	rwkvk_model *model;
-	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } };
 	size_t count;
-	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .shape = "2x256", .shape_type = "q4", .max_sessions = 1 }, &model));
-	assert_ok(rwkvk_model_verify(model, NULL, rows, &count));
+	assert_ok(rwkvk_model_open(
+		&(rwkvk_model_options){ .tools = &(rwkvk_tools_options){ .shape = "2x256", .shape_type = "q4" }, .max_sessions = 1 },
+		&model));
+	assert_ok(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count));
 	assert_true(count > 5);
 	for (size_t i = 0; i < count; i++)
 		if (!rows[i].ok)
@@ -90,8 +94,8 @@ static void refused(void **state)
 {
 	(void)state;
 	rwkvk_model *model;
-	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .shape = "9B" }, &model), RWKVK_ERROR_ARGUMENT,
-	             "shape \"9B\": expected");
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .tools = &(rwkvk_tools_options){ .shape = "9B" } }, &model),
+	             RWKVK_ERROR_ARGUMENT, "shape \"9B\": expected");
 	assert_null(model);
 }
 

@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "feed.h"
 #include "make_model.h"
 #include "model/model.h"
+#include "rwkvk_tools.h"
 
 static const struct model_spec spec = {
 	.version = 70,
@@ -40,7 +42,7 @@ static void feed(rwkvk_model *model, float logits[VOCAB])
 	static const uint32_t text[] = { 1, 22, 5, 299, 0, 7 };
 	rwkvk_session *session = NULL;
 	assert_ok(rwkvk_session_create(model, &session));
-	assert_ok(rwkvk_session_eval(session, text, sizeof text / sizeof *text, logits));
+	assert_ok(feed_tokens(session, text, sizeof text / sizeof *text, logits));
 	rwkvk_session_destroy(session);
 }
 
@@ -126,10 +128,10 @@ static void the_choice_is_kept(void **state)
 	setenv("RWKVK_CACHE_DIR", folder, 1);
 	rwkvk_model *m = open_model(&spec);
 	struct shape usual = m->plan.shape;
-	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { { 0 } };
 	size_t count = 0, chosen = 0, which = 0;
 	float tuned[VOCAB], again[VOCAB];
-	assert_ok(rwkvk_model_tune(m, &(rwkvk_tune_options){ .seconds = 2 }, rows, &count));
+	assert_ok(rwkvk_model_tune(m, &(rwkvk_tune_options){ .seconds = 2 }, rows, RWKVK_TUNE_ROWS, &count));
 	assert_true(count >= 1 && count <= RWKVK_TUNE_ROWS);
 	assert_int_equal(rows[0].workgroup, usual.workgroup);
 	assert_int_equal(rows[0].rows, usual.rows);
@@ -192,13 +194,14 @@ static void cancelled(void **state)
 	(void)state;
 	rwkvk_model *m = open_model(&spec);
 	struct shape usual = m->plan.shape;
-	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { { 0 } };
 	size_t count = 0;
 	uint64_t most = 1;
 	float want[VOCAB], got[VOCAB];
 	feed(m, want);
-	assert_fails(rwkvk_model_tune(m, &(rwkvk_tune_options){ .progress = stop, .progress_user = &most }, rows, &count),
-	             RWKVK_CANCELLED, "stopped by the caller after 1 shapes");
+	assert_fails(
+		rwkvk_model_tune(m, &(rwkvk_tune_options){ .progress = stop, .progress_user = &most }, rows, RWKVK_TUNE_ROWS, &count),
+		RWKVK_CANCELLED, "stopped by the caller after 1 shapes");
 	assert_true(same(&m->plan.shape, &usual));
 	feed(m, got);
 	assert_memory_equal(got, want, sizeof got);

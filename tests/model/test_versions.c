@@ -6,9 +6,11 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "feed.h"
 #include "make_files.h"
 #include "make_model.h"
 #include "model/model.h"
+#include "rwkvk_tools.h"
 
 static const struct model_spec specs[] = {
 	{ .name = "RWKV-4", .version = 40, .layers = 2, .width = 128, .ffn = 512, .vocab = 100, .type = DTYPE_F16, .seed = 1 },
@@ -96,7 +98,7 @@ static void assert_goes_on(rwkvk_session *s, const float *want, uint32_t vocab)
 {
 	float got[100];
 	assert_int_equal(vocab, 100);
-	assert_ok(rwkvk_session_eval(s, text + HALF, TOKENS - HALF, got));
+	assert_ok(feed_tokens(s, text + HALF, TOKENS - HALF, got));
 	assert_memory_equal(got, want, sizeof got);
 }
 
@@ -106,21 +108,22 @@ static void states_go_on(void **state)
 	for (int i = 0; i < SPECS; i++) {
 		rwkvk_model *model = open_spec(&specs[i]);
 		rwkvk_session *straight, *half, *clone, *other;
-		rwkvk_model_info info;
-		rwkvk_model_get_info(model, &info);
-		float want[100], *held = malloc(info.state_floats * sizeof *held);
+		rwkvk_model_info info = { 0 };
+		assert_ok(rwkvk_model_get_info(model, &info));
+		float want[100], *held = malloc(info.state_bytes);
+		size_t floats = info.state_bytes / sizeof *held;
 		const char *path = test_temp("state");
 		assert_ok(rwkvk_session_create(model, &straight));
 		assert_ok(rwkvk_session_create(model, &half));
 		assert_ok(rwkvk_session_create(model, &other));
-		assert_ok(rwkvk_session_eval(straight, text, TOKENS, want));
+		assert_ok(feed_tokens(straight, text, TOKENS, want));
 		assert_ok(rwkvk_session_eval(half, text, HALF, NULL));
 		assert_ok(rwkvk_session_clone(half, &clone));
-		assert_ok(rwkvk_session_snapshot(half, held));
+		assert_ok(rwkvk_session_floats_get(half, held, floats));
 		assert_ok(rwkvk_session_save(half, path));
 		assert_goes_on(half, want, info.vocab);
 		assert_goes_on(clone, want, info.vocab);
-		assert_ok(rwkvk_session_restore(other, held, HALF));
+		assert_ok(rwkvk_session_floats_set(other, held, floats, HALF));
 		assert_goes_on(other, want, info.vocab);
 		assert_ok(rwkvk_session_load(other, path));
 		assert_goes_on(other, want, info.vocab);
@@ -173,7 +176,7 @@ static float *start_state_of(const char *path, const struct config *c, const cha
 static void assert_starts(rwkvk_session *s, const float *want, uint64_t floats)
 {
 	float *state = malloc(floats * sizeof *state);
-	assert_ok(rwkvk_session_snapshot(s, state));
+	assert_ok(rwkvk_session_floats_get(s, state, floats));
 	assert_memory_equal(state, want, floats * sizeof *state);
 	assert_int_equal(rwkvk_session_position(s), 0);
 	free(state);
@@ -191,11 +194,11 @@ static void check_untrained(const char *path, const char *trained_path, uint64_t
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .names = names_path }, &model));
 	assert_ok(rwkvk_session_create(model, &s));
 	assert_starts(s, zeros, floats);
-	assert_ok(rwkvk_session_eval(s, text, TOKENS, got));
+	assert_ok(feed_tokens(s, text, TOKENS, got));
 	assert_memory_not_equal(got, want, sizeof got);
 	assert_ok(rwkvk_session_load(s, trained_path));
 	assert_int_equal(rwkvk_session_position(s), 0);
-	assert_ok(rwkvk_session_eval(s, text, TOKENS, got));
+	assert_ok(feed_tokens(s, text, TOKENS, got));
 	assert_memory_equal(got, want, sizeof got);
 	free(zeros);
 	rwkvk_session_destroy(s);
@@ -219,10 +222,10 @@ static void sessions_begin_trained(void **state)
 		rwkvk_session *s, *other;
 		assert_ok(rwkvk_session_create(model, &s));
 		assert_starts(s, start, floats);
-		assert_ok(rwkvk_session_eval(s, text, TOKENS, want));
+		assert_ok(feed_tokens(s, text, TOKENS, want));
 		assert_ok(rwkvk_session_reset(s));
 		assert_starts(s, start, floats);
-		assert_ok(rwkvk_session_eval(s, text, TOKENS, got));
+		assert_ok(feed_tokens(s, text, TOKENS, got));
 		assert_memory_equal(got, want, sizeof got);
 		assert_ok(rwkvk_session_load(s, trained_path));
 		assert_starts(s, start, floats);
@@ -285,10 +288,10 @@ static void verification_passes(void **state)
 	(void)state;
 	for (int i = 0; i < SPECS; i++) {
 		rwkvk_model *model = open_spec(&specs[i]);
-		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } };
 		struct stage stages[MAX_STAGES];
 		size_t count;
-		assert_ok(rwkvk_model_verify(model, NULL, rows, &count));
+		assert_ok(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count));
 		for (size_t j = 0; j < count; j++) {
 			assert_true(rows[j].ok && rows[j].error <= rows[j].limit && rows[j].compared > 0);
 			assert_true(rows[j].error > 0 || strcmp(rows[j].stage, "select") == 0);
@@ -309,14 +312,14 @@ static void a_broken_stage_is_named(void **state)
 	(void)state;
 	for (int i = 0; i < SPECS; i++) {
 		rwkvk_model *model = open_spec(&specs[i]);
-		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS], broken[RWKVK_VERIFY_ROWS];
+		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } }, broken[RWKVK_VERIFY_ROWS] = { { 0 } };
 		size_t count, again;
-		assert_ok(rwkvk_model_verify(model, NULL, rows, &count));
+		assert_ok(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count));
 		for (size_t j = 0; j < count; j++) {
 			if (strcmp(rows[j].stage, "whole tokens") == 0)
 				continue;
 			setenv("RWKVK_BREAK_STAGE", rows[j].stage, 1);
-			assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 1 }, broken, &again));
+			assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 1 }, broken, RWKVK_VERIFY_ROWS, &again));
 			unsetenv("RWKVK_BREAK_STAGE");
 			for (size_t k = 0; k < again; k++)
 				assert_int_equal(broken[k].ok, strcmp(broken[k].stage, rows[j].stage) != 0);
@@ -330,11 +333,11 @@ static void a_wrong_weight_is_found(void **state)
 {
 	(void)state;
 	rwkvk_model *model = open_spec(&specs[SPECS - 1]);
-	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } };
 	size_t count;
 	uint32_t word = 0x7bff7bff; /* two of 65504 */
 	assert_ok(gpu_write(&model->layers[1].output.slices[0].weights, 128, &word, sizeof word));
-	assert_ok(rwkvk_model_verify(model, NULL, rows, &count));
+	assert_ok(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count));
 	for (size_t i = 0; i < count; i++) {
 		bool wrong = strcmp(rows[i].stage, "att_out") == 0 || strcmp(rows[i].stage, "whole tokens") == 0;
 		assert_int_equal(rows[i].ok, !wrong);
@@ -351,9 +354,9 @@ static void a_sample_of_layers(void **state)
 	spec.layers = 7;
 	spec.seed = 70;
 	rwkvk_model *model = open_spec(&spec);
-	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } };
 	size_t count;
-	assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 2, .effort = 1 }, rows, &count));
+	assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 2, .effort = 1 }, rows, RWKVK_VERIFY_ROWS, &count));
 	assert_int_equal(row_named(rows, count, "wkv")->compared, 2 * 2);
 	assert_null(row_named(rows, count, "whole tokens"));
 	for (size_t i = 0; i < count; i++)
@@ -385,9 +388,10 @@ static void used_inputs_are_counted(void **state)
 		const char *path = test_temp("counted");
 		rwkvk_model *m = NULL;
 		rwkvk_session *session = NULL;
-		rwkvk_sparsity row;
+		rwkvk_sparsity row = { 0 };
 		make_model(path, &specs[i]);
-		assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .profile = true }, &m));
+		assert_ok(
+			rwkvk_model_open(&(rwkvk_model_options){ .path = path, .tools = &(rwkvk_tools_options){ .profile = true } }, &m));
 		assert_false(rwkvk_model_sparsity(m, 0, &row)); /* no token yet */
 		assert_ok(rwkvk_session_create(m, &session));
 		const struct config *c = &m->file.network.config;

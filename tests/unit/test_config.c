@@ -243,7 +243,7 @@ static const struct model_spec two_layers = { .layers = 2,
 /* The device's type of this tensor; "" when the file has no such tensor, "-" when it is not used. */
 static const char *type_on_device(const rwkvk_file *file, const char *name)
 {
-	rwkvk_tensor_info info;
+	rwkvk_tensor_info info = { 0 };
 	for (size_t i = 0; rwkvk_file_tensor(file, i, &info); i++)
 		if (strcmp(info.name, name) == 0)
 			return info.device_type ? info.device_type : "-";
@@ -324,7 +324,7 @@ static void test_unused(void **state)
 	stray.name = (char *)"blocks.0.att.time_state";
 	stray.file_name = stray.name;
 	assert_ok(weights_append(&file.weights, &stray)); /* moves the tensors, but only their names are asked for below */
-	rwkvk_tensor_info info;
+	rwkvk_tensor_info info = { 0 };
 	assert_true(rwkvk_file_tensor(&file, file.weights.count - 1, &info));
 	assert_string_equal(info.device_type, "F32");
 	file_finish(&file);

@@ -506,9 +506,10 @@ static void test_mixtures(void **state)
 static char noted[8][512];
 static size_t note_count;
 
-static void take_note(void *user, const char *text)
+static void take_note(void *user, rwkvk_log_level level, const char *text)
 {
 	(void)user;
+	assert_int_equal(level, RWKVK_LOG_NOTE);
 	if (note_count < 8)
 		snprintf(noted[note_count++], sizeof noted[0], "%s", text);
 }
@@ -517,7 +518,7 @@ static void export_noting(const rwkvk_file *file, const char *path, rwkvk_export
 {
 	note_count = 0;
 	memset(noted, 0, sizeof noted);
-	assert_ok(rwkvk_file_export(file, path, &(rwkvk_export_options){ .type = type, .note = take_note }));
+	assert_ok(rwkvk_file_export(file, path, &(rwkvk_export_options){ .type = type, .log = take_note }));
 }
 
 static void assert_noted(const char *text)

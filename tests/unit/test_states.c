@@ -268,7 +268,7 @@ static void inspect(void **unused)
 	(void)unused;
 	static const uint32_t versions[] = { 40, 50, 51, 52, 60, 70 };
 	float state[LAYERS * LAYER];
-	rwkvk_state_info info;
+	rwkvk_state_info info = { 0 };
 	for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
 		const char *path = native(versions[i], "own.state", state);
 		bool four = versions[i] == 40;
@@ -303,7 +303,7 @@ static void damaged(void **unused)
 	(void)unused;
 	float state[LAYERS * LAYER];
 	size_t count;
-	rwkvk_state_info info;
+	rwkvk_state_info info = { 0 };
 	uint8_t *bytes = test_read_file(native(70, "own.state", state), &count);
 	const char *path = test_temp("damaged.state");
 	memcpy(bytes + 56, "\0\0\xc0\x7f", 4);
@@ -376,10 +376,10 @@ static void with_model(void **unused)
 {
 	(void)unused;
 	rwkvk_file *model;
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = TEST_DATA_DIR "/v7-c128-f16.gguf" }, &model));
-	rwkvk_file_get_info(model, &info);
-	size_t floats = info.state_floats, count;
+	assert_ok(rwkvk_file_get_info(model, &info));
+	size_t floats = info.state_bytes / sizeof(float), count;
 	float *state = malloc(floats * sizeof *state);
 	uint64_t random = 12;
 	for (size_t i = 0; i < floats; i++)

@@ -9,14 +9,16 @@
 static struct rwkvk_file open_shape(const char *shape, const char *type, rwkvk_quant quant)
 {
 	struct rwkvk_file file;
-	assert_ok(file_init(&(rwkvk_model_options){ .shape = shape, .shape_type = type, .quant = quant }, &file));
+	assert_ok(file_init(
+		&(rwkvk_model_options){ .tools = &(rwkvk_tools_options){ .shape = shape, .shape_type = type }, .quant = quant },
+		&file));
 	return file;
 }
 
 static uint64_t parameters(const struct rwkvk_file *file)
 {
-	rwkvk_model_info info;
-	rwkvk_file_get_info(file, &info);
+	rwkvk_model_info info = { 0 };
+	assert_ok(rwkvk_file_get_info(file, &info));
 	return info.parameters;
 }
 
@@ -75,8 +77,8 @@ static void types(void **state)
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct rwkvk_file file = open_shape("2x256", rows[i].type, RWKVK_QUANT_NONE);
 		const struct network *net = &file.network;
-		rwkvk_model_info info;
-		rwkvk_file_get_info(&file, &info);
+		rwkvk_model_info info = { 0 };
+		assert_ok(rwkvk_file_get_info(&file, &info));
 		assert_int_equal(net->layers[1].ffn_key->type, rows[i].key);
 		assert_int_equal(net->layers[0].output->type, rows[i].output);
 		assert_int_equal(net->head->type, rows[i].table);
@@ -105,12 +107,15 @@ static void refused(void **state)
 		char want[200];
 		snprintf(want, sizeof want, "shape \"%.40s\": expected 0.1B, 0.4B, 1.5B, 2.9B, 7.2B or LAYERSxWIDTH such as 24x2048",
 		         shapes[i]);
-		assert_fails(file_init(&(rwkvk_model_options){ .shape = shapes[i] }, &file), RWKVK_ERROR_ARGUMENT, want);
+		assert_fails(file_init(&(rwkvk_model_options){ .tools = &(rwkvk_tools_options){ .shape = shapes[i] } }, &file),
+		             RWKVK_ERROR_ARGUMENT, want);
 	}
-	assert_fails(file_init(&(rwkvk_model_options){ .shape = "1x64", .shape_type = "q3" }, &file), RWKVK_ERROR_ARGUMENT,
-	             "type \"q3\": expected f32, f16, bf16, q8, q6, q5 or q4");
-	assert_fails(file_init(&(rwkvk_model_options){ .shape = "1x64", .shape_type = "q4" }, &file), RWKVK_ERROR_ARGUMENT,
-	             "shape 1x64: type q4 needs a width that is a multiple of 256, found 64");
+	assert_fails(
+		file_init(&(rwkvk_model_options){ .tools = &(rwkvk_tools_options){ .shape = "1x64", .shape_type = "q3" } }, &file),
+		RWKVK_ERROR_ARGUMENT, "type \"q3\": expected f32, f16, bf16, q8, q6, q5 or q4");
+	assert_fails(
+		file_init(&(rwkvk_model_options){ .tools = &(rwkvk_tools_options){ .shape = "1x64", .shape_type = "q4" } }, &file),
+		RWKVK_ERROR_ARGUMENT, "shape 1x64: type q4 needs a width that is a multiple of 256, found 64");
 }
 
 /* The same numbers every time; other ones in other layers and matrices. */

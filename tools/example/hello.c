@@ -15,12 +15,11 @@ static int fail(const char *what)
 	return EXIT_FAILURE;
 }
 
-/* Called for every token.  A token is some bytes, not always a whole character: a terminal puts them together again. */
-static bool print_token(void *user, uint32_t token, const void *bytes, size_t count)
+/* Called with a few whole characters at a time. */
+static bool print_text(void *user, const char *text, size_t bytes)
 {
 	(void)user;
-	(void)token;
-	fwrite(bytes, 1, count, stdout);
+	fwrite(text, 1, bytes, stdout);
 	return fflush(stdout) == 0; /* false stops */
 }
 
@@ -28,11 +27,13 @@ static bool print_token(void *user, uint32_t token, const void *bytes, size_t co
 static int tell(rwkvk_model *model, rwkvk_session *session, const char *prompt)
 {
 	const rwkvk_tokenizer *tokenizer = rwkvk_model_tokenizer(model);
-	uint32_t tokens[1024] = { 0 }; /* the first one stays 0, the token that begins a text where a model wants one */
-	size_t count;
-	rwkvk_model_info info;
+	uint32_t tokens[1024];
+	size_t count, first;
+	rwkvk_model_info info = { 0 };
+	rwkvk_sampling sampling = { 0 };
 	rwkvk_model_get_info(model, &info);
-	size_t first = info.add_bos ? 0 : 1;
+	tokens[0] = info.begin_token;
+	first = info.add_bos ? 0 : 1; /* whether the model wants that one before a text */
 	if (!tokenizer) {
 		fprintf(stderr, "this model has no vocabulary: name one in rwkvk_model_options.vocab\n");
 		return EXIT_FAILURE;
@@ -46,8 +47,9 @@ static int tell(rwkvk_model *model, rwkvk_session *session, const char *prompt)
 	if (rwkvk_session_eval(session, tokens + first, 1 + count - first, NULL) != RWKVK_OK)
 		return fail("prompt");
 	printf("%s", prompt);
-	rwkvk_generate_options options = { .sampling = rwkvk_model_sampling(model), .max_tokens = 200, .on_token = print_token };
-	options.sampling.seed = 1; /* another number, another text */
+	rwkvk_model_sampling(model, &sampling); /* what its author recommends */
+	sampling.seed = 1;                      /* another number, another text */
+	const rwkvk_generate_options options = { .sampling = &sampling, .max_tokens = 200, .on_text = print_text };
 	if (rwkvk_session_generate(session, &options, NULL) != RWKVK_OK)
 		return fail("text");
 	printf("\n");

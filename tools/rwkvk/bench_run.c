@@ -18,7 +18,8 @@ struct run {
 	rwkvk_model *model;
 	rwkvk_session *session;
 	struct bench_model *out;
-	uint64_t hash; /* of the tokens of a repetition */
+	uint32_t first; /* what stands before a text */
+	uint64_t hash;  /* of the tokens of a repetition */
 };
 
 /* ---------------------------------------------------------------------------------------------------- memory */
@@ -69,27 +70,29 @@ static rwkvk_status read_prompt(struct run *run, const uint32_t *ids, size_t cou
 {
 	rwkvk_status status = rwkvk_session_reset(run->session);
 	double start = now_seconds();
+	const rwkvk_eval_options options = { .cancel = interrupt_flag() };
 	if (status == RWKVK_OK)
-		status = rwkvk_session_eval(run->session, ids, count, NULL);
+		status = rwkvk_session_eval(run->session, ids, count, &options);
 	*seconds = now_seconds() - start;
 	return status;
 }
 
-static bool on_token(void *user, uint32_t token, const void *bytes, size_t count)
+static bool on_token(void *user, const rwkvk_token *token)
 {
 	struct run *run = user;
-	(void)bytes, (void)count;
-	run->hash = bench_hash(run->hash, token);
+	run->hash = bench_hash(run->hash, token->id);
 	return true;
 }
 
 static rwkvk_status write_text(struct run *run, size_t count, double *seconds)
 {
-	const uint32_t first = 0;
-	rwkvk_generate_options options = { .max_tokens = count, .ignore_end = true, .on_token = on_token, .user = run };
+	const rwkvk_eval_options begin = { .cancel = interrupt_flag() };
+	const rwkvk_generate_options options = {
+		.max_tokens = count, .ignore_end = true, .on_token = on_token, .user = run, .cancel = interrupt_flag()
+	};
 	rwkvk_status status = rwkvk_session_reset(run->session);
 	if (status == RWKVK_OK)
-		status = rwkvk_session_eval(run->session, &first, 1, NULL);
+		status = rwkvk_session_eval(run->session, &run->first, 1, &begin);
 	run->hash = BENCH_HASH_START;
 	double start = now_seconds();
 	if (status == RWKVK_OK)
@@ -122,9 +125,9 @@ static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, d
 {
 	bool writing = ids == NULL, repeatable = true;
 	uint64_t hash = 0;
-	rwkvk_counters before, after;
+	rwkvk_counters before = { 0 }, after = { 0 };
 	struct progress progress;
-	progress_begin(&progress);
+	progress_begin(&progress, "running", PROGRESS_STEPS);
 	for (size_t i = 0; i <= repetitions; i++) { /* the first is not counted */
 		double seconds;
 		char text[80];
@@ -150,6 +153,14 @@ static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, d
 	return RWKVK_OK;
 }
 
+/* EXIT_DONE, or EXIT_FAILED after a message. */
+static int run_failed(rwkvk_status status)
+{
+	if (status == RWKVK_CANCELLED)
+		return failed("interrupted");
+	return status == RWKVK_OK ? EXIT_DONE : failed_call();
+}
+
 /* "pp" of `count` tokens, or "tg". */
 static int run_test(struct run *run, const char *kind, size_t count)
 {
@@ -173,9 +184,7 @@ static int run_test(struct run *run, const char *kind, size_t count)
 	}
 	free(rates);
 	free(ids);
-	if (status == RWKVK_CANCELLED)
-		return failed("interrupted");
-	return status == RWKVK_OK ? code : failed_call();
+	return code == EXIT_DONE ? run_failed(status) : code;
 }
 
 static int run_tests(struct run *run)
@@ -194,7 +203,7 @@ static int run_tests(struct run *run)
 static void describe_model(struct run *run)
 {
 	struct bench_model *out = run->out;
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	rwkvk_model_get_info(run->model, &info);
 	const char *title = model_title(run->args), *slash = strrchr(title, '/');
 	bench_text(out->model, sizeof(out->model), slash && slash[1] ? slash + 1 : title);
@@ -217,14 +226,14 @@ static int open_run(struct run *run, bool profile)
 	int code = model_open(run->args, profile, &run->model);
 	if (code == EXIT_DONE && rwkvk_session_create(run->model, &run->session) != RWKVK_OK)
 		code = failed_call();
-	if (code == EXIT_DONE)
-		interrupt_catch(run->session);
+	rwkvk_model_info info = { 0 };
+	if (code == EXIT_DONE && rwkvk_model_get_info(run->model, &info) == RWKVK_OK)
+		run->first = info.begin_token == RWKVK_NO_TOKEN ? 0 : info.begin_token;
 	return code;
 }
 
 static void close_run(struct run *run)
 {
-	interrupt_release();
 	rwkvk_session_destroy(run->session);
 	rwkvk_model_close(run->model);
 	run->session = NULL;
@@ -260,7 +269,7 @@ static void describe_stages(struct run *run, const rwkvk_profile_row *a, size_t 
 /* Weights of ffn.value that were not read since their inputs were zero. */
 static void describe_skipped(struct run *run)
 {
-	rwkvk_sparsity row;
+	rwkvk_sparsity row = { 0 };
 	double bytes = 0;
 	uint32_t layers = 0;
 	for (; rwkvk_model_sparsity(run->model, layers, &row); layers++)
@@ -272,16 +281,15 @@ static void describe_skipped(struct run *run)
 /* Timestamps cost time themselves, so the stages are timed in a run of their own. */
 static int run_stages(struct run *run)
 {
-	rwkvk_profile_row before[BENCH_STAGES], after[BENCH_STAGES];
+	rwkvk_profile_row before[BENCH_STAGES] = { 0 }, after[BENCH_STAGES] = { 0 };
 	double seconds;
 	int code = open_run(run, true);
-	if (code == EXIT_DONE && write_text(run, 4, &seconds) != RWKVK_OK)
-		code = failed_call();
+	if (code == EXIT_DONE)
+		code = run_failed(write_text(run, 4, &seconds));
 	if (code == EXIT_DONE) {
 		size_t count = read_profile(run, before);
-		if (write_text(run, PROFILED - 1, &seconds) != RWKVK_OK) /* with the token that begins the text */
-			code = failed_call();
-		else
+		code = run_failed(write_text(run, PROFILED - 1, &seconds)); /* with the token that begins the text */
+		if (code == EXIT_DONE)
 			describe_stages(run, before, count, after, read_profile(run, after));
 		describe_skipped(run);
 		if (code == EXIT_DONE && run->out->stage_count == 0)

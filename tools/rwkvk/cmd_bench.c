@@ -23,7 +23,8 @@ struct words {
 };
 
 struct bench {
-	const char *device, *names;
+	const char *device, *names, *cache_dir;
+	struct arg_count threads;
 	struct arg_texts models;
 	const char *shapes, *types, *quants;
 	struct arg_ids prompts, texts;
@@ -80,7 +81,7 @@ static double rate(double per_second)
 static int describe_device(const struct bench *args, struct bench_device *out)
 {
 	static const char *const types[] = { "other", "integrated", "discrete", "virtual", "cpu" };
-	rwkvk_device_info info;
+	rwkvk_device_info info = { 0 };
 	time_t seconds = time(NULL);
 	struct tm utc;
 	if (rwkvk_device_find(args->device, &info) != RWKVK_OK)
@@ -109,9 +110,12 @@ static int measure_device(const struct bench *args, struct bench_device *out)
 	rwkvk_device_rates rates = { 0 };
 	rwkvk_status status = RWKVK_OK;
 	if (!args->unmeasured) {
-		interrupt_catch(NULL);
+		interrupt_catch();
 		note("measuring %s", out->device);
-		status = rwkvk_device_measure(args->device, not_interrupted, NULL, &rates);
+		const rwkvk_measure_options options = {
+			.device = args->device, .cache_dir = args->cache_dir, .progress = not_interrupted, .log = show_report
+		};
+		status = rwkvk_device_measure(&options, &rates);
 	}
 	out->read_gb_per_s = rate(rates.read_bytes_per_second);
 	out->copy_gb_per_s = rate(rates.copy_bytes_per_second);
@@ -159,6 +163,8 @@ static int add_quants(const struct bench *args, const struct plan *plan, struct 
 {
 	int code = EXIT_DONE;
 	model.device = args->device;
+	model.cache_dir = args->cache_dir;
+	model.threads = args->threads;
 	model.quiet = args->quiet;
 	if (plan->quants.count == 0)
 		return add_model(plan, &model, report);
@@ -334,6 +340,7 @@ int cmd_bench(int argc, char **argv)
 		  .value = "INDEX|NAME",
 		  .help = "a number from `rwkvk devices`, or part of a name",
 		  .standard = "the best device" },
+		ARGS_HOST(b),
 		{ .group = "Tests",
 		  .letter = 'p',
 		  .kind = ARG_IDS,
@@ -381,7 +388,7 @@ int cmd_bench(int argc, char **argv)
 		  .target = &b.compare,
 		  .value = "A.JSON",
 		  .help = "measure nothing: put this file and a second one beside each other, both written with -o json" },
-		{ .letter = 'q', .kind = ARG_FLAG, .target = &b.quiet, .help = "nothing but errors on standard error" },
+		{ .letter = 'q', .kind = ARG_FLAG, .target = &b.quiet, .help = "nothing but warnings and errors on standard error" },
 	};
 	/* clang-format on */
 	const struct usage usage = {

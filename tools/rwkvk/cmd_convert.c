@@ -20,30 +20,22 @@ struct convert {
 	struct model_args model;
 	const char *files[2]; /* IN, OUT */
 	int type;             /* a rwkvk_export_type; -1: none given */
-	struct arg_count threads;
 };
-
-static void show_note(void *user, const char *text)
-{
-	(void)user;
-	note("%s", text);
-}
 
 static int export(const struct convert *args, const rwkvk_file *file)
 {
 	struct progress progress;
-	progress_begin(&progress);
-	progress.what = "writing";
-	interrupt_catch(NULL);
+	progress_begin(&progress, "writing", PROGRESS_BYTES);
+	interrupt_catch();
 	const rwkvk_export_options options = {
 		.type = (rwkvk_export_type)args->type,
-		.threads = (uint32_t)args->threads.value,
+		.threads = (uint32_t)args->model.threads.value,
 		.progress = progress_step,
 		.progress_user = &progress,
-		.note = show_note,
+		.log = show_report,
 	};
 	rwkvk_status status = rwkvk_file_export(file, args->files[1], &options);
-	progress_end(&progress);
+	progress_end();
 	if (status != RWKVK_OK)
 		return failed_call();
 	note("%s written in %.2f s", args->files[1], now_seconds() - progress.start);
@@ -80,7 +72,7 @@ static int run(struct convert *args)
 	ARG_VOCAB((c).model), ARG_NAMES((c).model),                                                                                \
 		{ .name = "threads",                                                                                                   \
 		  .kind = ARG_COUNT,                                                                                                   \
-		  .target = &(c).threads,                                                                                              \
+		  .target = &(c).model.threads,                                                                                        \
 		  .value = "N",                                                                                                        \
 		  .high = 64,                                                                                                          \
 		  .help = "how many threads convert; the file is the same for any number",                                             \

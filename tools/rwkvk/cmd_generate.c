@@ -9,7 +9,6 @@
 #include "bias.h"
 #include "io.h"
 #include "model.h"
-#include "stream.h"
 #include "terminal.h"
 
 enum { STANDARD_COUNT = 1024 };
@@ -31,13 +30,11 @@ struct run {
 	rwkvk_session *session;
 	struct feed feed;
 	struct bias_list biases;
-	struct stream stream;
 	rwkvk_generate_result result;
 	rwkvk_counters before, after; /* around the generation */
-	uint64_t prompt_tokens, picked;
+	uint64_t prompt_tokens;
 	double prompt_seconds, text_seconds;
 	int last_byte; /* of the text so far; -1: none */
-	bool out_of_memory;
 };
 
 /* ---------------------------------------------------------------------------------------------------- sampling */
@@ -63,7 +60,8 @@ static void take_number(float *field, const struct arg_number *arg)
 static rwkvk_sampling choose_sampling(const struct run *run)
 {
 	const struct generate *args = run->args;
-	rwkvk_sampling sampling = rwkvk_model_sampling(run->model);
+	rwkvk_sampling sampling = { 0 };
+	rwkvk_model_sampling(run->model, &sampling);
 	if (args->temperature.given && args->temperature.value == 0)
 		sampling.presence = sampling.frequency = 0;
 	take_number(&sampling.temperature, &args->temperature);
@@ -91,21 +89,21 @@ static void note_sampling(const rwkvk_sampling *s)
 
 /* ---------------------------------------------------------------------------------------------------- the text */
 
-static void show(struct run *run, const void *bytes, size_t count)
+/* false once standard output has failed. */
+static bool show(struct run *run, const void *bytes, size_t count)
 {
 	if (count == 0)
-		return;
+		return true;
 	run->last_byte = ((const uint8_t *)bytes)[count - 1];
-	out_write(bytes, count);
-	out_flush();
+	return out_write(bytes, count) && out_flush();
 }
 
 /* A model without a vocabulary writes token ids. */
-static void show_id(struct run *run, uint32_t token)
+static bool show_id(struct run *run, uint32_t token)
 {
 	char text[16];
 	int count = snprintf(text, sizeof(text), "%s%" PRIu32, run->last_byte < 0 ? "" : " ", token);
-	show(run, text, (size_t)count);
+	return show(run, text, (size_t)count);
 }
 
 static void show_prompt(struct run *run)
@@ -124,24 +122,18 @@ static void show_prompt(struct run *run)
 		}
 }
 
-static bool on_token(void *user, uint32_t token, const void *bytes, size_t count)
+static bool on_text(void *user, const char *text, size_t bytes)
 {
-	struct run *run = user;
-	run->picked++;
-	if (!rwkvk_model_tokenizer(run->model))
-		show_id(run, token);
-	else if (stream_push(&run->stream, bytes, count))
-		show(run, run->stream.held, run->stream.ready);
-	else
-		run->out_of_memory = true;
-	return !run->stream.stopped && !run->out_of_memory && out_flush();
+	return show(user, text, bytes);
 }
 
-/* What was held back, and an end of line. */
-static void end_text(struct run *run)
+static bool on_token(void *user, const rwkvk_token *token)
 {
-	stream_end(&run->stream, interrupt_seen());
-	show(run, run->stream.held, run->stream.ready);
+	return show_id(user, token->id);
+}
+
+static void end_line(struct run *run)
+{
 	if (run->last_byte >= 0 && run->last_byte != '\n')
 		show(run, "\n", 1);
 }
@@ -155,13 +147,13 @@ static double per(double amount, double seconds)
 
 static void note_speed(const struct run *run)
 {
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	rwkvk_model_get_info(run->model, &info);
-	double speed = per((double)run->picked, run->text_seconds);
+	double speed = per((double)run->result.tokens, run->text_seconds);
 	if (interrupt_seen())
 		note("interrupted");
 	note("prompt %" PRIu64 " tokens, %.1f tok/s; text %" PRIu64 " tokens, %.1f tok/s, %s/s", run->prompt_tokens,
-	     per((double)run->prompt_tokens, run->prompt_seconds), run->picked, speed,
+	     per((double)run->prompt_tokens, run->prompt_seconds), run->result.tokens, speed,
 	     show_bytes((uint64_t)(speed * (double)info.bytes_per_token)).text);
 	if (run->result.close_draws > 0)
 		note("draws within 1e-5 of a border, where another device may pick another token: %" PRIu64, run->result.close_draws);
@@ -186,7 +178,7 @@ static void note_counters(const struct run *run)
 /* Layer by layer, and what it comes to. */
 static void note_sparsity(const struct run *run)
 {
-	rwkvk_sparsity row;
+	rwkvk_sparsity row = { 0 };
 	double skipped = 0, bytes = 0;
 	if (!rwkvk_model_sparsity(run->model, 0, &row))
 		return;
@@ -202,7 +194,7 @@ static void note_sparsity(const struct run *run)
 
 static void note_profile(const struct run *run)
 {
-	rwkvk_profile_row row;
+	rwkvk_profile_row row = { 0 };
 	double total = 0;
 	size_t count = 0;
 	for (; rwkvk_model_profile(run->model, count, &row); count++)
@@ -225,7 +217,8 @@ static rwkvk_status read_prompt(struct run *run)
 {
 	uint64_t from = rwkvk_session_position(run->session);
 	double start = now_seconds();
-	rwkvk_status status = rwkvk_session_eval(run->session, run->feed.ids, run->feed.count, NULL);
+	const rwkvk_eval_options options = { .cancel = interrupt_flag() };
+	rwkvk_status status = rwkvk_session_eval(run->session, run->feed.ids, run->feed.count, &options);
 	run->prompt_seconds = now_seconds() - start;
 	run->prompt_tokens = rwkvk_session_position(run->session) - from;
 	return status;
@@ -233,9 +226,17 @@ static rwkvk_status read_prompt(struct run *run)
 
 static rwkvk_status write_text(struct run *run, const rwkvk_sampling *sampling)
 {
-	const struct arg_count *count = &run->args->count;
-	rwkvk_generate_options options = {
-		.sampling = *sampling, .max_tokens = count->given ? count->value : STANDARD_COUNT, .on_token = on_token, .user = run
+	const struct generate *args = run->args;
+	bool has_text = rwkvk_model_tokenizer(run->model);
+	const rwkvk_generate_options options = {
+		.sampling = sampling,
+		.max_tokens = args->count.given ? args->count.value : STANDARD_COUNT,
+		.stop_texts = args->stops.texts,
+		.stop_text_count = args->stops.count,
+		.on_text = has_text ? on_text : NULL,
+		.on_token = has_text ? NULL : on_token,
+		.user = run,
+		.cancel = interrupt_flag(),
 	};
 	if (options.max_tokens == 0) /* -n 0: only the prompt is read */
 		return RWKVK_OK;
@@ -254,17 +255,14 @@ static int run_session(struct run *run)
 		return failed_call();
 	rwkvk_sampling sampling = choose_sampling(run);
 	note_sampling(&sampling);
-	interrupt_catch(run->session);
 	show_prompt(run);
 	rwkvk_status status = read_prompt(run);
 	if (status == RWKVK_OK)
 		status = write_text(run, &sampling);
-	end_text(run);
+	end_line(run);
 	int code = EXIT_DONE;
 	if (status != RWKVK_OK && status != RWKVK_CANCELLED)
 		return failed_call();
-	if (run->out_of_memory)
-		return failed("out of memory");
 	if (args->feed.state_out && rwkvk_session_save(run->session, args->feed.state_out) != RWKVK_OK)
 		code = failed_call();
 	note_speed(run);
@@ -276,7 +274,7 @@ static int run_session(struct run *run)
 static int run_model(struct run *run)
 {
 	const struct generate *args = run->args;
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	rwkvk_model_get_info(run->model, &info);
 	int code = feed_tokens("generate", &args->feed, &args->model, run->model, &run->feed);
 	if (code != EXIT_DONE)
@@ -289,16 +287,13 @@ static int run_model(struct run *run)
 	if (rwkvk_session_create(run->model, &run->session) != RWKVK_OK)
 		return failed_call();
 	code = run_session(run);
-	interrupt_release();
 	rwkvk_session_destroy(run->session);
 	return code;
 }
 
 static int generate(const struct generate *args)
 {
-	struct run run = { .args = args,
-		               .last_byte = -1,
-		               .stream = { .stops = args->stops.texts, .stop_count = args->stops.count } };
+	struct run run = { .args = args, .last_byte = -1 };
 	int code = bias_read("generate", &args->bias, &run.biases);
 	if (code == EXIT_DONE)
 		code = feed_read("generate", &args->feed, &run.feed);
@@ -309,7 +304,6 @@ static int generate(const struct generate *args)
 	rwkvk_model_close(run.model);
 	feed_free(&run.feed);
 	free(run.biases.biases);
-	stream_free(&run.stream);
 	return code;
 }
 
@@ -324,6 +318,7 @@ int cmd_generate(int argc, char **argv)
 		ARG_QUANT(g.model),
 		ARGS_NUMERICS(g.model),
 		ARG_DEVICE(g.model),
+		ARGS_HOST(g.model),
 		ARG_TOKENS(g.feed),
 		ARGS_BOS(g.feed),
 		{ .group = "Length",
@@ -332,7 +327,7 @@ int cmd_generate(int argc, char **argv)
 		  .target = &g.count,
 		  .value = "N",
 		  .help = "at most N tokens",
-		  .standard = "until the model ends its text with token 0, at most 1024" },
+		  .standard = "until the model ends its text, at most 1024" },
 		{ .name = "stop",
 		  .kind = ARG_TEXTS,
 		  .target = &g.stops,
@@ -422,7 +417,9 @@ int cmd_generate(int argc, char **argv)
 		.operand = "PROMPT",
 		.notes =
 			"The text ends in a line break; one is added where it has none.  A model without a vocabulary writes token ids.\n"
-			"Ctrl-C ends the text: the state is saved if asked for and the exit code is 0; a second Ctrl-C ends at once.\n"
+			"Ctrl-C ends the text: the state is saved if asked for and the exit code is 0.  A second one ends at once, as "
+			"does\n"
+			"the first while the model loads.\n"
 			"\nExamples\n"
 			"  rwkvk generate \"Once upon a time\"\n"
 			"  rwkvk generate -m model.gguf --temp 0.8 --stop \"User:\" - < chat.txt\n"

@@ -22,7 +22,7 @@ static struct shape_text shape_text(const rwkvk_tensor_info *tensor)
 static json_t *tensors_json(const rwkvk_file *file)
 {
 	json_t *rows = json_array();
-	rwkvk_tensor_info tensor;
+	rwkvk_tensor_info tensor = { 0 };
 	for (size_t i = 0; rwkvk_file_tensor(file, i, &tensor); i++) {
 		json_t *row = json_object(), *shape = json_array();
 		for (uint32_t d = 0; d < tensor.rank && d < 4; d++)
@@ -37,7 +37,26 @@ static json_t *tensors_json(const rwkvk_file *file)
 	return rows;
 }
 
-static int print_json(const rwkvk_file *file, const rwkvk_model_info *info)
+static json_t *metadata_json(const rwkvk_file *file)
+{
+	json_t *rows = json_array();
+	rwkvk_metadata entry = { 0 };
+	for (size_t i = 0; rwkvk_file_metadata(file, i, &entry); i++) {
+		json_t *row = json_object();
+		json_object_set_new(row, "key", json_text(entry.key));
+		json_object_set_new(row, "value", entry.value ? json_text(entry.value) : json_null());
+		json_object_set_new(row, "items", json_integer((json_int_t)entry.items));
+		json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
+static json_t *token_json(uint32_t token)
+{
+	return token == RWKVK_NO_TOKEN ? json_null() : json_integer(token);
+}
+
+static int print_json(const rwkvk_file *file, const rwkvk_model_info *info, bool keys)
 {
 	json_t *root = json_object();
 	json_object_set_new(root, "name", json_text(info->name));
@@ -61,14 +80,19 @@ static int print_json(const rwkvk_file *file, const rwkvk_model_info *info)
 		{ "rescale", info->rescale },
 		{ "parameters", info->parameters },
 		{ "bytes_per_token", info->bytes_per_token },
-		{ "state_floats", info->state_floats },
+		{ "state_bytes", info->state_bytes },
 	};
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		json_object_set_new(root, numbers[i].name, json_integer((json_int_t)numbers[i].value));
 	json_object_set_new(root, "group_norm_epsilon", json_real((double)info->group_norm_epsilon));
 	json_object_set_new(root, "add_bos", json_boolean(info->add_bos));
+	json_object_set_new(root, "begin_token", token_json(info->begin_token));
+	json_object_set_new(root, "end_token", token_json(info->end_token));
 	json_object_set_new(root, "has_tokenizer", json_boolean(info->has_tokenizer));
-	json_object_set_new(root, "tensors", tensors_json(file));
+	if (keys)
+		json_object_set_new(root, "metadata", metadata_json(file));
+	else
+		json_object_set_new(root, "tensors", tensors_json(file));
 	return out_json(root);
 }
 
@@ -92,6 +116,14 @@ static void print_ranks(const rwkvk_model_info *info)
 		out_printf("\n");
 }
 
+static void print_token(const char *title, const char *without, uint32_t token)
+{
+	if (token == RWKVK_NO_TOKEN)
+		out_printf("%s%s\n", title, without);
+	else
+		out_printf("%swith token %" PRIu32 "\n", title, token);
+}
+
 static void print_summary(const rwkvk_model_info *info)
 {
 	char name[256];
@@ -109,15 +141,16 @@ static void print_summary(const rwkvk_model_info *info)
 	if (info->rescale)
 		out_printf("rescaled         after every %" PRIu32 " layers\n", info->rescale);
 	out_printf("vocabulary       %" PRIu32 ", %s\n", info->vocab, info->has_tokenizer ? "with a tokenizer" : "no tokenizer");
-	out_printf("starts a text    %s\n", info->add_bos ? "with token 0" : "with its first token");
+	print_token("starts a text    ", "with its first token", info->add_bos ? info->begin_token : RWKVK_NO_TOKEN);
+	print_token("ends a text      ", "with no token of its own", info->end_token);
 	out_printf("parameters       %s (%" PRIu64 ")\n", show_count(info->parameters).text, info->parameters);
 	out_printf("read per token   %s\n", show_bytes(info->bytes_per_token).text);
-	out_printf("state            %s\n", show_bytes(4 * info->state_floats).text);
+	out_printf("state            %s\n", show_bytes(info->state_bytes).text);
 }
 
 static void print_tensors(const rwkvk_file *file)
 {
-	rwkvk_tensor_info tensor;
+	rwkvk_tensor_info tensor = { 0 };
 	size_t width = strlen("tensor"), count = 0;
 	uint64_t bytes = 0;
 	for (; rwkvk_file_tensor(file, count, &tensor); count++)
@@ -135,20 +168,53 @@ static void print_tensors(const rwkvk_file *file)
 	out_printf("%zu tensors, %s\n", count, show_bytes(bytes).text);
 }
 
-static int inspect(const struct model_args *args, bool json)
+/* On one line whatever is in it, and not much longer than that; cut between characters. */
+static void print_value(const rwkvk_metadata *entry)
+{
+	char text[96];
+	size_t shown = entry->value_bytes;
+	if (shown >= sizeof(text))
+		for (shown = sizeof(text) - 1; shown > 0 && ((unsigned char)entry->value[shown] & 0xc0) == 0x80;)
+			shown--;
+	out_printf("%s", printable(text, shown + 1, entry->value));
+	if (shown < entry->value_bytes)
+		out_printf("... (%zu bytes)", entry->value_bytes);
+	out_printf("\n");
+}
+
+static void print_keys(const rwkvk_file *file)
+{
+	rwkvk_metadata entry = { 0 };
+	size_t count = 0;
+	out_printf("\n");
+	for (; rwkvk_file_metadata(file, count, &entry); count++) {
+		char key[256];
+		out_printf("%s = ", printable(key, sizeof(key), entry.key));
+		if (entry.value)
+			print_value(&entry);
+		else
+			out_printf("[%" PRIu64 " items]\n", entry.items);
+	}
+	out_printf("%zu keys\n", count);
+}
+
+static int inspect(const struct model_args *args, bool json, bool keys)
 {
 	rwkvk_model_options options = model_options(args);
 	rwkvk_file *file = NULL;
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	int code = EXIT_DONE;
 	if (rwkvk_file_open(&options, &file) != RWKVK_OK)
 		return failed_call();
 	rwkvk_file_get_info(file, &info);
 	if (json)
-		code = print_json(file, &info);
+		code = print_json(file, &info, keys);
 	else {
 		print_summary(&info);
-		print_tensors(file);
+		if (keys)
+			print_keys(file);
+		else
+			print_tensors(file);
 	}
 	rwkvk_file_close(file);
 	return code;
@@ -157,9 +223,13 @@ static int inspect(const struct model_args *args, bool json)
 int cmd_inspect(int argc, char **argv)
 {
 	struct model_args model = { 0 };
-	bool json = false;
+	bool json = false, keys = false;
 	const struct arg args[] = {
 		{ .group = "Options", .name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON", .standard = "a table" },
+		{ .name = "keys",
+		  .kind = ARG_FLAG,
+		  .target = &keys,
+		  .help = "what the file says in words and numbers, instead of its tensors" },
 		ARG_NAMES(model),
 		ARG_QUANT(model),
 		ARGS_NUMERICS(model),
@@ -177,5 +247,5 @@ int cmd_inspect(int argc, char **argv)
 		.operand = "MODEL",
 	};
 	int code = args_parse(&usage, argc, argv, &model.path);
-	return code == ARGS_GO_ON ? inspect(&model, json) : code;
+	return code == ARGS_GO_ON ? inspect(&model, json, keys) : code;
 }

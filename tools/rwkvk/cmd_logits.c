@@ -7,6 +7,7 @@
 
 #include "io.h"
 #include "model.h"
+#include "terminal.h"
 
 struct logits {
 	struct model_args model;
@@ -71,9 +72,11 @@ static int sink_finish(struct sink *sink)
 static int write_rows(const struct logits *run, rwkvk_session *session, const struct feed *feed, struct sink *sink)
 {
 	size_t step = run->all ? 1 : feed->count;
+	const rwkvk_eval_options options = { .logits = sink->values, .cancel = interrupt_flag() };
 	for (size_t i = 0; i < feed->count; i += step) {
-		if (rwkvk_session_eval(session, feed->ids + i, step, sink->values) != RWKVK_OK)
-			return failed_call();
+		rwkvk_status status = rwkvk_session_eval(session, feed->ids + i, step, &options);
+		if (status != RWKVK_OK)
+			return failed_with(status);
 		int code = sink_write(sink);
 		if (code != EXIT_DONE)
 			return code;
@@ -91,14 +94,14 @@ static int run_session(const struct logits *run, rwkvk_session *session, const s
 		return code;
 	if (run->feed.state_out && rwkvk_session_save(session, run->feed.state_out) != RWKVK_OK)
 		return failed_call();
-	note("%zu tokens%s in %.2f s; %zu x %zu logits", feed->count, feed->bos ? ", the first is token 0," : "",
+	note("%zu tokens%s in %.2f s; %zu x %zu logits", feed->count, feed->bos ? ", the first begins a text," : "",
 	     now_seconds() - start, run->all ? feed->count : (size_t)1, sink->count);
 	return EXIT_DONE;
 }
 
 static int run_model(const struct logits *run, rwkvk_model *model, struct feed *feed)
 {
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	rwkvk_session *session = NULL;
 	struct sink sink;
 	int code = feed_tokens("logits", &run->feed, &run->model, model, feed);
@@ -145,6 +148,7 @@ int cmd_logits(int argc, char **argv)
 		ARG_QUANT(run.model),
 		ARGS_NUMERICS(run.model),
 		ARG_DEVICE(run.model),
+		ARGS_HOST(run.model),
 		ARG_TOKENS(run.feed),
 		ARGS_BOS(run.feed),
 		{ .group = "Output",
@@ -157,7 +161,7 @@ int cmd_logits(int argc, char **argv)
 		{ .name = "all",
 		  .kind = ARG_FLAG,
 		  .target = &run.all,
-		  .help = "after every token, token 0 included",
+		  .help = "after every token, that of --bos included",
 		  .standard = "after the last one" },
 		ARG_QUIET(run.model),
 		ARGS_STATE(run.feed),

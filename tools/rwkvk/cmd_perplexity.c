@@ -8,6 +8,7 @@
 #include "io.h"
 #include "model.h"
 #include "score.h"
+#include "terminal.h"
 
 enum state_word { STATE_CARRY, STATE_FRESH };
 static const char *const state_words[] = { [STATE_CARRY] = "carry", [STATE_FRESH] = "fresh", NULL };
@@ -38,7 +39,7 @@ struct run {
 	const struct perplexity *args;
 	struct side model, reference;
 	struct feed feed;
-	const uint32_t *text; /* the tokens after token 0 */
+	const uint32_t *text; /* the tokens after the one that begins a text */
 	size_t text_count, chunk;
 	bool has_next; /* the sides' expectations are those of the tokens so far */
 	struct score total;
@@ -90,7 +91,7 @@ static int print_json(struct run *run)
 		json_object_set_new(root, "against", side_json(&run->reference));
 	json_object_set_new(root, "state", json_string(state_words[run->args->state]));
 	json_object_set_new(root, "chunk", json_integer((json_int_t)run->chunk));
-	json_object_set_new(root, "token_0_first", json_boolean(run->feed.bos));
+	json_object_set_new(root, "begin_token", run->feed.bos ? json_integer(run->feed.ids[0]) : json_null());
 	json_object_set_new(root, "text_tokens", json_integer((json_int_t)run->text_count));
 	json_object_set_new(root, "seconds", real(run->seconds));
 	json_t *total = score_json(&run->total, run->reference.model);
@@ -142,8 +143,10 @@ static int feed_side(struct side *side, uint32_t token)
 {
 	if (!side->model)
 		return EXIT_DONE;
-	if (rwkvk_session_eval(side->session, &token, 1, side->logits) != RWKVK_OK)
-		return failed_call();
+	const rwkvk_eval_options options = { .logits = side->logits, .cancel = interrupt_flag() };
+	rwkvk_status status = rwkvk_session_eval(side->session, &token, 1, &options);
+	if (status != RWKVK_OK)
+		return failed_with(status);
 	if (distribution_init(&side->next, side->logits, side->info.vocab))
 		return EXIT_DONE;
 	return failed("%s, --quant %s: expected logits that are numbers, but after token %" PRIu64 " some are not; F16 may be too "
@@ -161,14 +164,14 @@ static int feed_both(struct run *run, uint32_t token)
 	return code;
 }
 
-/* A new text: empty states, and token 0 if it is due. */
+/* A new text: empty states, and the token that begins it if that is due. */
 static int begin(struct run *run)
 {
 	run->has_next = false;
 	if (rwkvk_session_reset(run->model.session) != RWKVK_OK ||
 	    (run->reference.model && rwkvk_session_reset(run->reference.session) != RWKVK_OK))
 		return failed_call();
-	return run->feed.bos ? feed_both(run, 0) : EXIT_DONE;
+	return run->feed.bos ? feed_both(run, run->feed.ids[0]) : EXIT_DONE;
 }
 
 static void score_next(struct run *run, uint32_t token, struct score *score)
@@ -327,6 +330,7 @@ int cmd_perplexity(int argc, char **argv)
 		ARG_QUANT(run.model),
 		ARGS_NUMERICS(run.model),
 		ARG_DEVICE(run.model),
+		ARGS_HOST(run.model),
 		{ .group = "Input",
 		  .name = "tokens",
 		  .kind = ARG_IDS,
@@ -337,7 +341,7 @@ int cmd_perplexity(int argc, char **argv)
 		  .kind = ARG_SWITCH,
 		  .target = &run.feed.bos,
 		  .store = 1,
-		  .help = "feed token 0 first",
+		  .help = "first feed the token that begins a text, mostly token 0",
 		  .standard = "if the model's file asks for it" },
 		{ .name = "no-bos", .kind = ARG_SWITCH, .target = &run.feed.bos, .store = 0, .help = "do not" },
 		{ .group = "Chunks",
@@ -389,11 +393,11 @@ int cmd_perplexity(int argc, char **argv)
 		.operand = "FILE",
 		.notes =
 			"Each token is scored by the logits after all tokens before it: with --state carry those of the whole text, with\n"
-			"--state fresh those of its chunk.  Token 0, if it is fed, comes before the text, or before each fresh chunk, and "
-			"is\n"
-			"never scored itself; without it the first token of the text, or of each fresh chunk, has none before it and is "
-			"not\n"
-			"scored.  Bytes are those of the scored tokens only, so bits per byte leave out what was not scored.\n"
+			"--state fresh those of its chunk.  The token of --bos, if it is fed, comes before the text, or before each fresh\n"
+			"chunk, and is never scored itself; without it the first token of the text, or of each fresh chunk, has none "
+			"before\n"
+			"it and is not scored.  Bytes are those of the scored tokens only, so bits per byte leave out what was not "
+			"scored.\n"
 			"\n"
 			"A comparison adds, over the same tokens, the mean and largest Kullback-Leibler divergence KL(MODEL2 || MODEL) in\n"
 			"nats, and how often both models have the same most probable token.\n"

@@ -114,7 +114,7 @@ static int print_json(const rwkvk_state_info *info)
 static int state_info(const struct state *args)
 {
 	rwkvk_file *model = NULL;
-	rwkvk_state_info info;
+	rwkvk_state_info info = { 0 };
 	int code = open_model(args, &model);
 	if (code == EXIT_DONE && rwkvk_state_inspect(args->files[0], (rwkvk_state_format)args->from, model, &info) != RWKVK_OK)
 		code = failed_call();
@@ -187,7 +187,7 @@ static void note_losses(const struct state *args)
 static int state_convert(struct state *args)
 {
 	rwkvk_file *model = NULL;
-	rwkvk_state_info info;
+	rwkvk_state_info info = { 0 };
 	int code = open_model(args, &model);
 	if (code == EXIT_DONE && rwkvk_state_convert(args->files[0], (rwkvk_state_format)args->from, args->files[1],
 	                                             (rwkvk_state_format)args->to, model) != RWKVK_OK)

@@ -16,8 +16,7 @@ struct vocabulary {
 static void vocabulary_close(struct vocabulary *vocabulary)
 {
 	rwkvk_tokenizer_close(vocabulary->own);
-	if (vocabulary->file)
-		rwkvk_file_close(vocabulary->file);
+	rwkvk_file_close(vocabulary->file);
 }
 
 static int vocabulary_open(const struct model_args *args, struct vocabulary *out)
@@ -37,7 +36,7 @@ static int vocabulary_open(const struct model_args *args, struct vocabulary *out
 	out->tokenizer = rwkvk_file_tokenizer(out->file);
 	if (out->tokenizer)
 		return EXIT_DONE;
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	rwkvk_file_get_info(out->file, &info);
 	vocabulary_close(out);
 	return no_vocabulary(args, &info, "tokenize", NULL);

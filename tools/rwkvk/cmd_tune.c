@@ -4,6 +4,7 @@
 
 #include "io.h"
 #include "model.h"
+#include "terminal.h"
 
 struct tune {
 	struct model_args model;
@@ -39,22 +40,27 @@ static void print_rows(const rwkvk_tune_row *rows, size_t count)
 static int run(const struct tune *args)
 {
 	rwkvk_model *model = NULL;
-	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { 0 };
 	size_t count = 0;
 	int code = model_open(&args->model, false, &model);
 	if (code != EXIT_DONE)
 		return code;
-	double start = now_seconds();
-	rwkvk_tune_options options = { .seconds = (double)args->seconds.value };
-	if (rwkvk_model_tune(model, &options, rows, &count) != RWKVK_OK)
-		code = failed_call();
+	struct progress progress;
+	progress_begin(&progress, "tuning", PROGRESS_STEPS);
+	const rwkvk_tune_options options = { .seconds = (double)args->seconds.value,
+		                                 .progress = progress_step,
+		                                 .progress_user = &progress };
+	rwkvk_status status = rwkvk_model_tune(model, &options, rows, RWKVK_TUNE_ROWS, &count);
+	progress_end();
+	if (status != RWKVK_OK)
+		code = failed_with(status);
 	else if (args->json)
 		out_json(rows_json(rows, count));
 	else
 		print_rows(rows, count);
 	if (code == EXIT_DONE)
 		note("%zu ways measured in %.1f s; the choice is kept for models like this on this device and driver", count,
-		     now_seconds() - start);
+		     now_seconds() - progress.start);
 	rwkvk_model_close(model);
 	return code;
 }
@@ -68,6 +74,7 @@ int cmd_tune(int argc, char **argv)
 		ARG_QUANT(tune.model),
 		ARGS_NUMERICS(tune.model),
 		ARG_DEVICE(tune.model),
+		ARGS_HOST(tune.model),
 		ARG_QUIET(tune.model),
 		{ .group = "Tuning",
 		  .name = "seconds",

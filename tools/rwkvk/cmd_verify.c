@@ -7,6 +7,7 @@
 
 #include "io.h"
 #include "model.h"
+#include "terminal.h"
 
 struct verify {
 	struct model_args model;
@@ -75,7 +76,7 @@ static void print_report(const struct report *r)
 /* The driver of the device with this name. */
 static void find_driver(struct report *r)
 {
-	rwkvk_device_info devices[16];
+	rwkvk_device_info devices[16] = { 0 };
 	size_t count;
 	if (rwkvk_devices(devices, 16, &count) != RWKVK_OK)
 		return;
@@ -91,11 +92,16 @@ static int compare(const struct verify *run, rwkvk_model *model, json_t *all)
 	snprintf(r.device, sizeof(r.device), "%s", r.info.device);
 	snprintf(r.title, sizeof(r.title), "%s", model_title(&run->model));
 	find_driver(&r);
-	double start = now_seconds();
-	rwkvk_verify_options options = { .tokens = (uint32_t)run->tokens.value };
-	if (rwkvk_model_verify(model, &options, r.rows, &r.count) != RWKVK_OK)
-		return failed_call();
-	note("compared in %.1f s", now_seconds() - start);
+	struct progress progress;
+	progress_begin(&progress, "comparing", PROGRESS_STEPS);
+	const rwkvk_verify_options options = { .tokens = (uint32_t)run->tokens.value,
+		                                   .progress = progress_step,
+		                                   .progress_user = &progress };
+	rwkvk_status status = rwkvk_model_verify(model, &options, r.rows, RWKVK_VERIFY_ROWS, &r.count);
+	progress_end();
+	if (status != RWKVK_OK)
+		return failed_with(status);
+	note("compared in %.1f s", now_seconds() - progress.start);
 	for (size_t i = 0; i < r.count; i++)
 		r.ok = r.ok && r.rows[i].ok;
 	if (run->json)
@@ -120,18 +126,20 @@ static int verify_device(const struct verify *run, const char *device, json_t *a
 static int verify_all_devices(const struct verify *run, json_t *all)
 {
 	enum { MOST = 64 };
-	rwkvk_device_info devices[MOST];
+	rwkvk_device_info devices[MOST] = { 0 };
 	size_t count;
 	int code = EXIT_DONE;
 	if (rwkvk_devices(devices, MOST, &count) != RWKVK_OK)
 		return failed_call();
-	for (size_t i = 0; i < count && i < MOST; i++) {
+	for (size_t i = 0; i < count && i < MOST && code != EXIT_INTERRUPTED; i++) {
 		char index[16];
-		snprintf(index, sizeof(index), "%zu", i);
+		snprintf(index, sizeof(index), "%" PRIu32, devices[i].index);
+		int one = EXIT_DONE;
 		if (!devices[i].usable)
 			note("%s cannot be used: %s", devices[i].name, devices[i].reason);
-		else if (verify_device(run, index, all) != EXIT_DONE)
-			code = EXIT_FAILED;
+		else
+			one = verify_device(run, index, all);
+		code = one == EXIT_DONE ? code : one;
 	}
 	return count ? code : failed("no Vulkan device");
 }
@@ -140,7 +148,9 @@ static int verify(const struct verify *run)
 {
 	json_t *all = run->json ? json_array() : NULL;
 	int code = run->all_devices ? verify_all_devices(run, all) : verify_device(run, run->model.device, all);
-	if (run->json && out_json(all) != EXIT_DONE)
+	if (code == EXIT_INTERRUPTED)
+		json_decref(all);
+	else if (run->json && out_json(all) != EXIT_DONE)
 		code = EXIT_FAILED;
 	return code;
 }
@@ -154,6 +164,7 @@ int cmd_verify(int argc, char **argv)
 		ARG_QUANT(run.model),
 		ARGS_NUMERICS(run.model),
 		ARG_DEVICE(run.model),
+		ARGS_HOST(run.model),
 		ARG_QUIET(run.model),
 		{ .name = "all-devices",
 		  .kind = ARG_FLAG,

@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fields.h"
 #include "io.h"
+#include "terminal.h"
 
 struct command {
 	const char *name, *summary;
@@ -64,7 +66,13 @@ int failed(const char *format, ...)
 
 int failed_call(void)
 {
-	return failed("%s", rwkvk_last_error());
+	char text[FIELDS_SIZE];
+	return failed("%s", fields_as_options(text, sizeof(text), rwkvk_last_error()));
+}
+
+int failed_with(rwkvk_status status)
+{
+	return status == RWKVK_CANCELLED ? EXIT_INTERRUPTED : failed_call();
 }
 
 int misused(const char *command, const char *format, ...)
@@ -208,5 +216,5 @@ int main(int argc, char **argv)
 {
 	signal(SIGXFSZ, SIG_IGN); /* a file larger than allowed is an error of write(), too */
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(), and a state may still have to be saved */
-	return out_finish(run(argc, argv));
+	return interrupt_finish(out_finish(run(argc, argv)));
 }

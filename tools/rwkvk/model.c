@@ -7,7 +7,6 @@
 #include "demo.h"
 #include "io.h"
 #include "terminal.h"
-#include "text/tokenizer.h"
 
 const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none",
 	                                [RWKVK_QUANT_Q8] = "q8",
@@ -26,13 +25,13 @@ rwkvk_model_options model_options(const struct model_args *args)
 		.quant = (rwkvk_quant)args->quant,
 		.group_norm_epsilon = args->group_norm_epsilon.value,
 		.rescale = (uint32_t)args->rescale.value,
+		.cache_dir = args->cache_dir,
+		.threads = (uint32_t)args->threads.value,
+		.log = show_report,
 	};
 	if (args->path)
 		options.path = args->path;
-	else if (args->shape) {
-		options.shape = args->shape;
-		options.shape_type = args->shape_type;
-	} else {
+	else if (!args->shape) {
 		options.data = rwkvk_demo_model;
 		options.data_bytes = rwkvk_demo_model_bytes;
 	}
@@ -46,7 +45,7 @@ const char *model_title(const struct model_args *args)
 
 int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, const char *what, const char *otherwise)
 {
-	const char *file = tokenizer_file_for(info->vocab);
+	const char *file = rwkvk_vocabulary_for(info->vocab);
 	return failed("%s: has no vocabulary, which %s needs; give --vocab %s%s%s", model_title(args), what, file ? file : "FILE",
 	              otherwise ? ", or " : "", otherwise ? otherwise : "");
 }
@@ -54,18 +53,21 @@ int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, c
 int model_open(const struct model_args *args, bool profile, rwkvk_model **out)
 {
 	struct progress progress;
+	const rwkvk_tools_options tools = { .profile = profile, .shape = args->shape, .shape_type = args->shape_type };
 	set_quiet(args->quiet);
-	progress_begin(&progress);
+	interrupt_catch();
+	progress_begin(&progress, "loading", PROGRESS_BYTES);
 	rwkvk_model_options options = model_options(args);
 	options.max_sessions = 1;
-	options.profile = profile;
+	options.tools = &tools;
+	options.cancel = interrupt_flag();
 	options.progress = progress_step;
 	options.progress_user = &progress;
 	rwkvk_status status = rwkvk_model_open(&options, out);
-	progress_end(&progress);
+	progress_end();
 	if (status != RWKVK_OK)
-		return failed_call();
-	rwkvk_model_info info;
+		return failed_with(status);
+	rwkvk_model_info info = { 0 };
 	rwkvk_model_get_info(*out, &info);
 	char device[256];
 	note("%s on %s: %s parameters, %s on the device, ready in %.2f s", model_title(args),
@@ -91,13 +93,13 @@ int feed_read(const char *command, const struct feed_args *args, struct feed *fe
 	return EXIT_DONE;
 }
 
-/* Token 0 is fed first when asked for; by default when the model wants it, once, and at the beginning of a text. */
+/* The token that begins a text is fed first when asked for; by default when the model wants it, once, and there. */
 static bool bos_due(const struct feed_args *args, const rwkvk_model_info *info)
 {
 	if (args->bos >= 0)
 		return args->bos;
-	bool there = args->ids.count > 0 && args->ids.ids[0] == 0;
-	return info->add_bos && !args->state_in && !there;
+	bool there = args->ids.count > 0 && args->ids.ids[0] == info->begin_token;
+	return info->add_bos && info->begin_token != RWKVK_NO_TOKEN && !args->state_in && !there;
 }
 
 /* Appends the prompt's tokens to feed->ids, which holds feed->count and has room for three a byte. */
@@ -132,14 +134,16 @@ static int append_ids(const char *command, const struct feed_args *args, const r
 int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args,
                 const rwkvk_model *model, struct feed *feed)
 {
-	rwkvk_model_info info;
+	rwkvk_model_info info = { 0 };
 	rwkvk_model_get_info(model, &info);
+	if (args->bos == 1 && info.begin_token == RWKVK_NO_TOKEN)
+		return misused(command, "--bos: %s has no token that begins a text", model_title(model_args));
 	feed->ids = malloc((1 + 3 * feed->bytes + args->ids.count) * sizeof(*feed->ids));
 	if (!feed->ids)
 		return failed("out of memory");
 	feed->bos = bos_due(args, &info);
 	if (feed->bos)
-		feed->ids[feed->count++] = 0;
+		feed->ids[feed->count++] = info.begin_token;
 	int code = args->ids.given ? append_ids(command, args, &info, feed) : append_text(model_args, model, &info, feed);
 	if (code != EXIT_DONE)
 		return code;

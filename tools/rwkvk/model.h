@@ -6,13 +6,14 @@
 
 struct model_args {
 	const char *path;               /* NULL: the model that is part of the program */
-	const char *shape, *shape_type; /* instead of a file: see rwkvk_model_options */
+	const char *shape, *shape_type; /* instead of a file: see rwkvk_tools_options */
 	const char *device;
 	const char *vocab;
 	const char *names;
 	int quant; /* a rwkvk_quant */
 	struct arg_number group_norm_epsilon;
-	struct arg_count rescale;
+	const char *cache_dir;
+	struct arg_count rescale, threads;
 	bool quiet;
 };
 
@@ -60,13 +61,26 @@ extern const char *const quant_words[];
 		.name = "device", .kind = ARG_TEXT, .target = &(m).device, .value = "INDEX|NAME",                                      \
 		.help = "a number from `rwkvk devices`, or part of a name", .standard = "the best device"                              \
 	}
+#define ARGS_HOST(m)                                                                                                           \
+	{ .name = "threads",                                                                                                       \
+	  .kind = ARG_COUNT,                                                                                                       \
+	  .target = &(m).threads,                                                                                                  \
+	  .value = "N",                                                                                                            \
+	  .high = 64,                                                                                                              \
+	  .help = "how many threads load the model",                                                                               \
+	  .standard = "one for each processor" },                                                                                  \
+	{                                                                                                                          \
+		.name = "cache-dir", .kind = ARG_TEXT, .target = &(m).cache_dir, .value = "FOLDER",                                    \
+		.help = "where compiled shaders and tunings are kept; \"\": nowhere",                                                  \
+		.standard = "RWKVK_CACHE_DIR, else ~/.cache/rwkvk"                                                                     \
+	}
 #define ARG_QUIET(m)                                                                                                           \
 	{                                                                                                                          \
-		.letter = 'q', .kind = ARG_FLAG, .target = &(m).quiet, .help = "nothing but errors on standard error"                  \
+		.letter = 'q', .kind = ARG_FLAG, .target = &(m).quiet, .help = "nothing but warnings and errors on standard error"     \
 	}
 /* clang-format on */
 
-/* The library's options for these. */
+/* The library's options for these, but for a shape. */
 rwkvk_model_options model_options(const struct model_args *args);
 
 /* "model.gguf", or "the built-in model". */
@@ -75,7 +89,8 @@ const char *model_title(const struct model_args *args);
 /* An error: the model has no vocabulary, which `what` needs; names the file to give, and `otherwise` if not NULL. */
 int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, const char *what, const char *otherwise);
 
-/* Opens it and notes what it is and how long that took.  EXIT_DONE, or EXIT_FAILED after a message. */
+/* Opens it and notes what it is and how long that took.  From here on Ctrl-C is caught: name interrupt_flag() in what is done
+ * with the model.  EXIT_DONE, or the exit code after a message. */
 int model_open(const struct model_args *args, bool profile, rwkvk_model **out);
 
 struct feed_args {
@@ -96,7 +111,7 @@ struct feed_args {
 	  .kind = ARG_SWITCH,                                                                                                      \
 	  .target = &(f).bos,                                                                                                      \
 	  .store = 1,                                                                                                              \
-	  .help = "feed token 0 first",                                                                                            \
+	  .help = "first feed the token that begins a text, mostly token 0",                                                       \
 	  .standard = "if the model's file asks for it and there is no --state" },                                                 \
 	{                                                                                                                          \
 		.name = "no-bos", .kind = ARG_SWITCH, .target = &(f).bos, .store = 0, .help = "do not"                                 \
@@ -119,7 +134,7 @@ struct feed_args {
 struct feed {
 	uint8_t *text; /* the prompt's bytes; NULL for --tokens */
 	size_t bytes;
-	uint32_t *ids; /* token 0 if due, then the prompt */
+	uint32_t *ids; /* the token that begins a text if due, then the prompt */
 	size_t count;
 	bool bos; /* ids[0] was put there by --bos or by the model's wish */
 };

@@ -1,33 +1,42 @@
 #include "terminal.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "fields.h"
 #include "io.h"
 
-static rwkvk_session *volatile running;
-static volatile sig_atomic_t seen;
+static rwkvk_cancel *volatile flag;
+static atomic_int line_width; /* of the progress line; reports may come from other threads */
 
 /* ---------------------------------------------------------------------------------------------------- progress */
 
-void progress_begin(struct progress *progress)
+void progress_begin(struct progress *progress, const char *what, enum progress_unit unit)
 {
 	double now = now_seconds();
-	*progress =
-		(struct progress){ .what = "loading", .shown = !is_quiet() && isatty(STDERR_FILENO), .start = now, .last = now };
+	*progress = (struct progress){
+		.what = what, .unit = unit, .shown = !is_quiet() && isatty(STDERR_FILENO), .start = now, .last = now
+	};
 }
 
 /* Overwrites the line with blanks where the new text is shorter: needs nothing of the terminal but '\r'. */
-static void show_line(struct progress *progress, const char *text)
+static void show_line(const char *text)
 {
-	int width = (int)strlen(text);
-	fprintf(stderr, "\r%s%*s", text, width < progress->width ? progress->width - width : 0, "");
-	if (width == 0)
-		fputc('\r', stderr);
+	int width = (int)strlen(text), before = atomic_exchange(&line_width, width);
+	fprintf(stderr, "\r%s%*s%s", text, width < before ? before - width : 0, "", width == 0 ? "\r" : "");
 	fflush(stderr);
-	progress->width = width;
+}
+
+static struct short_text amount(const struct progress *progress, uint64_t value)
+{
+	if (progress->unit == PROGRESS_BYTES)
+		return show_bytes(value);
+	struct short_text out;
+	snprintf(out.text, sizeof(out.text), "%llu", (unsigned long long)value);
+	return out;
 }
 
 bool progress_step(void *user, uint64_t done, uint64_t total)
@@ -35,29 +44,48 @@ bool progress_step(void *user, uint64_t done, uint64_t total)
 	struct progress *progress = user;
 	double now = now_seconds();
 	if (!progress->shown || total == 0 || now - progress->last < 0.1)
-		return !seen;
+		return !interrupt_seen();
 	double speed = (double)done / (now - progress->start);
 	char line[120];
 	int length =
-		snprintf(line, sizeof(line), "%s %3d %%  %s of %s  %s/s", progress->what, (int)(100.0 * (double)done / (double)total),
-	             show_bytes(done).text, show_bytes(total).text, show_bytes((uint64_t)speed).text);
+		snprintf(line, sizeof(line), "%s %3d %%  %s of %s", progress->what, (int)(100.0 * (double)done / (double)total),
+	             amount(progress, done).text, amount(progress, total).text);
+	if (progress->unit == PROGRESS_BYTES)
+		length += snprintf(line + length, sizeof(line) - (size_t)length, "  %s/s", show_bytes((uint64_t)speed).text);
 	if (speed > 0)
 		snprintf(line + length, sizeof(line) - (size_t)length, "  %.0f s left", (double)(total - done) / speed);
 	progress->last = now;
-	show_line(progress, line);
-	return !seen;
+	show_line(line);
+	return !interrupt_seen();
 }
 
 void progress_text(struct progress *progress, const char *text)
 {
 	if (progress->shown)
-		show_line(progress, text);
+		show_line(text);
 }
 
-void progress_end(struct progress *progress)
+void progress_end(void)
 {
-	if (progress->width > 0)
-		show_line(progress, "");
+	if (atomic_load(&line_width) > 0)
+		show_line("");
+}
+
+/* ---------------------------------------------------------------------------------------------------- reports */
+
+void show_report(void *user, rwkvk_log_level level, const char *text)
+{
+	(void)user;
+	char line[FIELDS_SIZE];
+	if (level == RWKVK_LOG_NOTE && is_quiet())
+		return;
+	progress_end();
+	/* One call, so that lines of several threads do not mix. */
+	fprintf(stderr, "%s%s\n",
+	        level == RWKVK_LOG_NOTE      ? ""
+	        : level == RWKVK_LOG_WARNING ? "rwkvk: warning: "
+	                                     : "rwkvk: ",
+	        fields_as_options(line, sizeof(line), text));
 }
 
 /* ---------------------------------------------------------------------------------------------------- Ctrl-C */
@@ -65,25 +93,40 @@ void progress_end(struct progress *progress)
 static void on_interrupt(int number)
 {
 	(void)number;
-	seen = 1;
-	if (running)
-		rwkvk_session_cancel(running);
+	rwkvk_cancel_set(flag);
 }
 
-void interrupt_catch(rwkvk_session *session)
+/* Without memory for the flag a Ctrl-C goes on ending the program. */
+void interrupt_catch(void)
 {
-	running = session;
+	rwkvk_cancel *made;
+	if (flag || rwkvk_cancel_create(&made) != RWKVK_OK)
+		return;
+	flag = made;
 	struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = (int)(SA_RESTART | SA_RESETHAND) };
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, &action, NULL);
 }
 
-bool interrupt_seen(void)
+const rwkvk_cancel *interrupt_flag(void)
 {
-	return seen;
+	return flag;
 }
 
-void interrupt_release(void)
+bool interrupt_seen(void)
 {
-	running = NULL;
+	return rwkvk_cancel_is_set(flag);
+}
+
+/* A shell sees by the signal, not by the exit code, that a loop of commands should end. */
+int interrupt_finish(int code)
+{
+	rwkvk_cancel *made = flag;
+	if (made)
+		signal(SIGINT, SIG_DFL);
+	flag = NULL;
+	rwkvk_cancel_destroy(made);
+	if (code == EXIT_INTERRUPTED)
+		raise(SIGINT);
+	return code;
 }

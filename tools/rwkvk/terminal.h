@@ -1,17 +1,20 @@
-/* The person in front: a progress line while a model loads, and Ctrl-C while it writes. */
+/* The person in front: a progress line while something takes its time, reports of the library, and Ctrl-C. */
 #ifndef RWKVK_TOOL_TERMINAL_H
 #define RWKVK_TOOL_TERMINAL_H
 
 #include "tool.h"
 
+enum progress_unit { PROGRESS_BYTES, PROGRESS_STEPS };
+
 struct progress {
 	const char *what; /* "loading" */
-	bool shown;       /* whether standard error is a terminal and -q was not given */
+	enum progress_unit unit;
+	bool shown; /* whether standard error is a terminal and -q was not given */
 	double start, last;
-	int width; /* of the line on the screen */
 };
 
-void progress_begin(struct progress *progress);
+/* There is one line on the screen, so one at a time. */
+void progress_begin(struct progress *progress, const char *what, enum progress_unit unit);
 
 /* A rwkvk_progress_fn; `user` is a struct progress.  false once a Ctrl-C was caught. */
 bool progress_step(void *user, uint64_t done, uint64_t total);
@@ -20,12 +23,18 @@ bool progress_step(void *user, uint64_t done, uint64_t total);
 void progress_text(struct progress *progress, const char *text);
 
 /* Removes the line. */
-void progress_end(struct progress *progress);
+void progress_end(void);
 
-/* The first Ctrl-C from here on cancels the session's work, or, without one, what shows progress; the second one ends the
- * program. */
-void interrupt_catch(rwkvk_session *session);
+/* A rwkvk_log_fn: a line on standard error for each report.  -q silences notes, but neither warnings nor errors. */
+void show_report(void *user, rwkvk_log_level level, const char *text);
+
+/* The first Ctrl-C from here on sets interrupt_flag(), which ends what names it, and makes progress_step() give up; the second
+ * one ends the program.  May be called again. */
+void interrupt_catch(void);
+const rwkvk_cancel *interrupt_flag(void); /* NULL: Ctrl-C is not caught */
 bool interrupt_seen(void);
-void interrupt_release(void);
+
+/* At the end of the program, which ends as by Ctrl-C if `code` is EXIT_INTERRUPTED. */
+int interrupt_finish(int code);
 
 #endif

@@ -7,8 +7,14 @@
 #include <stdint.h>
 
 #include "rwkvk.h"
+#include "rwkvk_tools.h"
 
-enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum exit_code {
+	EXIT_DONE = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_INTERRUPTED = 130, /* what shells show of a program that Ctrl-C has ended */
+};
 
 #if defined(__GNUC__)
 #define TOOL_PRINTF(text, first) __attribute__((format(printf, text, first)))
@@ -19,8 +25,11 @@ enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* Prints "rwkvk: TEXT" on standard error and returns EXIT_FAILED. */
 int failed(const char *format, ...) TOOL_PRINTF(1, 2);
 
-/* The library's last error, in the same form. */
+/* The library's last error, in the same form, with the program's options for what the library calls them. */
 int failed_call(void);
+
+/* The same after a call that Ctrl-C may have ended: then EXIT_INTERRUPTED without a message. */
+int failed_with(rwkvk_status status);
 
 /* A mistake on the command line: the same, then where the help is; returns EXIT_USAGE.  `command` may be NULL. */
 int misused(const char *command, const char *format, ...) TOOL_PRINTF(2, 3);

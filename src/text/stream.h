@@ -1,11 +1,10 @@
 /* Text as it comes from a model, a few bytes a token, held back as long as it may not be shown: while it could be the
  * beginning of a stop text, or the first half of a UTF-8 character.
  *
- *     stream_push(&stream, bytes, count);    then show stream.held[0 .. stream.ready), which the next call drops
- *     stream_end(&stream, whole);            likewise, for what was held back
- */
-#ifndef RWKVK_TOOL_STREAM_H
-#define RWKVK_TOOL_STREAM_H
+ *     stream_push(&stream, bytes, count);    then stream.held[0 .. stream.ready) may be shown; the next call drops it
+ *     stream_end(&stream);                   likewise, for all that was held back */
+#ifndef RWKVK_TEXT_STREAM_H
+#define RWKVK_TEXT_STREAM_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,17 +13,19 @@
 struct stream {
 	const char *const *stops; /* none empty */
 	size_t stop_count;
+	bool characters; /* only whole ones */
 	uint8_t *held;
 	size_t count, capacity;
 	size_t ready; /* of the held bytes */
 	bool stopped; /* a stop text came: what was before it is ready, nothing follows */
+	size_t stop;  /* which of them, then */
 };
 
-/* Adds bytes and finds what may be shown.  false when out of memory. */
+/* Adds bytes and finds what may be shown.  false when out of memory, and then nothing has changed. */
 bool stream_push(struct stream *stream, const void *bytes, size_t count);
 
-/* Makes the rest ready; with `whole`, without a character that is still incomplete. */
-void stream_end(struct stream *stream, bool whole);
+/* Makes the rest ready. */
+void stream_end(struct stream *stream);
 
 void stream_free(struct stream *stream);
 

@@ -3,7 +3,7 @@
 
 #include "support.h"
 
-#include "stream.h"
+#include "text/stream.h"
 #include "text/utf8.h"
 
 enum { MOST = 256 };
@@ -57,7 +57,7 @@ static void test_pieces(void **state)
 		{ { "\xa9" }, { "\xc3", "\xa9", "x" }, { "", "\xc3", "\xc3" }, "\xc3", true },
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct stream stream = { .stops = cases[i].stops };
+		struct stream stream = { .stops = cases[i].stops, .characters = true };
 		struct shown shown = { .count = 0 };
 		while (stream.stop_count < 3 && cases[i].stops[stream.stop_count])
 			stream.stop_count++;
@@ -66,7 +66,7 @@ static void test_pieces(void **state)
 			if (cases[i].shown[k])
 				assert_string_equal(shown.text, cases[i].shown[k]);
 		}
-		stream_end(&stream, false);
+		stream_end(&stream);
 		show(&shown, &stream);
 		assert_string_equal(shown.text, cases[i].end);
 		assert_int_equal(stream.stopped, cases[i].stopped);
@@ -74,24 +74,30 @@ static void test_pieces(void **state)
 	}
 }
 
-static void test_whole_end(void **state)
+/* The end lets go of everything; without `characters` nothing waits for the rest of a character; which stop text it was. */
+static void test_end(void **state)
 {
 	(void)state;
-	struct stream stream = { .stops = NULL };
+	struct stream stream = { .characters = true };
 	struct shown shown = { .count = 0 };
 	push(&shown, &stream, "a\xf0\x9f\x98", 4);
 	assert_string_equal(shown.text, "a");
-	stream_end(&stream, true); /* the half character is left out */
+	stream_end(&stream);
 	show(&shown, &stream);
-	assert_string_equal(shown.text, "a");
+	assert_string_equal(shown.text, "a\xf0\x9f\x98");
 	stream_free(&stream);
 
-	const char *stops[] = { "\xc3\xa9!" };
-	stream = (struct stream){ .stops = stops, .stop_count = 1 };
-	push(&shown, &stream, "\xc3\xa9\xc3", 3);
-	stream_end(&stream, true); /* held as the beginning of a stop text: shown */
-	show(&shown, &stream);
-	assert_string_equal(shown.text, "a\xc3\xa9");
+	const char *stops[] = { "xx", "\xc3\xa9!" };
+	stream = (struct stream){ .stops = stops, .stop_count = 2 };
+	shown.count = 0;
+	push(&shown, &stream, "\xf0\x9f", 2);
+	assert_string_equal(shown.text, "\xf0\x9f");
+	push(&shown, &stream, "b\xc3\xa9", 3);
+	assert_string_equal(shown.text, "\xf0\x9f"
+	                                "b");
+	push(&shown, &stream, "!c", 2);
+	assert_true(stream.stopped);
+	assert_int_equal(stream.stop, 1);
 	stream_free(&stream);
 }
 
@@ -128,7 +134,7 @@ static void test_random_pieces(void **state)
 				strcat(stop_texts[s], alphabet[test_random(&seed) % 5]);
 			stops[s] = stop_texts[s];
 		}
-		struct stream stream = { .stops = stops, .stop_count = stop_count };
+		struct stream stream = { .stops = stops, .stop_count = stop_count, .characters = true };
 		struct shown shown = { .count = 0 };
 		size_t want = first_stop(text, strlen(text), stops, stop_count);
 		for (size_t at = 0, n = strlen(text); at < n;) {
@@ -139,7 +145,7 @@ static void test_random_pieces(void **state)
 			if (!stream.stopped)
 				assert_int_equal(utf8_complete((const uint8_t *)shown.text, shown.count), shown.count);
 		}
-		stream_end(&stream, false);
+		stream_end(&stream);
 		show(&shown, &stream);
 		assert_int_equal(shown.count, want);
 		assert_memory_equal(shown.text, text, want);
@@ -151,7 +157,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pieces),
-		cmocka_unit_test(test_whole_end),
+		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_random_pieces),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,13 @@
-#include "stream.h"
+#include "text/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "text/utf8.h"
 
-/* Where the stop text that is complete first begins (of two that end together: the longer one); `count` if none is. */
-static size_t find_stop(const struct stream *stream)
+/* Where the stop text that is complete first begins (of two that end together: the longer one), and which it is; `count` if
+ * none is. */
+static size_t find_stop(const struct stream *stream, size_t *stop)
 {
 	size_t best = stream->count, best_end = SIZE_MAX;
 	for (size_t i = 0; i < stream->stop_count; i++) {
@@ -18,6 +19,7 @@ static size_t find_stop(const struct stream *stream)
 			continue;
 		best = at;
 		best_end = end;
+		*stop = i;
 	}
 	return best;
 }
@@ -44,9 +46,6 @@ static void drop_ready(struct stream *stream)
 
 bool stream_push(struct stream *stream, const void *bytes, size_t count)
 {
-	drop_ready(stream);
-	if (stream->stopped || count == 0)
-		return true;
 	if (stream->count + count > stream->capacity) {
 		size_t capacity = 2 * (stream->count + count);
 		uint8_t *larger = realloc(stream->held, capacity);
@@ -55,21 +54,25 @@ bool stream_push(struct stream *stream, const void *bytes, size_t count)
 		stream->held = larger;
 		stream->capacity = capacity;
 	}
+	drop_ready(stream);
+	if (stream->stopped || count == 0)
+		return true;
 	memcpy(stream->held + stream->count, bytes, count);
 	stream->count += count;
-	size_t stop = find_stop(stream);
-	stream->stopped = stop < stream->count;
+	size_t at = find_stop(stream, &stream->stop);
+	stream->stopped = at < stream->count;
 	if (stream->stopped)
-		stream->count = stream->ready = stop;
-	else
-		stream->ready = utf8_complete(stream->held, find_beginning(stream));
+		stream->count = at;
+	stream->ready = stream->stopped ? at : find_beginning(stream);
+	if (stream->characters && !stream->stopped && stream->ready > 0)
+		stream->ready = utf8_complete(stream->held, stream->ready);
 	return true;
 }
 
-void stream_end(struct stream *stream, bool whole)
+void stream_end(struct stream *stream)
 {
 	drop_ready(stream);
-	stream->ready = whole && stream->count > 0 ? utf8_complete(stream->held, stream->count) : stream->count;
+	stream->ready = stream->count;
 }
 
 void stream_free(struct stream *stream)

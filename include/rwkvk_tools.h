@@ -1,0 +1,268 @@
+/* rwkvk_tools - what measures, inspects and converts, for programs that need more of rwkvk than text.
+ *
+ * Rules for structs, errors and threads are those of rwkvk.h.  The ABI of this header is not promised: build with the header of
+ * the library you run with. */
+#ifndef RWKVK_TOOLS_H
+#define RWKVK_TOOLS_H
+
+#include "rwkvk.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a benchmark asks for when it opens a model: rwkvk_model_options.tools. */
+typedef struct rwkvk_tools_options {
+	size_t size;
+	bool profile; /* time every stage, see rwkvk_model_profile() */
+	/* Instead of path and data: an RWKV-7 model of this shape with random weights, for measuring speed: "0.1B", "0.4B", "1.5B",
+	 * "2.9B" or "7.2B" as the official ones, or LAYERSxWIDTH such as "24x2048".  The same shape and type always give the same
+	 * numbers.  Its matrices are of the type "f32", "f16", "bf16", or what a rwkvk_quant makes, "q8", "q6", "q5", "q4"; NULL:
+	 * f16. */
+	const char *shape, *shape_type;
+} rwkvk_tools_options;
+
+/* ---------------------------------------------------------------------------------------------------- devices */
+
+/* What a device does at best with kernels made for nothing else: the ceilings of a model's speed. */
+typedef struct rwkvk_device_rates {
+	size_t size;
+	double read_bytes_per_second;
+	double copy_bytes_per_second; /* bytes read plus bytes written */
+	double dispatch_seconds;      /* of a dispatch that does nothing, with the barrier after it */
+	double submit_seconds;        /* from a submission of one such dispatch until the host knows */
+	/* Operations, of which a multiply-add is two; int8: in dot products of four.  0: the device has no such arithmetic. */
+	double f32_per_second, f16_per_second, int8_per_second;
+	uint64_t measured_bytes; /* of memory that was read through; a cache that holds them makes the rate too high */
+} rwkvk_device_rates;
+
+typedef struct rwkvk_measure_options {
+	size_t size;
+	const char *device;          /* as for a model */
+	const char *cache_dir;       /* likewise */
+	rwkvk_progress_fn *progress; /* NULL: none; counts steps */
+	void *progress_user;
+	rwkvk_log_fn *log; /* NULL: none */
+	void *log_user;
+} rwkvk_measure_options;
+
+/* Measures a device; a few seconds.  At most a quarter of its free memory is used, 512 MiB at most.  options: NULL for the
+ * defaults. */
+RWKVK_API rwkvk_status rwkvk_device_measure(const rwkvk_measure_options *options, rwkvk_device_rates *out);
+
+/* ---------------------------------------------------------------------------------------------------- verify */
+
+/* How far the device is from plain C on the model's own weights, for one stage over all layers compared. */
+typedef struct rwkvk_verify_row {
+	size_t size;
+	const char *stage;  /* "wkv"; "whole tokens" for the logits after feeding tokens to the device alone */
+	uint32_t compared;  /* how often */
+	uint32_t layer;     /* where it was worst; 0 for stages of no layer */
+	const char *vector; /* which result was worst there: "y", "state", "logits" */
+	double error;       /* largest difference, as a share of that result's largest value; infinity for what is no number */
+	double limit;       /* what rounding may amount to */
+	bool ok;            /* error <= limit */
+} rwkvk_verify_row;
+
+typedef struct rwkvk_verify_options {
+	size_t size;
+	uint32_t tokens; /* fed one after the other; 0: 3 */
+	/* Multiplications of the reference that one token may take (it does about 10^9 a second); 0: 3 * 10^9.  Of larger models a
+	 * sample of the layers is compared, first and last among them, and no whole tokens. */
+	uint64_t effort;
+	rwkvk_progress_fn *progress; /* NULL: none; done and total count layers */
+	void *progress_user;
+} rwkvk_verify_options;
+
+/* As many rows as there ever are; a smaller capacity gets the first ones. */
+enum { RWKVK_VERIFY_ROWS = 16 };
+
+/* Runs every stage on the device on what the reference in plain C has computed up to there, and compares; then whole tokens.
+ * Takes a free session of the pool, and the model's lock from begin to end: other sessions wait.  Writes at most `capacity`
+ * rows; *count is how many there are.  RWKVK_OK also when a row is not ok.  options: NULL for the defaults. */
+RWKVK_API rwkvk_status rwkvk_model_verify(rwkvk_model *model, const rwkvk_verify_options *options, rwkvk_verify_row *rows,
+                                          size_t capacity, size_t *count);
+
+/* ---------------------------------------------------------------------------------------------------- tune */
+
+/* One way to cut the work of the matrices, as it was measured. */
+typedef struct rwkvk_tune_row {
+	size_t size;
+	uint32_t workgroup, lanes, rows, groups; /* threads, those that share a row, rows a thread, workgroups a stage */
+	double seconds;                          /* median of a token with the head */
+	bool chosen;
+} rwkvk_tune_row;
+
+typedef struct rwkvk_tune_options {
+	size_t size;
+	double seconds;              /* after which no further cut is tried; 0: 35 */
+	rwkvk_progress_fn *progress; /* NULL: none; done and total count rows, and it may end before the total */
+	void *progress_user;
+} rwkvk_tune_options;
+
+/* As many rows as there ever are; a smaller capacity gets the first ones. */
+enum { RWKVK_TUNE_ROWS = 16 };
+
+/* Measures how this device cuts this model's work best, goes on with that, and keeps it beside the driver's pipeline cache for
+ * the next model of this kind that is opened on the device with this driver.  Takes a free session of the pool, the model's
+ * lock from begin to end (other sessions wait), and under a minute.  Writes at most `capacity` rows, the usual choice first;
+ * *count is how many there are.  options: NULL for the defaults.  A failure leaves the model as it was.  Another cut adds up in
+ * another order: results agree within rounding, and are the same bits for the same cut. */
+RWKVK_API rwkvk_status rwkvk_model_tune(rwkvk_model *model, const rwkvk_tune_options *options, rwkvk_tune_row *rows,
+                                        size_t capacity, size_t *count);
+
+/* ---------------------------------------------------------------------------------------------------- inspect */
+
+typedef struct rwkvk_file rwkvk_file; /* a model file without a device; immutable, for any number of threads */
+
+typedef struct rwkvk_tensor_info {
+	size_t size;
+	const char *name; /* as in the file */
+	const char *type; /* "F32", "F16", "BF16", "Q8_0" */
+	uint32_t rank;
+	uint64_t shape[4]; /* outermost first */
+	uint64_t bytes;
+	/* What it is stored as on a device: of a matrix the type that it gets there with the options' quant, "F32", "F16", "BF16",
+	 * "Q8", "Q6K" and so on (docs/quantisation.md); "F32" for vectors; NULL: the model has no use for the tensor. */
+	const char *device_type;
+} rwkvk_tensor_info;
+
+/* Opens and checks a model file.  Of the options, what is about devices, sessions and progress is not used. */
+RWKVK_API rwkvk_status rwkvk_file_open(const rwkvk_model_options *options, rwkvk_file **out);
+RWKVK_API void rwkvk_file_close(rwkvk_file *file); /* NULL is allowed */
+RWKVK_API rwkvk_status rwkvk_file_get_info(const rwkvk_file *file, rwkvk_model_info *info);
+RWKVK_API const rwkvk_tokenizer *rwkvk_file_tokenizer(const rwkvk_file *file);
+/* As rwkvk_model_metadata(). */
+RWKVK_API bool rwkvk_file_metadata(const rwkvk_file *file, size_t index, rwkvk_metadata *out);
+/* false when `index` is past the last tensor. */
+RWKVK_API bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *info);
+/* The name of the vocabulary file that released models of `vocab` tokens use; NULL when none is known. */
+RWKVK_API const char *rwkvk_vocabulary_for(uint32_t vocab);
+
+/* ---------------------------------------------------------------------------------------------------- export */
+
+/* How an exported file stores numbers.  From RWKVK_EXPORT_Q8_0 on: large matrices only, of several types by what they are for
+ * (docs/quantisation.md); what they hold in fewer bits already stays, LoRA factors stay, vectors are F32. */
+typedef enum rwkvk_export_type {
+	RWKVK_EXPORT_KEEP, /* as they are, but for what GGUF has in F32 only */
+	RWKVK_EXPORT_F32,
+	RWKVK_EXPORT_F16,
+	RWKVK_EXPORT_BF16,
+	RWKVK_EXPORT_Q8_0,
+	RWKVK_EXPORT_Q6_K,
+	RWKVK_EXPORT_Q5_K_M,
+	RWKVK_EXPORT_Q4_K_M,
+	RWKVK_EXPORT_Q4_0,
+} rwkvk_export_type;
+
+typedef struct rwkvk_export_options {
+	size_t size;
+	rwkvk_export_type type;
+	uint32_t threads;            /* 0: one for each processor, 64 at most.  The file's bytes do not depend on it */
+	rwkvk_progress_fn *progress; /* NULL: none; `done` and `total` are bytes of the new file */
+	void *progress_user;
+	rwkvk_log_fn *log; /* NULL: none; notes on what the file lacks come before anything is written */
+	void *log_user;
+} rwkvk_export_options;
+
+/* Writes the model to `path`, by the ending of its name:
+ *   .gguf          names and keys as llama.cpp has them for RWKV-6 and 7, and similar ones for 4 and 5, with the vocabulary;
+ *   .safetensors   official names, shapes and orientation, in F32, F16 or BF16, without vocabulary.
+ * The file appears as a whole or not at all: until then it is called `path`.tmp, which a failure removes.  Nothing is held in
+ * memory but a few megabytes for each thread and the file's list of tensors.  `path` may exist, but not be the model itself.
+ * options: NULL for the defaults.
+ * RWKVK_ERROR_ARGUMENT: another ending.  RWKVK_ERROR_UNSUPPORTED: a quantised tensor for safetensors with RWKVK_EXPORT_KEEP, or
+ * a quantised type for it.  RWKVK_ERROR_FILE: the file cannot be written, or a number is out of the type's range.
+ * RWKVK_CANCELLED: the progress function returned false. */
+RWKVK_API rwkvk_status rwkvk_file_export(const rwkvk_file *file, const char *path, const rwkvk_export_options *options);
+
+/* ---------------------------------------------------------------------------------------------------- states */
+
+/* A session's state as numbers in canonical order (docs/formats.md).  Set takes finite numbers only and a position of 2^63 at
+ * most, else RWKVK_ERROR_ARGUMENT; it leaves no logits, and empty counts of generated tokens. */
+RWKVK_API size_t rwkvk_session_state_floats(const rwkvk_session *session); /* 0 for NULL */
+RWKVK_API rwkvk_status rwkvk_session_floats_get(rwkvk_session *session, float *state, size_t floats);
+RWKVK_API rwkvk_status rwkvk_session_floats_set(rwkvk_session *session, const float *state, size_t floats, uint64_t position);
+
+/* What a state may be stored as (docs/formats.md). */
+typedef enum rwkvk_state_format {
+	RWKVK_STATE_ANY,     /* one of the next two, told by content; only to read */
+	RWKVK_STATE_NATIVE,  /* rwkvk's own state file */
+	RWKVK_STATE_TRAINED, /* tensors blocks.i.att.time_state [H, value, key]; written as safetensors, without shifts, position */
+	RWKVK_STATE_WEB_RWKV, /* the same as web-rwkv's converters leave it, [H, key, value]; only to read */
+	RWKVK_STATE_RWKV_CPP, /* bare floats in the order of rwkv.cpp */
+	RWKVK_STATE_CHATRWKV, /* bare floats in the order of ChatRWKV's list */
+} rwkvk_state_format;
+
+typedef struct rwkvk_state_info {
+	size_t size;
+	rwkvk_state_format format;
+	uint32_t version; /* times ten: 70 is RWKV-7; 0: the file does not say */
+	uint32_t layers, width, heads, head_size;
+	uint64_t position;     /* tokens seen; only NATIVE says */
+	uint64_t floats;       /* in the file */
+	bool damaged;          /* NATIVE: the checksum is wrong */
+	uint64_t not_finite;   /* how many numbers are infinite or not a number */
+	float least, greatest; /* of the others */
+} rwkvk_state_info;
+
+/* Looks at a state in a file.  `model` may be NULL; bare floats need it, trained ones are then checked against it. */
+RWKVK_API rwkvk_status rwkvk_state_inspect(const char *path, rwkvk_state_format format, const rwkvk_file *model,
+                                           rwkvk_state_info *info);
+
+/* Turns the state in the file `in` into another kind of file, which is replaced as a whole.  `model` may be NULL when `in` is
+ * NATIVE; else it must be the model that the state belongs to. */
+RWKVK_API rwkvk_status rwkvk_state_convert(const char *in, rwkvk_state_format from, const char *out, rwkvk_state_format to,
+                                           const rwkvk_file *model);
+
+/* ---------------------------------------------------------------------------------------------------- counters */
+
+/* What the host asked of Vulkan since the model was opened.  Differences between two calls are exact while no other thread uses
+ * the model.  This and what follows may be called beside running sessions, from any thread. */
+typedef struct rwkvk_counters {
+	size_t size;
+	uint64_t tokens;     /* fed, and fed again where a text was cut (rwkvk_token_fn) */
+	uint64_t dispatches; /* executed, a recorded one counts at each submission */
+	uint64_t barriers;   /* likewise */
+	uint64_t submits;
+	uint64_t host_calls;         /* calls of Vulkan to submit, wait and read timestamps: 3 a submission without profile */
+	uint64_t descriptor_updates; /* vkUpdateDescriptorSets calls */
+	uint64_t allocations;        /* vkAllocateMemory calls */
+	uint64_t buffers;            /* vkCreateBuffer calls */
+	uint64_t recordings;         /* command buffers recorded */
+} rwkvk_counters;
+
+RWKVK_API rwkvk_status rwkvk_model_counters(const rwkvk_model *model, rwkvk_counters *counters);
+
+/* One row of the stage profile, summed over layers and tokens since the model was opened. */
+typedef struct rwkvk_profile_row {
+	size_t size;
+	const char *stage;
+	uint64_t runs;  /* dispatches timed */
+	double seconds; /* device time, from timestamps */
+	uint64_t bytes; /* what those dispatches must at least read and write */
+} rwkvk_profile_row;
+
+/* false when index is past the last row, the model was opened without profile, or the device has no timestamps. */
+RWKVK_API bool rwkvk_model_profile(const rwkvk_model *model, size_t index, rwkvk_profile_row *row);
+
+/* What is not read of a layer's ffn.value because most of its inputs, relu(key x)^2, are zero; averages over all tokens since
+ * the model was opened. */
+typedef struct rwkvk_sparsity {
+	size_t size;
+	uint64_t tokens;
+	double density; /* share of the inputs that are not zero, 0 to 1 */
+	uint64_t bytes; /* of the matrix on the device */
+	/* Bytes of weights skipped per token, scales not included.  CPU devices skip less: they read on where many inputs in a row
+	 * are not zero. */
+	double bytes_skipped;
+} rwkvk_sparsity;
+
+/* false past the last layer, before the first token, or when the model was opened without profile.  Waits for a running
+ * submission. */
+RWKVK_API bool rwkvk_model_sparsity(const rwkvk_model *model, uint32_t layer, rwkvk_sparsity *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

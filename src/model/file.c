@@ -1,0 +1,243 @@
+/* A model file without a device: opening it as the options say, and what the public interface shows of it. */
+#include "model/model.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/structs.h"
+#include "model/trained_state.h"
+#include "text/tokenizer.h"
+
+/* ------------------------------------------------------------------------------------------------------ options */
+
+static rwkvk_status check_numbers(const rwkvk_model_options *o)
+{
+	if ((unsigned)o->quant > RWKVK_QUANT_F16)
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.quant is %d: expected a rwkvk_quant", (int)o->quant);
+	if (!(o->group_norm_epsilon >= 0 && o->group_norm_epsilon <= 1))
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.group_norm_epsilon is %g: expected 0 to 1",
+		            (double)o->group_norm_epsilon);
+	return RWKVK_OK;
+}
+
+rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_options *own, rwkvk_tools_options *tools)
+{
+	TRY(READ_OPTIONS(rwkvk_model_options, tools, given, own));
+	TRY(READ_OPTIONS(rwkvk_tools_options, shape_type, own->tools, tools));
+	if (!own->path && !own->data && !tools->shape)
+		return fail(RWKVK_ERROR_ARGUMENT, "no model: set rwkvk_model_options.path or .data");
+	if (tools->shape && (own->path || own->data))
+		return fail(RWKVK_ERROR_ARGUMENT,
+		            "two models: rwkvk_tools_options.shape stands instead of rwkvk_model_options.path and .data");
+	if (!own->data && own->data_bytes)
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.data_bytes is %zu without data", own->data_bytes);
+	return check_numbers(own);
+}
+
+/* ------------------------------------------------------------------------------------------------------ opening */
+
+static rwkvk_status open_tokenizer(const char *vocab, struct rwkvk_file *file)
+{
+	if (vocab)
+		TRY(rwkvk_tokenizer_open(vocab, &file->tokenizer));
+	else if (file->weights.metadata.token_count)
+		TRY(tokenizer_from_metadata(&file->weights, &file->tokenizer));
+	else if (file->network.config.vocab == 256)
+		TRY(tokenizer_bytes(&file->tokenizer));
+	return file->tokenizer ? tokenizer_fits(file->tokenizer, file->weights.path, file->network.config.vocab) : RWKVK_OK;
+}
+
+/* What the file says, else what all of RWKV's vocabularies but that of bytes have. */
+static rwkvk_status special_token(const struct rwkvk_file *file, const char *key, const struct listener *listener,
+                                  uint32_t *out)
+{
+	const char *text = weights_text(&file->weights, key);
+	char *end = NULL;
+	unsigned long long id = text ? strtoull(text, &end, 10) : 0;
+	*out = file->tokenizer && !tokenizer_zero_ends(file->tokenizer) ? RWKVK_NO_TOKEN : 0;
+	if (!text)
+		return RWKVK_OK;
+	if (*text >= '0' && *text <= '9' && !*end && id < file->network.config.vocab)
+		*out = (uint32_t)id;
+	else
+		report(listener, RWKVK_LOG_WARNING, "%s: %s is %s, which is no token of this model: ignored", file->weights.path, key,
+		       show_text(text, strlen(text)).text);
+	return RWKVK_OK;
+}
+
+static rwkvk_status open_weights(const rwkvk_model_options *options, struct weights *out)
+{
+	rwkvk_tools_options tools;
+	TRY(READ_OPTIONS(rwkvk_tools_options, shape_type, options->tools, &tools));
+	if (tools.shape)
+		return synthetic_weights(tools.shape, tools.shape_type, out);
+	return weights_open(options->path ? options->path : "embedded model", options->data, options->data_bytes, options->names,
+	                    out);
+}
+
+static rwkvk_status file_open(const rwkvk_model_options *options, struct rwkvk_file *file)
+{
+	const struct listener listener = { options->log, options->log_user };
+	TRY(open_weights(options, &file->weights));
+	TRY(network_init(&file->weights, &file->network));
+	if (options->group_norm_epsilon != 0)
+		file->network.config.group_norm_epsilon = options->group_norm_epsilon;
+	if (!file->network.config.rescale_stored)
+		file->network.config.rescale = options->rescale;
+	TRY(open_tokenizer(options->vocab, file));
+	TRY(special_token(file, "tokenizer.ggml.bos_token_id", &listener, &file->begin_token));
+	TRY(special_token(file, "tokenizer.ggml.eos_token_id", &listener, &file->end_token));
+	file->add_bos = file->weights.metadata.has_add_bos && file->weights.metadata.add_bos && file->begin_token != RWKVK_NO_TOKEN;
+	return RWKVK_OK;
+}
+
+rwkvk_status file_init(const rwkvk_model_options *options, struct rwkvk_file *file)
+{
+	*file = (struct rwkvk_file){ .quant = options->quant, .vocab_given = options->vocab != NULL };
+	rwkvk_status status = file_open(options, file);
+	if (status != RWKVK_OK)
+		file_finish(file);
+	return status;
+}
+
+void file_finish(struct rwkvk_file *file)
+{
+	rwkvk_tokenizer_close(file->tokenizer);
+	network_finish(&file->network);
+	weights_close(&file->weights);
+	*file = (struct rwkvk_file){ 0 };
+}
+
+/* ------------------------------------------------------------------------------------------------------ describing */
+
+static uint64_t parameters(const struct weights *weights)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < weights->count; i++) {
+		uint64_t count = 1;
+		for (uint32_t j = 0; j < weights->tensors[i].rank; j++)
+			count *= weights->tensors[i].shape[j];
+		sum += count;
+	}
+	return sum;
+}
+
+void file_describe(const struct rwkvk_file *file, rwkvk_model_info *info)
+{
+	const struct config *c = &file->network.config;
+	*info = (rwkvk_model_info){
+		.name = file->weights.metadata.name ? file->weights.metadata.name : "",
+		.format = file->weights.format,
+		.version = config_version(c),
+		.layers = c->layers,
+		.width = c->width,
+		.ffn_width = c->ffn,
+		.vocab = c->vocab,
+		.heads = c->heads,
+		.head_size = c->head_size,
+		.rank_decay = c->rank_decay,
+		.rank_iclr = c->rank_iclr,
+		.rank_value = c->rank_value,
+		.rank_gate = c->rank_gate,
+		.rank_mix = c->rank_mix,
+		.group_norm_epsilon = c->version == 40 ? 0 : c->group_norm_epsilon,
+		.rescale = c->rescale,
+		.begin_token = file->begin_token,
+		.end_token = file->end_token,
+		.type = outline_type(&file->network, file->quant, file->network.layers[c->layers - 1].ffn_value),
+		.parameters = parameters(&file->weights),
+		.bytes_per_token = model_token_bytes(&file->network, file->quant),
+		.state_bytes = config_state_floats(c) * sizeof(float),
+		.add_bos = file->add_bos,
+		.has_tokenizer = file->tokenizer != NULL,
+		.device = "",
+	};
+}
+
+rwkvk_status write_model_info(const rwkvk_model_info *own, rwkvk_model_info *given)
+{
+	return WRITE_RESULT(rwkvk_model_info, state_bytes, own, given);
+}
+
+bool file_metadata(const struct rwkvk_file *file, size_t index, rwkvk_metadata *out)
+{
+	if (index >= file->weights.metadata.text_count)
+		return false;
+	const struct metadata_text *text = &file->weights.metadata.texts[index];
+	const rwkvk_metadata own = {
+		.key = text->key, .value = text->value, .value_bytes = text->value_bytes, .items = text->items
+	};
+	return WRITE_RESULT(rwkvk_metadata, items, &own, out) == RWKVK_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------------ the interface */
+
+rwkvk_status rwkvk_file_open(const rwkvk_model_options *given, rwkvk_file **out)
+{
+	rwkvk_model_options options;
+	rwkvk_tools_options tools;
+	REQUIRE(given && out);
+	*out = NULL;
+	TRY(read_model_options(given, &options, &tools));
+	struct rwkvk_file *file = malloc(sizeof *file);
+	if (!file)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = file_init(&options, file);
+	if (status == RWKVK_OK)
+		*out = file;
+	else
+		free(file);
+	return status;
+}
+
+void rwkvk_file_close(rwkvk_file *file)
+{
+	if (file)
+		file_finish(file);
+	free(file);
+}
+
+rwkvk_status rwkvk_file_get_info(const rwkvk_file *file, rwkvk_model_info *info)
+{
+	rwkvk_model_info own;
+	REQUIRE(file && info);
+	file_describe(file, &own);
+	return write_model_info(&own, info);
+}
+
+const rwkvk_tokenizer *rwkvk_file_tokenizer(const rwkvk_file *file)
+{
+	EXPECT(file, NULL);
+	return file->tokenizer;
+}
+
+bool rwkvk_file_metadata(const rwkvk_file *file, size_t index, rwkvk_metadata *out)
+{
+	EXPECT(file && out, false);
+	return file_metadata(file, index, out);
+}
+
+static const char *device_type(const struct rwkvk_file *file, const struct tensor *tensor)
+{
+	return is_trained_state(tensor) ? type_name(TYPE_F32) : outline_type(&file->network, file->quant, tensor);
+}
+
+bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *info)
+{
+	EXPECT(file && info, false);
+	if (index >= file->weights.count)
+		return false;
+	const struct tensor *tensor = &file->weights.tensors[index];
+	rwkvk_tensor_info own = { .name = tensor->file_name,
+		                      .type = dtype_info[tensor->type].name,
+		                      .rank = tensor->rank,
+		                      .bytes = tensor->bytes,
+		                      .device_type = device_type(file, tensor) };
+	memcpy(own.shape, tensor->shape, sizeof own.shape);
+	return WRITE_RESULT(rwkvk_tensor_info, device_type, &own, info) == RWKVK_OK;
+}
+
+const char *rwkvk_vocabulary_for(uint32_t vocab)
+{
+	return tokenizer_file_for(vocab);
+}

@@ -1,0 +1,244 @@
+/* A session's state on its way out and in: clones, numbers, bytes, files. */
+#include "session/session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "session/states.h"
+
+/* So that no sum of positions wraps. */
+static const uint64_t MOST_POSITION = UINT64_C(1) << 63;
+
+/* Floats of a layer's state that are real; the rest of the slot is padding. */
+static uint64_t layer_floats(const rwkvk_model *m)
+{
+	return config_layer_floats(&m->file.network.config);
+}
+
+/* ------------------------------------------------------------------------------------------------------ copies */
+
+/* With the lock held. */
+static rwkvk_status copy_state(rwkvk_session *from, rwkvk_session *to)
+{
+	rwkvk_model *m = from->model;
+	const struct config *c = &m->file.network.config;
+	for (uint32_t i = 0; i < c->layers; i++)
+		TRY(gpu_copy(&m->layers[i].state, session_slot(from), &m->layers[i].state, session_slot(to),
+		             config_slot_floats(c) * sizeof(float)));
+	if (from->has_logits)
+		memcpy(to->logits, session_logits(from), c->vocab * sizeof(float));
+	to->position = from->position;
+	to->has_logits = from->has_logits;
+	occurrences_copy(&to->seen, &from->seen);
+	return RWKVK_OK;
+}
+
+static rwkvk_status make_clone(rwkvk_session *s, rwkvk_session **out)
+{
+	TRY(rwkvk_session_create(s->model, out));
+	rwkvk_status status = model_lock(s->model);
+	if (status == RWKVK_OK) {
+		status = copy_state(s, *out);
+		model_unlock(s->model);
+	}
+	if (status != RWKVK_OK) {
+		rwkvk_session_destroy(*out);
+		*out = NULL;
+	}
+	return status;
+}
+
+rwkvk_status rwkvk_session_clone(rwkvk_session *s, rwkvk_session **out)
+{
+	REQUIRE(s && out);
+	*out = NULL;
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = make_clone(s, out);
+	session_leave(s);
+	return status;
+}
+
+static rwkvk_status get_floats(rwkvk_session *s, float *state)
+{
+	rwkvk_model *m = s->model;
+	rwkvk_status status = RWKVK_OK;
+	TRY(model_lock(m));
+	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
+		status = gpu_read(&m->layers[i].state, session_slot(s), state + i * layer_floats(m), layer_floats(m) * sizeof(float));
+	model_unlock(m);
+	return status;
+}
+
+static rwkvk_status set_floats(rwkvk_session *s, const float *state, uint64_t position)
+{
+	rwkvk_model *m = s->model;
+	rwkvk_status status = RWKVK_OK;
+	TRY(model_lock(m));
+	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
+		status = gpu_write(&m->layers[i].state, session_slot(s), state + i * layer_floats(m), layer_floats(m) * sizeof(float));
+	session_drop_logits(s);
+	model_unlock(m);
+	s->position = position;
+	occurrences_clear(&s->seen);
+	s->counts_on_device = false;
+	return status;
+}
+
+static uint64_t state_floats(const rwkvk_session *s)
+{
+	return config_state_floats(&s->model->file.network.config);
+}
+
+size_t rwkvk_session_state_floats(const rwkvk_session *s)
+{
+	EXPECT(s, 0);
+	return (size_t)state_floats(s);
+}
+
+rwkvk_status rwkvk_session_floats_get(rwkvk_session *s, float *state, size_t floats)
+{
+	REQUIRE(s && state);
+	if (floats != state_floats(s))
+		return fail(RWKVK_ERROR_ARGUMENT, "the state has %llu floats, the caller's memory %zu",
+		            (unsigned long long)state_floats(s), floats);
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = get_floats(s, state);
+	session_leave(s);
+	return status;
+}
+
+static rwkvk_status check_floats(const rwkvk_session *s, const float *state, size_t floats, uint64_t position)
+{
+	if (floats != state_floats(s))
+		return fail(RWKVK_ERROR_ARGUMENT, "the state has %llu floats, the caller gives %zu",
+		            (unsigned long long)state_floats(s), floats);
+	if (position > MOST_POSITION)
+		return fail(RWKVK_ERROR_ARGUMENT, "the position is %llu: expected at most 2^63", (unsigned long long)position);
+	for (size_t i = 0; i < floats; i++)
+		if (!isfinite(state[i]))
+			return fail(RWKVK_ERROR_ARGUMENT, "number %zu of the state is %g: a state holds finite numbers", i,
+			            (double)state[i]);
+	return RWKVK_OK;
+}
+
+rwkvk_status rwkvk_session_floats_set(rwkvk_session *s, const float *state, size_t floats, uint64_t position)
+{
+	REQUIRE(s && state);
+	TRY(check_floats(s, state, floats, position));
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = set_floats(s, state, position);
+	session_leave(s);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------------ states as bytes */
+
+static struct state_header header_of(const rwkvk_session *s)
+{
+	struct state_header header = state_header_of(&s->model->file.network.config);
+	header.position = s->position;
+	return header;
+}
+
+size_t rwkvk_session_state_size(const rwkvk_session *s)
+{
+	EXPECT(s, 0);
+	const struct state_header header = header_of(s);
+	return (size_t)state_file_bytes(&header);
+}
+
+/* What a state file holds; `bytes` is its size. */
+static rwkvk_status get_state(rwkvk_session *s, const char *name, uint8_t *bytes)
+{
+	struct state_header header = header_of(s);
+	float *state = malloc(header.floats * sizeof *state);
+	if (!state)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = get_floats(s, state);
+	if (status == RWKVK_OK)
+		status = state_file_build(name, &header, state, bytes);
+	free(state);
+	return status;
+}
+
+rwkvk_status rwkvk_session_state_get(rwkvk_session *s, void *state, size_t bytes)
+{
+	REQUIRE(s && state);
+	if (bytes != rwkvk_session_state_size(s))
+		return fail(RWKVK_ERROR_ARGUMENT, "the state has %zu bytes, the caller's memory %zu", rwkvk_session_state_size(s),
+		            bytes);
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = get_state(s, "the state", state);
+	session_leave(s);
+	return status;
+}
+
+static rwkvk_status set_state(rwkvk_session *s, const void *state, size_t bytes)
+{
+	const struct state_header want = header_of(s);
+	uint64_t position;
+	float *floats = malloc(want.floats * sizeof *floats);
+	if (!floats)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = state_file_parse("the state", state, bytes, &want, floats, &position);
+	if (status == RWKVK_OK)
+		status = set_floats(s, floats, position);
+	free(floats);
+	return status;
+}
+
+rwkvk_status rwkvk_session_state_set(rwkvk_session *s, const void *state, size_t bytes)
+{
+	REQUIRE(s && state);
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = set_state(s, state, bytes);
+	session_leave(s);
+	return status;
+}
+
+static rwkvk_status save(rwkvk_session *s, const char *path)
+{
+	size_t bytes = rwkvk_session_state_size(s);
+	uint8_t *state = malloc(bytes);
+	if (!state)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = get_state(s, path, state);
+	if (status == RWKVK_OK)
+		status = file_write(path, state, bytes, "", 0);
+	free(state);
+	return status;
+}
+
+rwkvk_status rwkvk_session_save(rwkvk_session *s, const char *path)
+{
+	REQUIRE(s && path);
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = save(s, path);
+	session_leave(s);
+	return status;
+}
+
+static rwkvk_status load(rwkvk_session *s, const char *path)
+{
+	const struct config *config = &s->model->file.network.config;
+	uint64_t position;
+	float *state = malloc(config_state_floats(config) * sizeof *state);
+	if (!state)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = state_read(path, config, state, &position);
+	if (status == RWKVK_OK)
+		status = set_floats(s, state, position);
+	free(state);
+	return status;
+}
+
+rwkvk_status rwkvk_session_load(rwkvk_session *s, const char *path)
+{
+	REQUIRE(s && path);
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = load(s, path);
+	session_leave(s);
+	return status;
+}

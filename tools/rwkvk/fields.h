@@ -1,0 +1,15 @@
+/* The library's messages name members of its options, as its callers know them; a person at the command line sets them by
+ * options of the program.  So every message passes through here. */
+#ifndef RWKVK_TOOL_FIELDS_H
+#define RWKVK_TOOL_FIELDS_H
+
+#include <stddef.h>
+
+/* Room for any message of the library, with its names replaced. */
+enum { FIELDS_SIZE = 2048 };
+
+/* `text` in `out`, with "rwkvk_model_options.quant = RWKVK_QUANT_Q8" as "--quant q8" and so on; cut where there is no more
+ * room. Returns out. */
+const char *fields_as_options(char *out, size_t size, const char *text);
+
+#endif
