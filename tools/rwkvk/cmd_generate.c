@@ -417,9 +417,8 @@ int cmd_generate(int argc, char **argv)
 		.operand = "PROMPT",
 		.notes =
 			"The text ends in a line break; one is added where it has none.  A model without a vocabulary writes token ids.\n"
-			"Ctrl-C ends the text: the state is saved if asked for and the exit code is 0.  A second one ends at once, as "
-			"does\n"
-			"the first while the model loads.\n"
+			"Ctrl-C ends the text: the state is saved if asked for and the exit code is 0.  A second one ends at once, as\n"
+			"does the first while the model loads.\n"
 			"\nExamples\n"
 			"  rwkvk generate \"Once upon a time\"\n"
 			"  rwkvk generate -m model.gguf --temp 0.8 --stop \"User:\" - < chat.txt\n"

@@ -394,10 +394,9 @@ int cmd_perplexity(int argc, char **argv)
 		.notes =
 			"Each token is scored by the logits after all tokens before it: with --state carry those of the whole text, with\n"
 			"--state fresh those of its chunk.  The token of --bos, if it is fed, comes before the text, or before each fresh\n"
-			"chunk, and is never scored itself; without it the first token of the text, or of each fresh chunk, has none "
-			"before\n"
-			"it and is not scored.  Bytes are those of the scored tokens only, so bits per byte leave out what was not "
-			"scored.\n"
+			"chunk, and is never scored itself; without it the first token of the text, or of each fresh chunk, has none\n"
+			"before it and is not scored.  Bytes are those of the scored tokens only, so bits per byte leave out what was\n"
+			"not scored.\n"
 			"\n"
 			"A comparison adds, over the same tokens, the mean and largest Kullback-Leibler divergence KL(MODEL2 || MODEL) in\n"
 			"nats, and how often both models have the same most probable token.\n"
