@@ -469,7 +469,8 @@ static void note_safetensors(const struct export *e)
 		       "att.output and ffn.value are multiplied back: %s had them divided by 2 after every %" PRIu32 " layers",
 		       file->weights.path, c->rescale);
 	if (c->version != 40 && c->group_norm_epsilon != 64e-5f)
-		report(&e->listener, RWKVK_LOG_NOTE, "%s does not say that the epsilon of ln_x is %g: give --group-norm-epsilon %g",
+		report(&e->listener, RWKVK_LOG_NOTE,
+		       "%s does not say that the epsilon of ln_x is %g: open it with rwkvk_model_options.group_norm_epsilon = %g",
 		       e->path, (double)c->group_norm_epsilon, (double)c->group_norm_epsilon);
 	if (file->weights.metadata.token_count || file->vocab_given)
 		report(&e->listener, RWKVK_LOG_NOTE, "the vocabulary is not in %s, which has no place for it", e->path);

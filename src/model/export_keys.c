@@ -136,8 +136,9 @@ static void note_vocabulary(const struct export *e)
 	else if (file->tokenizer)
 		report(&e->listener, RWKVK_LOG_NOTE, "%s has no vocabulary: a token is a byte, which llama.cpp does not know", e->path);
 	else
-		report(&e->listener, RWKVK_LOG_NOTE, "%s has no vocabulary%s: give it with --vocab %s", e->path,
-		       file->network.config.version < 60 ? "" : ", which llama.cpp needs", fitting ? fitting : "FILE");
+		report(&e->listener, RWKVK_LOG_NOTE, "%s has no vocabulary%s: open it with rwkvk_model_options.vocab%s%s", e->path,
+		       file->network.config.version < 60 ? "" : ", which llama.cpp needs", fitting ? " = " : "",
+		       fitting ? fitting : "");
 }
 
 rwkvk_status export_keys(const struct export *e, struct gguf_writer *writer)

@@ -280,7 +280,7 @@ static rwkvk_status check_fit(const struct rwkvk_model *m)
 	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots);
 	return fail(RWKVK_ERROR_MEMORY, "%s needs %.2f GB on the device, %s has %.2f GB; %s", m->file.weights.path,
 	            (double)need * 1e-9, caps->name, (double)caps->device_memory * 1e-9,
-	            quantised <= caps->device_memory && quantised < need ? "with --quant q4 it fits"
+	            quantised <= caps->device_memory && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
 	                                                                 : "take a smaller model or another device");
 }
 
