@@ -1,0 +1,1161 @@
+/* The public interface, promise by promise: cancelling, why a text ends, what is reported when, what a model's file says,
+ * states as bytes, structs of other sizes, options of a model.  On a model whose text the test has chosen (make_chain.h). */
+#include "support.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "feed.h"
+#include "make_chain.h"
+#include "rwkvk_tools.h"
+
+/* What the model writes after 'a', again and again; the last character leads back to 'a' by bytes that count up. */
+static const char chain_text[] = "abcd\xe2\x82\xac"
+								 "efgh\xf0\x9f\x98\x80"
+								 "ijk\xc3\xb6"
+								 "lmn";
+#define EURO  "\xe2\x82\xac"
+#define SMILE "\xf0\x9f\x98\x80"
+#define OE    "\xc3\xb6"
+
+static char chain_path[512];
+static rwkvk_model *model;
+static size_t vocab = 256;
+
+static rwkvk_session *begin(rwkvk_model *of, const char *text)
+{
+	rwkvk_session *session;
+	assert_ok(rwkvk_session_create(of, &session));
+	for (; *text; text++)
+		assert_ok(rwkvk_session_eval(session, &(uint32_t){ (uint8_t)*text }, 1, NULL));
+	return session;
+}
+
+/* ------------------------------------------------------------------------------------------------------ what is reported */
+
+/* Writes down what callbacks get: pieces of text in brackets, tokens between angles. */
+struct run {
+	char log[1024];
+	size_t texts, tokens;
+	size_t end_at_text, end_at_token; /* which one returns false, from 1 on; 0: none */
+	rwkvk_cancel *cancel;
+	size_t cancel_at_token;
+	bool ended; /* a callback has returned false */
+	rwkvk_session *session;
+};
+
+static void put(struct run *run, char open, const void *bytes, size_t count, char close)
+{
+	size_t used = strlen(run->log);
+	assert_true(used + count + 3 < sizeof run->log);
+	assert_false(run->ended);
+	snprintf(run->log + used, sizeof run->log - used, "%c%.*s%c", open, (int)count, (const char *)bytes, close);
+}
+
+static bool on_text(void *user, const char *text, size_t bytes)
+{
+	struct run *run = user;
+	assert_true(bytes > 0);
+	put(run, '[', text, bytes, ']');
+	run->ended = ++run->texts == run->end_at_text;
+	return !run->ended;
+}
+
+static bool on_token(void *user, const rwkvk_token *token)
+{
+	struct run *run = user;
+	assert_int_equal(token->size, sizeof *token);
+	if (token->bytes)
+		put(run, '<', token->bytes, token->byte_count, '>');
+	else
+		assert_int_equal(token->byte_count, 0);
+	run->ended = ++run->tokens == run->end_at_token;
+	if (run->tokens == run->cancel_at_token)
+		rwkvk_cancel_set(run->cancel);
+	return !run->ended;
+}
+
+/* The same model with so many tokens to a submission. */
+static rwkvk_model *open_at_once(const char *path, const char *tokens)
+{
+	rwkvk_model *other;
+	setenv("RWKVK_TOKENS_PER_SUBMISSION", tokens, 1);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path }, &other));
+	unsetenv("RWKVK_TOKENS_PER_SUBMISSION");
+	return other;
+}
+
+/* Equal states, positions and logits. */
+static void assert_same(rwkvk_session *a, rwkvk_session *b)
+{
+	size_t bytes = rwkvk_session_state_size(a);
+	assert_int_equal(rwkvk_session_position(a), rwkvk_session_position(b));
+	assert_int_equal(bytes, rwkvk_session_state_size(b));
+	void *state_a = malloc(bytes), *state_b = malloc(bytes);
+	float *logits_a = malloc(vocab * sizeof *logits_a), *logits_b = malloc(vocab * sizeof *logits_b);
+	assert_ok(rwkvk_session_state_get(a, state_a, bytes));
+	assert_ok(rwkvk_session_state_get(b, state_b, bytes));
+	assert_memory_equal(state_a, state_b, bytes);
+	assert_ok(feed_tokens(a, NULL, 0, logits_a));
+	assert_ok(feed_tokens(b, NULL, 0, logits_b));
+	assert_memory_equal(logits_a, logits_b, vocab * sizeof *logits_a);
+	free(state_a);
+	free(state_b);
+	free(logits_a);
+	free(logits_b);
+}
+
+/* One way to generate after "a" and what must come of it. */
+struct scene {
+	const char *name;
+	uint64_t max_tokens;
+	const char *stop_texts[4];
+	const char *stop_bytes; /* stop tokens */
+	bool texts, tokens;     /* which callbacks there are */
+	size_t end_at_text, end_at_token, cancel_at_token;
+	const char *log; /* as struct run has it */
+	rwkvk_end reason;
+	uint32_t stop;
+	const char *read; /* what the state has read after "a" */
+};
+
+static const struct scene scenes[] = {
+	{ "length", .max_tokens = 3, .tokens = true, .log = "<b><c><d>", .reason = RWKVK_END_LENGTH, .read = "bcd" },
+	{ "tokens alone do not wait for characters", .max_tokens = 5, .tokens = true, .log = "<b><c><d><\xe2><\x82>",
+	  .reason = RWKVK_END_LENGTH, .read = "bcd\xe2\x82" },
+	{ "text alone", .max_tokens = 7, .texts = true, .log = "[b][c][d][" EURO "][e]", .reason = RWKVK_END_LENGTH,
+	  .read = "bcd" EURO "e" },
+	{ "text before its tokens, characters whole", .max_tokens = 13, .texts = true, .tokens = true,
+	  .log = "[b]<b>[c]<c>[d]<d>[" EURO "]<\xe2><\x82><\xac>[e]<e>[f]<f>[g]<g>[h]<h>[\xf0\x9f\x98]<\xf0><\x9f><\x98>",
+	  .reason = RWKVK_END_LENGTH, .read = "bcd" EURO "efgh\xf0\x9f\x98" },
+	{ "no callback", .max_tokens = 4, .log = "", .reason = RWKVK_END_LENGTH, .read = "bcd\xe2" },
+	{ "stop token", .max_tokens = 20, .stop_bytes = "Xe", .texts = true, .tokens = true,
+	  .log = "[b]<b>[c]<c>[d]<d>[" EURO "]<\xe2><\x82><\xac>", .reason = RWKVK_END_STOP_TOKEN, .stop = 1, .read = "bcd" EURO },
+	{ "stop token inside a character", .max_tokens = 20, .stop_bytes = "\xac", .texts = true, .tokens = true,
+	  .log = "[b]<b>[c]<c>[d]<d>[\xe2\x82]<\xe2><\x82>", .reason = RWKVK_END_STOP_TOKEN, .read = "bcd\xe2\x82" },
+	{ "stop text", .max_tokens = 20, .stop_texts = { "de", "d" EURO "e", "zz" }, .texts = true, .tokens = true,
+	  .log = "[b]<b>[c]<c>", .reason = RWKVK_END_STOP_TEXT, .stop = 1, .read = "bcd" EURO "e" },
+	{ "stop text without on_text", .max_tokens = 20, .stop_texts = { "cd" }, .tokens = true, .log = "<b>",
+	  .reason = RWKVK_END_STOP_TEXT, .read = "bcd" },
+	{ "stop text without any callback", .max_tokens = 20, .stop_texts = { "xx", "cd" }, .log = "",
+	  .reason = RWKVK_END_STOP_TEXT, .stop = 1, .read = "bcd" },
+	{ "stop text of one byte at once", .max_tokens = 20, .stop_texts = { "b" }, .texts = true, .tokens = true, .log = "",
+	  .reason = RWKVK_END_STOP_TEXT, .read = "b" },
+	{ "the beginning of a stop text that it was not", .max_tokens = 5, .stop_texts = { "bcdX" }, .texts = true, .tokens = true,
+	  .log = "[bcd]<b><c><d>[\xe2\x82]<\xe2><\x82>", .reason = RWKVK_END_LENGTH, .read = "bcd\xe2\x82" },
+	{ "what was held back comes at the end", .max_tokens = 3, .stop_texts = { "cd" EURO }, .texts = true, .tokens = true,
+	  .log = "[b]<b>[cd]<c><d>", .reason = RWKVK_END_LENGTH, .read = "bcd" },
+	{ "and at a stop token", .max_tokens = 20, .stop_texts = { "cd" EURO "f" }, .stop_bytes = "e", .texts = true,
+	  .tokens = true, .log = "[b]<b>[cd" EURO "]<c><d><\xe2><\x82><\xac>", .reason = RWKVK_END_STOP_TOKEN, .read = "bcd" EURO },
+	{ "the shorter of two stop texts comes first", .max_tokens = 20, .stop_texts = { "bcde", "cd" }, .texts = true,
+	  .tokens = true, .log = "[b]<b>", .reason = RWKVK_END_STOP_TEXT, .stop = 1, .read = "bcd" },
+	{ "on_token ends it", .max_tokens = 20, .tokens = true, .end_at_token = 2, .log = "<b><c>", .reason = RWKVK_END_CALLER,
+	  .read = "bc" },
+	{ "on_text ends it", .max_tokens = 20, .texts = true, .end_at_text = 3, .log = "[b][c][d]", .reason = RWKVK_END_CALLER,
+	  .read = "bcd" },
+	{ "on_text ends it in the middle of a character's tokens", .max_tokens = 20, .texts = true, .end_at_text = 4,
+	  .log = "[b][c][d][" EURO "]", .reason = RWKVK_END_CALLER, .read = "bcd" EURO },
+	{ "cancelled by on_token", .max_tokens = 20, .tokens = true, .cancel_at_token = 3, .log = "<b><c><d>",
+	  .reason = RWKVK_END_CANCELLED, .read = "bcd" },
+};
+
+static void play(rwkvk_model *of, const struct scene *scene)
+{
+	struct run run = { .end_at_text = scene->end_at_text,
+		               .end_at_token = scene->end_at_token,
+		               .cancel_at_token = scene->cancel_at_token };
+	rwkvk_generate_options options = { .max_tokens = scene->max_tokens, .ignore_end = !scene->stop_bytes, .user = &run };
+	rwkvk_generate_result result = { .size = sizeof result, .stop = 99 };
+	uint32_t stops[8];
+	assert_ok(rwkvk_cancel_create(&run.cancel));
+	options.cancel = run.cancel;
+	options.on_text = scene->texts ? on_text : NULL;
+	options.on_token = scene->tokens ? on_token : NULL;
+	while (scene->stop_texts[options.stop_text_count])
+		options.stop_text_count++;
+	options.stop_texts = options.stop_text_count ? scene->stop_texts : NULL;
+	for (const char *c = scene->stop_bytes; c && *c; c++)
+		stops[options.stop_token_count++] = (uint8_t)*c;
+	options.stop_tokens = scene->stop_bytes ? stops : NULL;
+	rwkvk_session *a = begin(of, "a"), *b = begin(of, "a");
+	rwkvk_status status = rwkvk_session_generate(a, &options, &result);
+	if (status != (scene->cancel_at_token ? RWKVK_CANCELLED : RWKVK_OK) || strcmp(run.log, scene->log) != 0 ||
+	    result.reason != scene->reason || result.stop != scene->stop || result.tokens != strlen(scene->read))
+		fail_msg("%s: %s, reason %d, stop %u, %u tokens\n    got:  %s\n    want: %s", scene->name, rwkvk_status_name(status),
+		         (int)result.reason, result.stop, (unsigned)result.tokens, run.log, scene->log);
+	assert_int_equal(result.size, sizeof result);
+	for (const char *c = scene->read; *c; c++)
+		assert_ok(rwkvk_session_eval(b, &(uint32_t){ (uint8_t)*c }, 1, NULL));
+	assert_same(a, b);
+	rwkvk_session_destroy(a);
+	rwkvk_session_destroy(b);
+	rwkvk_cancel_destroy(run.cancel);
+}
+
+static void texts_and_tokens(void **state)
+{
+	(void)state;
+	static const char *const at_once[] = { "1", "3", "64" };
+	for (size_t i = 0; i < sizeof scenes / sizeof *scenes; i++)
+		play(model, &scenes[i]);
+	for (size_t j = 0; j < 3; j += test_every()) {
+		rwkvk_model *other = open_at_once(chain_path, at_once[j]);
+		for (size_t i = 0; i < sizeof scenes / sizeof *scenes; i++)
+			play(other, &scenes[i]);
+		rwkvk_model_close(other);
+	}
+}
+
+/* A caller that ends the text while more is held back: nothing is called again, and the state is past what it has seen. */
+static void ended_while_held_back(void **state)
+{
+	(void)state;
+	for (int by_text = 0; by_text < 2; by_text++) {
+		const char *const stops[] = { "bcdX", "d" EURO "Y" };
+		struct run run = { .end_at_token = by_text ? 0 : 1, .end_at_text = by_text ? 1 : 0 };
+		rwkvk_generate_result result = { 0 };
+		rwkvk_session *a = begin(model, "a"), *b = begin(model, "a");
+		/* "bcd" is decided by the first byte of the euro sign; "d" with it stays held, as the beginning of the other one */
+		assert_ok(rwkvk_session_generate(a,
+		                                 &(rwkvk_generate_options){ .max_tokens = 20,
+		                                                            .stop_texts = stops,
+		                                                            .stop_text_count = 2,
+		                                                            .on_text = on_text,
+		                                                            .on_token = on_token,
+		                                                            .user = &run },
+		                                 &result));
+		assert_string_equal(run.log, by_text ? "[bc]" : "[bc]<b>");
+		assert_int_equal(result.reason, RWKVK_END_CALLER);
+		assert_int_equal(result.tokens, 4);
+		for (uint64_t i = 0; i < result.tokens; i++)
+			assert_ok(rwkvk_session_eval(b, &(uint32_t){ (uint8_t)chain_text[1 + i] }, 1, NULL));
+		assert_same(a, b);
+		rwkvk_session_destroy(a);
+		rwkvk_session_destroy(b);
+	}
+}
+
+/* Tokens of several bytes, some without any: 1 "ab", 2 "c" and half a euro sign, 3 the other half and "d", 4 nothing, 5 "efg".
+ */
+static rwkvk_model *open_words(void)
+{
+	static const char words[] = "1 'ab' 2\n2 b'c\\xe2\\x82' 3\n3 b'\\xacd' 2\n5 'efg' 3\n";
+	const char *vocab_path = test_temp("words.txt"), *path = test_temp("words.safetensors");
+	uint32_t next[300];
+	rwkvk_model *words_model;
+	for (uint32_t i = 0; i < 300; i++)
+		next[i] = i == 5 ? 0 : (i + 1) % 300;
+	make_chain(path, next, 300);
+	test_write_file(vocab_path, words, sizeof words - 1);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .vocab = vocab_path }, &words_model));
+	return words_model;
+}
+
+static void tokens_of_several_bytes(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *stop_texts[2];
+		size_t count;
+		const char *log;
+		rwkvk_end reason;
+		uint64_t tokens;
+	} rows[] = {
+		/* token 4 has no bytes, so there is no <> of it; token 0 ends the text */
+		{ { NULL },
+		  0,
+		  "[ab]<ab>[c][" EURO "d]<c\xe2\x82><\xac"
+		  "d>[efg]<efg>",
+		  RWKVK_END_STOP_TOKEN,
+		  5 },
+		{ { "f" },
+		  1,
+		  "[ab]<ab>[c][" EURO "d]<c\xe2\x82><\xac"
+		  "d>[e]",
+		  RWKVK_END_STOP_TEXT,
+		  5 },
+		{ { "bc" }, 1, "[a]", RWKVK_END_STOP_TEXT, 2 },
+		{ { "dX", "eX" },
+		  2,
+		  "[ab]<ab>[c][" EURO "]<c\xe2\x82>[defg]<\xac"
+		  "d><efg>",
+		  RWKVK_END_STOP_TOKEN,
+		  5 },
+	};
+	rwkvk_model *words = open_words();
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct run run = { 0 };
+		rwkvk_generate_result result = { 0 };
+		rwkvk_session *session;
+		assert_ok(rwkvk_session_create(words, &session));
+		assert_ok(rwkvk_session_eval(session, &(uint32_t){ 0 }, 1, NULL));
+		const rwkvk_generate_options options = { .stop_texts = rows[i].stop_texts,
+			                                     .stop_text_count = rows[i].count,
+			                                     .on_text = on_text,
+			                                     .on_token = on_token,
+			                                     .user = &run };
+		assert_ok(rwkvk_session_generate(session, &options, &result));
+		assert_string_equal(run.log, rows[i].log);
+		assert_int_equal(result.reason, rows[i].reason);
+		assert_int_equal(result.tokens, rows[i].tokens);
+		assert_int_equal(rwkvk_session_position(session), 1 + rows[i].tokens);
+		rwkvk_session_destroy(session);
+	}
+	rwkvk_model_close(words);
+}
+
+/* A failure is a reason, too. */
+static void failures_are_a_reason(void **state)
+{
+	(void)state;
+	rwkvk_session *session;
+	rwkvk_generate_result result = { .reason = RWKVK_END_LENGTH, .tokens = 5 };
+	assert_ok(rwkvk_session_create(model, &session));
+	assert_fails(rwkvk_session_generate(session, &(rwkvk_generate_options){ 0 }, &result), RWKVK_ERROR_ARGUMENT, "feed");
+	assert_int_equal(result.reason, RWKVK_END_FAILED);
+	assert_int_equal(result.tokens, 0);
+	rwkvk_session_destroy(session);
+}
+
+/* ------------------------------------------------------------------------------------------------------ cancelling */
+
+static void cancel_objects(void **state)
+{
+	(void)state;
+	rwkvk_cancel *cancel = NULL;
+	rwkvk_cancel_set(NULL);
+	rwkvk_cancel_clear(NULL);
+	rwkvk_cancel_destroy(NULL);
+	assert_false(rwkvk_cancel_is_set(NULL));
+	assert_ok(rwkvk_cancel_create(&cancel));
+	assert_false(rwkvk_cancel_is_set(cancel));
+	rwkvk_cancel_set(cancel);
+	rwkvk_cancel_set(cancel);
+	assert_true(rwkvk_cancel_is_set(cancel));
+	rwkvk_cancel_clear(cancel);
+	assert_false(rwkvk_cancel_is_set(cancel));
+	rwkvk_cancel_destroy(cancel);
+}
+
+struct loading {
+	rwkvk_cancel *cancel;
+	uint64_t calls;
+	bool by_thread;
+};
+
+static void *set_it(void *user)
+{
+	rwkvk_cancel_set(user);
+	return NULL;
+}
+
+static bool cancel_while_loading(void *user, uint64_t done, uint64_t total)
+{
+	struct loading *loading = user;
+	pthread_t thread;
+	assert_true(done <= total);
+	loading->calls++;
+	if (!loading->by_thread) {
+		rwkvk_cancel_set(loading->cancel);
+	} else if (loading->calls == 1) {
+		assert_int_equal(pthread_create(&thread, NULL, set_it, loading->cancel), 0);
+		pthread_join(thread, NULL);
+	}
+	return true;
+}
+
+static void cancelled_loading(void **state)
+{
+	(void)state;
+	struct loading loading = { 0 };
+	rwkvk_model *other = model;
+	assert_ok(rwkvk_cancel_create(&loading.cancel));
+	rwkvk_model_options options = {
+		.path = chain_path, .cancel = loading.cancel, .progress = cancel_while_loading, .progress_user = &loading
+	};
+	rwkvk_cancel_set(loading.cancel);
+	assert_fails(rwkvk_model_open(&options, &other), RWKVK_CANCELLED, "cancelled");
+	assert_null(other);
+	assert_int_equal(loading.calls, 0);
+	for (int by_thread = 0; by_thread < 2; by_thread++) {
+		rwkvk_cancel_clear(loading.cancel);
+		loading.by_thread = by_thread;
+		loading.calls = 0;
+		other = model;
+		assert_fails(rwkvk_model_open(&options, &other), RWKVK_CANCELLED, "cancelled");
+		assert_null(other);
+		assert_in_range(loading.calls, 1, 100);
+		assert_true(rwkvk_cancel_is_set(loading.cancel));
+	}
+	/* once the model is open it has nothing to do with that object any more */
+	rwkvk_cancel_clear(loading.cancel);
+	options.progress = NULL;
+	assert_ok(rwkvk_model_open(&options, &other));
+	rwkvk_cancel_set(loading.cancel);
+	rwkvk_session *session = begin(other, "ab");
+	assert_ok(rwkvk_session_generate(session, &(rwkvk_generate_options){ .max_tokens = 3 }, NULL));
+	rwkvk_cancel_destroy(loading.cancel);
+	assert_ok(rwkvk_session_generate(session, &(rwkvk_generate_options){ .max_tokens = 3 }, NULL));
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(other);
+}
+
+static void cancelled_calls(void **state)
+{
+	(void)state;
+	static const uint32_t tokens[] = { 'a', 'b', 'c' };
+	rwkvk_cancel *late, *other;
+	rwkvk_generate_result result = { 0 };
+	rwkvk_session *session = begin(model, "a");
+	assert_ok(rwkvk_cancel_create(&late));
+	assert_ok(rwkvk_cancel_create(&other));
+	rwkvk_cancel_set(late);
+	assert_fails(rwkvk_session_eval(session, tokens, 3, &(rwkvk_eval_options){ .cancel = late }), RWKVK_CANCELLED, "cancelled");
+	assert_int_equal(rwkvk_session_position(session), 1);
+	rwkvk_generate_options options = { .max_tokens = 4, .ignore_end = true, .cancel = late };
+	assert_fails(rwkvk_session_generate(session, &options, &result), RWKVK_CANCELLED, "cancelled");
+	assert_int_equal(result.reason, RWKVK_END_CANCELLED);
+	assert_int_equal(result.tokens, 0);
+	assert_true(rwkvk_cancel_is_set(late));
+	/* that it is set still does not touch the next request, which has another one, or none */
+	options.cancel = other;
+	assert_ok(rwkvk_session_generate(session, &options, &result));
+	assert_int_equal(result.tokens, 4);
+	assert_ok(rwkvk_session_eval(session, tokens, 3, &(rwkvk_eval_options){ .cancel = other }));
+	assert_ok(rwkvk_session_eval(session, tokens, 3, NULL));
+	assert_int_equal(rwkvk_session_position(session), 11);
+	rwkvk_session_destroy(session);
+	rwkvk_cancel_destroy(late);
+	rwkvk_cancel_destroy(other);
+}
+
+struct race {
+	atomic_uint tokens;
+	rwkvk_cancel *cancel;
+};
+
+static bool count_token(void *user, const rwkvk_token *token)
+{
+	struct race *race = user;
+	(void)token;
+	atomic_fetch_add(&race->tokens, 1);
+	return true;
+}
+
+static void *cancel_after_some(void *user)
+{
+	struct race *race = user;
+	while (atomic_load(&race->tokens) < 5)
+		usleep(100);
+	rwkvk_cancel_set(race->cancel);
+	return NULL;
+}
+
+static void cancelled_by_another_thread(void **state)
+{
+	(void)state;
+	enum { MANY = 1000000 };
+	struct race race = { 0 };
+	rwkvk_generate_result result = { 0 };
+	pthread_t thread;
+	rwkvk_session *session = begin(model, "a");
+	assert_ok(rwkvk_cancel_create(&race.cancel));
+	assert_int_equal(pthread_create(&thread, NULL, cancel_after_some, &race), 0);
+	rwkvk_generate_options options = { .max_tokens = MANY, .ignore_end = true, .on_token = count_token, .user = &race };
+	options.cancel = race.cancel;
+	assert_fails(rwkvk_session_generate(session, &options, &result), RWKVK_CANCELLED, "cancelled");
+	pthread_join(thread, NULL);
+	assert_int_equal(result.reason, RWKVK_END_CANCELLED);
+	assert_in_range(result.tokens, 5, MANY - 1);
+	assert_int_equal(result.tokens, atomic_load(&race.tokens));
+	assert_int_equal(rwkvk_session_position(session), 1 + result.tokens);
+	rwkvk_cancel_destroy(race.cancel);
+	rwkvk_session_destroy(session);
+}
+
+struct progress {
+	uint64_t calls, done, total, stop_at; /* returns false at so many done; 0: never */
+};
+
+static bool count_progress(void *user, uint64_t done, uint64_t total)
+{
+	struct progress *p = user;
+	assert_true(done >= p->done && done <= total);
+	p->calls++;
+	p->done = done;
+	p->total = total;
+	return p->stop_at == 0 || done < p->stop_at;
+}
+
+static void eval_reports_progress(void **state)
+{
+	(void)state;
+	enum { COUNT = 300 };
+	uint32_t tokens[COUNT];
+	for (uint32_t i = 0; i < COUNT; i++)
+		tokens[i] = i % 256;
+	struct progress p = { 0 };
+	rwkvk_eval_options options = { .progress = count_progress, .progress_user = &p };
+	rwkvk_session *session = begin(model, "");
+	assert_ok(rwkvk_session_eval(session, tokens, COUNT, &options));
+	assert_true(p.calls >= 1 && p.done == COUNT && p.total == COUNT);
+	assert_ok(rwkvk_session_reset(session));
+	p = (struct progress){ .stop_at = 1 };
+	assert_int_equal(rwkvk_session_eval(session, tokens, COUNT, &options), RWKVK_CANCELLED);
+	assert_int_equal(rwkvk_session_position(session), p.done);
+	assert_in_range(p.done, 1, COUNT - 1); /* the first submission has not all */
+	/* what was fed is in the state: the rest continues it */
+	rwkvk_session *whole = begin(model, "");
+	assert_ok(rwkvk_session_eval(whole, tokens, COUNT, NULL));
+	assert_ok(rwkvk_session_eval(session, tokens + p.done, COUNT - p.done, NULL));
+	assert_same(session, whole);
+	rwkvk_session_destroy(session);
+	rwkvk_session_destroy(whole);
+}
+
+/* ------------------------------------------------------------------------------------------------------ metadata */
+
+static void put_raw(struct gguf_writer *w, const char *key, uint32_t type, const void *value, size_t bytes)
+{
+	uint8_t raw[512];
+	uint64_t length = strlen(key);
+	memcpy(raw, &length, 8);
+	memcpy(raw + 8, key, length);
+	memcpy(raw + 8 + length, &type, 4);
+	memcpy(raw + 12 + length, value, bytes);
+	gguf_put_raw(w, raw, 12 + length + bytes);
+}
+#define PUT_RAW(w, key, type, ...) put_raw(w, key, type, &(__VA_ARGS__), sizeof(__VA_ARGS__))
+
+/* Every type that GGUF has. */
+static void put_all_types(struct gguf_writer *w)
+{
+	static const char *const words[] = { "one", "two", "three" };
+	static const size_t lengths[] = { 3, 3, 5 };
+	static const int32_t numbers[] = { 1, -2 };
+	gguf_put_string(w, "general.name", "n\xc3\xa4me");
+	gguf_put_string(w, "tokenizer.chat_template", "{% for m in messages %}\n{{ m }}{% endfor %}");
+	gguf_put_string(w, "test.empty", "");
+	PUT_RAW(w, "test.u8", 0, (uint8_t){ 200 });
+	PUT_RAW(w, "test.i8", 1, (int8_t){ -100 });
+	PUT_RAW(w, "test.u16", 2, (uint16_t){ 65535 });
+	PUT_RAW(w, "test.i16", 3, (int16_t){ -32768 });
+	gguf_put_u32(w, "test.u32", 4294967295u);
+	PUT_RAW(w, "test.i32", 5, (int32_t){ -2147483647 - 1 });
+	gguf_put_f32(w, "test.f32", 0.15625f);
+	gguf_put_f32(w, "test.f32.small", 1e-5f);
+	gguf_put_bool(w, "test.true", true);
+	gguf_put_bool(w, "test.false", false);
+	gguf_put_strings(w, "test.words", words, lengths, 3);
+	gguf_put_i32s(w, "test.numbers", numbers, 2);
+	PUT_RAW(w, "test.u64", 10, (uint64_t){ UINT64_MAX });
+	PUT_RAW(w, "test.i64", 11, (int64_t){ INT64_MIN });
+	PUT_RAW(w, "test.f64", 12, (double){ -2.5 });
+}
+
+static const struct {
+	const char *key, *value; /* NULL: a list */
+	uint64_t items;
+} gguf_keys[] = {
+	{ "general.architecture", "rwkv7", 1 },
+	{ "rwkv7.wkv.head_size", "64", 1 },
+	{ "general.name", "n\xc3\xa4me", 1 },
+	{ "tokenizer.chat_template", "{% for m in messages %}\n{{ m }}{% endfor %}", 1 },
+	{ "test.empty", "", 1 },
+	{ "test.u8", "200", 1 },
+	{ "test.i8", "-100", 1 },
+	{ "test.u16", "65535", 1 },
+	{ "test.i16", "-32768", 1 },
+	{ "test.u32", "4294967295", 1 },
+	{ "test.i32", "-2147483648", 1 },
+	{ "test.f32", "0.15625", 1 },
+	{ "test.f32.small", "number", 1 },
+	{ "test.true", "true", 1 },
+	{ "test.false", "false", 1 },
+	{ "test.words", NULL, 3 },
+	{ "test.numbers", NULL, 2 },
+	{ "test.u64", "18446744073709551615", 1 },
+	{ "test.i64", "-9223372036854775808", 1 },
+	{ "test.f64", "-2.5", 1 },
+};
+enum { GGUF_KEYS = sizeof gguf_keys / sizeof *gguf_keys };
+
+static void check_gguf_key(size_t i, const rwkvk_metadata *entry)
+{
+	assert_string_equal(entry->key, gguf_keys[i].key);
+	assert_int_equal(entry->items, gguf_keys[i].items);
+	if (!gguf_keys[i].value) {
+		assert_null(entry->value);
+		assert_int_equal(entry->value_bytes, 0);
+		return;
+	}
+	assert_non_null(entry->value);
+	assert_int_equal(entry->value_bytes, strlen(entry->value));
+	if (strcmp(gguf_keys[i].value, "number") == 0)
+		assert_true(strtof(entry->value, NULL) == 1e-5f);
+	else
+		assert_string_equal(entry->value, gguf_keys[i].value);
+}
+
+static void gguf_metadata(void **state)
+{
+	(void)state;
+	const char *path = test_temp("keys.gguf");
+	uint32_t next[256];
+	rwkvk_model *other;
+	rwkvk_file *file;
+	chain_of_text(next, chain_text);
+	make_chain_gguf(path, next, 256, put_all_types);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path }, &other));
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = path }, &file));
+	rwkvk_metadata entry = { 0 };
+	for (size_t i = 0; i < GGUF_KEYS; i++) {
+		assert_true(rwkvk_model_metadata(other, i, &entry));
+		check_gguf_key(i, &entry);
+		assert_true(rwkvk_file_metadata(file, i, &entry));
+		check_gguf_key(i, &entry);
+		const char *value = rwkvk_model_metadata_value(other, gguf_keys[i].key);
+		if (gguf_keys[i].value)
+			assert_string_equal(value, entry.value);
+		else
+			assert_null(value);
+	}
+	assert_false(rwkvk_model_metadata(other, GGUF_KEYS, &entry));
+	assert_false(rwkvk_file_metadata(file, SIZE_MAX, &entry));
+	assert_null(rwkvk_model_metadata_value(other, "test.u"));
+	assert_null(rwkvk_model_metadata_value(other, ""));
+	rwkvk_file_close(file);
+	rwkvk_model_close(other);
+}
+
+/* The chain's file with a __metadata__ in its header. */
+static void safetensors_metadata(void **state)
+{
+	(void)state;
+	static const char more[] = "\"__metadata__\":{\"format\":\"pt\",\"note\":\"a \\\"quoted\\\" \\u00e4\",\"empty\":\"\"},";
+	const char *path = test_temp("noted.safetensors");
+	size_t bytes, length = sizeof more - 1;
+	uint64_t header;
+	rwkvk_model *other;
+	uint8_t *file = test_read_file(chain_path, &bytes);
+	file = realloc(file, bytes + length);
+	memmove(file + 9 + length, file + 9, bytes - 9);
+	memcpy(file + 9, more, length);
+	memcpy(&header, file, 8);
+	header += length;
+	memcpy(file, &header, 8);
+	test_write_file(path, file, bytes + length);
+	free(file);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path }, &other));
+	static const char *const want[][2] = { { "format", "pt" }, { "note", "a \"quoted\" \xc3\xa4" }, { "empty", "" } };
+	rwkvk_metadata entry = { 0 };
+	for (size_t i = 0; i < 3; i++) {
+		assert_true(rwkvk_model_metadata(other, i, &entry));
+		assert_string_equal(entry.key, want[i][0]);
+		assert_string_equal(entry.value, want[i][1]);
+		assert_int_equal(entry.value_bytes, strlen(want[i][1]));
+		assert_int_equal(entry.items, 1);
+		assert_string_equal(rwkvk_model_metadata_value(other, want[i][0]), want[i][1]);
+	}
+	assert_false(rwkvk_model_metadata(other, 3, &entry));
+	rwkvk_model_close(other);
+	assert_false(rwkvk_model_metadata(model, 0, &entry)); /* this file has none */
+	assert_null(rwkvk_model_metadata_value(model, "format"));
+}
+
+/* ------------------------------------------------------------------------------------------------------ begin and end */
+
+static uint32_t bos = 5, eos = 'f';
+
+static void put_special_tokens(struct gguf_writer *w)
+{
+	gguf_put_u32(w, "tokenizer.ggml.bos_token_id", bos);
+	gguf_put_u32(w, "tokenizer.ggml.eos_token_id", eos);
+	gguf_put_bool(w, "tokenizer.ggml.add_bos_token", true);
+}
+
+static rwkvk_model_info info_of(const rwkvk_model *of)
+{
+	rwkvk_model_info info = { .size = sizeof info };
+	assert_ok(rwkvk_model_get_info(of, &info));
+	assert_int_equal(info.size, sizeof info);
+	return info;
+}
+
+/* The file says what ends a text; else token 0 does, but not where tokens are bytes. */
+static void begin_and_end(void **state)
+{
+	(void)state;
+	const char *path = test_temp("special.gguf"), *plain = test_temp("plain.safetensors");
+	uint32_t next[300];
+	rwkvk_model *other;
+	rwkvk_generate_result result = { 0 };
+	rwkvk_model_info info = info_of(model);
+	assert_true(info.begin_token == RWKVK_NO_TOKEN && info.end_token == RWKVK_NO_TOKEN);
+	assert_false(info.add_bos);
+	chain_of_text(next, chain_text);
+	make_chain_gguf(path, next, 256, put_special_tokens);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path }, &other));
+	info = info_of(other);
+	assert_int_equal(info.begin_token, bos);
+	assert_int_equal(info.end_token, eos);
+	assert_true(info.add_bos);
+	rwkvk_session *session = begin(other, "d");
+	assert_ok(rwkvk_session_generate(session, &(rwkvk_generate_options){ .max_tokens = 20 }, &result));
+	assert_int_equal(result.tokens, 4); /* the euro sign and e; f is the end */
+	assert_true(result.reason == RWKVK_END_STOP_TOKEN && result.stop == 0);
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(other);
+
+	session = begin(model, "\xff"); /* byte 0 comes next and is a byte like others */
+	assert_ok(rwkvk_session_generate(session, &(rwkvk_generate_options){ .max_tokens = 3 }, &result));
+	assert_true(result.tokens == 3 && result.reason == RWKVK_END_LENGTH);
+	rwkvk_session_destroy(session);
+
+	for (uint32_t i = 0; i < 300; i++)
+		next[i] = (i + 1) % 300;
+	make_chain(plain, next, 300);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = plain }, &other));
+	info = info_of(other);
+	assert_true(info.begin_token == 0 && info.end_token == 0 && !info.has_tokenizer);
+	assert_ok(rwkvk_session_create(other, &session));
+	assert_ok(rwkvk_session_eval(session, &(uint32_t){ 297 }, 1, NULL));
+	assert_ok(rwkvk_session_generate(session, &(rwkvk_generate_options){ .max_tokens = 9 }, &result));
+	assert_true(result.tokens == 2 && result.reason == RWKVK_END_STOP_TOKEN);
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(other);
+}
+
+/* ------------------------------------------------------------------------------------------------------ states */
+
+static void states_as_bytes(void **state)
+{
+	(void)state;
+	const char *path = test_temp("kept.state");
+	rwkvk_model *twin;
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path }, &twin));
+	rwkvk_session *a = begin(model, "abc"), *b, *c;
+	assert_ok(rwkvk_session_create(model, &b));
+	assert_ok(rwkvk_session_create(twin, &c));
+	size_t bytes = rwkvk_session_state_size(a), saved_bytes;
+	assert_int_equal(rwkvk_session_state_size(b), bytes);
+	assert_true(bytes >= info_of(model).state_bytes);
+	uint8_t *kept = malloc(bytes), *again = malloc(bytes);
+	assert_ok(rwkvk_session_state_get(a, kept, bytes));
+	assert_ok(rwkvk_session_save(a, path));
+	uint8_t *saved = test_read_file(path, &saved_bytes);
+	assert_int_equal(saved_bytes, bytes);
+	assert_memory_equal(saved, kept, bytes);
+	assert_ok(rwkvk_session_state_set(b, kept, bytes));
+	assert_ok(rwkvk_session_state_set(c, kept, bytes));
+	uint32_t token;
+	assert_int_equal(rwkvk_session_position(b), 3);
+	assert_fails(rwkvk_session_sample(b, NULL, &token), RWKVK_ERROR_ARGUMENT, "feed");
+	assert_ok(rwkvk_session_state_get(b, again, bytes));
+	assert_memory_equal(again, kept, bytes);
+	for (rwkvk_session *const *s = (rwkvk_session *const[]){ a, b, c, NULL }; *s; s++)
+		assert_ok(rwkvk_session_eval(*s, &(uint32_t){ 'd' }, 1, NULL));
+	assert_same(a, b);
+	assert_same(a, c);
+	free(kept);
+	free(again);
+	free(saved);
+	rwkvk_session_destroy(a);
+	rwkvk_session_destroy(b);
+	rwkvk_session_destroy(c);
+	rwkvk_model_close(twin);
+}
+
+/* Bytes that do not belong here change nothing. */
+static void wrong_bytes_change_nothing(void **state)
+{
+	(void)state;
+	char path[512];
+	rwkvk_model *foreign;
+	rwkvk_session *a = begin(model, "abc"), *b = begin(model, "abc"), *other;
+	snprintf(path, sizeof path, "%s/v7-c192-bf16.safetensors", TEST_DATA_DIR);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .max_sessions = 1 }, &foreign));
+	assert_ok(rwkvk_session_create(foreign, &other));
+	size_t bytes = rwkvk_session_state_size(a), foreign_bytes = rwkvk_session_state_size(other);
+	uint8_t *kept = malloc(bytes + 1), *of_other = malloc(foreign_bytes);
+	assert_ok(rwkvk_session_state_get(other, of_other, foreign_bytes));
+	assert_fails(rwkvk_session_state_set(a, of_other, foreign_bytes), RWKVK_ERROR_FILE, "another model");
+	assert_same(a, b);
+	rwkvk_session *source = begin(model, "xyz");
+	assert_ok(rwkvk_session_state_get(source, kept, bytes));
+	kept[bytes] = 0;
+	assert_fails(rwkvk_session_state_set(a, kept, bytes - 1), RWKVK_ERROR_FILE, "truncated");
+	assert_fails(rwkvk_session_state_set(a, kept, bytes + 1), RWKVK_ERROR_FILE, "too long");
+	assert_fails(rwkvk_session_state_set(a, kept, 3), RWKVK_ERROR_FILE, "");
+	assert_fails(rwkvk_session_state_set(a, kept, 0), RWKVK_ERROR_FILE, "");
+	assert_same(a, b);
+	for (size_t at = 0; at < bytes; at += at < 64 ? 1 : at / 4) {
+		kept[at] ^= 0x11;
+		rwkvk_status status = rwkvk_session_state_set(a, kept, bytes);
+		assert_true(status == RWKVK_ERROR_FILE || (status == RWKVK_ERROR_UNSUPPORTED && at < 16));
+		kept[at] ^= 0x11;
+	}
+	assert_same(a, b);
+	assert_ok(rwkvk_session_state_set(a, kept, bytes));
+	assert_ok(rwkvk_session_eval(source, &(uint32_t){ 'd' }, 1, NULL));
+	assert_ok(rwkvk_session_eval(a, &(uint32_t){ 'd' }, 1, NULL));
+	assert_same(a, source);
+	free(kept);
+	free(of_other);
+	rwkvk_session_destroy(a);
+	rwkvk_session_destroy(b);
+	rwkvk_session_destroy(source);
+	rwkvk_session_destroy(other);
+	rwkvk_model_close(foreign);
+}
+
+/* ------------------------------------------------------------------------------------------------------ sizes of structs */
+
+/* A caller that was built with an older header: nothing is written behind its struct. */
+static void smaller_and_larger_structs(void **state)
+{
+	(void)state;
+	struct {
+		rwkvk_model_info info;
+		uint64_t more[3];
+	} large;
+	memset(&large, 0xee, sizeof large);
+	large.info.size = sizeof large;
+	assert_ok(rwkvk_model_get_info(model, &large.info));
+	assert_int_equal(large.info.size, sizeof large);
+	assert_int_equal(large.info.vocab, 256);
+	assert_true(large.more[0] == 0 && large.more[1] == 0 && large.more[2] == 0); /* what this version has nothing for */
+
+	memset(&large, 0xee, sizeof large);
+	large.info.size = 0;
+	assert_ok(rwkvk_model_get_info(model, &large.info));
+	assert_int_equal(large.info.vocab, 256);
+	assert_int_equal(large.info.size, 0);
+	assert_true(large.more[0] == 0xeeeeeeeeeeeeeeeeu);
+
+	memset(&large, 0xee, sizeof large);
+	large.info.size = offsetof(rwkvk_model_info, state_bytes);
+	assert_fails(rwkvk_model_get_info(model, &large.info), RWKVK_ERROR_ARGUMENT, "rwkvk_model_info.size");
+	assert_true(large.info.vocab == 0xeeeeeeee);
+
+	struct {
+		rwkvk_eval_options options;
+		uint64_t more[2];
+	} eval = { 0 };
+	float logits[256];
+	rwkvk_session *session = begin(model, "a");
+	eval.options.size = sizeof eval;
+	eval.options.logits = logits;
+	assert_ok(rwkvk_session_eval(session, NULL, 0, &eval.options));
+	eval.more[1] = (uint64_t)1 << 63;
+	assert_fails(rwkvk_session_eval(session, NULL, 0, &eval.options), RWKVK_ERROR_ARGUMENT, "rwkvk_eval_options: byte");
+	eval.options.size = sizeof eval.options;
+	assert_ok(rwkvk_session_eval(session, NULL, 0, &eval.options));
+	eval.options.size = 8;
+	assert_fails(rwkvk_session_eval(session, NULL, 0, &eval.options), RWKVK_ERROR_ARGUMENT, "rwkvk_eval_options.size is 8");
+	rwkvk_session_destroy(session);
+}
+
+/* Arrays step by the size in the first element; behind the capacity nothing is written. */
+static void arrays_step_by_their_size(void **state)
+{
+	(void)state;
+	struct {
+		rwkvk_verify_row row;
+		uint64_t more[2];
+	} verify[RWKVK_VERIFY_ROWS];
+	rwkvk_verify_row plain[RWKVK_VERIFY_ROWS] = { { .size = sizeof *plain } };
+	size_t count = 0, again = 0;
+	assert_ok(rwkvk_model_verify(model, NULL, plain, RWKVK_VERIFY_ROWS, &count));
+	assert_in_range(count, 5, RWKVK_VERIFY_ROWS);
+	memset(verify, 0xee, sizeof verify);
+	verify[0].row.size = sizeof *verify;
+	assert_ok(rwkvk_model_verify(model, NULL, &verify[0].row, 3, &again));
+	assert_int_equal(again, count);
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(verify[i].row.size, sizeof *verify);
+		assert_string_equal(verify[i].row.stage, plain[i].stage);
+		assert_int_equal(plain[i].size, sizeof *plain);
+		assert_true(verify[i].more[0] == 0 && verify[i].more[1] == 0);
+	}
+	assert_true(verify[3].row.size == 0xeeeeeeeeeeeeeeeeu && verify[3].row.compared == 0xeeeeeeee);
+	assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 1 }, NULL, 0, &again));
+	assert_int_equal(again, count);
+
+	struct {
+		rwkvk_device_info info;
+		char more[40];
+	} devices[16];
+	memset(devices, 0xee, sizeof devices);
+	devices[0].info.size = sizeof *devices;
+	assert_ok(rwkvk_devices(&devices[0].info, 16, &count));
+	assert_in_range(count, 1, 16);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(devices[i].info.size, sizeof *devices);
+		assert_int_equal(devices[i].info.index, i);
+		assert_true(devices[i].info.name[0] && devices[i].more[0] == 0 && devices[i].more[39] == 0);
+	}
+	if (count < 16)
+		assert_true(devices[count].info.index == 0xeeeeeeee);
+
+	struct {
+		rwkvk_tune_row row;
+		uint64_t more;
+	} tuned[RWKVK_TUNE_ROWS];
+	memset(tuned, 0xee, sizeof tuned);
+	tuned[0].row.size = sizeof *tuned;
+	rwkvk_model *other;
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .max_sessions = 1, .cache_dir = "" }, &other));
+	assert_ok(rwkvk_model_tune(other, &(rwkvk_tune_options){ .seconds = 0.5 }, &tuned[0].row, RWKVK_TUNE_ROWS, &count));
+	assert_in_range(count, 1, RWKVK_TUNE_ROWS);
+	for (size_t i = 0; i < count; i++)
+		assert_true(tuned[i].row.size == sizeof *tuned && tuned[i].row.workgroup > 0 && tuned[i].row.seconds > 0 &&
+		            tuned[i].more == 0);
+	if (count < RWKVK_TUNE_ROWS)
+		assert_true(tuned[count].more == 0xeeeeeeeeeeeeeeeeu);
+	rwkvk_model_close(other);
+}
+
+/* ------------------------------------------------------------------------------------------------------ options of a model */
+
+static size_t files_in(const char *folder)
+{
+	size_t count = 0;
+	DIR *dir = opendir(folder);
+	for (struct dirent *entry; dir && (entry = readdir(dir));)
+		count += entry->d_name[0] != '.';
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
+static void empty_folder(const char *folder)
+{
+	char path[1024];
+	DIR *dir = opendir(folder);
+	for (struct dirent *entry; dir && (entry = readdir(dir));) {
+		snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+		unlink(path);
+	}
+	if (dir)
+		closedir(dir);
+	rmdir(folder);
+}
+
+static void open_and_use(const rwkvk_model_options *options, float logits[256])
+{
+	rwkvk_model *other;
+	assert_ok(rwkvk_model_open(options, &other));
+	rwkvk_session *session = begin(other, "ab");
+	assert_ok(feed_tokens(session, NULL, 0, logits));
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(other);
+}
+
+static void cache_folder(void **state)
+{
+	(void)state;
+	const char *env = getenv("RWKVK_CACHE_DIR");
+	char *saved = env ? strdup(env) : NULL;
+	const char *usual = test_temp("usual"), *own = test_temp("own");
+	float logits[256];
+	setenv("RWKVK_CACHE_DIR", usual, 1);
+	open_and_use(&(rwkvk_model_options){ .path = chain_path, .cache_dir = "" }, logits);
+	assert_int_equal(files_in(usual), 0);
+	open_and_use(&(rwkvk_model_options){ .path = chain_path, .cache_dir = own }, logits);
+	assert_int_equal(files_in(usual), 0);
+	assert_true(files_in(own) > 0);
+	open_and_use(&(rwkvk_model_options){ .path = chain_path }, logits);
+	assert_true(files_in(usual) > 0);
+	if (saved)
+		setenv("RWKVK_CACHE_DIR", saved, 1);
+	else
+		unsetenv("RWKVK_CACHE_DIR");
+	free(saved);
+	empty_folder(usual);
+	empty_folder(own);
+}
+
+static void device_memory_is_bounded(void **state)
+{
+	(void)state;
+	rwkvk_model *other = model;
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .device_memory = 100000 }, &other),
+	             RWKVK_ERROR_MEMORY, "device_memory");
+	assert_null(other);
+	uint64_t enough = info_of(model).device_bytes;
+	assert_true(enough > 100000);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .device_memory = enough }, &other));
+	assert_true(info_of(other).device_bytes <= enough);
+	rwkvk_model_close(other);
+}
+
+static void threads_and_sessions(void **state)
+{
+	(void)state;
+	float want[256], got[256];
+	rwkvk_session *session = begin(model, "ab"), *none;
+	assert_ok(feed_tokens(session, NULL, 0, want));
+	rwkvk_session_destroy(session);
+	for (uint32_t threads = 1; threads <= 64; threads += 63) {
+		open_and_use(&(rwkvk_model_options){ .path = chain_path, .threads = threads }, got);
+		assert_memory_equal(got, want, sizeof got);
+	}
+	rwkvk_model *other;
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .max_sessions = 1 }, &other));
+	assert_int_equal(info_of(other).max_sessions, 1);
+	assert_in_range(info_of(model).max_sessions, 1, 4);
+	session = begin(other, "a");
+	assert_fails(rwkvk_session_create(other, &none), RWKVK_ERROR_BUSY, "max_sessions");
+	assert_fails(rwkvk_session_clone(session, &none), RWKVK_ERROR_BUSY, "max_sessions");
+	rwkvk_session_destroy(session);
+	session = begin(other, "a");
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(other);
+}
+
+static void sampling_of_a_model(void **state)
+{
+	(void)state;
+	rwkvk_sampling sampling = {
+		.size = sizeof sampling, .biases = &(rwkvk_bias){ 0, 0 }, .bias_count = 1, .top_k = 9, .seed = 9
+	};
+	assert_ok(rwkvk_model_sampling(model, &sampling));
+	assert_true(sampling.temperature == 1.0f && sampling.top_p == 0.3f && sampling.top_k == 0 && sampling.presence == 0.5f);
+	assert_true(sampling.frequency == 0.5f && sampling.decay == 0.996f && sampling.seed == 0);
+	assert_true(sampling.biases == NULL && sampling.bias_count == 0 && sampling.size == sizeof sampling);
+}
+
+/* ------------------------------------------------------------------------------------------------------ closing, reports */
+
+/* A model that is closed while it has sessions: they say so, and free it. */
+static void closed_with_sessions(void **state)
+{
+	(void)state;
+	rwkvk_model *other;
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .max_sessions = 3 }, &other));
+	rwkvk_session *a = begin(other, "a"), *b = begin(other, "ab"), *c = NULL;
+	float logits[256], floats[1];
+	uint32_t token;
+	uint8_t byte = 0;
+	rwkvk_model_close(other);
+	assert_fails(rwkvk_session_eval(a, &(uint32_t){ 'b' }, 1, NULL), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(feed_tokens(a, NULL, 0, logits), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_generate(a, &(rwkvk_generate_options){ 0 }, NULL), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_sample(a, NULL, &token), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_reset(a), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_clone(a, &c), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_null(c);
+	assert_fails(rwkvk_session_state_get(a, &byte, 1), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_state_set(a, &byte, 1), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_floats_get(a, floats, 1), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_floats_set(a, floats, 1, 0), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_save(a, test_temp("closed.state")), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_int_equal(access(test_temp("closed.state"), F_OK), -1);
+	assert_fails(rwkvk_session_load(a, test_temp("closed.state")), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_int_equal(rwkvk_session_position(b), 2);
+	rwkvk_session_destroy(a);
+	assert_fails(rwkvk_session_reset(b), RWKVK_ERROR_ARGUMENT, "closed");
+	rwkvk_session_destroy(b);
+}
+
+struct notes {
+	size_t count;
+	rwkvk_log_level level;
+	char text[512];
+};
+
+static void take_note(void *user, rwkvk_log_level level, const char *text)
+{
+	struct notes *notes = user;
+	assert_null(strchr(text, '\n'));
+	notes->count++;
+	notes->level = level;
+	snprintf(notes->text, sizeof notes->text, "%s", text);
+}
+
+/* Reports come with their level to whoever opened the model or exports it. */
+static void reports(void **state)
+{
+	(void)state;
+	const char *path = test_temp("strange.gguf"), *out = test_temp("noted.gguf");
+	uint32_t next[256];
+	struct notes notes = { 0 };
+	rwkvk_model *other;
+	rwkvk_file *file;
+	chain_of_text(next, chain_text);
+	eos = 256; /* which no byte is */
+	make_chain_gguf(path, next, 256, put_special_tokens);
+	eos = 'f';
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .log = take_note, .log_user = &notes }, &other));
+	assert_int_equal(notes.count, 1);
+	assert_int_equal(notes.level, RWKVK_LOG_WARNING);
+	assert_non_null(strstr(notes.text, "tokenizer.ggml.eos_token_id"));
+	assert_non_null(strstr(notes.text, "256"));
+	assert_true(info_of(other).end_token == RWKVK_NO_TOKEN && info_of(other).begin_token == bos);
+	rwkvk_model_close(other);
+
+	notes.count = 0;
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = chain_path }, &file));
+	assert_ok(rwkvk_file_export(file, out, &(rwkvk_export_options){ .log = take_note, .log_user = &notes }));
+	assert_true(notes.count >= 1); /* there is no vocabulary to write */
+	assert_int_equal(notes.level, RWKVK_LOG_NOTE);
+	rwkvk_file_close(file);
+}
+
+/* ------------------------------------------------------------------------------------------------------ set up */
+
+static int open_chain(void **state)
+{
+	(void)state;
+	uint32_t next[256];
+	chain_of_text(next, chain_text);
+	snprintf(chain_path, sizeof chain_path, "%s", test_temp("chain.safetensors"));
+	make_chain(chain_path, next, 256);
+	if (rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path }, &model) != RWKVK_OK) {
+		print_error("%s\n", rwkvk_last_error());
+		return -1;
+	}
+	return 0;
+}
+
+static int close_chain(void **state)
+{
+	(void)state;
+	rwkvk_model_close(model);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(texts_and_tokens),
+		cmocka_unit_test(ended_while_held_back),
+		cmocka_unit_test(tokens_of_several_bytes),
+		cmocka_unit_test(failures_are_a_reason),
+		cmocka_unit_test(cancel_objects),
+		cmocka_unit_test(cancelled_loading),
+		cmocka_unit_test(cancelled_calls),
+		cmocka_unit_test(cancelled_by_another_thread),
+		cmocka_unit_test(eval_reports_progress),
+		cmocka_unit_test(gguf_metadata),
+		cmocka_unit_test(safetensors_metadata),
+		cmocka_unit_test(begin_and_end),
+		cmocka_unit_test(states_as_bytes),
+		cmocka_unit_test(wrong_bytes_change_nothing),
+		cmocka_unit_test(smaller_and_larger_structs),
+		cmocka_unit_test(arrays_step_by_their_size),
+		cmocka_unit_test(cache_folder),
+		cmocka_unit_test(device_memory_is_bounded),
+		cmocka_unit_test(threads_and_sessions),
+		cmocka_unit_test(sampling_of_a_model),
+		cmocka_unit_test(closed_with_sessions),
+		cmocka_unit_test(reports),
+	};
+	return cmocka_run_group_tests(tests, open_chain, close_chain);
+}

@@ -1,0 +1,18 @@
+/* Models that write what a test wants: after token i comes next[i], whatever stands before it.  Their states depend on all that
+ * they have read, as any model's do. */
+#ifndef RWKVK_TEST_MAKE_CHAIN_H
+#define RWKVK_TEST_MAKE_CHAIN_H
+
+#include "make_files.h"
+
+/* next[vocab] of which each token is named by few.  256 tokens are bytes. */
+struct list *list_chain(const uint32_t *next, uint32_t vocab);
+/* As safetensors. */
+void make_chain(const char *path, const uint32_t *next, uint32_t vocab);
+/* As GGUF, with keys that `put_keys` (NULL: none) adds. */
+void make_chain_gguf(const char *path, const uint32_t *next, uint32_t vocab, void (*put_keys)(struct gguf_writer *));
+
+/* Bytes that follow each other as in `text`, in which each occurs once; the others count up. */
+void chain_of_text(uint32_t next[256], const char *text);
+
+#endif
