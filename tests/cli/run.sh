@@ -361,7 +361,12 @@ case_byte_vocabulary() {
 	run tokenize -m "$dir/bytes.safetensors" --decode "97 0 98"
 	exits 0
 	[ "$(bytes_of "$out")" = 3 ] || fail "expected 3 bytes"
+	run inspect "$dir/bytes.safetensors"
+	out_has "ends a text      with no token of its own"
 	need_device
+	run generate -m "$dir/bytes.safetensors" --bos -n 5 ab
+	exits 2
+	err_has "--bos: $dir/bytes.safetensors has no token that begins a text"
 	run generate -m "$dir/bytes.safetensors" --temp 0 -n 5 -q ab
 	exits 0
 	cp "$out" "$dir/text"
@@ -802,6 +807,26 @@ case_profile() {
 	grep -q "no timestamps" "$err" && return
 	err_has "GB/s"
 	err_has "wkv"
+}
+
+# What may not be what one expects is said with -q, too; it is no failure.
+case_warning() {
+	command -v python3 >/dev/null || skip "no python3"
+	python3 -c '
+import sys
+data = open(sys.argv[1], "rb").read()
+at = data.index(b"tokenizer.ggml.eos_token_id") + 27
+assert data[at:at + 8] == b"\4\0\0\0\0\0\0\0"
+open(sys.argv[2], "wb").write(data[:at + 4] + b"\0\20\0\0" + data[at + 8:])
+' "$demo" "$dir/eos.gguf" || fail "no such file"
+	run tokenize -m "$dir/eos.gguf" "Once"
+	exits 0
+	err_has "rwkvk: warning: $dir/eos.gguf: tokenizer.ggml.eos_token_id is 4096, which is no token of this model"
+	need_device
+	run generate -q -m "$dir/eos.gguf" -n 1 "Once"
+	exits 0
+	err_has "rwkvk: warning: $dir/eos.gguf: "
+	[ "$(wc -l <"$err" | tr -d ' ')" = 1 ] || fail "expected one line"
 }
 
 # Where compiled shaders are kept.

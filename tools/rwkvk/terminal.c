@@ -39,21 +39,26 @@ static struct short_text amount(const struct progress *progress, uint64_t value)
 	return out;
 }
 
+/* How long steps take says little of those to come. */
+static void add_speed(const struct progress *progress, uint64_t done, uint64_t total, double now, char *line, size_t size)
+{
+	double speed = (double)done / (now - progress->start);
+	size_t length = strlen(line);
+	if (progress->unit == PROGRESS_BYTES && speed > 0)
+		snprintf(line + length, size - length, "  %s/s  %.0f s left", show_bytes((uint64_t)speed).text,
+		         (double)(total - done) / speed);
+}
+
 bool progress_step(void *user, uint64_t done, uint64_t total)
 {
 	struct progress *progress = user;
 	double now = now_seconds();
 	if (!progress->shown || total == 0 || now - progress->last < 0.1)
 		return !interrupt_seen();
-	double speed = (double)done / (now - progress->start);
 	char line[120];
-	int length =
-		snprintf(line, sizeof(line), "%s %3d %%  %s of %s", progress->what, (int)(100.0 * (double)done / (double)total),
-	             amount(progress, done).text, amount(progress, total).text);
-	if (progress->unit == PROGRESS_BYTES)
-		length += snprintf(line + length, sizeof(line) - (size_t)length, "  %s/s", show_bytes((uint64_t)speed).text);
-	if (speed > 0)
-		snprintf(line + length, sizeof(line) - (size_t)length, "  %.0f s left", (double)(total - done) / speed);
+	snprintf(line, sizeof(line), "%s %3d %%  %s of %s", progress->what, (int)(100.0 * (double)done / (double)total),
+	         amount(progress, done).text, amount(progress, total).text);
+	add_speed(progress, done, total, now, line, sizeof(line));
 	progress->last = now;
 	show_line(line);
 	return !interrupt_seen();
