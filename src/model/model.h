@@ -347,9 +347,8 @@ struct rwkvk_model {
 	struct plan plan;
 	pthread_mutex_t lock; /* around everything that touches the device */
 	bool has_lock;
-	bool closed;       /* by rwkvk_model_close(): what is left of it belongs to its sessions */
-	uint32_t sessions; /* alive */
-	struct listener listener;
+	bool closed;               /* by rwkvk_model_close(): what is left of it belongs to its sessions */
+	uint32_t sessions;         /* alive */
 	bool count_inputs;         /* before model_load(): a profile is wanted */
 	uint32_t threads;          /* that pack weights; 0: one for each processor */
 	const atomic_bool *cancel; /* while opening: gives up once it is set; NULL: never */

@@ -55,7 +55,7 @@ static rwkvk_status refused(const struct tuning *t, const rwkvk_tune_row *row, r
 {
 	if (t->count == 0 || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
 		return status;
-	gpu_log(t->m->gpu, GPU_LOG_NOTE, "workgroup %u, lanes %u, rows %u, groups %u: not tried: %s", row->workgroup, row->lanes,
+	gpu_log(t->m->gpu, RWKVK_LOG_NOTE, "workgroup %u, lanes %u, rows %u, groups %u: not tried: %s", row->workgroup, row->lanes,
 	        row->rows, row->groups, rwkvk_last_error());
 	return RWKVK_OK;
 }

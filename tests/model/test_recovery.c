@@ -231,7 +231,7 @@ static void tuning(void **state)
 	rwkvk_model *model = open_model();
 	const struct shape usual = model->plan.shape;
 	const rwkvk_tune_options options = { .seconds = 0.01 }; /* the first shape, and what is needed for it */
-	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { { 0 } };
 	float want[VOCAB], got[VOCAB];
 	size_t count;
 	feed(model, want);
@@ -240,7 +240,7 @@ static void tuning(void **state)
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
 		for (int left = 0; left < 2; left++) {
 			break_calls(calls[i], left, 1000);
-			rwkvk_status status = rwkvk_model_tune(model, &options, rows, &count);
+			rwkvk_status status = rwkvk_model_tune(model, &options, rows, RWKVK_TUNE_ROWS, &count);
 			assert_true(status == RWKVK_ERROR_DRIVER || status == RWKVK_ERROR_MEMORY);
 			break_calls(calls[i], 0, 0);
 			assert_true(same_shape(&model->plan.shape, &usual));
@@ -248,7 +248,7 @@ static void tuning(void **state)
 			assert_memory_equal(got, want, sizeof got);
 		}
 	break_calls(PIPELINE, 0, 1000); /* those of the usual shape are there */
-	assert_ok(rwkvk_model_tune(model, &(rwkvk_tune_options){ .seconds = 2 }, rows, &count));
+	assert_ok(rwkvk_model_tune(model, &(rwkvk_tune_options){ .seconds = 2 }, rows, RWKVK_TUNE_ROWS, &count));
 	break_calls(PIPELINE, 0, 0);
 	assert_true(count >= 1 && rows[0].chosen);
 	feed(model, got);
@@ -263,10 +263,10 @@ struct heard {
 	char text[1024];
 };
 
-static void hear(void *user, int level, const char *line)
+static void hear(void *user, rwkvk_log_level level, const char *line)
 {
 	struct heard *heard = user;
-	if (level == GPU_LOG_WARNING)
+	if (level == RWKVK_LOG_WARNING)
 		heard->count++;
 	snprintf(heard->text, sizeof heard->text, "%s", line);
 }
