@@ -317,8 +317,8 @@ static rwkvk_status choose_slots(struct rwkvk_model *m)
 		most--;
 	if (m->slots > most || most == 0)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
-		            "%s holds at most %" PRIu64 " states of this model in a pool, max_sessions asks for %u", caps->name, most,
-		            m->slots ? m->slots : 1);
+		            "%s holds at most %" PRIu64 " states of this model in a pool, rwkvk_model_options.max_sessions asks for %u",
+		            caps->name, most, m->slots ? m->slots : 1);
 	if (m->slots == 0)
 		m->slots = most < 4 ? (uint32_t)most : 4;
 	return RWKVK_OK;

@@ -116,7 +116,7 @@ struct rwkvk_file {
 	rwkvk_quant quant;
 };
 
-/* synthetic.c: the tensors of rwkvk_model_options.shape. */
+/* synthetic.c: the tensors of rwkvk_tools_options.shape. */
 rwkvk_status synthetic_weights(const char *shape, const char *type, struct weights *out);
 
 /* file.c: a caller's options as this version's, checked; then what they name. */
