@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/parallel.h"
+#include "base/system.h"
 
 /* ---------------------------------------------------------------------------------------------------- RWKVK_CAPS */
 
@@ -178,7 +178,7 @@ static uint64_t weight_memory(const struct device_facts *facts)
 	if (facts->memory.memoryTypeCount == 0)
 		return 0;
 	if (facts->caps.type == RWKVK_DEVICE_CPU)
-		return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+		return system_memory();
 	uint64_t sum = 0;
 	uint32_t counted = 0;
 	for (uint32_t i = 0; i < facts->memory.memoryTypeCount; i++) {

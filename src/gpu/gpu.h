@@ -88,7 +88,8 @@ const struct gpu_caps *gpu_caps(const struct gpu *gpu);
 struct gpu_counters gpu_counters(const struct gpu *gpu);
 /* Device memory allocated now, in bytes. */
 uint64_t gpu_memory_used(const struct gpu *gpu);
-/* Device memory that buffers may still take, in bytes: what the driver grants this process, where it tells. */
+/* Device memory that buffers may still take, in bytes: what the driver, or the system where a device uses main memory, grants
+ * this process, where they tell. */
 uint64_t gpu_memory_available(const struct gpu *gpu);
 /* Messages of the Vulkan validation layer in this process so far; there are none unless RWKVK_VALIDATE=1 is set. */
 uint64_t gpu_validation_messages(void);

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/system.h"
+
 #ifdef __linux__
 #include <sys/mman.h>
 #include <unistd.h>
@@ -85,6 +87,8 @@ uint64_t gpu_memory_available(const struct gpu *gpu)
 		uint64_t room = device_heap_room(gpu, heap);
 		sum = facts->caps.type == RWKVK_DEVICE_CPU ? room : sum + room; /* there, all heaps are main memory */
 	}
+	if (facts->caps.type == RWKVK_DEVICE_CPU) /* others use it, too */
+		sum = smaller(sum, system_memory_free());
 	return smaller(sum, cap);
 }
 

@@ -274,14 +274,15 @@ static rwkvk_status load_vectors(struct rwkvk_model *m)
 static rwkvk_status check_fit(const struct rwkvk_model *m)
 {
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
-	uint64_t need = model_device_bytes(&m->file.network, m->file.quant, m->slots);
-	if (need <= caps->device_memory)
+	uint64_t need = model_device_bytes(&m->file.network, m->file.quant, m->slots), room = gpu_memory_available(m->gpu);
+	if (need <= room || !caps->can_allocate) /* where there is no memory at all, the first buffer says why */
 		return RWKVK_OK;
 	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots);
-	return fail(RWKVK_ERROR_MEMORY, "%s needs %.2f GB on the device, %s has %.2f GB; %s", m->file.weights.path,
-	            (double)need * 1e-9, caps->name, (double)caps->device_memory * 1e-9,
-	            quantised <= caps->device_memory && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
-	                                                                 : "take a smaller model or another device");
+	return fail(RWKVK_ERROR_MEMORY, "%s needs %.2f GB on the device; of the %.2f GB of %s, %.2f GB are free; %s",
+	            m->file.weights.path, (double)need * 1e-9, (double)caps->device_memory * 1e-9, caps->name, (double)room * 1e-9,
+	            quantised <= room && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
+	            : need <= caps->device_memory         ? "close other programs that use it, or take a smaller model"
+	                                                  : "take a smaller model, or another device (rwkvk_model_options.device)");
 }
 
 static rwkvk_status load_all(struct loader *loader)

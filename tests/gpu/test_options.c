@@ -4,8 +4,10 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/system.h"
 #include "gpu/vk.h"
 
 static struct gpu *open_gpu(struct gpu_options options)
@@ -87,6 +89,39 @@ static void memory_bound(void **state)
 	gpu_close(gpu);
 }
 
+/* A CPU device has no more memory than the system lets this process have. */
+static void memory_of_the_system(void **state)
+{
+	(void)state;
+	const uint64_t left = 48 << 20;
+	uint64_t all = system_memory(), room = system_memory_free();
+	assert_true(room > 0 && room <= all && all < UINT64_MAX);
+	struct gpu *gpu = open_gpu((struct gpu_options){ 0 });
+	bool cpu = gpu_caps(gpu)->type == RWKVK_DEVICE_CPU;
+	struct rlimit before, less;
+	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+	less = before;
+	less.rlim_cur = 1; /* below what is used: nothing is left */
+	assert_int_equal(setrlimit(RLIMIT_AS, &less), 0);
+	uint64_t none = system_memory_free(), none_there = gpu_memory_available(gpu);
+	size_t pages = 0;
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	FILE *file = fopen("/proc/self/statm", "r");
+	assert_true(file && fscanf(file, "%zu", &pages) == 1);
+	fclose(file);
+	less.rlim_cur = pages * (uint64_t)sysconf(_SC_PAGESIZE) + left;
+	assert_int_equal(setrlimit(RLIMIT_AS, &less), 0);
+	uint64_t some = system_memory_free(), some_there = gpu_memory_available(gpu);
+	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+	assert_int_equal(none, 0);
+	assert_true(some > left / 2 && some <= left + (1 << 20));
+	if (cpu) {
+		assert_int_equal(none_there, 0);
+		assert_true(some_there > left / 2 && some_there <= left + (1 << 20));
+	}
+	gpu_close(gpu);
+}
+
 struct heard {
 	int level, count;
 	char text[200];
@@ -150,10 +185,8 @@ static void threads_and_cancelling(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(cache_folder),
-		cmocka_unit_test(memory_bound),
-		cmocka_unit_test(messages),
-		cmocka_unit_test(threads_and_cancelling),
+		cmocka_unit_test(cache_folder), cmocka_unit_test(memory_bound),           cmocka_unit_test(memory_of_the_system),
+		cmocka_unit_test(messages),     cmocka_unit_test(threads_and_cancelling),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

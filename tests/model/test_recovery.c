@@ -58,6 +58,22 @@ static rwkvk_status generate(rwkvk_session *session, uint64_t tokens)
 	return rwkvk_session_generate(session, &options, NULL);
 }
 
+/* A model by hand, before it is loaded. */
+static void begin(rwkvk_model *m, struct gpu_options options)
+{
+	*m = (rwkvk_model){ .slots = 1 };
+	make_model(test_temp("model"), &spec);
+	assert_ok(gpu_open(&options, &m->gpu));
+	assert_ok(file_init(&(rwkvk_model_options){ .path = test_temp("model") }, &m->file));
+}
+
+static void end(rwkvk_model *m)
+{
+	model_unload(m);
+	file_finish(&m->file);
+	gpu_close(m->gpu);
+}
+
 /* ---------------------------------------------------------------------------------------------------- nothing is done */
 
 static uint32_t dropped; /* so many of the last command buffers of a submission are not run */
@@ -275,22 +291,12 @@ static const char *folder; /* of the tunings */
 
 static rwkvk_status open_tuned(rwkvk_model *m, struct heard *heard, enum call call, int count)
 {
-	*m = (rwkvk_model){ .slots = 1 };
 	*heard = (struct heard){ 0 };
-	const struct gpu_options options = { .cache_dir = folder, .log = hear, .log_user = heard };
-	assert_ok(gpu_open(&options, &m->gpu));
+	begin(m, (struct gpu_options){ .cache_dir = folder, .log = hear, .log_user = heard });
 	make_unreliable(m->gpu);
-	assert_ok(file_init(&(rwkvk_model_options){ .path = test_temp("model") }, &m->file));
 	assert_ok(model_load(m, NULL, NULL));
 	break_calls(call, 0, count);
 	return choice_plan(m);
-}
-
-static void close_tuned(rwkvk_model *m)
-{
-	model_unload(m);
-	file_finish(&m->file);
-	gpu_close(m->gpu);
 }
 
 /* What tuning has found serves until it fails; then the usual shape does, and it is said once. */
@@ -300,48 +306,95 @@ static void stored_tunings(void **state)
 	rwkvk_model m;
 	struct heard heard;
 	folder = test_temp("tunings");
-	make_model(test_temp("model"), &spec);
 	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
 	const struct shape usual = m.plan.shape, tuned = other_shape(&m, 7);
 	assert_ok(forward_plan(&m, &tuned));
 	assert_ok(choice_save(&m));
-	close_tuned(&m);
+	end(&m);
 
 	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
 	assert_true(same_shape(&m.plan.shape, &tuned));
-	close_tuned(&m);
+	end(&m);
 	assert_fails(open_tuned(&m, &heard, PIPELINE, 1000), RWKVK_ERROR_DRIVER, "vkCreateComputePipelines"); /* not to blame */
 	assert_int_equal(heard.count, 0);
-	close_tuned(&m);
+	end(&m);
 
 	assert_ok(open_tuned(&m, &heard, PIPELINE, 1));
 	assert_true(same_shape(&m.plan.shape, &usual));
 	assert_int_equal(heard.count, 1);
 	assert_non_null(strstr(heard.text, "vkCreateComputePipelines"));
 	assert_non_null(strstr(heard.text, folder));
-	close_tuned(&m);
+	end(&m);
 	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
 	assert_true(same_shape(&m.plan.shape, &usual));
 	assert_int_equal(heard.count, 0);
 
 	m.plan.shape.rows = 3; /* what no device can have */
 	assert_ok(choice_save(&m));
-	close_tuned(&m);
+	end(&m);
 	for (int i = 1; i >= 0; i--) {
 		assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
 		assert_true(same_shape(&m.plan.shape, &usual));
 		assert_int_equal(heard.count, i);
-		close_tuned(&m);
+		end(&m);
 	}
+}
+
+/* ---------------------------------------------------------------------------------------------------- memory */
+
+static uint64_t budget; /* of the device's memory, for this program; others have the rest */
+static PFN_vkGetPhysicalDeviceMemoryProperties2 memory_properties;
+
+static VKAPI_ATTR void VKAPI_CALL tell_budget(VkPhysicalDevice device, VkPhysicalDeviceMemoryProperties2 *out)
+{
+	VkPhysicalDeviceMemoryBudgetPropertiesEXT *told = out->pNext;
+	assert_int_equal(told->sType, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT);
+	out->pNext = NULL;
+	memory_properties(device, out);
+	out->pNext = told;
+	for (uint32_t i = 0; i < out->memoryProperties.memoryHeapCount; i++)
+		told->heapBudget[i] = budget + 1000, told->heapUsage[i] = 1000;
+}
+
+/* Loads the model on a graphics card of which so much is free. */
+static rwkvk_status load_into(uint64_t room, uint64_t bound)
+{
+	rwkvk_model m;
+	begin(&m, (struct gpu_options){ .device_memory = bound });
+	m.gpu->facts.caps.type = RWKVK_DEVICE_DISCRETE;
+	m.gpu->facts.has_budget = true;
+	memory_properties = vkGetPhysicalDeviceMemoryProperties2;
+	vkGetPhysicalDeviceMemoryProperties2 = tell_budget;
+	budget = room;
+	assert_int_equal(gpu_memory_available(m.gpu), bound && bound < room ? bound : room);
+	uint64_t allocations = gpu_counters(m.gpu).allocations;
+	rwkvk_status status = model_load(&m, NULL, NULL);
+	assert_true(status == RWKVK_OK || gpu_counters(m.gpu).allocations == allocations); /* found out before it begins */
+	vkGetPhysicalDeviceMemoryProperties2 = memory_properties;
+	end(&m);
+	return status;
+}
+
+static void what_fits(void **state)
+{
+	(void)state;
+	rwkvk_model m;
+	begin(&m, (struct gpu_options){ 0 });
+	uint64_t need = model_device_bytes(&m.file.network, RWKVK_QUANT_NONE, 1);
+	uint64_t quantised = model_device_bytes(&m.file.network, RWKVK_QUANT_Q4, 1);
+	end(&m);
+	assert_true(quantised < need);
+	assert_fails(load_into(quantised - 1, 0), RWKVK_ERROR_MEMORY, "close other programs");
+	assert_fails(load_into(quantised, 0), RWKVK_ERROR_MEMORY, "rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits");
+	assert_fails(load_into(quantised - 1, need - 1), RWKVK_ERROR_MEMORY, "another device (rwkvk_model_options.device)");
+	assert_ok(load_into(2 * need + (64 << 20), 0));
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_is_done),
-		cmocka_unit_test(another_plan),
-		cmocka_unit_test(tuning),
-		cmocka_unit_test(stored_tunings),
+		cmocka_unit_test(nothing_is_done), cmocka_unit_test(another_plan), cmocka_unit_test(tuning),
+		cmocka_unit_test(stored_tunings),  cmocka_unit_test(what_fits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,59 @@
+#include "base/system.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+uint64_t system_memory(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
+	return pages > 0 && bytes > 0 ? (uint64_t)pages * (uint64_t)bytes : UINT64_MAX;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+#ifdef __linux__
+/* The memory that programs can get without making others swap. */
+static uint64_t available(void)
+{
+	char line[128];
+	uint64_t kilobytes = UINT64_MAX >> 10;
+	FILE *file = fopen("/proc/meminfo", "re");
+	while (file && fgets(line, sizeof line, file))
+		if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &kilobytes) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return kilobytes << 10;
+}
+
+/* What the limit of a process's address space leaves. */
+static uint64_t addresses_left(void)
+{
+	struct rlimit limit;
+	uint64_t pages = 0;
+	if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+		return UINT64_MAX;
+	FILE *file = fopen("/proc/self/statm", "re");
+	if (file && fscanf(file, "%" SCNu64, &pages) != 1)
+		pages = 0;
+	if (file)
+		fclose(file);
+	uint64_t used = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+	return limit.rlim_cur > used ? limit.rlim_cur - used : 0;
+}
+
+uint64_t system_memory_free(void)
+{
+	return least(system_memory(), least(available(), addresses_left()));
+}
+#else
+uint64_t system_memory_free(void)
+{
+	return system_memory();
+}
+#endif
