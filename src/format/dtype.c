@@ -37,14 +37,6 @@ bool dtype_is_encodable(enum dtype type)
 	return !dtype_is_block(type) || block_types[type].encode;
 }
 
-enum dtype dtype_exact_type(enum dtype type)
-{
-	const struct dtype_info *info = &dtype_info[type];
-	if (!dtype_is_block(type))
-		return type;
-	return info->block == 32 && !info->minimum ? DTYPE_Q8_0 : DTYPE_F32;
-}
-
 static bool multiply(uint64_t *product, uint64_t factor)
 {
 	if (factor && *product > UINT64_MAX / factor)
@@ -124,25 +116,6 @@ void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t 
 		floats_of_f16(from, count, out);
 	else
 		floats_of_bf16(from, count, out);
-}
-
-void dtype_to_exact(enum dtype type, const void *data, uint64_t first, uint64_t count, void *out)
-{
-	const struct dtype_info *info = &dtype_info[type], *q8 = &dtype_info[DTYPE_Q8_0];
-	const uint8_t *from = element_at(type, data, first);
-	uint8_t *to = out;
-	if (dtype_exact_type(type) == type) {
-		memcpy(to, from, count / info->block * info->bytes);
-	} else if (dtype_exact_type(type) == DTYPE_F32) {
-		dtype_to_float(type, data, first, count, out);
-	} else {
-		for (uint64_t i = 0; i < count / info->block; i++, from += info->bytes, to += q8->bytes) {
-			struct dtype_parts parts;
-			dtype_split(type, from, &parts);
-			memcpy(to, from, 2); /* the scale comes first in all of them */
-			memcpy(to + 2, parts.q, 32);
-		}
-	}
 }
 
 /* Nearest, ties to even; a NaN stays one even if only low mantissa bits said so. */

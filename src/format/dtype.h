@@ -52,10 +52,6 @@ struct dtype_parts {
 bool dtype_is_block(enum dtype type);
 bool dtype_is_encodable(enum dtype type); /* dtype_from_float() knows it; all can be decoded */
 
-/* The smallest of F32, F16, BF16 and Q8_0 that holds every value of `type` without loss: what has one f16 scale for 32
- * integers of 8 bits or fewer is Q8_0, other blocks are F32. */
-enum dtype dtype_exact_type(enum dtype type);
-
 /* Bytes that `shape` takes as `type`; false on overflow or when rows are not whole blocks. */
 bool dtype_bytes(enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t *bytes);
 
@@ -65,9 +61,6 @@ void dtype_split(enum dtype type, const void *block, struct dtype_parts *out);
 /* `count` elements starting at element `first` of consecutive stored data; both multiples of the type's block.  Any bytes
  * decode to something; a scale that is no number makes NaNs. */
 void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t count, float *out);
-
-/* The same elements as dtype_exact_type(type). */
-void dtype_to_exact(enum dtype type, const void *data, uint64_t first, uint64_t count, void *out);
 
 /* `type` is encodable; count: whole blocks.  Plain types round to nearest.  Blocks: scales as quantise.c says, then the
  * nearest integers.  A block with a value that is not finite, or a scale beyond f16, comes back as NaN, never as a wrong

@@ -129,7 +129,6 @@ rwkvk_status gpu_upload_finish(struct gpu *gpu);
 rwkvk_status gpu_write(struct gpu_buffer *buffer, uint64_t offset, const void *data, uint64_t bytes);
 rwkvk_status gpu_read(struct gpu_buffer *buffer, uint64_t offset, void *data, uint64_t bytes);
 rwkvk_status gpu_copy(struct gpu_buffer *from, uint64_t from_offset, struct gpu_buffer *to, uint64_t to_offset, uint64_t bytes);
-rwkvk_status gpu_fill(struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t word);
 
 /* ------------------------------------------------------------------------------------------------------ pipeline.c */
 

@@ -479,20 +479,3 @@ rwkvk_status gpu_copy(struct gpu_buffer *from, uint64_t from_offset, struct gpu_
 	TRY(transfer_submit(gpu, &gpu->memory.transfer));
 	return transfer_wait(gpu, &gpu->memory.transfer);
 }
-
-rwkvk_status gpu_fill(struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes, uint32_t word)
-{
-	struct gpu *gpu = buffer->gpu;
-	INVARIANT(offset % 4 == 0 && bytes % 4 == 0 && inside(buffer, offset, bytes));
-	if (buffer->mapped) {
-		for (uint64_t i = 0; i < bytes; i += 4)
-			memcpy((char *)buffer->mapped + offset + i, &word, 4);
-		return RWKVK_OK;
-	}
-	if (bytes == 0)
-		return RWKVK_OK;
-	TRY(transfer_begin(gpu, &gpu->memory.transfer));
-	gpu->vk.vkCmdFillBuffer(gpu->memory.transfer.commands, buffer->vk->buffer, offset, bytes, word);
-	TRY(transfer_submit(gpu, &gpu->memory.transfer));
-	return transfer_wait(gpu, &gpu->memory.transfer);
-}

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "fill.h"
 #include "gpu/gpu.h"
 
 static char base_caps[256]; /* RWKVK_CAPS as the test was started with */
@@ -282,7 +283,7 @@ static void buffers_are_zero(void **state)
 					for (uint64_t k = 0; k < whole; k++)
 						all |= data[k];
 					assert_true(all == 0 || weights);
-					assert_ok(gpu_fill(&buffer, 0, whole, 0xa5a5a5a5));
+					assert_ok(test_fill(&buffer, 0, whole, 0xa5a5a5a5));
 					assert_ok(gpu_read(&buffer, whole - 4, data, 4));
 					assert_int_equal(data[0], 0xa5);
 					free(data);
@@ -315,7 +316,7 @@ static void buffers_keep_apart(void **state)
 			gpu_buffer_destroy(&buffers[i]);
 			buffers[i] = make(gpu, 4 + test_random(&random) % limit / 4 * 4, GPU_DEVICE);
 			words[i] = test_random(&random);
-			assert_ok(gpu_fill(&buffers[i], 0, buffers[i].bytes, words[i]));
+			assert_ok(test_fill(&buffers[i], 0, buffers[i].bytes, words[i]));
 		}
 		uint64_t live = 0;
 		for (int i = 0; i < COUNT; i++)
@@ -357,7 +358,7 @@ static void small_transfers(void **state)
 		assert_int_equal(back[n - 6], 0);
 		assert_ok(gpu_read(&a, 4000, back, 4000));
 		assert_memory_equal(back + 4, data + 4, 4000 - 16);
-		assert_ok(gpu_fill(&b, 4, 8, 7));
+		assert_ok(test_fill(&b, 4, 8, 7));
 		assert_ok(gpu_read(&b, 0, back, 16));
 		assert_int_equal(back[0], 0);
 		assert_int_equal(back[1], 7);
@@ -366,7 +367,7 @@ static void small_transfers(void **state)
 		assert_ok(gpu_read(&b, 0, back, 0));
 		assert_ok(gpu_write(&b, 0, back, 0));
 		assert_ok(gpu_copy(&a, 0, &b, 0, 0));
-		assert_ok(gpu_fill(&b, 0, 0, 1));
+		assert_ok(test_fill(&b, 0, 0, 1));
 		gpu_buffer_destroy(&a);
 		gpu_buffer_destroy(&b);
 		free(data);
@@ -505,7 +506,7 @@ static void chain(void **state)
 		assert_int_equal(back[2], 2080);
 		assert_int_equal(back[3], 21 * 80);
 		assert_ok(gpu_copy(&a, 0, &b, 0, 16));
-		assert_ok(gpu_fill(&a, 0, n * 4, 0));
+		assert_ok(test_fill(&a, 0, n * 4, 0));
 		assert_ok(gpu_cmd_run(cmd));
 		assert_ok(gpu_read(&a, 4, back, 4));
 		assert_int_equal(back[0], 80);

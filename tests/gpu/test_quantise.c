@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/half.h"
+#include "fill.h"
 #include "make_model.h"
 #include "model/model.h"
 
@@ -164,8 +165,8 @@ static void make_slices(struct gpu *gpu, struct device_matrix *m)
 		uint64_t rows = s->row_end - s->row_begin;
 		assert_ok(gpu_buffer_create(gpu, matrix_plane_bytes(m, rows), GPU_DEVICE, "weights", &s->weights));
 		assert_ok(gpu_buffer_create(gpu, matrix_side_bytes(m, rows), GPU_DEVICE, "weights", &s->side));
-		assert_ok(gpu_fill(&s->weights, 0, s->weights.bytes, POISON * 0x01010101u));
-		assert_ok(gpu_fill(&s->side, 0, s->side.bytes, POISON * 0x01010101u));
+		assert_ok(test_fill(&s->weights, 0, s->weights.bytes, POISON * 0x01010101u));
+		assert_ok(test_fill(&s->side, 0, s->side.bytes, POISON * 0x01010101u));
 	}
 }
 
@@ -327,6 +328,10 @@ static void test_exact(void **state)
 	struct gpu_set *set;
 	struct gpu_cmd *cmd;
 	uint64_t seed = 4;
+#ifndef RWKVK_DEVELOPER
+	fprintf(stderr, "\n*** NOT TESTED: the shader test_exact is in builds with RWKVK_DEVELOPER alone ***\n\n");
+	skip();
+#endif
 	float(*pairs)[2] = malloc(PAIRS * sizeof *pairs);
 	uint32_t(*got)[RESULTS] = malloc(PAIRS * sizeof *got);
 	assert_true(pairs && got);

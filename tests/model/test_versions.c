@@ -310,6 +310,10 @@ static void verification_passes(void **state)
 static void a_broken_stage_is_named(void **state)
 {
 	(void)state;
+#ifndef RWKVK_DEVELOPER
+	fprintf(stderr, "\n*** NOT TESTED: stages are spoilt in builds with RWKVK_DEVELOPER alone ***\n\n");
+	skip();
+#endif
 	for (int i = 0; i < SPECS; i++) {
 		rwkvk_model *model = open_spec(&specs[i]);
 		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } }, broken[RWKVK_VERIFY_ROWS] = { { 0 } };

@@ -204,31 +204,6 @@ static void test_split(void **state)
 	}
 }
 
-static void test_exact(void **state)
-{
-	(void)state;
-	static const enum dtype want[DTYPE_COUNT] = {
-		[DTYPE_F32] = DTYPE_F32,   [DTYPE_F16] = DTYPE_F16,   [DTYPE_BF16] = DTYPE_BF16,   [DTYPE_Q8_0] = DTYPE_Q8_0,
-		[DTYPE_Q4_0] = DTYPE_Q8_0, [DTYPE_Q5_0] = DTYPE_Q8_0, [DTYPE_IQ4_NL] = DTYPE_Q8_0,
-	};
-	uint64_t seed = 5;
-	for (enum dtype type = 0; type < DTYPE_COUNT; type++) {
-		uint8_t blocks[4 * MOST_BYTES], exact[8 * 4 * MOST];
-		float out[2 * MOST], again[2 * MOST];
-		uint32_t n = dtype_info[type].block;
-		assert_int_equal(dtype_exact_type(type), want[type]);
-		for (int round = 0; round < 500; round++) {
-			for (size_t i = 0; i < 3; i++)
-				random_block(&seed, type, blocks + i * dtype_info[type].bytes);
-			dtype_to_float(type, blocks, n, 2 * n, out);
-			dtype_to_exact(type, blocks, n, 2 * n, exact);
-			dtype_to_float(want[type], exact, 0, 2 * n, again);
-			for (uint32_t i = 0; i < 2 * n; i++)
-				assert_true(bits_of_float(out[i]) == bits_of_float(again[i]) || (isnan(out[i]) && isnan(again[i])));
-		}
-	}
-}
-
 /* ---------------------------------------------------------------------------------------------------- encoding */
 
 /* Every value gets the nearest of the levels that its group has; ties and the rounding of float decide nothing. */
@@ -561,10 +536,10 @@ static void test_speed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_vectors),    cmocka_unit_test(test_fields), cmocka_unit_test(test_any_bytes),
-		cmocka_unit_test(test_split),      cmocka_unit_test(test_exact),  cmocka_unit_test(test_bounds),
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_search), cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_small),      cmocka_unit_test(test_speed),
+		cmocka_unit_test(test_vectors), cmocka_unit_test(test_fields),  cmocka_unit_test(test_any_bytes),
+		cmocka_unit_test(test_split),   cmocka_unit_test(test_bounds),  cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_search),  cmocka_unit_test(test_hostile), cmocka_unit_test(test_small),
+		cmocka_unit_test(test_speed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
