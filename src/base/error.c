@@ -4,14 +4,27 @@
 #include <stdio.h>
 
 static _Thread_local char last_error[2048];
+static _Thread_local unsigned holds;
 
 rwkvk_status fail(rwkvk_status status, const char *format, ...)
 {
 	va_list args;
+	if (holds > 0)
+		return status;
 	va_start(args, format);
 	vsnprintf(last_error, sizeof last_error, format, args);
 	va_end(args);
 	return status;
+}
+
+void error_hold(void)
+{
+	holds++;
+}
+
+void error_release(void)
+{
+	holds--;
 }
 
 const char *rwkvk_last_error(void)

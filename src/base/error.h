@@ -16,6 +16,11 @@
 /* Sets the thread's error text and returns `status`. */
 rwkvk_status fail(rwkvk_status status, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Between the two, failures of this thread leave the text alone: cleaning up after a failure may fail as well, and what is only
+ * tried may fail without the caller's hearing of it.  They nest. */
+void error_hold(void);
+void error_release(void);
+
 /* Passes a failure on. */
 #define TRY(call)                                                                                                              \
 	do {                                                                                                                       \

@@ -154,8 +154,9 @@ void gpu_cmd_destroy(struct gpu_cmd *cmd)
 {
 	if (!cmd)
 		return;
-	if (cmd->running)
-		wait_fence(cmd->gpu, cmd->fence);
+	error_hold();
+	(void)gpu_cmd_wait(cmd);
+	error_release();
 	destroy_buffer(cmd->gpu, cmd->commands, cmd->fence);
 	stamps_destroy(cmd->gpu, &cmd->stamps);
 	free(cmd);

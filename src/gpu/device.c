@@ -328,8 +328,10 @@ static rwkvk_status list_locked(struct device_facts *facts, rwkvk_device_info *i
 		status = learn_all(instance, facts, &found);
 	destroy_instance(instance, messenger);
 	TRY(status);
+	error_hold();
 	if (choose(NULL, facts, found, &chosen) != RWKVK_OK)
 		chosen = UINT32_MAX; /* no default then */
+	error_release();
 	for (uint32_t i = 0; i < found && i < capacity; i++)
 		describe(&facts[i], i == chosen, &infos[i]);
 	*count = found;
@@ -348,7 +350,9 @@ static rwkvk_status find_locked(struct device_facts *facts, const char *device, 
 		status = choose(device, facts, count, &chosen);
 	destroy_instance(instance, messenger);
 	TRY(status);
+	error_hold();
 	bool has_standard = choose(NULL, facts, count, &standard) == RWKVK_OK;
+	error_release();
 	describe(&facts[chosen], has_standard && chosen == standard, out);
 	return RWKVK_OK;
 }

@@ -116,8 +116,10 @@ static rwkvk_status create_cache(struct gpu *gpu, bool on_disk)
 	struct cache_head head;
 	const void *data = NULL;
 	pipelines->cache_path = on_disk ? gpu_cache_path(gpu, "pipelines", ".bin") : NULL;
+	error_hold();
 	if (pipelines->cache_path && file_map(pipelines->cache_path, &file) == RWKVK_OK)
 		data = valid_cache(gpu, &file, &head);
+	error_release();
 	VkPipelineCacheCreateInfo info = {
 		.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
 		.initialDataSize = data ? (size_t)head.bytes : 0,
@@ -160,10 +162,12 @@ void gpu_pipeline_cache_save(struct gpu *gpu)
 		bool changed = head.bytes != pipelines->cache_bytes || head.checksum != pipelines->cache_checksum;
 		if (changed)
 			gpu_make_folders(pipelines->cache_path);
+		error_hold();
 		if (changed && file_write(pipelines->cache_path, &head, sizeof head, data, bytes) == RWKVK_OK) {
 			pipelines->cache_bytes = head.bytes;
 			pipelines->cache_checksum = head.checksum;
 		}
+		error_release();
 	}
 	free(data);
 }

@@ -72,7 +72,9 @@ static rwkvk_status plan_stored(struct rwkvk_model *m, const char *path, const s
 	struct mapping file = { 0 };
 	struct shape shape = { 0 };
 	describe(m, model, sizeof model);
+	error_hold();
 	bool found = file_map(path, &file) == RWKVK_OK && parse(&file, model, &shape);
+	error_release();
 	file_unmap(&file);
 	if (!found)
 		return forward_plan(m, usual);

@@ -174,9 +174,12 @@ static bool quantises(struct loader *loader, const struct device_matrix *m)
 	bool changes = m->type >= TYPE_Q8 && !dtype_is_block(m->parts[0].source.tensor->type);
 	if (!changes || !loader->may_quantise)
 		return false;
-	if (!loader->quantiser)
+	if (!loader->quantiser) {
+		error_hold();
 		loader->may_quantise =
 			quantiser_create(loader->model->gpu, loader->parallel, QUANTISE_PIECE, &loader->quantiser) == RWKVK_OK;
+		error_release();
+	}
 	return loader->quantiser && quantiser_takes(loader->quantiser, m);
 }
 
@@ -406,7 +409,9 @@ static void free_matrix(struct device_matrix *matrix)
 void model_unload(struct rwkvk_model *m)
 {
 	forward_drop(m, &m->plan);
-	gpu_upload_finish(m->gpu); /* after a failure, uploads may still be on their way */
+	error_hold();
+	(void)gpu_upload_finish(m->gpu); /* after a failure, uploads may still be on their way */
+	error_release();
 	for (uint32_t i = 0; m->layers && i < m->file.network.config.layers; i++) {
 		struct device_layer *l = &m->layers[i];
 		struct device_matrix *matrices[LAYER_MATRICES];

@@ -67,7 +67,9 @@ void quantiser_destroy(struct quantiser *q)
 {
 	if (!q)
 		return;
-	gpu_upload_finish(q->gpu); /* after a failure, rows may still be on their way; and so may what reads them */
+	error_hold();
+	(void)gpu_upload_finish(q->gpu); /* after a failure, rows may still be on their way; and so may what reads them */
+	error_release();
 	for (int i = 0; i < QUANTISE_PIECES; i++)
 		gpu_cmd_destroy(q->pieces[i].cmd);
 	for (int i = 0; i < QUANTISE_PIECES; i++) {

@@ -390,11 +390,69 @@ static void what_fits(void **state)
 	assert_ok(load_into(2 * need + (64 << 20), 0));
 }
 
+/* ---------------------------------------------------------------------------------------------------- the text that is left */
+
+static int submits_left; /* then one fails, and all waiting after it */
+static PFN_vkWaitForFences wait_for_fences;
+
+static VKAPI_ATTR VkResult VKAPI_CALL submit_some(VkQueue queue, uint32_t count, const VkSubmitInfo *infos, VkFence fence)
+{
+	return submits_left-- > 0 ? queue_submit(queue, count, infos, fence) : VK_ERROR_UNKNOWN;
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL wait_and_fail(VkDevice device, uint32_t count, const VkFence *fences, VkBool32 all,
+                                                    uint64_t timeout)
+{
+	VkResult result = wait_for_fences(device, count, fences, all, timeout);
+	return submits_left < 0 ? VK_ERROR_DEVICE_LOST : result;
+}
+
+/* Cleaning up fails as well, with uploads on their way; what the caller reads is why loading failed. */
+static void the_first_failure_is_read(void **state)
+{
+	(void)state;
+	char caps[512], changed[600], first[1024];
+	snprintf(caps, sizeof caps, "%s", getenv("RWKVK_CAPS") ? getenv("RWKVK_CAPS") : "");
+	snprintf(changed, sizeof changed, "%s,no-unified", caps);
+	for (int left = 3; left < 12; left += 4) {
+		rwkvk_model m;
+		setenv("RWKVK_CAPS", changed, 1);
+		begin(&m, (struct gpu_options){ 0 });
+		*caps ? setenv("RWKVK_CAPS", caps, 1) : unsetenv("RWKVK_CAPS");
+		queue_submit = m.gpu->vk.vkQueueSubmit;
+		wait_for_fences = m.gpu->vk.vkWaitForFences;
+		m.gpu->vk.vkQueueSubmit = submit_some;
+		m.gpu->vk.vkWaitForFences = wait_and_fail;
+		submits_left = left;
+		assert_fails(model_load(&m, NULL, NULL), RWKVK_ERROR_DRIVER, "vkQueueSubmit");
+		snprintf(first, sizeof first, "%s", rwkvk_last_error());
+		end(&m);
+		assert_string_equal(rwkvk_last_error(), first);
+	}
+}
+
+/* Neither do failures that are nobody's business leave a text. */
+static void quiet_attempts(void **state)
+{
+	(void)state;
+	rwkvk_model m;
+	struct heard heard;
+	const char *before = folder;
+	folder = "/proc/nowhere"; /* can neither be read nor written */
+	assert_true(fail(RWKVK_ERROR_FILE, "what failed before") == RWKVK_ERROR_FILE);
+	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
+	assert_string_equal(rwkvk_last_error(), "what failed before");
+	end(&m);
+	assert_string_equal(rwkvk_last_error(), "what failed before");
+	folder = before;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_done), cmocka_unit_test(another_plan), cmocka_unit_test(tuning),
-		cmocka_unit_test(stored_tunings),  cmocka_unit_test(what_fits),
+		cmocka_unit_test(stored_tunings),  cmocka_unit_test(what_fits),    cmocka_unit_test(the_first_failure_is_read),
+		cmocka_unit_test(quiet_attempts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
