@@ -4,6 +4,7 @@
 #include <string>
 
 #include <rwkvk.h>
+#include <rwkvk_tools.h>
 
 class Story
 {
