@@ -55,13 +55,17 @@ RWKVK_API rwkvk_status rwkvk_device_measure(const rwkvk_measure_options *options
 /* How far the device is from plain C on the model's own weights, for one stage over all layers compared. */
 typedef struct rwkvk_verify_row {
 	size_t size;
-	const char *stage;  /* "wkv"; "whole tokens" for the logits after feeding tokens to the device alone */
+	/* "wkv"; "whole tokens" for the logits after feeding tokens to the device alone; of what has to be the host's to the bit
+	 * "pick" for tokens picked from the same logits, and on devices that quantise "quantise" */
+	const char *stage;
 	uint32_t compared;  /* how often */
 	uint32_t layer;     /* where it was worst; 0 for stages of no layer */
-	const char *vector; /* which result was worst there: "y", "state", "logits" */
-	double error;       /* largest difference, as a share of that result's largest value; infinity for what is no number */
-	double limit;       /* what rounding may amount to */
-	bool ok;            /* error <= limit */
+	const char *vector; /* which result was worst there: "y", "state", "logits"; "bytes of Q4K made of F16" */
+	/* Largest difference, as a share of that result's largest value; infinity for what is no number; to the bit: which share
+	 * of the tokens or bytes differs. */
+	double error;
+	double limit; /* what rounding may amount to; 0: to the bit */
+	bool ok;      /* error <= limit */
 } rwkvk_verify_row;
 
 typedef struct rwkvk_verify_options {

@@ -220,6 +220,16 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 	return RWKVK_OK;
 }
 
+rwkvk_status forward_select(struct rwkvk_model *m, uint32_t slot, const struct picking *p, uint32_t *token, bool *is_close)
+{
+	const uint32_t *io = m->io.mapped;
+	write_picking(m, slot, p);
+	TRY(forward_stage(m, 0, "select"));
+	*token = io[IO_DONE] == DONE_BROKEN ? PART_BROKEN : io[IO_PICKED];
+	*is_close = io[IO_CLOSE] != 0;
+	return RWKVK_OK;
+}
+
 /* ------------------------------------------------------------------------------------------------------ the snapshot */
 
 rwkvk_status forward_keep(struct rwkvk_model *m, uint32_t slot)

@@ -420,6 +420,9 @@ struct picked {
  * the slot's. */
 rwkvk_status forward_pick(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint64_t most,
                           struct picked *out);
+/* The first token it would pick, and nothing is fed: for verification. */
+rwkvk_status forward_select(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint32_t *token,
+                            bool *is_close);
 /* The snapshot becomes the slot's state. */
 rwkvk_status forward_rewind(struct rwkvk_model *model, uint32_t slot);
 /* Records, once for each slot, how its snapshot is taken. */

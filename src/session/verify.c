@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/structs.h"
-#include "session/session.h"
+#include "session/verify.h"
 
 /* Shares of a result's largest value.  Sums of a few thousand products in f32 come to some 1e-6 of their terms' size, and the
  * divisions by deviations in the norms enlarge that; arithmetic in half precision would come to 1e-3.  docs/model.md has what
@@ -53,27 +53,39 @@ static rwkvk_status find_row(struct verifier *v, const char *stage, double limit
 	return RWKVK_OK;
 }
 
-static void note(rwkvk_verify_row *row, uint32_t layer, const char *vector, const float *got, const float *want, size_t n)
+void verify_note(rwkvk_verify_row *row, const char *vector, double error)
 {
-	double error = share(got, want, n);
 	if (error > row->error || !*row->vector) {
 		row->error = error;
-		row->layer = layer;
 		row->vector = vector;
 	}
 	row->ok = row->error <= row->limit;
 }
 
+static void note(rwkvk_verify_row *row, uint32_t layer, const char *vector, const float *got, const float *want, size_t n)
+{
+	double error = share(got, want, n);
+	if (error > row->error)
+		row->layer = layer;
+	verify_note(row, vector, error);
+}
+
 /* For tests of verification itself: the result of a stage is spoilt on its way back. */
-static void spoil(const char *stage, float *result)
+static bool breaks(const char *stage)
 {
 #ifdef RWKVK_DEVELOPER
 	const char *broken = getenv("RWKVK_BREAK_STAGE");
-	if (broken && strcmp(broken, stage) == 0)
-		*result += 0.01f + 0.01f * fabsf(*result);
+	return broken && strcmp(broken, stage) == 0;
 #else
-	(void)stage, (void)result;
+	(void)stage;
+	return false;
 #endif
+}
+
+static void spoil(const char *stage, float *result)
+{
+	if (breaks(stage))
+		*result += 0.01f + 0.01f * fabsf(*result);
 }
 
 /* The device's turn at a stage: from the reference's numbers to v->got and v->state_got. */
@@ -183,6 +195,18 @@ static rwkvk_status verify_whole(struct verifier *v, uint32_t tokens)
 	return RWKVK_OK;
 }
 
+/* What is to be the host's to the bit.  The reference's logits are at hand. */
+static rwkvk_status verify_exact(struct verifier *v)
+{
+	rwkvk_verify_row *row;
+	TRY(find_row(v, "pick", 0, &row));
+	TRY(verify_picks(v->session, v->logits, breaks("pick"), row));
+	if (!gpu_caps(v->model->gpu)->quantises)
+		return RWKVK_OK;
+	TRY(find_row(v, "quantise", 0, &row));
+	return verify_blocks(v->model, breaks("quantise"), row);
+}
+
 /* All layers if the effort allows, else as many as it does, evenly spread, the first and the last among them. */
 static void choose_layers(struct verifier *v, uint64_t effort)
 {
@@ -220,7 +244,9 @@ static rwkvk_status verify_all(struct verifier *v, const rwkvk_verify_options *o
 	choose_layers(v, options->effort ? options->effort : 3000000000u);
 	for (uint32_t i = 0; i < tokens; i++)
 		TRY(verify_token(v, i, tokens, options));
-	return v->layer_count == c->layers ? verify_whole(v, tokens) : RWKVK_OK;
+	if (v->layer_count == c->layers)
+		TRY(verify_whole(v, tokens));
+	return verify_exact(v);
 }
 
 static void verifier_finish(struct verifier *v)

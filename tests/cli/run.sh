@@ -1503,7 +1503,7 @@ case_verify() {
 	exits 0
 	err_has "compared in"
 	out_has "the built-in model: RWKV-7, 4 layers, width 256"
-	for stage in select att_in wkv att_out ffn_in ffn_out head "whole tokens"; do
+	for stage in select att_in wkv att_out ffn_in ffn_out head "whole tokens" pick; do
 		grep -qE "^$stage +[0-9]+ .*  right$" "$out" || fail "expected stage $stage to be right"
 	done
 	run verify -q --tokens 1
@@ -1516,6 +1516,10 @@ case_verify() {
 	grep -qE "^wkv .*  WRONG$" "$out" || fail "expected stage wkv to be wrong"
 	[ "$(grep -c "WRONG" "$out")" = 1 ] || fail "expected no other stage to be wrong"
 	out_has "stage wkv differs by"
+	RWKVK_CAPS=as-gpu RWKVK_BREAK_STAGE=quantise run verify --tokens 1
+	exits 1
+	grep -qE "^quantise .* 0  WRONG$" "$out" || fail "expected quantising to be wrong"
+	out_has "of the bytes of "
 }
 
 case_verify_json() {

@@ -294,7 +294,7 @@ static void verification_passes(void **state)
 		assert_ok(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count));
 		for (size_t j = 0; j < count; j++) {
 			assert_true(rows[j].ok && rows[j].error <= rows[j].limit && rows[j].compared > 0);
-			assert_true(rows[j].error > 0 || strcmp(rows[j].stage, "select") == 0);
+			assert_true(rows[j].error > 0 || rows[j].limit == 0 || strcmp(rows[j].stage, "select") == 0);
 		}
 		for (uint32_t layer = 0; layer < specs[i].layers; layer++) {
 			uint32_t stage_count = layer_stages(&model->file.network, layer, stages);
@@ -303,6 +303,7 @@ static void verification_passes(void **state)
 		}
 		assert_non_null(row_named(rows, count, "head"));
 		assert_non_null(row_named(rows, count, "whole tokens"));
+		assert_non_null(row_named(rows, count, "pick"));
 		rwkvk_model_close(model);
 	}
 }
@@ -330,6 +331,30 @@ static void a_broken_stage_is_named(void **state)
 		}
 		rwkvk_model_close(model);
 	}
+}
+
+/* What graphics cards do beside stages. */
+static void quantising_is_verified(void **state)
+{
+	(void)state;
+	char kept[512];
+	const char *caps = getenv("RWKVK_CAPS");
+	snprintf(kept, sizeof kept, "%s", caps ? caps : "");
+	setenv("RWKVK_CAPS", "as-gpu", 1);
+	rwkvk_model *model = open_spec(&specs[SPECS - 1]);
+	caps ? setenv("RWKVK_CAPS", kept, 1) : unsetenv("RWKVK_CAPS");
+	for (int broken = 0; broken < 2; broken++) {
+		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } };
+		size_t count;
+		if (broken)
+			setenv("RWKVK_BREAK_STAGE", "quantise", 1);
+		assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 1 }, rows, RWKVK_VERIFY_ROWS, &count));
+		unsetenv("RWKVK_BREAK_STAGE");
+		assert_non_null(row_named(rows, count, "quantise"));
+		for (size_t i = 0; i < count; i++)
+			assert_int_equal(rows[i].ok, !broken || strcmp(rows[i].stage, "quantise") != 0);
+	}
+	rwkvk_model_close(model);
 }
 
 /* A weight that changed on the device, which no stage is told of. */
@@ -431,6 +456,7 @@ int main(void)
 		cmocka_unit_test(wrong_start_states),
 		cmocka_unit_test(verification_passes),
 		cmocka_unit_test(a_broken_stage_is_named),
+		cmocka_unit_test(quantising_is_verified),
 		cmocka_unit_test(a_wrong_weight_is_found),
 		cmocka_unit_test(a_sample_of_layers),
 		cmocka_unit_test(used_inputs_are_counted),

@@ -62,12 +62,16 @@ static void print_report(const struct report *r)
 	out_printf("%-13s %9s %14s %10s  verdict\n", "stage", "compared", "largest error", "limit");
 	for (size_t i = 0; i < r->count; i++) {
 		const rwkvk_verify_row *row = &r->rows[i];
-		out_printf("%-13s %9" PRIu32 " %14.2e %10.0e  %s\n", row->stage, row->compared, row->error, row->limit,
+		snprintf(text, sizeof(text), row->limit > 0 ? "%.0e" : "%g", row->limit);
+		out_printf("%-13s %9" PRIu32 " %14.2e %10s  %s\n", row->stage, row->compared, row->error, text,
 		           row->ok ? "right" : "WRONG");
 	}
 	for (size_t i = 0; i < r->count; i++) {
 		const rwkvk_verify_row *row = &r->rows[i];
-		if (!row->ok)
+		if (!row->ok && row->limit == 0)
+			out_printf("\n%s: %.2g %% of the %s are not the host's, and should be to the bit; please report this block\n",
+			           row->stage, 100 * row->error, row->vector);
+		else if (!row->ok)
 			out_printf("\nstage %s differs by %.2e of its largest %s in layer %" PRIu32 "; please report this block\n",
 			           row->stage, row->error, row->vector, row->layer);
 	}
@@ -185,11 +189,14 @@ int cmd_verify(int argc, char **argv)
 		.synopsis = "[OPTION]... [-m MODEL]",
 		.about =
 			"Runs every stage of a model on a device and in plain C, on the model's own weights, and compares; then whole\n"
-			"tokens.  Exit code 1 when a stage is wrong: that is the driver's mistake or ours, so please report the block.",
+			"tokens, and what is to be the same to the bit.  Exit code 1 when a stage is wrong: that is the driver's mistake\n"
+			"or ours, so please report the block.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
-		.notes = "compared: how often, over layers and tokens; of large models a sample of the layers, and no whole tokens.\n"
-				 "largest error: as a share of the result's largest value; rounding comes to some 1e-6.",
+		.notes =
+			"compared: how often, over layers and tokens; of large models a sample of the layers, and no whole tokens.\n"
+			"largest error: as a share of the result's largest value; rounding comes to some 1e-6.  Where the limit is 0,\n"
+			"the share of tokens picked, or of bytes quantised, that are not the host's.",
 	};
 	int code = args_parse(&usage, argc, argv, NULL);
 	return code == ARGS_GO_ON ? verify(&run) : code;
