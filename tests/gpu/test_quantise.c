@@ -276,7 +276,7 @@ static void test_all(void **state)
 
 /* ------------------------------------------------------------------------------------------------------ exact arithmetic */
 
-enum { PAIRS = 1 << 16 };
+enum { PAIRS = 1 << 15 };
 
 /* Normal, with significands where rounding is near a decision, too; every fourth in steps of a quarter around zero. */
 static float some_float(uint64_t *seed)
