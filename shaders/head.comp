@@ -1,7 +1,7 @@
 // After the last layer: logits = head LN(x; ln_out) + its bias.  [V,D]
 //
-// Reads ACT_X; writes the logits (binding 7) and, for each workgroup, its largest logit and that one's id to ACT_PART, where
-// `select` finds them: nobody has to read 65,536 logits to pick the most probable token.  If the next token is to be picked on
+// Reads ACT_X; writes the slot's logits (binding 7) and, for each workgroup, its largest logit and that one's id to PICKS_PART,
+// where `select` finds them: nobody has to read 65,536 logits to pick the most probable token.  If the next token is to be picked on
 // the device, these are logits with penalties and biases, and they, too, are kept (PICKS_LOGITS) where one is to be drawn.  Each
 // row's count of generated tokens belongs to the thread that has the row, so the counts need no stage of their own.
 // Recorded by plan_head() in src/model/plan.c.
@@ -13,7 +13,13 @@
 #include "common/normed.glsl"
 #include "common/picks.glsl"
 
+layout(set = 0, binding = 5) writeonly buffer PicksU { uint picks_word[]; };
 layout(set = 0, binding = 7) writeonly buffer Logits { float logits[]; };
+
+uint slot()
+{
+	return act_word[ACT_CONTROL + CONTROL_SLOT];
+}
 
 // What tokens are picked from; counts go on by the token that was fed.
 float adjusted(uint row, float logit)
@@ -21,7 +27,7 @@ float adjusted(uint row, float logit)
 	uint pick = act_word[ACT_CONTROL + CONTROL_PICK];
 	if (pick <= PICK_ON)
 		return logit;
-	uint at = PICKS_SLOT(V, act_word[ACT_CONTROL + CONTROL_SLOT]);
+	uint at = PICKS_SLOT(V, slot());
 	float count = -1, bias = 0;
 	if ((pick & PICK_PENALTY) != 0) {
 		count = stepped_count(picks[at + PICKS_COUNT + row], act[ACT_CONTROL + CONTROL_DECAY], act[ACT_CONTROL + CONTROL_WEIGHT],
@@ -32,7 +38,7 @@ float adjusted(uint row, float logit)
 		bias = picks[at + PICKS_BIAS(V) + row];
 	logit = adjust(logit, pick, count, bias, act[ACT_CONTROL + CONTROL_PRESENCE], act[ACT_CONTROL + CONTROL_FREQUENCY]);
 	if ((pick & PICK_DRAW) != 0)
-		picks[PICKS_LOGITS + row] = logit;
+		picks[at + PICKS_LOGITS(V) + row] = logit;
 	return logit;
 }
 
@@ -42,7 +48,7 @@ void emit(uint row, float value)
 		return;
 	if (flag(FLAG_HEAD_BIAS))
 		value += vector(VEC_HEAD_B, row);
-	logits[row] = value;
+	logits[slot() * V4(V) + row] = value;
 	if (broken(value))
 		see(INFINITE, PART_BROKEN);
 	else
@@ -64,8 +70,8 @@ void main()
 
 	share_best();
 	if (thread == 0) {
-		uint at = ACT_PART(D, F) + 2 * (part + gl_WorkGroupID.x);
-		result[at] = best;
-		result_word[at + 1] = best_id;
+		uint at = PICKS_SLOT(V, slot()) + PICKS_PART(V) + 2 * (part + gl_WorkGroupID.x);
+		picks[at] = best;
+		picks_word[at + 1] = best_id;
 	}
 }

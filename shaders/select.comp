@@ -39,23 +39,24 @@ float io_float(uint at)
 }
 
 // The largest logit and its id, or PART_*.  From the bare logits, or where the head has made them ready, from its parts.
-void find_best(bool fresh)
+void find_best(bool bare)
 {
-	uint count = fresh ? V : io[IO_PARTS], pick = io[IO_PICK], at = PICKS_SLOT(V, io[IO_SLOT]);
+	uint count = bare ? V : io[IO_PARTS], pick = io[IO_PICK];
+	picks_at = PICKS_SLOT(V, io[IO_SLOT]);
 	for (uint i = thread; i < count; i += WORKGROUP) {
 		uint id = i;
 		float logit;
-		if (fresh) {
-			logit = logits[i];
-			float seen = (pick & PICK_PENALTY) != 0 ? picks[at + PICKS_COUNT + i] : -1;
-			float bias = (pick & PICK_BIAS) != 0 ? picks[at + PICKS_BIAS(V) + i] : 0;
+		if (bare) {
+			logit = logits[io[IO_SLOT] * V4(V) + i];
+			float seen = (pick & PICK_PENALTY) != 0 ? picks[picks_at + PICKS_COUNT + i] : -1;
+			float bias = (pick & PICK_BIAS) != 0 ? picks[picks_at + PICKS_BIAS(V) + i] : 0;
 			id = broken(logit) ? PART_BROKEN : i;
 			logit = broken(logit) ? INFINITE : adjust(logit, pick, seen, bias, io_float(IO_PRESENCE), io_float(IO_FREQUENCY));
 			if ((pick & PICK_DRAW) != 0)
-				picks[PICKS_LOGITS + i] = logit;
+				picks[picks_at + PICKS_LOGITS(V) + i] = logit;
 		} else {
-			logit = act[ACT_PART(D, F) + 2 * i];
-			id = act_word[ACT_PART(D, F) + 2 * i + 1];
+			logit = picks[picks_at + PICKS_PART(V) + 2 * i];
+			id = picks_word[picks_at + PICKS_PART(V) + 2 * i + 1];
 		}
 		see(logit, id);
 	}
@@ -78,7 +79,7 @@ bool stops(uint token)
 uint pick_token(uint step, out uint done, out bool is_close)
 {
 	is_close = false;
-	find_best(io[IO_FRESH] == 1 && step == 0);
+	find_best(io[IO_BARE] == 1 && step == 0);
 	done = best_id >= V ? DONE_BROKEN : 0;
 	if (done != 0)
 		return best_id;
@@ -107,7 +108,7 @@ void tell(uint step, uint token, uint done, bool is_close)
 		return;
 	io[IO_TOKENS + step] = token;
 	io[IO_STEP] = step + 1;
-	bool light = (picks_word[PICKS_LIGHT(V) + token / 32] >> token % 32 & 1) != 0;
+	bool light = (picks_word[PICKS_LIGHT + token / 32] >> token % 32 & 1) != 0;
 	result[ACT_CONTROL + CONTROL_WEIGHT] = light ? 0 : 1;
 	result_word[ACT_CONTROL + CONTROL_PRESENCE] = io[IO_PRESENCE];
 	result_word[ACT_CONTROL + CONTROL_FREQUENCY] = io[IO_FREQUENCY];

@@ -100,7 +100,7 @@ uint bin_of(float logit)
 void token(uint i, out float logit, out uint id)
 {
 	id = drawing.listed ? s_id[i] : i;
-	logit = drawing.listed ? s_logit[i] : picks[PICKS_LOGITS + i];
+	logit = drawing.listed ? s_logit[i] : picks[picks_at + PICKS_LOGITS(V) + i];
 }
 
 // Brings the list into the order of ids: a bitonic sort, in which sorted runs of 1 become such of 2, 4, ...
@@ -142,7 +142,7 @@ float survey()
 	barrier();
 	vec2 sum = vec2(0);
 	for (uint i = thread; i < V; i += WORKGROUP) {
-		float logit = picks[PICKS_LOGITS + i];
+		float logit = picks[picks_at + PICKS_LOGITS(V) + i];
 		uint bin = bin_of(logit);
 		if (bin < BINS)
 			atomicAdd(s_bins[bin], 1);
@@ -156,7 +156,7 @@ float survey()
 void make_list(uint last, uint count)
 {
 	for (uint i = thread; i < V; i += WORKGROUP) {
-		float logit = picks[PICKS_LOGITS + i];
+		float logit = picks[picks_at + PICKS_LOGITS(V) + i];
 		if (bin_of(logit) <= last) {
 			uint at = min(atomicAdd(s_count, 1), LISTED - 1); // there are no more
 			s_id[at] = i;

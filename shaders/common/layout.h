@@ -102,11 +102,7 @@
 #define ACT_FR(D)            ACT_VECTOR(D, 9)        // [D] ffn.receptance x
 #define ACT_MIXED(D)         ACT_VECTOR(D, 10)       // [5][D] the shifted inputs of att_in in the order w, k, v, r, g (RWKV-6)
 #define ACT_F(D)             ACT_VECTOR(D, 15)       // [F] relu(key x)^2
-#define ACT_PART(D, F)       (ACT_F(D) + PAD(F, 256)) // [MAX_PARTS] (largest logit, its id or PART_*) of each head workgroup
-#define MAX_PARTS            1024
-#define PART_NONE            0xffffffffu // all are -infinity
-#define PART_BROKEN          0xfffffffeu // one is NaN or +infinity; it counts as the largest
-#define ACT_SUMS(D, F)       (ACT_PART(D, F) + 2 * MAX_PARTS) // [MAX_SUM_SLICES][D] what the workgroups of ffn_out have to add up
+#define ACT_SUMS(D, F)       (ACT_F(D) + PAD(F, 256)) // [MAX_SUM_SLICES][D] what the workgroups of ffn_out have to add up
 #define MAX_SUM_SLICES       32
 #define ACT_ARRIVED(D, F)    (ACT_SUMS(D, F) + MAX_SUM_SLICES * PAD(D, 256)) // [D / 32] how many have come so far, words; 0 between stages
 #define ACT_H(D, F)          (ACT_ARRIVED(D, F) + PAD((D) / 32 + 1, 128)) // hidden LoRA vectors, each padded to 8
@@ -135,9 +131,9 @@
 #define IO_MODE              0 // MODE_*
 #define IO_SLOT              1
 #define IO_STEP              2 // the host's 0; tokens fed since
-#define IO_PARTS             3 // entries at ACT_PART; what follows is for MODE_PICK
+#define IO_PARTS             3 // entries at PICKS_PART; what follows is for MODE_PICK
 #define IO_PICK              4 // PICK_*
-#define IO_FRESH             5 // 1: the first pick is from the bare logits, which no head has made ready (common/picks.glsl)
+#define IO_BARE              5 // 1: the first pick is from the bare logits, which no head has made ready (common/picks.glsl)
 #define IO_POSITION          6 // low and high word: the position of the submission's first token, the generator's counter
 #define IO_SEED              8 // low and high word
 #define IO_TEMPERATURE      10 // floats
@@ -162,13 +158,19 @@
 #define PICK_PENALTY         4 // with penalties for tokens that were picked before
 #define PICK_BIAS            8 // with a number added to each logit
 
-// What tokens are picked from: one buffer of floats.  Vectors are padded to V4(V).
+// The logits: a row of V4(V) floats for each slot.  What else tokens are picked from: one buffer of floats, in which vectors are
+// padded to V4(V), too.
 #define V4(V)                PAD(V, 128)
-#define PICKS_LOGITS         0                     // [V] with penalties and biases, made by the head if PICK_DRAW
-#define PICKS_LIGHT(V)       V4(V)                 // a bit a token: its weight is 0, else 1
-#define PICKS_SLOT(V, slot)  (V4(V) + PAD(V4(V) / 32, 128) + (slot) * 2 * V4(V)) // of each state in the pool:
-#define PICKS_COUNT          0                     // [V] the decayed count of each token; negative: it never came
-#define PICKS_BIAS(V)        V4(V)                 // [V] added to the logits; -infinity: never picked
+#define PICKS_LIGHT          0                       // a bit a token: its weight is 0, else 1
+#define PICKS_SLOT(V, slot)  (PAD(V4(V) / 32, 128) + (slot) * PICKS_STRIDE(V)) // of each slot:
+#define PICKS_COUNT          0                       // [V] the decayed count of each token; negative: it never came
+#define PICKS_BIAS(V)        V4(V)                   // [V] added to the logits; -infinity: never picked
+#define PICKS_LOGITS(V)      (2 * V4(V))             // [V] with penalties and biases, made by the head if PICK_DRAW
+#define PICKS_PART(V)        (3 * V4(V))             // [MAX_PARTS] (largest logit, its id or PART_*) of each head workgroup
+#define MAX_PARTS            1024
+#define PART_NONE            0xffffffffu // all are -infinity
+#define PART_BROKEN          0xfffffffeu // one is NaN or +infinity; it counts as the largest
+#define PICKS_STRIDE(V)      (PICKS_PART(V) + 2 * MAX_PARTS)
 #define PICKS_FLOATS(V, slots) PICKS_SLOT(V, slots)
 
 // The small vectors of a layer, f32, each padded to 128 with zeros: entry i of layer l is at (l * VEC_COUNT + i) * PAD(D, 128).
@@ -217,7 +219,7 @@
 #define PUSH_ROW_BEGIN       0 // the slice of the matrix that is bound: rows [begin, end), multiples of 8 except at the end
 #define PUSH_ROW_END         1
 #define PUSH_FIRST           2 // 1 for the first slice, which also does what a stage does once
-#define PUSH_PART            3 // head: index of the first workgroup's entry at ACT_PART
+#define PUSH_PART            3 // head: index of the first workgroup's entry at PICKS_PART
 #define PUSH_SECOND_BEGIN    4 // ffn_in: the rows of the slice of its second matrix
 #define PUSH_SECOND_END      5
 #define PUSH_LAYER           6 // in layer 0, RWKV-7 has no value LoRA and keeps v for the other layers

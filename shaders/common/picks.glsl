@@ -5,6 +5,7 @@
 #define PICKS_SHARED
 #endif
 layout(set = 0, binding = 5) PICKS_SHARED buffer Picks { float picks[]; };
+uint picks_at; // where the slot's own begins, set by who picks
 const float LARGEST = 3.402823466e38;
 #define INFINITE uintBitsToFloat(0x7f800000u)
 

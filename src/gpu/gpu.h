@@ -129,6 +129,20 @@ rwkvk_status gpu_upload_finish(struct gpu *gpu);
 rwkvk_status gpu_write(struct gpu_buffer *buffer, uint64_t offset, const void *data, uint64_t bytes);
 rwkvk_status gpu_read(struct gpu_buffer *buffer, uint64_t offset, void *data, uint64_t bytes);
 rwkvk_status gpu_copy(struct gpu_buffer *from, uint64_t from_offset, struct gpu_buffer *to, uint64_t to_offset, uint64_t bytes);
+/* Many of them in one submission, or none where the host reaches the memory; of one gpu, and not overlapping.  What the host
+ * does not reach goes through staging memory, which holds the largest such list so far. */
+struct gpu_piece {
+	struct gpu_buffer *buffer;
+	uint64_t offset, bytes;
+	void *data; /* gpu_write_all() only reads it */
+};
+struct gpu_copy_region {
+	struct gpu_buffer *from, *to;
+	uint64_t from_offset, to_offset, bytes; /* multiples of 4 */
+};
+rwkvk_status gpu_write_all(struct gpu *gpu, const struct gpu_piece *pieces, uint32_t count);
+rwkvk_status gpu_read_all(struct gpu *gpu, const struct gpu_piece *pieces, uint32_t count);
+rwkvk_status gpu_copy_all(struct gpu *gpu, const struct gpu_copy_region *regions, uint32_t count);
 
 /* ------------------------------------------------------------------------------------------------------ pipeline.c */
 
@@ -187,10 +201,6 @@ void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct
  * between two barriers. */
 void gpu_cmd_barrier(struct gpu_cmd *cmd);
 /* Copies that do not overlap each other, ordered after everything recorded or submitted before and before everything after. */
-struct gpu_copy_region {
-	struct gpu_buffer *from, *to;
-	uint64_t from_offset, to_offset, bytes; /* multiples of 4 */
-};
 void gpu_cmd_copy(struct gpu_cmd *cmd, const struct gpu_copy_region *regions, uint32_t count);
 /* Ends recording, with a barrier if the last dispatch has none after it; returns the first failure since begin. */
 rwkvk_status gpu_cmd_end(struct gpu_cmd *cmd);

@@ -23,7 +23,6 @@
 #define SMALLEST_BLOCK (4 * MIB)
 #define LARGEST_BLOCK  (256 * MIB)
 #define UPLOAD_CHUNK   (16 * MIB)
-#define SMALL_STAGING  MIB
 
 static uint64_t larger(uint64_t a, uint64_t b)
 {
@@ -337,11 +336,13 @@ void gpu_buffer_destroy(struct gpu_buffer *buffer)
 
 /* ---------------------------------------------------------------------------------------------------- staging */
 
-static rwkvk_status staging_create(struct gpu *gpu, struct staging *staging, uint64_t bytes)
+rwkvk_status staging_create(struct gpu *gpu, struct staging *staging, uint64_t bytes)
 {
 	TRY(transfer_create(gpu, &staging->transfer));
-	if (staging->buffer.vk)
+	if (staging->buffer.bytes >= bytes)
 		return RWKVK_OK;
+	TRY(transfer_wait(gpu, &staging->transfer));
+	gpu_buffer_destroy(&staging->buffer);
 	return create_or_destroy(gpu, bytes, GPU_READBACK, "staging memory", true, &staging->buffer);
 }
 
@@ -359,14 +360,14 @@ void memory_finish(struct gpu *gpu)
 	transfer_destroy(gpu, &gpu->memory.transfer);
 }
 
-static void copy(struct gpu *gpu, VkCommandBuffer commands, const struct gpu_buffer *from, uint64_t from_offset,
+void buffer_copy(struct gpu *gpu, VkCommandBuffer commands, const struct gpu_buffer *from, uint64_t from_offset,
                  const struct gpu_buffer *to, uint64_t to_offset, uint64_t bytes)
 {
 	VkBufferCopy region = { .srcOffset = from_offset, .dstOffset = to_offset, .size = bytes };
 	gpu->vk.vkCmdCopyBuffer(commands, from->vk->buffer, to->vk->buffer, 1, &region);
 }
 
-static bool inside(const struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes)
+bool buffer_holds(const struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes)
 {
 	uint64_t size = round_up(buffer->bytes, 4); /* transfers are in whole words */
 	return offset <= size && bytes <= size - offset;
@@ -378,7 +379,7 @@ rwkvk_status gpu_upload_begin(struct gpu_buffer *buffer, uint64_t offset, uint64
 {
 	struct gpu *gpu = buffer->gpu;
 	struct memory *memory = &gpu->memory;
-	INVARIANT(!memory->upload.buffer && *bytes > 0 && offset % 4 == 0 && inside(buffer, offset, *bytes));
+	INVARIANT(!memory->upload.buffer && *bytes > 0 && offset % 4 == 0 && buffer_holds(buffer, offset, *bytes));
 	INVARIANT(*bytes % 4 == 0 || offset + *bytes == buffer->bytes);
 	struct staging *chunk = NULL;
 	if (!buffer->mapped) {
@@ -408,7 +409,7 @@ rwkvk_status gpu_upload_commit(struct gpu *gpu)
 	uint64_t whole = round_up(memory->upload.bytes, 4); /* copies are in words; the end of an odd buffer is filled up */
 	memset((char *)chunk->buffer.mapped + memory->upload.bytes, 0, (size_t)(whole - memory->upload.bytes));
 	TRY(transfer_begin(gpu, &chunk->transfer));
-	copy(gpu, chunk->transfer.commands, &chunk->buffer, 0, buffer, memory->upload.offset, whole);
+	buffer_copy(gpu, chunk->transfer.commands, &chunk->buffer, 0, buffer, memory->upload.offset, whole);
 	return transfer_submit(gpu, &chunk->transfer);
 }
 
@@ -420,62 +421,4 @@ rwkvk_status gpu_upload_finish(struct gpu *gpu)
 	for (int i = 0; i < UPLOAD_CHUNKS; i++)
 		staging_destroy(gpu, &gpu->memory.ring[i]);
 	return RWKVK_OK;
-}
-
-/* ---------------------------------------------------------------------------------------------------- small transfers */
-
-rwkvk_status gpu_write(struct gpu_buffer *buffer, uint64_t offset, const void *data, uint64_t bytes)
-{
-	struct gpu *gpu = buffer->gpu;
-	INVARIANT(offset % 4 == 0 && bytes % 4 == 0 && inside(buffer, offset, bytes));
-	if (buffer->mapped) {
-		memcpy((char *)buffer->mapped + offset, data, (size_t)bytes);
-		return RWKVK_OK;
-	}
-	struct staging *small = &gpu->memory.small;
-	TRY(staging_create(gpu, small, SMALL_STAGING));
-	for (uint64_t done = 0, part; done < bytes; done += part) {
-		part = smaller(bytes - done, small->buffer.bytes);
-		memcpy(small->buffer.mapped, (const char *)data + done, (size_t)part);
-		TRY(transfer_begin(gpu, &small->transfer));
-		copy(gpu, small->transfer.commands, &small->buffer, 0, buffer, offset + done, part);
-		TRY(transfer_submit(gpu, &small->transfer));
-		TRY(transfer_wait(gpu, &small->transfer));
-	}
-	return RWKVK_OK;
-}
-
-rwkvk_status gpu_read(struct gpu_buffer *buffer, uint64_t offset, void *data, uint64_t bytes)
-{
-	struct gpu *gpu = buffer->gpu;
-	INVARIANT(offset % 4 == 0 && bytes % 4 == 0 && inside(buffer, offset, bytes));
-	if (buffer->mapped && buffer->vk->readable) {
-		memcpy(data, (const char *)buffer->mapped + offset, (size_t)bytes);
-		return RWKVK_OK;
-	}
-	struct staging *small = &gpu->memory.small;
-	TRY(staging_create(gpu, small, SMALL_STAGING));
-	for (uint64_t done = 0, part; done < bytes; done += part) {
-		part = smaller(bytes - done, small->buffer.bytes);
-		TRY(transfer_begin(gpu, &small->transfer));
-		copy(gpu, small->transfer.commands, buffer, offset + done, &small->buffer, 0, part);
-		TRY(transfer_submit(gpu, &small->transfer));
-		TRY(transfer_wait(gpu, &small->transfer));
-		memcpy((char *)data + done, small->buffer.mapped, (size_t)part);
-	}
-	return RWKVK_OK;
-}
-
-rwkvk_status gpu_copy(struct gpu_buffer *from, uint64_t from_offset, struct gpu_buffer *to, uint64_t to_offset, uint64_t bytes)
-{
-	struct gpu *gpu = from->gpu;
-	INVARIANT(from_offset % 4 == 0 && to_offset % 4 == 0 && bytes % 4 == 0);
-	INVARIANT(inside(from, from_offset, bytes) && inside(to, to_offset, bytes));
-	INVARIANT(from->vk != to->vk || from_offset + bytes <= to_offset || to_offset + bytes <= from_offset);
-	if (bytes == 0)
-		return RWKVK_OK;
-	TRY(transfer_begin(gpu, &gpu->memory.transfer));
-	copy(gpu, gpu->memory.transfer.commands, from, from_offset, to, to_offset, bytes);
-	TRY(transfer_submit(gpu, &gpu->memory.transfer));
-	return transfer_wait(gpu, &gpu->memory.transfer);
 }

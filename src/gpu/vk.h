@@ -111,7 +111,7 @@ struct memory {
 	uint64_t heap_used[VK_MAX_MEMORY_HEAPS]; /* the same by heap */
 	uint64_t type_used[VK_MAX_MEMORY_TYPES];
 	struct transfer transfer;           /* fills and copies */
-	struct staging small;               /* of gpu_read and gpu_write, made when first needed */
+	struct staging small;               /* of transfer.c, made when first needed */
 	struct staging ring[UPLOAD_CHUNKS]; /* of gpu_upload_*, made when first needed, given back by gpu_upload_finish */
 	uint32_t ring_next;
 	struct {
@@ -124,6 +124,12 @@ struct memory {
 /* The rank of a memory type for a kind of buffer, 0 best, -1 unusable. */
 int memory_rank(const struct device_facts *facts, enum gpu_memory kind, uint32_t type);
 void memory_finish(struct gpu *gpu);
+/* Makes staging memory of at least so many bytes, or leaves what there is. */
+rwkvk_status staging_create(struct gpu *gpu, struct staging *staging, uint64_t bytes);
+/* Records a copy; whether such a range is within the buffer. */
+void buffer_copy(struct gpu *gpu, VkCommandBuffer commands, const struct gpu_buffer *from, uint64_t from_offset,
+                 const struct gpu_buffer *to, uint64_t to_offset, uint64_t bytes);
+bool buffer_holds(const struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes);
 
 /* ------------------------------------------------------------------------------------------------------ pipeline.c */
 

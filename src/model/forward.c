@@ -166,6 +166,11 @@ rwkvk_status forward_token(struct rwkvk_model *m, uint32_t slot, uint32_t token,
 	return forward_feed(m, slot, &token, 1, head, &fed);
 }
 
+static struct gpu_cmd **keep_of(const struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
+{
+	return &m->keep[slot * m->snapshots + snapshot];
+}
+
 static void put_float(uint32_t *word, float value)
 {
 	memcpy(word, &value, sizeof value);
@@ -186,7 +191,7 @@ static void write_picking(const struct rwkvk_model *m, uint32_t slot, const stru
 	io[IO_DONE] = DONE_UNKNOWN;
 	io[IO_PARTS] = m->plan.parts;
 	io[IO_PICK] = p->pick;
-	io[IO_FRESH] = p->fresh;
+	io[IO_BARE] = p->bare;
 	put_u64(io + IO_POSITION, p->position);
 	put_u64(io + IO_SEED, p->sampling->seed);
 	put_float(io + IO_TEMPERATURE, p->sampling->temperature);
@@ -204,10 +209,10 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 {
 	const uint32_t *io = m->io.mapped;
 	INVARIANT(p->stop_count <= MAX_STOPS && most > 0);
-	uint32_t n = tokens_at_once(m, &m->run_pace, p->keep ? most : 1);
+	uint32_t n = tokens_at_once(m, &m->run_pace, p->snapshot == NO_SNAPSHOT ? 1 : most);
 	out->count = 0;
 	write_picking(m, slot, p);
-	TRY(submit(m, n > 1 ? m->keep[slot] : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
+	TRY(submit(m, n > 1 ? *keep_of(m, slot, p->snapshot) : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
 	if (io[IO_DONE] == DONE_BROKEN && io[IO_STEP] == 0) /* else the tokens before are good, and the next call comes here */
 		return fail(RWKVK_ERROR_DRIVER, "%s computed logits that are not numbers; try another device or driver version",
 		            gpu_caps(m->gpu)->name);
@@ -215,7 +220,6 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 	out->stopped = io[IO_DONE] == DONE_STOP;
 	out->stop = io[IO_PICKED];
 	out->close = io[IO_CLOSE];
-	out->kept = n > 1;
 	memcpy(out->tokens, io + IO_TOKENS, out->count * sizeof *out->tokens);
 	return RWKVK_OK;
 }
@@ -232,34 +236,73 @@ rwkvk_status forward_select(struct rwkvk_model *m, uint32_t slot, const struct p
 
 /* ------------------------------------------------------------------------------------------------------ the snapshot */
 
-rwkvk_status forward_keep(struct rwkvk_model *m, uint32_t slot)
+/* The same part of all layers, from one place to the other.  *out is for free(). */
+static rwkvk_status state_regions(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot, bool back,
+                                  struct gpu_copy_region **out)
 {
 	const struct config *c = &m->file.network.config;
 	uint64_t bytes = config_slot_floats(c) * sizeof(float);
-	if (m->keep[slot])
-		return RWKVK_OK;
-	struct gpu_copy_region *regions = malloc(c->layers * sizeof *regions);
-	if (!regions)
+	*out = malloc(c->layers * sizeof **out);
+	if (!*out)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	for (uint32_t i = 0; i < c->layers; i++)
-		regions[i] = (struct gpu_copy_region){ &m->layers[i].state, &m->layers[i].snapshot, slot * bytes, 0, bytes };
-	rwkvk_status status = gpu_cmd_create(m->gpu, &m->keep[slot]);
+	for (uint32_t i = 0; i < c->layers; i++) {
+		struct gpu_buffer *state = &m->layers[i].state, *kept = &m->layers[i].snapshots;
+		(*out)[i] = back ? (struct gpu_copy_region){ kept, state, snapshot * bytes, slot * bytes, bytes }
+		                 : (struct gpu_copy_region){ state, kept, slot * bytes, snapshot * bytes, bytes };
+	}
+	return RWKVK_OK;
+}
+
+static rwkvk_status record_keep(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
+{
+	struct gpu_cmd **keep = keep_of(m, slot, snapshot);
+	struct gpu_copy_region *regions;
+	if (*keep)
+		return RWKVK_OK;
+	TRY(state_regions(m, slot, snapshot, false, &regions));
+	rwkvk_status status = gpu_cmd_create(m->gpu, keep);
 	if (status == RWKVK_OK) {
-		gpu_cmd_begin(m->keep[slot]);
-		gpu_cmd_copy(m->keep[slot], regions, c->layers);
-		status = gpu_cmd_end(m->keep[slot]);
+		gpu_cmd_begin(*keep);
+		gpu_cmd_copy(*keep, regions, m->file.network.config.layers);
+		status = gpu_cmd_end(*keep);
+	}
+	if (status != RWKVK_OK) {
+		gpu_cmd_destroy(*keep);
+		*keep = NULL;
 	}
 	free(regions);
 	return status;
 }
 
-rwkvk_status forward_rewind(struct rwkvk_model *m, uint32_t slot)
+/* A slot gets the same one again where it can, so that few pairs are ever recorded. */
+rwkvk_status forward_take_snapshot(struct rwkvk_model *m, uint32_t slot, uint32_t *snapshot)
 {
-	const struct config *c = &m->file.network.config;
-	uint64_t bytes = config_slot_floats(c) * sizeof(float);
-	for (uint32_t i = 0; i < c->layers; i++)
-		TRY(gpu_copy(&m->layers[i].snapshot, 0, &m->layers[i].state, slot * bytes, bytes));
+	*snapshot = NO_SNAPSHOT;
+	for (uint32_t i = 0; i < m->snapshots; i++) {
+		uint32_t wanted = (slot + i) % m->snapshots;
+		if (m->snapshot_taken[wanted])
+			continue;
+		TRY(record_keep(m, slot, wanted));
+		m->snapshot_taken[wanted] = true;
+		*snapshot = wanted;
+		return RWKVK_OK;
+	}
 	return RWKVK_OK;
+}
+
+void forward_give_snapshot(struct rwkvk_model *m, uint32_t snapshot)
+{
+	if (snapshot != NO_SNAPSHOT)
+		m->snapshot_taken[snapshot] = false;
+}
+
+rwkvk_status forward_rewind(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
+{
+	struct gpu_copy_region *regions;
+	TRY(state_regions(m, slot, snapshot, true, &regions));
+	rwkvk_status status = gpu_copy_all(m->gpu, regions, m->file.network.config.layers);
+	free(regions);
+	return status;
 }
 
 /* ------------------------------------------------------------------------------------------------------ stage by stage */

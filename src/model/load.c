@@ -239,7 +239,7 @@ static rwkvk_status load_layer(struct loader *loader, uint32_t index)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
 		            "%s: the LoRA factors of layer %u exceed what one binding of %s may cover (%" PRIu64 " bytes)",
 		            m->file.weights.path, index, gpu_caps(m->gpu)->name, gpu_caps(m->gpu)->max_range);
-	TRY(gpu_buffer_create(m->gpu, sizeof(float) * config_slot_floats(c), GPU_DEVICE, "states", &l->snapshot));
+	TRY(gpu_buffer_create(m->gpu, sizeof(float) * config_slot_floats(c) * m->snapshots, GPU_DEVICE, "states", &l->snapshots));
 	return gpu_buffer_create(m->gpu, sizeof(float) * m->slots * config_slot_floats(c), GPU_DEVICE, "states", &l->state);
 }
 
@@ -281,8 +281,10 @@ static rwkvk_status check_fit(const struct rwkvk_model *m)
 	if (need <= room || !caps->can_allocate) /* where there is no memory at all, the first buffer says why */
 		return RWKVK_OK;
 	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots);
-	return fail(RWKVK_ERROR_MEMORY, "%s needs %.2f GB on the device; of the %.2f GB of %s, %.2f GB are free; %s",
-	            m->file.weights.path, (double)need * 1e-9, (double)caps->device_memory * 1e-9, caps->name, (double)room * 1e-9,
+	return fail(RWKVK_ERROR_MEMORY,
+	            "%s needs %.2f GB on the device, %.2f MB of it for each of %u sessions; of the %.2f GB of %s, %.2f GB are free; %s",
+	            m->file.weights.path, (double)need * 1e-9, (double)session_device_bytes(&m->file.network.config) * 1e-6, m->slots,
+	            (double)caps->device_memory * 1e-9, caps->name, (double)room * 1e-9,
 	            quantised <= room && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
 	            : need <= caps->device_memory         ? "close other programs that use it, or take a smaller model"
 	                                                  : "take a smaller model, or another device (rwkvk_model_options.device)");
@@ -293,7 +295,7 @@ static rwkvk_status load_all(struct loader *loader)
 	struct rwkvk_model *m = loader->model;
 	const struct network *net = &m->file.network;
 	const struct config *c = &net->config;
-	TRY(gpu_buffer_create(m->gpu, sizeof(float) * (uint64_t)c->vocab, GPU_READBACK, "logits", &m->logits));
+	TRY(gpu_buffer_create(m->gpu, sizeof(float) * logits_floats(c, m->slots), GPU_READBACK, "logits", &m->logits));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * IO_WORDS, GPU_SHARED, "control words", &m->io));
 	if (m->count_inputs)
 		TRY(gpu_buffer_create(m->gpu, 2 * sizeof(uint32_t) * c->layers, GPU_SHARED, "counts", &m->used_inputs));
@@ -317,7 +319,8 @@ static rwkvk_status choose_slots(struct rwkvk_model *m)
 	const struct config *c = &m->file.network.config;
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
 	uint64_t most = caps->max_buffer / (sizeof(float) * config_slot_floats(c));
-	while (most > 0 && sizeof(float) * picks_floats(c, (uint32_t)most) > caps->max_buffer)
+	while (most > 0 &&
+	       sizeof(float) * picks_floats(c, (uint32_t)most) > caps->max_buffer) /* a slot's logits are a part of it */
 		most--;
 	if (m->slots > most || most == 0)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
@@ -382,7 +385,8 @@ rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void
 		loader.total += m->file.weights.tensors[i].bytes;
 	m->layers = calloc(c->layers, sizeof *m->layers);
 	m->slot_taken = calloc(m->slots, sizeof *m->slot_taken);
-	m->keep = calloc(m->slots, sizeof(struct gpu_cmd *));
+	m->snapshots = model_snapshots(m->slots);
+	m->keep = calloc((size_t)m->slots * m->snapshots, sizeof(struct gpu_cmd *));
 	rwkvk_status status = RWKVK_OK;
 	if (!m->layers || !m->slot_taken || !m->keep)
 		status = fail(RWKVK_ERROR_MEMORY, "out of memory");
@@ -423,7 +427,7 @@ void model_unload(struct rwkvk_model *m)
 		for (int j = 0; j < LAYER_LORAS; j++)
 			gpu_buffer_destroy(&loras[j]->buffer);
 		gpu_buffer_destroy(&l->state);
-		gpu_buffer_destroy(&l->snapshot);
+		gpu_buffer_destroy(&l->snapshots);
 	}
 	free_matrix(&m->emb);
 	free_matrix(&m->head);
@@ -433,7 +437,7 @@ void model_unload(struct rwkvk_model *m)
 	gpu_buffer_destroy(&m->io);
 	gpu_buffer_destroy(&m->used_inputs);
 	free(m->layers);
-	for (uint32_t i = 0; m->keep && i < m->slots; i++)
+	for (uint32_t i = 0; m->keep && i < m->slots * m->snapshots; i++)
 		gpu_cmd_destroy(m->keep[i]);
 	free(m->keep);
 	free(m->slot_taken);

@@ -96,6 +96,11 @@ void model_unlock(struct rwkvk_model *m)
 	pthread_mutex_unlock(&m->lock);
 }
 
+float *model_logits(const struct rwkvk_model *m, uint32_t slot)
+{
+	return (float *)m->logits.mapped + slot * V4((size_t)m->file.network.config.vocab);
+}
+
 void model_release(struct rwkvk_model *m)
 {
 	pthread_mutex_lock(&m->lock);

@@ -232,8 +232,8 @@ struct device_layer {
 	struct device_lora mix_out;    /* RWKV-6: time_maa_w2 */
 	struct device_matrix output;   /* [C,C] */
 	struct device_ffn ffn, pre;
-	struct gpu_buffer state;    /* [slots][STATE_STRIDE] */
-	struct gpu_buffer snapshot; /* [STATE_STRIDE]: a slot as it was before a submission */
+	struct gpu_buffer state;     /* [slots][STATE_STRIDE] */
+	struct gpu_buffer snapshots; /* [snapshots][STATE_STRIDE]: slots as they were before a submission */
 };
 
 /* quantise_device.c: rows of floats go to the device as they are in the file, and there they become blocks in its layout: the
@@ -289,9 +289,14 @@ uint64_t vectors_floats(const struct network *network);
 /* Cuts a matrix into slices of rows, each within what one binding may cover; no buffers yet.  Free matrix->slices.  `use` names
  * it in the message that one row does not fit. */
 rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *matrix, const char *use);
-/* Floats of the buffer that tokens are picked from. */
+/* Floats of the buffer of logits, and of what else tokens are picked from. */
+uint64_t logits_floats(const struct config *config, uint32_t slots);
 uint64_t picks_floats(const struct config *config, uint32_t slots);
-/* Device bytes that the model needs with `slots` states. */
+/* How many texts can be written at a time that keep the state from before a submission (NO_SNAPSHOT: one that cannot). */
+enum { MAX_SNAPSHOTS = 4, NO_SNAPSHOT = MAX_SNAPSHOTS };
+uint32_t model_snapshots(uint32_t slots);
+/* Device bytes of a slot, without a snapshot; and what the model needs with `slots` of them. */
+uint64_t session_device_bytes(const struct config *config);
 uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots);
 /* Bytes one token must read and write: weights once, its state twice, one embedding row. */
 uint64_t model_token_bytes(const struct network *network, rwkvk_quant quant);
@@ -356,22 +361,21 @@ struct rwkvk_model {
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;
 	struct gpu_buffer vectors;     /* small tensors, f32: VEC_* */
-	struct gpu_buffer logits;      /* [V] */
+	struct gpu_buffer logits;      /* [slots][V4] */
 	struct gpu_buffer picks;       /* PICKS_* */
 	struct gpu_buffer io;          /* IO_* */
 	struct gpu_buffer used_inputs; /* [L,2] with a profile: inputs of ffn.value not zero, and read, over all tokens */
 
-	struct gpu_cmd **keep; /* [slots] copies a slot's state to the snapshot */
+	uint32_t snapshots;                 /* model_snapshots(slots) */
+	bool snapshot_taken[MAX_SNAPSHOTS]; /* by a text that is being written */
+	struct gpu_cmd **keep;              /* [slots][snapshots] copies a slot's state there; NULL: not recorded yet */
 	struct pace feed_pace, run_pace;
 	uint32_t at_once; /* tokens of every submission, if not 0 */
 
-	float *start_state;       /* [L][STATE_STRIDE]: before the first token */
-	bool *slot_taken;         /* [slots] */
-	uint32_t slots;           /* before model_load(): what was asked for */
-	rwkvk_session *logits_of; /* whose logits the device holds; NULL: nobody's */
-	bool has_light;           /* PICKS_LIGHT is there: since the first session */
-	/* Whose the snapshot is: that session has tokens from after it that its caller has not seen yet. */
-	const rwkvk_session *snapshot_of;
+	float *start_state; /* [L][STATE_STRIDE]: before the first token */
+	bool *slot_taken;   /* [slots] */
+	uint32_t slots;
+	bool has_light;          /* PICKS_LIGHT is there: since the first session */
 	_Atomic uint64_t tokens; /* fed so far */
 	uint64_t weight_bytes;   /* on the device */
 };
@@ -379,6 +383,8 @@ struct rwkvk_model {
 /* model.c: takes the lock, unless the model is closed. */
 rwkvk_status model_lock(struct rwkvk_model *model);
 void model_unlock(struct rwkvk_model *model);
+/* The logits of a slot, [V]. */
+float *model_logits(const struct rwkvk_model *model, uint32_t slot);
 /* One session less; the last one of a closed model frees it. */
 void model_release(struct rwkvk_model *model);
 
@@ -402,8 +408,8 @@ rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t to
 /* How tokens are picked on the device.  The counts and biases that `pick` names are in the picks buffer. */
 struct picking {
 	uint32_t pick;     /* PICK_* */
-	bool fresh;        /* the logits are those of a head that was not told to make them ready for this */
-	bool keep;         /* the snapshot may be taken */
+	bool bare;         /* no head has made the logits ready for this way of picking */
+	uint32_t snapshot; /* where the state from before may be kept; NO_SNAPSHOT: nowhere, so one token is picked */
 	uint64_t position; /* of the first token */
 	const rwkvk_sampling *sampling;
 	const uint32_t *stops; /* MAX_STOPS at most */
@@ -414,7 +420,6 @@ struct picked {
 	bool stopped;                       /* a token of the list was picked after these, and not fed */
 	uint32_t stop;                      /* which, then */
 	uint32_t close;                     /* draws that rounding may have decided */
-	bool kept;                          /* the snapshot has the state from before; always if more than one was fed */
 };
 /* Picks and feeds tokens in one submission, as many as the pace and `most` allow, from the logits on the device, which must be
  * the slot's. */
@@ -423,10 +428,11 @@ rwkvk_status forward_pick(struct rwkvk_model *model, uint32_t slot, const struct
 /* The first token it would pick, and nothing is fed: for verification. */
 rwkvk_status forward_select(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint32_t *token,
                             bool *is_close);
+/* Takes a snapshot for a text in this slot, and records how it is made if this pair is new; NO_SNAPSHOT: none is free. */
+rwkvk_status forward_take_snapshot(struct rwkvk_model *model, uint32_t slot, uint32_t *snapshot);
+void forward_give_snapshot(struct rwkvk_model *model, uint32_t snapshot); /* NO_SNAPSHOT is allowed */
 /* The snapshot becomes the slot's state. */
-rwkvk_status forward_rewind(struct rwkvk_model *model, uint32_t slot);
-/* Records, once for each slot, how its snapshot is taken. */
-rwkvk_status forward_keep(struct rwkvk_model *model, uint32_t slot);
+rwkvk_status forward_rewind(struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
 /* Runs the steps of one stage of one layer on whatever the buffers hold: for tests and verification. */
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
 

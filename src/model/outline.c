@@ -293,18 +293,33 @@ static uint64_t token_weights(const struct network *net, rwkvk_quant quant)
 	return bytes;
 }
 
+uint64_t logits_floats(const struct config *c, uint32_t slots)
+{
+	return slots * V4((uint64_t)c->vocab);
+}
+
 uint64_t picks_floats(const struct config *c, uint32_t slots)
 {
 	uint64_t vocab = c->vocab;
 	return PICKS_FLOATS(vocab, (uint64_t)slots);
 }
 
+uint32_t model_snapshots(uint32_t slots)
+{
+	return slots < MAX_SNAPSHOTS ? slots : MAX_SNAPSHOTS;
+}
+
+uint64_t session_device_bytes(const struct config *c)
+{
+	return sizeof(float) * (c->layers * config_slot_floats(c) + logits_floats(c, 1) + PICKS_STRIDE((uint64_t)c->vocab));
+}
+
 uint64_t model_device_bytes(const struct network *net, rwkvk_quant quant, uint32_t slots)
 {
 	const struct config *c = &net->config;
 	uint64_t state = sizeof(float) * c->layers * config_slot_floats(c);
-	return token_weights(net, quant) + table_bytes(net, net->emb, quant) + (slots + 1) * state +
-	       sizeof(float) * ((uint64_t)config_act_floats(c) + c->vocab + picks_floats(c, slots));
+	return token_weights(net, quant) + table_bytes(net, net->emb, quant) + (slots + model_snapshots(slots)) * state +
+	       sizeof(float) * ((uint64_t)config_act_floats(c) + logits_floats(c, slots) + picks_floats(c, slots));
 }
 
 uint64_t model_token_bytes(const struct network *net, rwkvk_quant quant)

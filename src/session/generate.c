@@ -23,7 +23,7 @@ static rwkvk_status read_sampling(const rwkvk_sampling *given, rwkvk_sampling *o
 
 static rwkvk_status sample(rwkvk_session *s, const rwkvk_sampling *sampling, uint32_t *token)
 {
-	if (!s->has_logits)
+	if (!s->ready)
 		return no_logits();
 	TRY(model_lock(s->model));
 	rwkvk_status status = sampler_pick(sampling, &s->seen, session_logits(s), s->position, token);
@@ -212,27 +212,20 @@ static rwkvk_status first_token(struct generation *g)
 	return status != RWKVK_OK ? status : taking;
 }
 
-/* One submission.  With the lock held.  The snapshot may be another session's, whose thread has yet to report the tokens after
- * it: then this one picks a token at a time. */
+/* One submission.  With the lock held.  As long as other texts have all snapshots, this one picks a token at a time. */
 static rwkvk_status pick_some(struct generation *g, uint64_t most)
 {
 	rwkvk_session *s = g->session;
-	rwkvk_model *m = s->model;
-	if (m->logits_of != s)
-		g->picking.fresh = true;
-	session_bring_logits(s);
-	g->picking.keep = !m->snapshot_of || m->snapshot_of == s;
+	if (g->picking.snapshot == NO_SNAPSHOT)
+		TRY(forward_take_snapshot(s->model, s->slot, &g->picking.snapshot));
 	g->picking.position = s->position;
-	rwkvk_status status = forward_pick(m, s->slot, &g->picking, most, &g->picked);
+	rwkvk_status status = forward_pick(s->model, s->slot, &g->picking, most, &g->picked);
 	if (status != RWKVK_OK) {
-		session_drop_logits(s);
-		s->counts_on_device = false;
+		s->ready = s->counts_on_device = false;
 		return status;
 	}
-	g->picking.fresh = false;
+	g->picking.bare = false;
 	g->done.close_draws += g->picked.close;
-	if (g->picked.kept)
-		m->snapshot_of = s;
 	return RWKVK_OK;
 }
 
@@ -253,18 +246,9 @@ static rwkvk_status cut(struct generation *g, uint32_t taken)
 	rwkvk_session *s = g->session;
 	s->position -= taken;
 	s->counts_on_device = false;
-	return session_rewind(s, g->picked.tokens, taken);
-}
-
-/* The state is that of the tokens taken; the snapshot is for others again. */
-static rwkvk_status settle(struct generation *g, uint32_t taken)
-{
-	rwkvk_model *m = g->session->model;
-	pthread_mutex_lock(&m->lock); /* also of a closed model */
-	rwkvk_status status = taken < g->picked.count ? cut(g, taken) : RWKVK_OK;
-	if (m->snapshot_of == g->session)
-		m->snapshot_of = NULL;
-	pthread_mutex_unlock(&m->lock);
+	TRY(model_lock(s->model));
+	rwkvk_status status = session_rewind(s, g->picking.snapshot, g->picked.tokens, taken);
+	model_unlock(s->model);
 	return status;
 }
 
@@ -280,7 +264,8 @@ static rwkvk_status step(struct generation *g, uint64_t most)
 	status = take_all(g, &taken);
 	if (!(g->picking.pick & PICK_PENALTY))
 		s->counts_on_device = false;
-	TRY(settle(g, taken));
+	if (taken < g->picked.count)
+		TRY(cut(g, taken));
 	if (status == RWKVK_OK && !ended(g) && g->picked.stopped)
 		end(g, RWKVK_END_STOP_TOKEN, find_stop(&g->picking, g->picked.stop));
 	return status;
@@ -353,11 +338,14 @@ static rwkvk_status choose_texts(struct generation *g)
 static rwkvk_status generate(struct generation *g)
 {
 	uint64_t before = g->session->position;
-	if (!g->session->has_logits)
+	if (!g->session->ready)
 		return no_logits();
 	TRY(choose_stops(g));
 	TRY(choose_texts(g));
 	rwkvk_status status = pick_and_feed(g);
+	pthread_mutex_lock(&g->session->model->lock); /* of a closed model, too */
+	forward_give_snapshot(g->session->model, g->picking.snapshot);
+	pthread_mutex_unlock(&g->session->model->lock);
 	release_rest(g);
 	g->done.tokens = g->session->position - before;
 	return status;
@@ -369,7 +357,7 @@ rwkvk_status rwkvk_session_generate(rwkvk_session *s, const rwkvk_generate_optio
 	REQUIRE(s);
 	if (result)
 		TRY(WRITE_RESULT(rwkvk_generate_result, close_draws, &nothing, result));
-	struct generation g = { .session = s, .picking.fresh = true };
+	struct generation g = { .session = s, .picking = { .bare = true, .snapshot = NO_SNAPSHOT } };
 	TRY(READ_OPTIONS(rwkvk_generate_options, cancel, given, &g.options));
 	TRY(read_sampling(g.options.sampling, &g.sampling));
 	g.picking.sampling = &g.sampling;

@@ -16,66 +16,51 @@ uint64_t session_slot(const rwkvk_session *s)
 	return s->slot * slot_floats(s->model) * sizeof(float);
 }
 
+rwkvk_status session_pieces(const rwkvk_session *s, float *state, uint64_t stride, uint64_t floats, struct gpu_piece **out)
+{
+	rwkvk_model *m = s->model;
+	uint32_t layers = m->file.network.config.layers;
+	*out = malloc(layers * sizeof **out);
+	if (!*out)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < layers; i++)
+		(*out)[i] = (struct gpu_piece){ &m->layers[i].state, session_slot(s), floats * sizeof(float), state + i * stride };
+	return RWKVK_OK;
+}
+
 /* No token seen. */
 rwkvk_status session_clear(rwkvk_session *s)
 {
 	rwkvk_model *m = s->model;
-	for (uint32_t i = 0; i < m->file.network.config.layers; i++)
-		TRY(gpu_write(&m->layers[i].state, session_slot(s), m->start_state + i * slot_floats(m),
-		              slot_floats(m) * sizeof(float)));
-	return RWKVK_OK;
+	struct gpu_piece *pieces;
+	s->ready = false;
+	TRY(session_pieces(s, m->start_state, slot_floats(m), slot_floats(m), &pieces));
+	rwkvk_status status = gpu_write_all(m->gpu, pieces, m->file.network.config.layers);
+	free(pieces);
+	return status;
 }
 
 /* ------------------------------------------------------------------------------------------------------ logits, tokens */
 
-void session_drop_logits(rwkvk_session *s)
+float *session_logits(const rwkvk_session *s)
 {
-	s->has_logits = false;
-	if (s->model->logits_of == s)
-		s->model->logits_of = NULL;
-}
-
-const float *session_logits(const rwkvk_session *s)
-{
-	return s->model->logits_of == s ? s->model->logits.mapped : s->logits;
-}
-
-void session_claim_logits(rwkvk_session *s)
-{
-	rwkvk_session *owner = s->model->logits_of;
-	if (owner && owner != s)
-		memcpy(owner->logits, s->model->logits.mapped, s->model->file.network.config.vocab * sizeof(float));
-	s->model->logits_of = s;
-}
-
-void session_bring_logits(rwkvk_session *s)
-{
-	if (s->model->logits_of == s)
-		return;
-	session_claim_logits(s);
-	memcpy(s->model->logits.mapped, s->logits, s->model->file.network.config.vocab * sizeof(float));
+	return model_logits(s->model, s->slot);
 }
 
 rwkvk_status session_feed(rwkvk_session *s, const uint32_t *tokens, size_t count, bool head, uint32_t *fed)
 {
-	session_drop_logits(s);
-	if (head)
-		session_claim_logits(s);
-	rwkvk_status status = forward_feed(s->model, s->slot, tokens, count, head, fed);
-	if (status != RWKVK_OK) {
-		session_drop_logits(s);
-		return status;
-	}
-	s->has_logits = head && *fed == count;
+	s->ready = false;
+	TRY(forward_feed(s->model, s->slot, tokens, count, head, fed));
+	s->ready = head && *fed == count;
 	s->position += *fed;
 	return RWKVK_OK;
 }
 
-rwkvk_status session_rewind(rwkvk_session *s, const uint32_t *tokens, uint32_t count)
+rwkvk_status session_rewind(rwkvk_session *s, uint32_t snapshot, const uint32_t *tokens, uint32_t count)
 {
 	uint32_t fed;
-	session_drop_logits(s);
-	TRY(forward_rewind(s->model, s->slot));
+	s->ready = false;
+	TRY(forward_rewind(s->model, s->slot, snapshot));
 	for (; count > 0; tokens += fed, count -= fed)
 		TRY(session_feed(s, tokens, count, true, &fed));
 	return RWKVK_OK;
@@ -105,7 +90,7 @@ static rwkvk_status write_light(rwkvk_model *m)
 	for (uint32_t i = 0; i < vocab; i++)
 		if (token_weight(m, i) == 0)
 			light[i / 32] |= 1u << i % 32;
-	rwkvk_status status = gpu_write(&m->picks, PICKS_LIGHT(vocab) * sizeof *light, light, words * sizeof *light);
+	rwkvk_status status = gpu_write(&m->picks, PICKS_LIGHT * sizeof *light, light, words * sizeof *light);
 	m->has_light = status == RWKVK_OK;
 	free(light);
 	return status;
@@ -183,15 +168,15 @@ void session_leave(rwkvk_session *s)
 	atomic_store(&s->in_use, false);
 }
 
-/* With the lock held. */
-static rwkvk_status take_slot(rwkvk_session *s)
+/* With the lock held.  clear: an empty state, else any. */
+static rwkvk_status take_slot(rwkvk_session *s, bool clear)
 {
 	rwkvk_model *m = s->model;
 	for (uint32_t i = 0; i < m->slots; i++)
 		if (!m->slot_taken[i]) {
 			s->slot = i;
-			TRY(session_clear(s));
-			TRY(forward_keep(m, i));
+			if (clear)
+				TRY(session_clear(s));
 			m->slot_taken[i] = true;
 			m->sessions++;
 			return RWKVK_OK;
@@ -205,26 +190,22 @@ static rwkvk_status take_slot(rwkvk_session *s)
 static void free_session(rwkvk_session *s)
 {
 	occurrences_finish(&s->seen);
-	free(s->logits);
 	free(s->biases);
 	free(s);
 }
 
-rwkvk_status rwkvk_session_create(rwkvk_model *m, rwkvk_session **out)
+rwkvk_status session_make(rwkvk_model *m, bool clear, rwkvk_session **out)
 {
-	REQUIRE(m && out);
 	*out = NULL;
 	rwkvk_session *s = calloc(1, sizeof *s);
 	if (!s)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	s->model = m;
-	s->logits = malloc(m->file.network.config.vocab * sizeof *s->logits);
-	rwkvk_status status =
-		s->logits ? occurrences_init(&s->seen, m->file.network.config.vocab) : fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = occurrences_init(&s->seen, m->file.network.config.vocab);
 	if (status == RWKVK_OK)
 		status = model_lock(m);
 	if (status == RWKVK_OK) {
-		status = take_slot(s);
+		status = take_slot(s, clear);
 		model_unlock(m);
 	}
 	if (status == RWKVK_OK)
@@ -234,16 +215,19 @@ rwkvk_status rwkvk_session_create(rwkvk_model *m, rwkvk_session **out)
 	return status;
 }
 
+rwkvk_status rwkvk_session_create(rwkvk_model *m, rwkvk_session **out)
+{
+	REQUIRE(m && out);
+	return session_make(m, true, out);
+}
+
 void rwkvk_session_destroy(rwkvk_session *s)
 {
 	if (!s || session_enter(s, __func__) != RWKVK_OK)
 		return;
 	rwkvk_model *m = s->model;
 	pthread_mutex_lock(&m->lock);
-	session_drop_logits(s);
 	m->slot_taken[s->slot] = false;
-	if (m->snapshot_of == s)
-		m->snapshot_of = NULL;
 	pthread_mutex_unlock(&m->lock);
 	free_session(s);
 	model_release(m);
@@ -253,7 +237,6 @@ static rwkvk_status reset(rwkvk_session *s)
 {
 	TRY(model_lock(s->model));
 	rwkvk_status status = session_clear(s);
-	session_drop_logits(s);
 	model_unlock(s->model);
 	s->position = 0;
 	occurrences_clear(&s->seen);
@@ -290,7 +273,7 @@ static rwkvk_status check_tokens(const rwkvk_session *s, const uint32_t *tokens,
 
 static rwkvk_status give_logits(rwkvk_session *s, float *logits)
 {
-	if (!s->has_logits)
+	if (!s->ready)
 		return fail(RWKVK_ERROR_ARGUMENT, "there are no logits yet: feed at least one token");
 	TRY(model_lock(s->model));
 	memcpy(logits, session_logits(s), s->model->file.network.config.vocab * sizeof *logits);

@@ -12,8 +12,7 @@ struct rwkvk_session {
 	uint32_t slot;
 	uint64_t position;       /* tokens fed */
 	struct occurrences seen; /* generated tokens, for the penalties */
-	bool has_logits;         /* after the last token: on the device if model->logits_of is this, else in `logits` */
-	float *logits;           /* [V] */
+	bool ready;              /* the slot's logits are those after the last token */
 	bool counts_on_device;   /* the device's counts are `seen`'s */
 	rwkvk_bias *biases;      /* what the device's biases are made of; NULL: nothing known */
 	size_t bias_count;
@@ -25,34 +24,33 @@ struct rwkvk_session {
 rwkvk_status session_enter(rwkvk_session *session, const char *call);
 void session_leave(rwkvk_session *session);
 
+/* rwkvk_session_create(); without `clear` the state is not made empty, which is for whoever writes one at once. */
+rwkvk_status session_make(rwkvk_model *model, bool clear, rwkvk_session **out);
+
 /* The functions below are called with the model's lock held. */
 
 /* Where the session's state begins in a layer's pool, in bytes. */
 uint64_t session_slot(const rwkvk_session *session);
 
-/* The logits of the last token. */
-const float *session_logits(const rwkvk_session *session);
+/* The state's place in each layer beside `state`, in which layers follow each other after `stride` floats.  *out is for free().
+ */
+rwkvk_status session_pieces(const rwkvk_session *session, float *state, uint64_t stride, uint64_t floats,
+                            struct gpu_piece **out);
 
-/* Before the device's logits are overwritten by `session`: whoever owns them gets a copy. */
-void session_claim_logits(rwkvk_session *session);
-
-/* Makes the device's logits those of `session`, which has some. */
-void session_bring_logits(rwkvk_session *session);
+/* The slot's row of logits, [V]. */
+float *session_logits(const rwkvk_session *session);
 
 /* Feeds some of the tokens, as many as one submission takes; *fed tells how many.  The head runs after the last of them all. */
 rwkvk_status session_feed(rwkvk_session *session, const uint32_t *tokens, size_t count, bool head, uint32_t *fed);
 
 /* The state of the snapshot, then `count` tokens, the first of those that were fed after it. */
-rwkvk_status session_rewind(rwkvk_session *session, const uint32_t *tokens, uint32_t count);
+rwkvk_status session_rewind(rwkvk_session *session, uint32_t snapshot, const uint32_t *tokens, uint32_t count);
 
 /* What the device needs of counts and biases to pick tokens in this way; *pick: PICK_*. */
 rwkvk_status session_prepare(rwkvk_session *session, const rwkvk_sampling *sampling, uint32_t *pick);
 
 /* Counts a token for the penalties. */
 void session_count(rwkvk_session *session, uint32_t token, float decay);
-
-/* The logits are gone. */
-void session_drop_logits(rwkvk_session *session);
 
 /* The device's part of forgetting everything. */
 rwkvk_status session_clear(rwkvk_session *session);

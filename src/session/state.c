@@ -24,20 +24,28 @@ static rwkvk_status copy_state(rwkvk_session *from, rwkvk_session *to)
 {
 	rwkvk_model *m = from->model;
 	const struct config *c = &m->file.network.config;
-	for (uint32_t i = 0; i < c->layers; i++)
-		TRY(gpu_copy(&m->layers[i].state, session_slot(from), &m->layers[i].state, session_slot(to),
-		             config_slot_floats(c) * sizeof(float)));
-	if (from->has_logits)
-		memcpy(to->logits, session_logits(from), c->vocab * sizeof(float));
+	struct gpu_copy_region *regions = malloc(c->layers * sizeof *regions);
+	if (!regions)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < c->layers; i++) {
+		struct gpu_buffer *state = &m->layers[i].state;
+		regions[i] = (struct gpu_copy_region){ state, state, session_slot(from), session_slot(to),
+			                                   config_slot_floats(c) * sizeof(float) };
+	}
+	rwkvk_status status = gpu_copy_all(m->gpu, regions, c->layers);
+	free(regions);
+	TRY(status);
+	if (from->ready)
+		memcpy(session_logits(to), session_logits(from), c->vocab * sizeof(float));
 	to->position = from->position;
-	to->has_logits = from->has_logits;
+	to->ready = from->ready;
 	occurrences_copy(&to->seen, &from->seen);
 	return RWKVK_OK;
 }
 
 static rwkvk_status make_clone(rwkvk_session *s, rwkvk_session **out)
 {
-	TRY(rwkvk_session_create(s->model, out));
+	TRY(session_make(s->model, false, out));
 	rwkvk_status status = model_lock(s->model);
 	if (status == RWKVK_OK) {
 		status = copy_state(s, *out);
@@ -63,23 +71,29 @@ rwkvk_status rwkvk_session_clone(rwkvk_session *s, rwkvk_session **out)
 static rwkvk_status get_floats(rwkvk_session *s, float *state)
 {
 	rwkvk_model *m = s->model;
-	rwkvk_status status = RWKVK_OK;
-	TRY(model_lock(m));
-	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
-		status = gpu_read(&m->layers[i].state, session_slot(s), state + i * layer_floats(m), layer_floats(m) * sizeof(float));
-	model_unlock(m);
+	struct gpu_piece *pieces;
+	TRY(session_pieces(s, state, layer_floats(m), layer_floats(m), &pieces));
+	rwkvk_status status = model_lock(m);
+	if (status == RWKVK_OK) {
+		status = gpu_read_all(m->gpu, pieces, m->file.network.config.layers);
+		model_unlock(m);
+	}
+	free(pieces);
 	return status;
 }
 
 static rwkvk_status set_floats(rwkvk_session *s, const float *state, uint64_t position)
 {
 	rwkvk_model *m = s->model;
-	rwkvk_status status = RWKVK_OK;
-	TRY(model_lock(m));
-	for (uint32_t i = 0; i < m->file.network.config.layers && status == RWKVK_OK; i++)
-		status = gpu_write(&m->layers[i].state, session_slot(s), state + i * layer_floats(m), layer_floats(m) * sizeof(float));
-	session_drop_logits(s);
-	model_unlock(m);
+	struct gpu_piece *pieces; /* which are only read */
+	TRY(session_pieces(s, (float *)(uintptr_t)state, layer_floats(m), layer_floats(m), &pieces));
+	rwkvk_status status = model_lock(m);
+	if (status == RWKVK_OK) {
+		status = gpu_write_all(m->gpu, pieces, m->file.network.config.layers);
+		s->ready = false;
+		model_unlock(m);
+	}
+	free(pieces);
 	s->position = position;
 	occurrences_clear(&s->seen);
 	s->counts_on_device = false;

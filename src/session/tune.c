@@ -158,7 +158,6 @@ rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options,
 	t.slot = session->slot;
 	rwkvk_status status = model_lock(m);
 	if (status == RWKVK_OK) {
-		session_claim_logits(session); /* who has some on the device gets a copy */
 		status = tune(&t);
 		model_unlock(m);
 	}

@@ -153,7 +153,7 @@ static rwkvk_status verify_head(struct verifier *v)
 	TRY(find_row(v, "head", STAGE_LIMIT, &row));
 	TRY(device_stage(v, c->layers, "head", NULL));
 	reference_head(&v->reference, v->act, v->logits);
-	memcpy(v->logits_got, m->logits.mapped, c->vocab * sizeof(float));
+	memcpy(v->logits_got, session_logits(v->session), c->vocab * sizeof(float));
 	spoil("head", v->logits_got);
 	row->compared++;
 	note(row, 0, "logits", v->logits_got, v->logits, c->vocab);
@@ -191,7 +191,7 @@ static rwkvk_status verify_whole(struct verifier *v, uint32_t tokens)
 	for (uint32_t i = 0; i < tokens; i++)
 		TRY(forward_token(v->model, v->session->slot, token_at(v, i), i + 1 == tokens));
 	row->compared = tokens;
-	note(row, 0, "logits", v->model->logits.mapped, v->logits, v->model->file.network.config.vocab);
+	note(row, 0, "logits", session_logits(v->session), v->logits, v->model->file.network.config.vocab);
 	return RWKVK_OK;
 }
 
@@ -273,7 +273,6 @@ rwkvk_status rwkvk_model_verify(rwkvk_model *m, const rwkvk_verify_options *give
 	TRY(rwkvk_session_create(m, &v.session));
 	rwkvk_status status = model_lock(m);
 	if (status == RWKVK_OK) {
-		session_claim_logits(v.session);
 		status = verify_all(&v, &options);
 		model_unlock(m);
 	}

@@ -166,7 +166,7 @@ static const rwkvk_sampling ways[] = {
 static rwkvk_status pick_both(rwkvk_session *s, const rwkvk_sampling *sampling, const float *logits, uint64_t position,
                               uint32_t *got, uint32_t *want)
 {
-	struct picking picking = { .fresh = true, .position = position, .sampling = sampling };
+	struct picking picking = { .bare = true, .snapshot = NO_SNAPSHOT, .position = position, .sampling = sampling };
 	bool is_close;
 	TRY(session_prepare(s, sampling, &picking.pick));
 	TRY(forward_select(s->model, s->slot, &picking, got, &is_close));
@@ -182,7 +182,7 @@ rwkvk_status verify_picks(rwkvk_session *s, const float *logits, bool spoil, rwk
 	struct rwkvk_model *m = s->model;
 	const uint32_t vocab = m->file.network.config.vocab;
 	uint32_t different = 0;
-	memcpy(m->logits.mapped, logits, vocab * sizeof *logits);
+	memcpy(session_logits(s), logits, vocab * sizeof *logits);
 	for (uint32_t i = 0; i < vocab; i += 1 + vocab / 50) /* some for the penalties */
 		session_count(s, i, 0.99f);
 	s->counts_on_device = false;

@@ -60,7 +60,7 @@ static void set_float(uint32_t *word, float value)
 }
 
 /* The select stage alone: from bare logits, or from those that it has left behind when it last had bare ones. */
-static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64_t position, bool fresh, bool *is_close)
+static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64_t position, bool bare, bool *is_close)
 {
 	uint32_t *io = model->io.mapped, best[2] = { PART_NONE, PART_NONE }, pick;
 	assert_ok(session_prepare(session, s, &pick));
@@ -69,7 +69,7 @@ static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64
 	io[IO_STEP] = io[IO_CLOSE] = io[IO_STOP_COUNT] = 0;
 	io[IO_PARTS] = 1;
 	io[IO_PICK] = pick;
-	io[IO_FRESH] = fresh;
+	io[IO_BARE] = bare;
 	io[IO_POSITION] = (uint32_t)position;
 	io[IO_POSITION + 1] = (uint32_t)(position >> 32);
 	io[IO_SEED] = (uint32_t)s->seed;
@@ -80,19 +80,20 @@ static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64
 	set_float(io + IO_PRESENCE, s->presence);
 	set_float(io + IO_FREQUENCY, s->frequency);
 	set_float(io + IO_DECAY, s->decay);
-	if (fresh) {
-		memcpy(model->logits.mapped, logits, VOCAB * sizeof *logits);
+	if (bare) {
+		memcpy(session_logits(session), logits, VOCAB * sizeof *logits);
 	} else { /* what the head would have told */
 		static float ready[VOCAB];
 		float largest = -INFINITY;
-		assert_ok(gpu_read(&model->picks, PICKS_LOGITS, ready, sizeof ready));
+		const uint64_t at = PICKS_SLOT(VOCAB, session->slot);
+		assert_ok(gpu_read(&model->picks, sizeof(float) * (at + PICKS_LOGITS(VOCAB)), ready, sizeof ready));
 		for (uint32_t i = 0; i < VOCAB; i++)
 			if (ready[i] > largest) {
 				largest = ready[i];
 				best[1] = i;
 			}
 		memcpy(best, &largest, sizeof largest);
-		assert_ok(gpu_write(&model->plan.act, sizeof(float) * ACT_PART(spec.width, spec.ffn), best, sizeof best));
+		assert_ok(gpu_write(&model->picks, sizeof(float) * (at + PICKS_PART(VOCAB)), best, sizeof best));
 	}
 	assert_ok(forward_stage(model, 0, "select"));
 	*is_close = io[IO_CLOSE] != 0;
@@ -100,12 +101,12 @@ static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64
 	return io[IO_PICKED];
 }
 
-static void compare(const rwkvk_sampling *s, const float *logits, uint64_t position, bool fresh, const char *what)
+static void compare(const rwkvk_sampling *s, const float *logits, uint64_t position, bool bare, const char *what)
 {
 	uint32_t want;
 	bool is_close;
 	assert_ok(sampler_pick(s, &session->seen, logits, position, &want));
-	uint32_t got = device_pick(s, logits, position, fresh, &is_close);
+	uint32_t got = device_pick(s, logits, position, bare, &is_close);
 	draws++;
 	close_draws += is_close;
 	different += got != want;
@@ -241,12 +242,12 @@ static void broken_logits(void **state)
 		for (uint32_t k = 0; k < VOCAB; k++)
 			logits[k] = i == 3 ? -INFINITY : 0;
 		logits[40000] = wrong[i];
-		memcpy(model->logits.mapped, logits, VOCAB * sizeof *logits);
+		memcpy(session_logits(session), logits, VOCAB * sizeof *logits);
 		for (int draw = 0; draw < 2; draw++) {
 			io[IO_MODE] = MODE_PICK;
 			io[IO_SLOT] = io[IO_STEP] = io[IO_STOP_COUNT] = 0;
 			io[IO_PICK] = draw ? PICK_ON | PICK_DRAW : PICK_ON;
-			io[IO_FRESH] = 1;
+			io[IO_BARE] = 1;
 			assert_ok(forward_stage(model, 0, "select"));
 			assert_int_equal(io[IO_DONE], DONE_BROKEN);
 		}

@@ -406,6 +406,7 @@ struct fixture {
 	float *state, *want_state;   /* [slot] */
 	float *logits, *want_logits; /* [V] */
 	uint32_t act_floats, slot_floats;
+	float *pool, *picks; /* all slots of a layer's state, and of what tokens are picked from */
 	uint64_t random;
 	const char *what; /* for messages */
 };
@@ -427,6 +428,48 @@ static void poison(float *out, uint32_t n)
 		out[i] = NAN;
 }
 
+/* Every slot but this one gets what no stage may read, and then holds it still.  Bits: it is no number. */
+static void poison_others(struct fixture *f, struct gpu_buffer *state, uint32_t slot)
+{
+	struct rwkvk_model *m = f->model;
+	uint32_t vocab = f->config->vocab;
+	poison(f->pool, m->slots * f->slot_floats);
+	memcpy(f->pool + (size_t)slot * f->slot_floats, f->state, f->slot_floats * sizeof(float));
+	assert_ok(gpu_write(state, 0, f->pool, m->slots * f->slot_floats * sizeof(float)));
+	poison(f->picks, (uint32_t)PICKS_FLOATS(vocab, m->slots));
+	assert_ok(gpu_write(&m->picks, 0, f->picks, PICKS_FLOATS(vocab, m->slots) * sizeof(float)));
+	for (uint32_t i = 0; i < m->slots; i++)
+		poison(model_logits(m, i), vocab);
+}
+
+static bool is_poison(const float *x, size_t n)
+{
+	const float want = NAN;
+	for (size_t i = 0; i < n; i++)
+		if (memcmp(&x[i], &want, sizeof want) != 0)
+			return false;
+	return true;
+}
+
+/* The slot's state comes out; of what tokens are picked from, a head changes its own slot's parts alone. */
+static void check_others(struct fixture *f, struct gpu_buffer *state, uint32_t slot, bool is_head)
+{
+	struct rwkvk_model *m = f->model;
+	uint32_t vocab = f->config->vocab;
+	assert_ok(gpu_read(state, 0, f->pool, m->slots * f->slot_floats * sizeof(float)));
+	assert_ok(gpu_read(&m->picks, 0, f->picks, PICKS_FLOATS(vocab, m->slots) * sizeof(float)));
+	memcpy(f->state, f->pool + (size_t)slot * f->slot_floats, f->slot_floats * sizeof(float));
+	assert_true(is_poison(f->picks, PICKS_SLOT(vocab, 0)));
+	for (uint32_t i = 0; i < m->slots; i++) {
+		const float *own = f->picks + PICKS_SLOT(vocab, i);
+		bool untouched = i == slot || is_poison(f->pool + (size_t)i * f->slot_floats, f->slot_floats);
+		untouched &= is_poison(own, i == slot && is_head ? PICKS_PART(vocab) : PICKS_STRIDE(vocab));
+		untouched &= (i == slot && is_head) || is_poison(model_logits(m, i), vocab);
+		if (!untouched)
+			fail_msg("%s: slot %u was written, the stage is slot %u's", f->what, i, slot);
+	}
+}
+
 static const struct region *region(const struct region *regions, uint32_t count, const char *name)
 {
 	for (uint32_t i = 0; i < count; i++)
@@ -446,9 +489,9 @@ static void assert_untouched(struct fixture *f, const float *before)
 	uint8_t *known = calloc(f->act_floats, 1);
 	for (uint32_t i = 0; i < count; i++)
 		memset(known + regions[i].at, 1, regions[i].count);
-	uint32_t parts = ACT_PART(f->config->width, f->config->ffn);
+	uint32_t sums = ACT_SUMS(f->config->width, f->config->ffn);
 	for (uint32_t i = ACT_X; i < f->act_floats; i++)
-		if (!known[i] && (i < parts || i >= ACT_ARRIVED(f->config->width, f->config->ffn)) &&
+		if (!known[i] && (i < sums || i >= ACT_ARRIVED(f->config->width, f->config->ffn)) &&
 		    memcmp(&f->act[i], &before[i], sizeof(float)))
 			fail_msg("%s: padding word %u was written", f->what, i);
 	free(known);
@@ -530,33 +573,32 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 	float *before = malloc(f->act_floats * sizeof *before);
 	memcpy(before, f->act, f->act_floats * sizeof *before);
 
-	assert_ok(gpu_write(&m->logits, 0, f->want_logits, c->vocab * sizeof(float)));
 	if (is_head)
 		reference_head(&f->reference, f->want, f->want_logits);
 	else
 		stage->reference(&f->reference, layer, f->want_state, f->want);
 	struct gpu_buffer *state = &m->layers[is_head ? 0 : layer].state;
-	uint64_t at = (uint64_t)slot * f->slot_floats * sizeof(float);
 	assert_ok(gpu_write(&m->plan.act, 0, f->act, f->act_floats * sizeof *f->act));
-	assert_ok(gpu_write(state, at, f->state, f->slot_floats * sizeof *f->state));
+	poison_others(f, state, slot);
 	assert_ok(forward_stage(m, is_head ? c->layers : layer, stage->name));
 	assert_ok(gpu_read(&m->plan.act, 0, f->act, f->act_floats * sizeof *f->act));
-	assert_ok(gpu_read(state, at, f->state, f->slot_floats * sizeof *f->state));
+	check_others(f, state, slot, is_head);
 
 	compare(f, before, before);
 	if (is_head) {
-		uint32_t best = 0, parts = ACT_PART(c->width, c->ffn), found = UINT32_MAX;
+		const float *parts = f->picks + PICKS_SLOT(c->vocab, slot) + PICKS_PART(c->vocab);
+		uint32_t best = 0, found = UINT32_MAX;
 		float largest = -INFINITY;
-		memcpy(f->logits, m->logits.mapped, c->vocab * sizeof *f->logits);
+		memcpy(f->logits, model_logits(m, slot), c->vocab * sizeof *f->logits);
 		assert_close(what, f->logits, f->want_logits, c->vocab, LIMIT);
 		for (uint32_t i = 1; i < c->vocab; i++)
 			if (f->logits[i] > f->logits[best])
 				best = i;
 		for (uint32_t i = 0; i < m->plan.parts; i++) {
 			uint32_t id;
-			memcpy(&id, &f->act[parts + 2 * i + 1], sizeof id);
-			if (f->act[parts + 2 * i] > largest || (f->act[parts + 2 * i] == largest && id < found)) {
-				largest = f->act[parts + 2 * i];
+			memcpy(&id, &parts[2 * i + 1], sizeof id);
+			if (parts[2 * i] > largest || (parts[2 * i] == largest && id < found)) {
+				largest = parts[2 * i];
 				found = id;
 			}
 		}
@@ -588,6 +630,8 @@ static void open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk
 	f->want_state = malloc(f->slot_floats * sizeof(float));
 	f->logits = malloc(f->config->vocab * sizeof(float));
 	f->want_logits = malloc(f->config->vocab * sizeof(float));
+	f->pool = malloc((size_t)f->model->slots * f->slot_floats * sizeof(float));
+	f->picks = malloc(PICKS_FLOATS(f->config->vocab, f->model->slots) * sizeof(float));
 }
 
 static void close_fixture(struct fixture *f)
@@ -600,6 +644,8 @@ static void close_fixture(struct fixture *f)
 	free(f->want_state);
 	free(f->logits);
 	free(f->want_logits);
+	free(f->pool);
+	free(f->picks);
 }
 
 static void test_spec(const struct model_spec *spec, rwkvk_quant quant)
@@ -747,20 +793,23 @@ static void select_picks(void **state)
 		{ { -INFINITY, 1, INFINITY, 0 }, { PART_NONE, 7, PART_BROKEN, 8 }, 99, PART_BROKEN, DONE_BROKEN },
 		{ { -INFINITY, -FLT_MAX, -INFINITY, -INFINITY }, { PART_NONE, 7, PART_NONE, PART_NONE }, 99, 7, 0 },
 	};
-	uint32_t parts = ACT_PART(f.config->width, f.config->ffn);
+	const uint32_t vocab = f.config->vocab, slot = f.model->slots - 1; /* not the first, whose place is the default */
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		uint32_t *io = f.model->io.mapped;
+		float parts[8];
 		memset(f.act, 0, f.act_floats * sizeof(float));
 		for (uint32_t j = 0; j < 4; j++) {
-			f.act[parts + 2 * j] = cases[i].value[j];
-			memcpy(&f.act[parts + 2 * j + 1], &cases[i].id[j], sizeof(uint32_t));
+			parts[2 * j] = cases[i].value[j];
+			memcpy(&parts[2 * j + 1], &cases[i].id[j], sizeof(uint32_t));
 		}
+		assert_ok(
+			gpu_write(&f.model->picks, sizeof(float) * (PICKS_SLOT(vocab, slot) + PICKS_PART(vocab)), parts, sizeof parts));
 		assert_ok(gpu_write(&f.model->plan.act, 0, f.act, f.act_floats * sizeof(float)));
 		io[IO_MODE] = MODE_PICK;
 		io[IO_PICK] = PICK_ON;
-		io[IO_FRESH] = io[IO_STEP] = 0;
+		io[IO_BARE] = io[IO_STEP] = 0;
 		io[IO_PARTS] = 4;
-		io[IO_SLOT] = 0;
+		io[IO_SLOT] = slot;
 		io[IO_STOP_COUNT] = 1;
 		io[IO_STOPS] = cases[i].stop;
 		assert_ok(forward_stage(f.model, 0, "select"));

@@ -608,7 +608,7 @@ static void *write_text(void *user)
 	return NULL;
 }
 
-/* Sessions of one model that write at the same time take turns, and the snapshot is one's at a time. */
+/* Sessions of one model that write at the same time take turns; each keeps a snapshot of its own while it writes. */
 static void writers_take_turns(void **state)
 {
 	(void)state;
@@ -642,6 +642,127 @@ static void writers_take_turns(void **state)
 	}
 	rwkvk_session_destroy(alone.session);
 	rwkvk_model_close(one);
+	rwkvk_model_close(five);
+}
+
+/* More texts at once than there are snapshots: those that find none pick a token a submission, and all write the same. */
+static void more_writers_than_snapshots(void **state)
+{
+	(void)state;
+	enum { WRITERS = 6 };
+	rwkvk_model *six;
+	char name[512];
+	snprintf(name, sizeof name, "%s/v7-c128-f16.gguf", TEST_DATA_DIR);
+	setenv("RWKVK_TOKENS_PER_SUBMISSION", "5", 1);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = name, .max_sessions = WRITERS + 1 }, &six));
+	unsetenv("RWKVK_TOKENS_PER_SUBMISSION");
+	struct writer alone = { .session = started(six), .stop_after = SIZE_MAX }, w[WRITERS];
+	pthread_t ids[WRITERS];
+	write_text(&alone);
+	assert_ok(alone.status);
+	rwkvk_session_destroy(alone.session);
+	for (size_t i = 0; i < WRITERS; i++)
+		w[i] = (struct writer){ .session = started(six), .stop_after = i % 2 ? 13 + i : SIZE_MAX };
+	for (int i = 0; i < WRITERS; i++)
+		assert_int_equal(pthread_create(&ids[i], NULL, write_text, &w[i]), 0);
+	for (int i = 0; i < WRITERS; i++)
+		pthread_join(ids[i], NULL);
+	for (size_t i = 0; i < WRITERS; i++) {
+		assert_int_equal(w[i].status, RWKVK_OK);
+		assert_memory_equal(w[i].collected.tokens, alone.collected.tokens, w[i].collected.count * sizeof(uint32_t));
+		rwkvk_session *b = started(six);
+		struct writer again = { .session = b, .stop_after = w[i].stop_after };
+		write_text(&again);
+		assert_same_session(b, w[i].session);
+		rwkvk_session_destroy(b);
+		rwkvk_session_destroy(w[i].session);
+	}
+	rwkvk_model_close(six);
+}
+
+/* Sessions that write in turn, a token each, keep their several tokens to a submission: the others' logits are not theirs. */
+static bool write_other(void *user, const rwkvk_token *token)
+{
+	(void)token;
+	struct writer *other = user;
+	if (other->session)
+		write_text(other);
+	other->session = NULL;
+	return true;
+}
+
+/* To move a state, or counts. */
+static uint64_t submits_to_move(void)
+{
+	const char *caps = getenv("RWKVK_CAPS");
+	return caps && strstr(caps, "no-unified") ? 1 : 0;
+}
+
+static void texts_within_texts(void **state)
+{
+	(void)state;
+	rwkvk_model *five = open_at_once("5");
+	struct writer alone = { .session = started(five), .stop_after = SIZE_MAX },
+				  inner = { .session = started(five), .stop_after = SIZE_MAX };
+	rwkvk_session *inner_session = inner.session, *outer = started(five);
+	rwkvk_counters before = { 0 }, after = { 0 };
+	write_text(&alone);
+	rwkvk_generate_options options = {
+		.max_tokens = 40, .ignore_end = true, .sampling = &lively, .on_token = write_other, .user = &inner
+	};
+	assert_ok(rwkvk_model_counters(five, &before));
+	assert_ok(rwkvk_session_generate(outer, &options, NULL));
+	assert_ok(rwkvk_model_counters(five, &after));
+	/* two texts of 40 tokens: each brings its counts where the host cannot write them, has the first token by the host, then 39
+	 * by fives */
+	assert_int_equal(after.submits - before.submits, 2 * (submits_to_move() + 1 + 8));
+	assert_memory_equal(inner.collected.tokens, alone.collected.tokens, 40 * sizeof(uint32_t));
+	assert_same_session(outer, alone.session);
+	rwkvk_session_destroy(outer);
+	rwkvk_session_destroy(inner_session);
+	rwkvk_session_destroy(alone.session);
+	rwkvk_model_close(five);
+}
+
+static uint64_t submits(rwkvk_model *of)
+{
+	static uint64_t last;
+	rwkvk_counters now = { 0 };
+	assert_ok(rwkvk_model_counters(of, &now));
+	uint64_t since = now.submits - last;
+	last = now.submits;
+	return since;
+}
+
+/* Whatever moves a state is one submission, or none where the host reaches the memory. */
+static void states_move_at_once(void **state)
+{
+	(void)state;
+	rwkvk_model *five = open_at_once("5");
+	uint64_t by_host = submits_to_move();
+	rwkvk_session *a, *b;
+	submits(five);
+	assert_ok(rwkvk_session_create(five, &a));
+	assert_int_equal(submits(five), by_host);
+	assert_ok(rwkvk_session_eval(a, text, TEXT, NULL));
+	submits(five);
+	assert_ok(rwkvk_session_clone(a, &b));
+	assert_int_equal(submits(five), 1);
+	size_t bytes = rwkvk_session_state_size(a);
+	uint8_t *bits = malloc(bytes);
+	assert_ok(rwkvk_session_state_get(a, bits, bytes));
+	assert_int_equal(submits(five), by_host);
+	assert_ok(rwkvk_session_state_set(b, bits, bytes));
+	assert_int_equal(submits(five), by_host);
+	assert_ok(rwkvk_session_reset(b));
+	assert_int_equal(submits(five), by_host);
+	/* the first token by the host, five and five, of which the caller takes two: back to the snapshot, and those again */
+	struct writer w = { .session = a, .stop_after = 8 };
+	write_text(&w);
+	assert_int_equal(submits(five), 5 + 2 * by_host); /* counts, and which tokens do not count */
+	free(bits);
+	rwkvk_session_destroy(a);
+	rwkvk_session_destroy(b);
 	rwkvk_model_close(five);
 }
 
@@ -775,6 +896,9 @@ int main(void)
 		cmocka_unit_test(device_and_host_agree),
 		cmocka_unit_test(bans_and_biases),
 		cmocka_unit_test(writers_take_turns),
+		cmocka_unit_test(more_writers_than_snapshots),
+		cmocka_unit_test(texts_within_texts),
+		cmocka_unit_test(states_move_at_once),
 		cmocka_unit_test(threads),
 		cmocka_unit_test(loading),
 	};
