@@ -654,8 +654,11 @@ static void more_writers_than_snapshots(void **state)
 	char name[512];
 	snprintf(name, sizeof name, "%s/v7-c128-f16.gguf", TEST_DATA_DIR);
 	setenv("RWKVK_TOKENS_PER_SUBMISSION", "5", 1);
-	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = name, .max_sessions = WRITERS + 1 }, &six));
+	rwkvk_status status = rwkvk_model_open(&(rwkvk_model_options){ .path = name, .max_sessions = WRITERS + 1 }, &six);
 	unsetenv("RWKVK_TOKENS_PER_SUBMISSION");
+	if (status == RWKVK_ERROR_UNSUPPORTED) /* bindings too small for so many states */
+		return;
+	assert_ok(status);
 	struct writer alone = { .session = started(six), .stop_after = SIZE_MAX }, w[WRITERS];
 	pthread_t ids[WRITERS];
 	write_text(&alone);
