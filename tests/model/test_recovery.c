@@ -244,6 +244,7 @@ static void another_plan(void **state)
 static void tuning(void **state)
 {
 	(void)state;
+	setenv("RWKVK_CACHE_DIR", test_temp("cache"), 1); /* not where the same test on another kind of device writes */
 	rwkvk_model *model = open_model();
 	const struct shape usual = model->plan.shape;
 	const rwkvk_tune_options options = { .seconds = 0.01 }; /* the first shape, and what is needed for it */
