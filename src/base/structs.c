@@ -37,6 +37,7 @@ rwkvk_status struct_write(const char *name, const void *own, size_t own_bytes, s
 {
 	size_t size = size_of(given, least), known = size < own_bytes ? size : own_bytes;
 	TRY(check_size(name, size, least));
+	INVARIANT(known >= sizeof size);
 	memcpy((uint8_t *)given + sizeof size, (const uint8_t *)own + sizeof size, known - sizeof size);
 	memset((uint8_t *)given + known, 0, size - known);
 	return RWKVK_OK;

@@ -42,7 +42,7 @@ struct cache_head {
 	uint64_t bytes, checksum;
 };
 
-static const char cache_magic[8] = "RWKVKPC1";
+static const char cache_magic[8] = { 'R', 'W', 'K', 'V', 'K', 'P', 'C', '1' };
 
 /* Begins with the driver's identity and version text, because some drivers' cache UUIDs stay the same from version to
  * version: another driver's file then looks damaged. */

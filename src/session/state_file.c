@@ -146,7 +146,7 @@ static rwkvk_status read_header(const char *path, const uint8_t *bytes, uint64_t
 
 static rwkvk_status check_header(const char *path, const uint8_t *bytes, uint64_t count, const struct state_header *want)
 {
-	struct state_header found;
+	struct state_header found = { 0 };
 	TRY(read_header(path, bytes, count, &found));
 	if (found.model_version != want->model_version || found.layers != want->layers || found.width != want->width ||
 	    found.heads != want->heads || found.head_size != want->head_size || found.floats != want->floats) {

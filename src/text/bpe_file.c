@@ -134,7 +134,7 @@ static bool decode(const struct reader *r, const char *token, size_t *bytes)
 
 static rwkvk_status read_token(struct reader *r, const char *token, const json_t *value, uint32_t where)
 {
-	uint32_t id;
+	uint32_t id = 0;
 	size_t bytes;
 	TRY(read_id(r, value, token, &id));
 	const json_t *added = json_object_get(r->added, token);
@@ -190,7 +190,7 @@ static rwkvk_status read_added(struct reader *r, const json_t *entry, uint32_t w
 	const json_t *text = json_object_get(entry, "content");
 	const char *content = json_string_value(text);
 	size_t bytes = json_string_length(text);
-	uint32_t id;
+	uint32_t id = 0;
 	if (bytes == 0 || bytes > MAX_TOKEN_BYTES)
 		return fail(RWKVK_ERROR_FILE, "%s: added_tokens: entry %u: expected a \"content\" of 1 to %u bytes, found %s",
 		            r->t->name, where, MAX_TOKEN_BYTES, show_json(text ? text : entry).text);

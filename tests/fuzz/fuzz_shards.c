@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		make_folder();
 	made = true;
 	path_of("fuzz input", path, sizeof path); /* only for messages */
-	struct weights weights = { .path = strdup(path), .mapping = { data, bytes, true } };
+	struct weights weights = { .path = strdup(path), .mapping = { .data = data, .bytes = bytes, .mapped = true } };
 	rwkvk_status status = shards_read(&weights);
 	weights.mapping = (struct mapping){ .data = data, .bytes = bytes }; /* not ours */
 	if (status == RWKVK_OK)

@@ -183,7 +183,7 @@ static void the_choice_is_kept(void **state)
 	rwkvk_model_close(m);
 }
 
-static bool stop(void *user, uint64_t done, uint64_t total)
+static bool stop_after(void *user, uint64_t done, uint64_t total)
 {
 	(void)total;
 	return done < *(uint64_t *)user;
@@ -199,9 +199,9 @@ static void cancelled(void **state)
 	uint64_t most = 1;
 	float want[VOCAB], got[VOCAB];
 	feed(m, want);
-	assert_fails(
-		rwkvk_model_tune(m, &(rwkvk_tune_options){ .progress = stop, .progress_user = &most }, rows, RWKVK_TUNE_ROWS, &count),
-		RWKVK_CANCELLED, "stopped by the caller after 1 shapes");
+	assert_fails(rwkvk_model_tune(m, &(rwkvk_tune_options){ .progress = stop_after, .progress_user = &most }, rows,
+	                              RWKVK_TUNE_ROWS, &count),
+	             RWKVK_CANCELLED, "stopped by the caller after 1 shapes");
 	assert_true(same(&m->plan.shape, &usual));
 	feed(m, got);
 	assert_memory_equal(got, want, sizeof got);

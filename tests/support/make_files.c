@@ -58,7 +58,7 @@ static void put_vectors(struct list *list, int layer, const char *stem, const ch
 {
 	for (; *letters; letters++) {
 		char name[64];
-		snprintf(name, sizeof name, "%s%c", stem, *letters);
+		snprintf(name, sizeof name, "%.62s%c", stem, *letters);
 		put(list, layer, name, 1, 1, width);
 	}
 }

@@ -12,6 +12,10 @@
 #include <string.h>
 
 #include <cmocka.h>
+#ifdef assert_uint_in_range /* its name since cmocka 2 */
+#undef assert_in_range
+#define assert_in_range assert_uint_in_range
+#endif
 /* cmocka's fail() would hide the function of base/error.h; fail_msg() stays. */
 #undef fail
 #undef fail_msg

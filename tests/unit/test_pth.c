@@ -454,7 +454,7 @@ static void test_damaged_entries(void **state)
 		{ ZIP_STORED, METHOD, 0, 12, RWKVK_ERROR_UNSUPPORTED,
 		  "bad.pth: its entry m/data/f is compressed with method 12; this version reads stored (0) and deflated (8) ones" },
 		{ ZIP_STORED, FLAGS, 0, 1, RWKVK_ERROR_UNSUPPORTED, "its entry m/data/f is encrypted" },
-		{ ZIP_DEFLATED, CRC, 0, 1, RWKVK_ERROR_FILE, "its entry m/data/f cannot be read (CRC error): the file is damaged" },
+		{ ZIP_DEFLATED, CRC, 0, 1, RWKVK_ERROR_FILE, "its entry m/data/f cannot be read (" },
 		{ ZIP_STORED, SIZE, 0, 100, RWKVK_ERROR_FILE, "but the entry m/data/f has 100 bytes" },
 		{ ZIP_DEFLATED, PACKED, 0, 50, RWKVK_ERROR_FILE, "its entry m/data/f cannot be read" },
 		{ ZIP_STORED, PACKED, 0, 50, RWKVK_ERROR_FILE, "its entry m/data/f cannot be read" },
@@ -524,7 +524,9 @@ static void test_truncated(void **state)
 			assert_fails(open_bytes(zip.file.data, n, &w), RWKVK_ERROR_FILE,
 			             n == 0  ? "empty"
 			             : n < 4 ? "expected a model"
-			                     : "the zip archive cannot be read (Not a zip archive): it is truncated");
+			                     : "bad.pth: the zip archive cannot be read (");
+			if (n >= 4) /* in the brackets are the words of libzip, which change with its version */
+				test_assert_error_contains("): it is truncated (an incomplete download?) or damaged", __FILE__, __LINE__);
 			assert_null(w.tensors);
 		}
 		assert_ok(open_bytes(zip.file.data, zip.file.count, &w));

@@ -169,10 +169,10 @@ static void test_header_lengths(void **state)
 		{ 1, "not valid JSON" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		uint8_t file[16] = "........{      }";
+		uint8_t file[] = "........{      }";
 		struct weights w;
 		memcpy(file, &cases[i].length, 8);
-		assert_fails(weights_open("bad.safetensors", file, sizeof file, NULL, &w), RWKVK_ERROR_FILE, cases[i].text);
+		assert_fails(weights_open("bad.safetensors", file, 16, NULL, &w), RWKVK_ERROR_FILE, cases[i].text);
 	}
 }
 
