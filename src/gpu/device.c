@@ -466,10 +466,8 @@ static void limit_facts(struct device_facts *facts, const struct gpu_options *op
 	struct gpu_caps *caps = &facts->caps;
 	if (options->threads)
 		caps->processors = (uint32_t)smaller(caps->processors, options->threads);
-	if (options->device_memory) {
-		caps->device_memory = smaller(caps->device_memory, options->device_memory);
-		facts->memory_cap = smaller(facts->memory_cap, options->device_memory);
-	}
+	if (options->device_memory && options->device_memory < caps->device_memory)
+		caps->device_memory = caps->memory_bound = facts->memory_cap = options->device_memory;
 }
 
 static rwkvk_status open_locked(struct gpu *gpu, const struct gpu_options *options, struct device_facts *facts)

@@ -45,6 +45,7 @@ struct gpu_caps {
 	uint64_t max_buffer;       /* bytes of one gpu_buffer: the smallest of max_range, the allocation limit, 1 GiB */
 	uint32_t offset_alignment; /* of storage buffer bindings */
 	uint64_t device_memory;    /* bytes in the heaps that weights may use; physical memory on a CPU-type device */
+	uint64_t memory_bound;     /* gpu_options.device_memory where device_memory would be more without it; else 0 */
 	bool can_allocate;         /* false on a device without memory (a driver's compile-only mode) */
 	uint32_t processors;       /* that a CPU-type device is taken to run on; 0 on others */
 };

@@ -416,9 +416,18 @@ rwkvk_status gpu_upload_commit(struct gpu *gpu)
 rwkvk_status gpu_upload_finish(struct gpu *gpu)
 {
 	INVARIANT(!gpu->memory.upload.buffer);
-	for (int i = 0; i < UPLOAD_CHUNKS; i++)
-		TRY(transfer_wait(gpu, &gpu->memory.ring[i].transfer));
+	rwkvk_status status = RWKVK_OK;
+	for (int i = 0; i < UPLOAD_CHUNKS; i++) { /* of all, whatever becomes of one: their buffers may go next */
+		bool failed = status != RWKVK_OK;
+		if (failed)
+			error_hold();
+		rwkvk_status next = transfer_wait(gpu, &gpu->memory.ring[i].transfer);
+		if (failed)
+			error_release();
+		else
+			status = next;
+	}
 	for (int i = 0; i < UPLOAD_CHUNKS; i++)
 		staging_destroy(gpu, &gpu->memory.ring[i]);
-	return RWKVK_OK;
+	return status;
 }

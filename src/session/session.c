@@ -153,7 +153,7 @@ rwkvk_status session_prepare(rwkvk_session *s, const rwkvk_sampling *sampling, u
 
 /* ------------------------------------------------------------------------------------------------------ life */
 
-rwkvk_status session_enter(rwkvk_session *s, const char *call)
+static rwkvk_status take(rwkvk_session *s, const char *call)
 {
 	bool used = atomic_exchange(&s->in_use, true);
 	assert(!used);
@@ -161,6 +161,17 @@ rwkvk_status session_enter(rwkvk_session *s, const char *call)
 		return fail(RWKVK_ERROR_ARGUMENT,
 		            "%s: the session is in use, by the call whose callback this comes from or by another thread", call);
 	return RWKVK_OK;
+}
+
+rwkvk_status session_enter(rwkvk_session *s, const char *call)
+{
+	TRY(take(s, call));
+	rwkvk_status status = model_lock(s->model); /* a closed model comes before all else that is wrong */
+	if (status == RWKVK_OK)
+		model_unlock(s->model);
+	else
+		session_leave(s);
+	return status;
 }
 
 void session_leave(rwkvk_session *s)
@@ -223,7 +234,7 @@ rwkvk_status rwkvk_session_create(rwkvk_model *m, rwkvk_session **out)
 
 void rwkvk_session_destroy(rwkvk_session *s)
 {
-	if (!s || session_enter(s, __func__) != RWKVK_OK)
+	if (!s || take(s, __func__) != RWKVK_OK)
 		return;
 	rwkvk_model *m = s->model;
 	pthread_mutex_lock(&m->lock);

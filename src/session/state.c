@@ -114,11 +114,11 @@ size_t rwkvk_session_state_floats(const rwkvk_session *s)
 rwkvk_status rwkvk_session_floats_get(rwkvk_session *s, float *state, size_t floats)
 {
 	REQUIRE(s && state);
-	if (floats != state_floats(s))
-		return fail(RWKVK_ERROR_ARGUMENT, "the state has %llu floats, the caller's memory %zu",
-		            (unsigned long long)state_floats(s), floats);
 	TRY(session_enter(s, __func__));
-	rwkvk_status status = get_floats(s, state);
+	rwkvk_status status = floats == state_floats(s)
+	                          ? get_floats(s, state)
+	                          : fail(RWKVK_ERROR_ARGUMENT, "the state has %llu floats, the caller's memory %zu",
+	                                 (unsigned long long)state_floats(s), floats);
 	session_leave(s);
 	return status;
 }
@@ -140,9 +140,10 @@ static rwkvk_status check_floats(const rwkvk_session *s, const float *state, siz
 rwkvk_status rwkvk_session_floats_set(rwkvk_session *s, const float *state, size_t floats, uint64_t position)
 {
 	REQUIRE(s && state);
-	TRY(check_floats(s, state, floats, position));
 	TRY(session_enter(s, __func__));
-	rwkvk_status status = set_floats(s, state, position);
+	rwkvk_status status = check_floats(s, state, floats, position);
+	if (status == RWKVK_OK)
+		status = set_floats(s, state, position);
 	session_leave(s);
 	return status;
 }
@@ -180,11 +181,11 @@ static rwkvk_status get_state(rwkvk_session *s, const char *name, uint8_t *bytes
 rwkvk_status rwkvk_session_state_get(rwkvk_session *s, void *state, size_t bytes)
 {
 	REQUIRE(s && state);
-	if (bytes != rwkvk_session_state_size(s))
-		return fail(RWKVK_ERROR_ARGUMENT, "the state has %zu bytes, the caller's memory %zu", rwkvk_session_state_size(s),
-		            bytes);
 	TRY(session_enter(s, __func__));
-	rwkvk_status status = get_state(s, "the state", state);
+	rwkvk_status status = bytes == rwkvk_session_state_size(s)
+	                          ? get_state(s, "the state", state)
+	                          : fail(RWKVK_ERROR_ARGUMENT, "the state has %zu bytes, the caller's memory %zu",
+	                                 rwkvk_session_state_size(s), bytes);
 	session_leave(s);
 	return status;
 }

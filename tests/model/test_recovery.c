@@ -357,13 +357,15 @@ static VKAPI_ATTR void VKAPI_CALL tell_budget(VkPhysicalDevice device, VkPhysica
 		told->heapBudget[i] = budget + 1000, told->heapUsage[i] = 1000;
 }
 
-/* Loads the model on a graphics card of which so much is free. */
-static rwkvk_status load_into(uint64_t room, uint64_t bound)
+/* Loads the model on a graphics card of which so much is free; bound and all: 0 for none, and as it is. */
+static rwkvk_status load_into(uint64_t room, uint64_t bound, uint64_t all)
 {
 	rwkvk_model m;
 	begin(&m, (struct gpu_options){ .device_memory = bound });
 	m.gpu->facts.caps.type = RWKVK_DEVICE_DISCRETE;
 	m.gpu->facts.has_budget = true;
+	if (all)
+		m.gpu->facts.caps.device_memory = all;
 	memory_properties = vkGetPhysicalDeviceMemoryProperties2;
 	vkGetPhysicalDeviceMemoryProperties2 = tell_budget;
 	budget = room;
@@ -385,10 +387,11 @@ static void what_fits(void **state)
 	uint64_t quantised = model_device_bytes(&m.file.network, RWKVK_QUANT_Q4, 1);
 	end(&m);
 	assert_true(quantised < need);
-	assert_fails(load_into(quantised - 1, 0), RWKVK_ERROR_MEMORY, "close other programs");
-	assert_fails(load_into(quantised, 0), RWKVK_ERROR_MEMORY, "rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits");
-	assert_fails(load_into(quantised - 1, need - 1), RWKVK_ERROR_MEMORY, "another device (rwkvk_model_options.device)");
-	assert_ok(load_into(2 * need + (64 << 20), 0));
+	assert_fails(load_into(quantised - 1, 0, 0), RWKVK_ERROR_MEMORY, "close other programs");
+	assert_fails(load_into(quantised, 0, 0), RWKVK_ERROR_MEMORY, "rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits");
+	assert_fails(load_into(quantised - 1, need - 1, 0), RWKVK_ERROR_MEMORY, "(rwkvk_model_options.device_memory)");
+	assert_fails(load_into(quantised - 1, 0, need - 1), RWKVK_ERROR_MEMORY, "another device (rwkvk_model_options.device)");
+	assert_ok(load_into(2 * need + (64 << 20), 0, 0));
 }
 
 /* ---------------------------------------------------------------------------------------------------- the text that is left */
