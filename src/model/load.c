@@ -280,6 +280,9 @@ static rwkvk_status check_fit(const struct rwkvk_model *m)
 	uint64_t need = model_device_bytes(&m->file.network, m->file.quant, m->slots), room = gpu_memory_available(m->gpu);
 	if (need <= room || !caps->can_allocate) /* where there is no memory at all, the first buffer says why */
 		return RWKVK_OK;
+	if (m->most_memory && need > m->most_memory)
+		return fail(RWKVK_ERROR_MEMORY, "%s needs %.1f MB on the device, rwkvk_model_options.device_memory is %.1f MB",
+		            m->file.weights.path, (double)need * 1e-6, (double)m->most_memory * 1e-6);
 	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots);
 	const char *remedy = quantised <= room && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
 	                     : caps->memory_bound && caps->memory_bound < need

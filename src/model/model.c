@@ -31,6 +31,7 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 {
 	m->slots = options->max_sessions;
 	m->threads = options->threads;
+	m->most_memory = options->device_memory;
 	m->cancel = options->cancel ? &options->cancel->set : NULL;
 	if (is_set(options->cancel))
 		return fail(RWKVK_CANCELLED, "cancelled before anything was opened");
@@ -80,15 +81,20 @@ rwkvk_status rwkvk_model_open(const rwkvk_model_options *given, rwkvk_model **ou
 
 /* ------------------------------------------------------------------------------------------------------ its sessions */
 
+rwkvk_status model_is_closed(const struct rwkvk_model *m)
+{
+	return fail(RWKVK_ERROR_ARGUMENT,
+	            "the session's model, %s, has been closed: all there is left to do is to destroy the session",
+	            m->file.weights.path);
+}
+
 rwkvk_status model_lock(struct rwkvk_model *m)
 {
 	pthread_mutex_lock(&m->lock);
 	if (!m->closed)
 		return RWKVK_OK;
 	pthread_mutex_unlock(&m->lock);
-	return fail(RWKVK_ERROR_ARGUMENT,
-	            "the session's model, %s, has been closed: all there is left to do is to destroy the session",
-	            m->file.weights.path);
+	return model_is_closed(m);
 }
 
 void model_unlock(struct rwkvk_model *m)

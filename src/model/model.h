@@ -352,11 +352,12 @@ struct rwkvk_model {
 	struct plan plan;
 	pthread_mutex_t lock; /* around everything that touches the device */
 	bool has_lock;
-	bool closed;               /* by rwkvk_model_close(): what is left of it belongs to its sessions */
+	atomic_bool closed;        /* by rwkvk_model_close(): what is left of it belongs to its sessions */
 	uint32_t sessions;         /* alive */
 	bool count_inputs;         /* before model_load(): a profile is wanted */
 	uint32_t threads;          /* that pack weights; 0: one for each processor */
 	const atomic_bool *cancel; /* while opening: gives up once it is set; NULL: never */
+	uint64_t most_memory;      /* of the device, as the caller bounds it; 0: not */
 
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;
@@ -380,8 +381,9 @@ struct rwkvk_model {
 	uint64_t weight_bytes;   /* on the device */
 };
 
-/* model.c: takes the lock, unless the model is closed. */
+/* model.c: takes the lock, unless the model is closed; and the error that it then is. */
 rwkvk_status model_lock(struct rwkvk_model *model);
+rwkvk_status model_is_closed(const struct rwkvk_model *model);
 void model_unlock(struct rwkvk_model *model);
 /* The logits of a slot, [V]. */
 float *model_logits(const struct rwkvk_model *model, uint32_t slot);

@@ -153,7 +153,8 @@ rwkvk_status session_prepare(rwkvk_session *s, const rwkvk_sampling *sampling, u
 
 /* ------------------------------------------------------------------------------------------------------ life */
 
-static rwkvk_status take(rwkvk_session *s, const char *call)
+/* Also a session of a closed model, which may still be destroyed. */
+static rwkvk_status enter_any(rwkvk_session *s, const char *call)
 {
 	bool used = atomic_exchange(&s->in_use, true);
 	assert(!used);
@@ -165,13 +166,11 @@ static rwkvk_status take(rwkvk_session *s, const char *call)
 
 rwkvk_status session_enter(rwkvk_session *s, const char *call)
 {
-	TRY(take(s, call));
-	rwkvk_status status = model_lock(s->model); /* a closed model comes before all else that is wrong */
-	if (status == RWKVK_OK)
-		model_unlock(s->model);
-	else
-		session_leave(s);
-	return status;
+	TRY(enter_any(s, call));
+	if (!atomic_load(&s->model->closed))
+		return RWKVK_OK;
+	session_leave(s);
+	return model_is_closed(s->model);
 }
 
 void session_leave(rwkvk_session *s)
@@ -234,7 +233,7 @@ rwkvk_status rwkvk_session_create(rwkvk_model *m, rwkvk_session **out)
 
 void rwkvk_session_destroy(rwkvk_session *s)
 {
-	if (!s || take(s, __func__) != RWKVK_OK)
+	if (!s || enter_any(s, __func__) != RWKVK_OK)
 		return;
 	rwkvk_model *m = s->model;
 	pthread_mutex_lock(&m->lock);
@@ -266,8 +265,7 @@ rwkvk_status rwkvk_session_reset(rwkvk_session *s)
 
 uint64_t rwkvk_session_position(const rwkvk_session *s)
 {
-	EXPECT(s, 0);
-	return s->position;
+	return s ? s->position : 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------ feeding */
