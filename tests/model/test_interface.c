@@ -1044,9 +1044,10 @@ static void closed_with_sessions(void **state)
 	rwkvk_model *other;
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .max_sessions = 3 }, &other));
 	rwkvk_session *a = begin(other, "a"), *b = begin(other, "ab"), *c = NULL;
-	float logits[256], floats[1];
+	size_t bytes = rwkvk_session_state_size(a), count = rwkvk_session_state_floats(a);
+	float logits[256], *floats = calloc(count, sizeof *floats);
+	uint8_t *kept = calloc(bytes, 1);
 	uint32_t token;
-	uint8_t byte = 0;
 	rwkvk_model_close(other);
 	assert_fails(rwkvk_session_eval(a, &(uint32_t){ 'b' }, 1, NULL), RWKVK_ERROR_ARGUMENT, "closed");
 	assert_fails(feed_tokens(a, NULL, 0, logits), RWKVK_ERROR_ARGUMENT, "closed");
@@ -1055,10 +1056,10 @@ static void closed_with_sessions(void **state)
 	assert_fails(rwkvk_session_reset(a), RWKVK_ERROR_ARGUMENT, "closed");
 	assert_fails(rwkvk_session_clone(a, &c), RWKVK_ERROR_ARGUMENT, "closed");
 	assert_null(c);
-	assert_fails(rwkvk_session_state_get(a, &byte, 1), RWKVK_ERROR_ARGUMENT, "closed");
-	assert_fails(rwkvk_session_state_set(a, &byte, 1), RWKVK_ERROR_ARGUMENT, "closed");
-	assert_fails(rwkvk_session_floats_get(a, floats, 1), RWKVK_ERROR_ARGUMENT, "closed");
-	assert_fails(rwkvk_session_floats_set(a, floats, 1, 0), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_state_get(a, kept, bytes), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_state_set(a, kept, bytes), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_floats_get(a, floats, count), RWKVK_ERROR_ARGUMENT, "closed");
+	assert_fails(rwkvk_session_floats_set(a, floats, count, 0), RWKVK_ERROR_ARGUMENT, "closed");
 	assert_fails(rwkvk_session_save(a, test_temp("closed.state")), RWKVK_ERROR_ARGUMENT, "closed");
 	assert_int_equal(access(test_temp("closed.state"), F_OK), -1);
 	assert_fails(rwkvk_session_load(a, test_temp("closed.state")), RWKVK_ERROR_ARGUMENT, "closed");
@@ -1066,6 +1067,8 @@ static void closed_with_sessions(void **state)
 	rwkvk_session_destroy(a);
 	assert_fails(rwkvk_session_reset(b), RWKVK_ERROR_ARGUMENT, "closed");
 	rwkvk_session_destroy(b);
+	free(floats);
+	free(kept);
 }
 
 struct notes {
