@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/structs.h"
+#include "session/state_file.h"
 #include "text/stream.h"
 
 static rwkvk_status no_logits(void)
@@ -282,7 +283,8 @@ static rwkvk_status prepare(struct generation *g)
 
 static rwkvk_status pick_and_feed(struct generation *g)
 {
-	uint64_t limit = g->options.max_tokens ? g->options.max_tokens : 1024;
+	uint64_t limit = g->options.max_tokens ? g->options.max_tokens : 1024, room = MOST_POSITION - g->session->position;
+	limit = limit < room ? limit : room;
 	bool prepared = false;
 	for (bool first = host_picks_first(g); g->tokens < limit && !ended(g); first = false) {
 		if (cancelled(g))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/structs.h"
+#include "session/state_file.h"
 
 static uint64_t slot_floats(const rwkvk_model *m)
 {
@@ -304,6 +305,9 @@ static rwkvk_status eval(rwkvk_session *s, const uint32_t *tokens, size_t count,
 {
 	uint32_t fed;
 	TRY(check_tokens(s, tokens, count));
+	if (count > MOST_POSITION - s->position)
+		return fail(RWKVK_ERROR_ARGUMENT, "%zu tokens at position %llu: expected to end at 2^63 at most", count,
+		            (unsigned long long)s->position);
 	for (size_t i = 0; i < count; i += fed) {
 		TRY(go_on(options, i, count));
 		TRY(model_lock(s->model));

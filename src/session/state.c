@@ -8,9 +8,6 @@
 #include "base/file.h"
 #include "session/states.h"
 
-/* So that no sum of positions wraps. */
-static const uint64_t MOST_POSITION = UINT64_C(1) << 63;
-
 /* Floats of a layer's state that are real; the rest of the slot is padding. */
 static uint64_t layer_floats(const rwkvk_model *m)
 {

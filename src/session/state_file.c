@@ -155,6 +155,9 @@ static rwkvk_status check_header(const char *path, const uint8_t *bytes, uint64_
 		describe(want, ours);
 		return fail(RWKVK_ERROR_FILE, "%s: holds the state of another model: %s; this model needs %s", path, theirs, ours);
 	}
+	if (found.position > MOST_POSITION)
+		return fail(RWKVK_ERROR_FILE, "%s: is damaged: the position is %" PRIu64 ", at most 2^63 is possible", path,
+		            found.position);
 	return RWKVK_OK;
 }
 

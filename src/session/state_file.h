@@ -5,6 +5,9 @@
 
 #include "base/error.h"
 
+/* Of a text: so that no sum of positions wraps. */
+#define MOST_POSITION (UINT64_C(1) << 63)
+
 struct state_header {
 	uint32_t model_version;                   /* times ten: 70 is RWKV-7 */
 	uint32_t layers, width, heads, head_size; /* RWKV-4: heads = width, head_size = 1 */

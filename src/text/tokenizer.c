@@ -161,7 +161,9 @@ rwkvk_status rwkvk_tokenizer_encode(const rwkvk_tokenizer *tokenizer, const void
 
 const void *rwkvk_tokenizer_token(const rwkvk_tokenizer *tokenizer, uint32_t id, size_t *bytes)
 {
-	assert(tokenizer && bytes);
+	if (bytes)
+		*bytes = 0;
+	EXPECT(tokenizer && bytes, NULL);
 	size_t low = 0, high = tokenizer->count;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
@@ -175,7 +177,6 @@ const void *rwkvk_tokenizer_token(const rwkvk_tokenizer *tokenizer, uint32_t id,
 		else
 			high = middle;
 	}
-	*bytes = 0;
 	return NULL;
 }
 

@@ -134,6 +134,7 @@ static void hostile(void **unused)
 		{ -1, 0, 4 * FLOATS + 49, false, RWKVK_ERROR_FILE, "is not a state file" },
 		{ -1, 0, -1, true, RWKVK_ERROR_FILE, "is too long: 24 floats need 152 bytes, the file has 153" },
 		{ 32, 1, 0, false, RWKVK_ERROR_FILE, "is damaged: its checksum is" },
+		{ 39, 0x80, 0, true, RWKVK_ERROR_FILE, "is damaged: the position is 9" }, /* as 2^63 and more do */
 		{ 48, 0, 0, false, RWKVK_ERROR_FILE, "is damaged" },
 		{ 100, 0x55, 0, false, RWKVK_ERROR_FILE, "is damaged" },
 		{ 151, 0x55, 0, false, RWKVK_ERROR_FILE, "is damaged" },
