@@ -309,6 +309,75 @@ static void tokens_of_several_bytes(void **state)
 	rwkvk_model_close(words);
 }
 
+struct pieces {
+	char text[256];
+	size_t bytes;
+	bool broken; /* a piece that was not the last ended inside a character */
+};
+
+/* Whole characters, as `next` begins where the ones before have ended. */
+static bool add_piece(void *user, const char *text, size_t bytes)
+{
+	struct pieces *p = user;
+	p->broken |= p->bytes > 0 && (text[0] & 0xc0) == 0x80;
+	assert_true(bytes > 0 && p->bytes + bytes < sizeof p->text);
+	memcpy(p->text + p->bytes, text, bytes);
+	p->bytes += bytes;
+	return true;
+}
+
+/* Where the stop text that is complete first begins, of two that end together the longer one; `bytes` when there is none. */
+static size_t first_stop(const char *text, size_t bytes, const char *const *stops, size_t count, uint32_t *which)
+{
+	for (size_t end = 1; end <= bytes; end++)
+		for (size_t length = end; length > 0; length--)
+			for (size_t i = 0; i < count; i++)
+				if (strlen(stops[i]) == length && memcmp(text + end - length, stops[i], length) == 0) {
+					*which = (uint32_t)i;
+					return end - length;
+				}
+	return bytes;
+}
+
+/* Whatever the stop texts, the pieces together are the text up to the first of them. */
+static void pieces_are_the_text(void **state)
+{
+	(void)state;
+	enum { MOST = sizeof chain_text - 2 }; /* tokens after 'a' */
+	uint64_t random = 3;
+	size_t stopped = 0;
+	rwkvk_session *session = begin(model, "");
+	for (int round = 0; round < 120; round++) {
+		char stops[3][8];
+		const char *list[3] = { stops[0], stops[1], stops[2] };
+		uint32_t count = test_random(&random) % 4, tokens = 1 + test_random(&random) % MOST, which = 0;
+		for (uint32_t i = 0; i < count; i++) { /* a part of the text, now and then with another end */
+			uint32_t length = 1 + test_random(&random) % 6, at = 1 + test_random(&random) % (MOST - length);
+			snprintf(stops[i], sizeof stops[i], "%.*s", (int)length, chain_text + at);
+			if (test_random(&random) % 3 == 0)
+				stops[i][length - 1] = 'X';
+		}
+		struct pieces pieces = { .bytes = 0 };
+		rwkvk_generate_result result = { 0 };
+		const rwkvk_generate_options options = {
+			.max_tokens = tokens, .stop_texts = list, .stop_text_count = count, .on_text = add_piece, .user = &pieces
+		};
+		assert_ok(rwkvk_session_reset(session));
+		assert_ok(rwkvk_session_eval(session, &(uint32_t){ 'a' }, 1, NULL));
+		assert_ok(rwkvk_session_generate(session, &options, &result));
+		size_t bytes = first_stop(chain_text + 1, tokens, list, count, &which);
+		assert_int_equal(pieces.bytes, bytes);
+		assert_memory_equal(pieces.text, chain_text + 1, bytes);
+		assert_false(pieces.broken && result.reason != RWKVK_END_STOP_TEXT);
+		assert_int_equal(result.reason, bytes < tokens ? RWKVK_END_STOP_TEXT : RWKVK_END_LENGTH);
+		if (bytes < tokens)
+			assert_true(strcmp(list[result.stop], list[which]) == 0);
+		stopped += bytes < tokens;
+	}
+	assert_in_range(stopped, 20, 100);
+	rwkvk_session_destroy(session);
+}
+
 /* A failure is a reason, too. */
 static void failures_are_a_reason(void **state)
 {
@@ -1144,6 +1213,7 @@ int main(void)
 		cmocka_unit_test(texts_and_tokens),
 		cmocka_unit_test(ended_while_held_back),
 		cmocka_unit_test(tokens_of_several_bytes),
+		cmocka_unit_test(pieces_are_the_text),
 		cmocka_unit_test(failures_are_a_reason),
 		cmocka_unit_test(cancel_objects),
 		cmocka_unit_test(cancelled_loading),
