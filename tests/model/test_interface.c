@@ -1057,12 +1057,7 @@ static void device_memory_is_bounded(void **state)
 	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .device_memory = 100000 }, &other),
 	             RWKVK_ERROR_MEMORY, "device_memory");
 	assert_null(other);
-	rwkvk_device_info device = { 0 };
-	assert_ok(rwkvk_device_find(NULL, &device));
-	uint64_t enough = info_of(model).device_bytes;
-	assert_true(enough > 100000);
-	if (!device.unified_memory)
-		enough += 4 << 20; /* staging memory, while it is loaded */
+	uint64_t enough = info_of(model).device_bytes + (64 << 20); /* what is uploaded may have to be staged */
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .device_memory = enough }, &other));
 	assert_true(info_of(other).device_bytes <= enough);
 	rwkvk_model_close(other);
