@@ -280,18 +280,17 @@ static rwkvk_status check_fit(const struct rwkvk_model *m)
 	uint64_t need = model_device_bytes(&m->file.network, m->file.quant, m->slots), room = gpu_memory_available(m->gpu);
 	if (need <= room || !caps->can_allocate) /* where there is no memory at all, the first buffer says why */
 		return RWKVK_OK;
-	if (m->most_memory && need > m->most_memory)
-		return fail(RWKVK_ERROR_MEMORY, "%s needs %.1f MB on the device, rwkvk_model_options.device_memory is %.1f MB",
-		            m->file.weights.path, (double)need * 1e-6, (double)m->most_memory * 1e-6);
 	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots);
+	const char *remedy = quantised <= room && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
+	                     : caps->memory_bound && caps->memory_bound < need
+	                         ? "take a smaller model, or let it have more (rwkvk_model_options.device_memory)"
+	                     : caps->device_memory >= need ? "close other programs that use it, or take a smaller model"
+	                                                   : "take a smaller model, or another device (rwkvk_model_options.device)";
 	return fail(
 		RWKVK_ERROR_MEMORY,
 		"%s needs %.2f GB on the device, %.2f MB of it for each of %u sessions; of the %.2f GB of %s, %.2f GB are free; %s",
 		m->file.weights.path, (double)need * 1e-9, (double)session_device_bytes(&m->file.network.config) * 1e-6, m->slots,
-		(double)caps->device_memory * 1e-9, caps->name, (double)room * 1e-9,
-		quantised <= room && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
-		: need <= caps->device_memory         ? "close other programs that use it, or take a smaller model"
-											  : "take a smaller model, or another device (rwkvk_model_options.device)");
+		(double)caps->device_memory * 1e-9, caps->name, (double)room * 1e-9, remedy);
 }
 
 static rwkvk_status load_all(struct loader *loader)

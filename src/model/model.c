@@ -31,7 +31,6 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 {
 	m->slots = options->max_sessions;
 	m->threads = options->threads;
-	m->most_memory = options->device_memory;
 	m->cancel = options->cancel ? &options->cancel->set : NULL;
 	if (is_set(options->cancel))
 		return fail(RWKVK_CANCELLED, "cancelled before anything was opened");

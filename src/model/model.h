@@ -357,7 +357,6 @@ struct rwkvk_model {
 	bool count_inputs;         /* before model_load(): a profile is wanted */
 	uint32_t threads;          /* that pack weights; 0: one for each processor */
 	const atomic_bool *cancel; /* while opening: gives up once it is set; NULL: never */
-	uint64_t most_memory;      /* of the device, as the caller bounds it; 0: not */
 
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;
