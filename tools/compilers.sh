@@ -11,10 +11,10 @@
 #
 # The chroot is made once, as root, in RWKVK_COMPILERS (default ~/.cache/rwkvk/compilers; 3 GB, 5 minutes): Debian 13 with Mesa of
 # its backports and Mesa's drm-shim, libraries that stand in for each vendor's kernel driver.  Intel's, which Debian does not
-# package, is built there from Debian's source of Mesa; the Mali driver exists for arm64 only and runs under qemu.  MIRROR names
-# a Debian mirror other than the one that apt uses here.
+# package, is built there from Debian's source of Mesa; the Mali driver exists for arm64 only and runs under qemu.
 set -eu
 . "$(dirname -- "$0")/setup.sh"
+. "$root/tools/chroot.sh"
 
 cache=${RWKVK_COMPILERS:-$HOME/.cache/rwkvk/compilers}
 chroot=$cache/trixie
@@ -41,45 +41,8 @@ apple-m1       amd64 asahi        asahi     RWKVK_NONE=
 END
 }
 
-# Commands in the chroot; their mounts end with them.
-inside() {
-    mkdir -p "$chroot/cache"
-    unshare -m --propagation private sh -c 'mount -t proc proc "$1/proc" && mount --bind "$2" "$1/cache" && shift 2 && exec chroot "$@"' \
-        sh "$chroot" "$cache" "$chroot" "$@"
-}
-
-apt_inside() {
-    inside env DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends "$@"
-}
-
-# The mirror that apt uses here if this is Debian; else debootstrap has a default.
-mirror() {
-    if [ -n "${MIRROR-}" ]; then
-        echo "$MIRROR"
-    elif grep -qs '^ID=debian' /etc/os-release; then
-        sed -n 's/^URIs: *//p; s/^deb \(http[^ ]*\) .*/\1/p' /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
-            grep -v security | head -n 1
-    fi
-}
-
-# sources NAME TYPES SUITES
-sources() {
-    printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
-        "$2" "$(cat "$chroot/mirror")" "$3" >"$chroot/etc/apt/sources.list.d/$1.sources"
-}
-
-# What follows runs where `set -e` does not count: each step begins where the one before succeeded.
-make_base() {
-    mirror=$(mirror)
-    rm -rf "$chroot"
-    # shellcheck disable=SC2086
-    debootstrap --variant=minbase trixie "$chroot" $mirror &&
-        sed -n 's/^deb \(http[^ ]*\) .*/\1/p' "$chroot/etc/apt/sources.list" | head -n 1 >"$chroot/mirror" &&
-        : >"$chroot/etc/apt/sources.list" &&
-        sources debian deb 'trixie trixie-backports' || return 1
-    cp /etc/resolv.conf "$chroot/etc/resolv.conf" 2>/dev/null
-    cp /etc/apt/apt.conf.d/*proxy* "$chroot/etc/apt/apt.conf.d/" 2>/dev/null
-    inside dpkg --add-architecture arm64
+make_trixie() {
+    make_base 'trixie trixie-backports' && inside dpkg --add-architecture arm64
 }
 
 install_inside() {
@@ -105,17 +68,12 @@ make_intel_shim() {
             cd / && rm -rf /build'
 }
 
-make_chroot() {
-    [ ! -e "$chroot/complete" ] || return 0
-    [ "$(id -u)" -eq 0 ] || die "only root can make a chroot: sudo env RWKVK_COMPILERS=$cache $0 (without it there is: $0 radv)"
-    command -v debootstrap >/dev/null 2>&1 ||
+need_chroot() {
+    [ -e "$chroot/complete" ] || [ "$(id -u)" -eq 0 ] ||
+        die "only root can make a chroot: sudo env RWKVK_COMPILERS=$cache $0 (without it there is: $0 radv)"
+    [ -e "$chroot/complete" ] || command -v debootstrap >/dev/null 2>&1 ||
         die "debootstrap is needed for the chroot, on Debian: apt-get install debootstrap (without it there is: $0 radv)"
-    mkdir -p "$cache"
-    say "making a chroot with Mesa's drivers in $cache; $cache/setup.log tells how far it is"
-    if ! { make_base && install_inside && make_intel_shim && : >"$chroot/complete"; } >"$cache/setup.log" 2>&1 </dev/null; then
-        tail -n 20 "$cache/setup.log" >&2
-        die "the chroot could not be made"
-    fi
+    make_chroot "Mesa's drivers" make_trixie install_inside make_intel_shim || die "the chroot could not be made"
 }
 
 # The program that prints the table, for both architectures.  Only what it uses is linked, so it needs no library but libc;
@@ -194,7 +152,7 @@ own_radv() {
 }
 
 in_chroot() {
-    make_chroot
+    need_chroot
     build_inside
     for target in "$@"; do
         architecture=$(targets | sed -n "s/^$target  *\([a-z0-9]*\) .*/\1/p")
@@ -213,7 +171,7 @@ targets)
     exit ;;
 run)
     shift
-    make_chroot
+    need_chroot
     run "$@"
     exit ;;
 esac

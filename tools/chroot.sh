@@ -1,0 +1,61 @@
+# What compilers.sh and those parts of test.sh share that need another Debian: a chroot, made as root and kept.  Sourced after
+# setup.sh.  `cache` is its folder here, which is /cache inside, and `chroot` the one with its files.  MIRROR names a Debian mirror
+# other than the one that apt uses here.
+
+# Commands in the chroot; their mounts end with them.
+inside() {
+    mkdir -p "$chroot/cache"
+    unshare -m --propagation private sh -c '
+        mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && mount --bind "$2" "$1/cache" && shift 2 && exec chroot "$@"' \
+        sh "$chroot" "$cache" "$chroot" "$@"
+}
+
+apt_inside() {
+    inside env DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends "$@"
+}
+
+# The mirror that apt uses here if this is Debian; else debootstrap has a default.
+mirror() {
+    if [ -n "${MIRROR-}" ]; then
+        echo "$MIRROR"
+    elif grep -qs '^ID=debian' /etc/os-release; then
+        sed -n 's/^URIs: *//p; s/^deb \(http[^ ]*\) .*/\1/p' /etc/apt/sources.list.d/*.sources /etc/apt/sources.list 2>/dev/null |
+            grep -v security | head -n 1
+    fi
+}
+
+# sources NAME TYPES SUITES
+sources() {
+    printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
+        "$2" "$(cat "$chroot/mirror")" "$3" >"$chroot/etc/apt/sources.list.d/$1.sources"
+}
+
+# make_base SUITES: Debian 13, with these to install from.  The functions that make a chroot run where `set -e` does not count: each
+# step begins where the one before succeeded.
+make_base() {
+    mirror=$(mirror)
+    rm -rf "$chroot"
+    # shellcheck disable=SC2086
+    debootstrap --variant=minbase trixie "$chroot" $mirror &&
+        sed -n 's/^deb \(http[^ ]*\) .*/\1/p' "$chroot/etc/apt/sources.list" | head -n 1 >"$chroot/mirror" &&
+        : >"$chroot/etc/apt/sources.list" &&
+        sources debian deb "$1" || return 1
+    cp /etc/resolv.conf "$chroot/etc/resolv.conf" 2>/dev/null
+    cp /etc/apt/apt.conf.d/*proxy* "$chroot/etc/apt/apt.conf.d/" 2>/dev/null
+    apt_inside update
+}
+
+# make_chroot WHAT FUNCTION...: with these functions in turn, unless it is there.  False: it could not be made.
+make_chroot() {
+    [ ! -e "$chroot/complete" ] || return 0
+    mkdir -p "$cache"
+    say "making a chroot with $1 in $cache; $cache/setup.log tells how far it is"
+    shift
+    for function in "$@"; do
+        "$function" >>"$cache/setup.log" 2>&1 </dev/null || {
+            tail -n 20 "$cache/setup.log" >&2
+            return 1
+        }
+    done
+    : >"$chroot/complete"
+}

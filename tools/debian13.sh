@@ -1,0 +1,45 @@
+# Debian 13 in a chroot that is kept, with a copy of the sources and a build of them by its gcc, in which warnings are errors: for
+# parts of test.sh.  Sourced after setup.sh.  RWKVK_DEBIAN13 says where (by default ~/.cache/rwkvk/debian13); 2 GB, 2 minutes.
+. "$root/tools/chroot.sh"
+
+cache=${RWKVK_DEBIAN13:-${XDG_CACHE_HOME:-$HOME/.cache}/rwkvk/debian13}
+chroot=$cache/trixie
+
+make_trixie() {
+    make_base trixie
+}
+
+install_inside() {
+    # shellcheck disable=SC2046
+    apt_inside install $(needs | awk '$1 == "run" || $1 == "test" { print $4 }' | sort -u)
+}
+
+# want_inside PACKAGE...: a part's own packages in the chroot, without which it is skipped.
+want_inside() {
+    inside dpkg -s "$@" >/dev/null 2>&1 && return 0
+    say "installing $* in the chroot"
+    quietly "$cache/log" apt_inside install "$@" ||
+        { quietly "$cache/log" apt_inside update && quietly "$cache/log" apt_inside install "$@"; } ||
+        skip "Debian 13 does not have these packages: $*"
+}
+
+# The files keep their times, so only what has changed is built again.
+copy_sources() {
+    rm -rf "$cache/source"
+    mkdir "$cache/source"
+    (cd "$root" && tar cf - --exclude=./build --exclude=./.git .) | tar xf - -C "$cache/source"
+}
+
+# enter_debian13 ARGUMENT...: the arguments of the script, which begins again as root if it is not.
+enter_debian13() {
+    if [ "$(id -u)" -ne 0 ]; then
+        sudo -n true 2>/dev/null || skip "only root can use a chroot: sudo env RWKVK_DEBIAN13=$cache sh $0"
+        exec sudo env "RWKVK_DEBIAN13=$cache" "MIRROR=${MIRROR-}" sh "$0" "$@"
+    fi
+    want_packages debootstrap debian-archive-keyring
+    make_chroot "Debian 13" make_trixie install_inside || skip "the chroot could not be made"
+    copy_sources
+    say "building with $(inside gcc --version | head -n 1)"
+    quietly "$cache/log" inside cmake -S /cache/source -B /cache/build --preset dev -DRWKVK_WERROR=ON || die "configuring failed"
+    quietly "$cache/log" inside cmake --build /cache/build || die "building failed"
+}
