@@ -9,7 +9,7 @@
 // the stage mix has left at ACT_MIXED.
 //
 // Reads ACT_X, the shift state, the layer's vectors; writes ACT_R, ACT_K, ACT_V, ACT_G, ACT_H, and n to ACT_N1: the wkv stage
-// moves it into the state, which other workgroups of this stage still read.  Recorded by plan_att_in() in src/model/plan.c.
+// moves it into the state, which other workgroups of this stage still read.  Recorded by plan_att_in() in src/engine/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

@@ -1,5 +1,5 @@
 // x = x + att.output y + its bias.  [D,D]; reads ACT_Y, updates ACT_X: each row has one owner.  In RWKV-4 it also moves this
-// token's LN1 output from ACT_N1 into the shift state.  Recorded by plan_att_out() in src/model/plan.c.
+// token's LN1 output from ACT_N1 into the shift state.  Recorded by plan_att_out() in src/engine/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

@@ -6,7 +6,7 @@
 //   q = max(pp + w, k);   aa, bb, pp <- e^(pp+w-q) aa + e^(k-q) v,  e^(pp+w-q) bb + e^(k-q),  q
 //
 // The three matrices are interleaved tile by tile: 8 rows of receptance, the same 8 of key, the same 8 of value.  Reads ACT_X,
-// the state; writes ACT_Y, aa, bb, pp, and n to ACT_N1.  Recorded by plan_att_wkv() in src/model/rwkv4.c.
+// the state; writes ACT_Y, aa, bb, pp, and n to ACT_N1.  Recorded by plan_att_wkv() in src/engine/rwkv4.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

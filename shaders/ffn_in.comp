@@ -2,7 +2,7 @@
 // the whole, ffn.receptance (n + (n' - n) mix_r)  [D,D].
 //
 // Reads ACT_X, the shift state; writes ACT_F, ACT_FR, and n to ACT_N2: ffn_out moves it into the state.  FLAG_PRE: the same with
-// ln1 and the state of time-mix.  Recorded by plan_ffn() in src/model/plan.c.
+// ln1 and the state of time-mix.  Recorded by plan_ffn() in src/engine/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

@@ -7,7 +7,7 @@
 // of the workgroups that have other inputs for the same outputs: the last of them to come does that, whichever it is.
 //
 // Reads ACT_F, ACT_FR, updates ACT_X, and moves this token's LN2 output from ACT_N2 into the shift state.  Recorded by
-// plan_ffn() in src/model/plan.c.
+// plan_ffn() in src/engine/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

@@ -4,7 +4,7 @@
 // where `select` finds them: nobody has to read 65,536 logits to pick the most probable token.  If the next token is to be picked on
 // the device, these are logits with penalties and biases, and they, too, are kept (PICKS_LOGITS) where one is to be drawn.  Each
 // row's count of generated tokens belongs to the thread that has the row, so the counts need no stage of their own.
-// Recorded by plan_head() in src/model/plan.c.
+// Recorded by plan_head() in src/engine/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

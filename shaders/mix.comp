@@ -2,7 +2,7 @@
 //
 //   x_q = n + (n' - n) (time_maa_q + time_maa_w2[q] t_q)                      q in w, k, v, r, g;  t_q [rank] from ACT_H
 //
-// Reads ACT_N1, ACT_H, the shift state; writes ACT_MIXED.  Recorded by plan_mix() in src/model/rwkv6.c.
+// Reads ACT_N1, ACT_H, the shift state; writes ACT_MIXED.  Recorded by plan_mix() in src/engine/rwkv6.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

@@ -6,7 +6,7 @@
 // Also tells the later stages the state's slot, whether the token ends the text, and what the head is to do with its logits.
 // Tokens of one submission follow each other without the host: IO_STEP counts them, and after the last all stages of the others
 // do nothing.  An embedding table of several slices has a dispatch for each; the first picks, the one that holds the token's row
-// writes x.  Recorded by plan_select() in src/model/plan.c.
+// writes x.  Recorded by plan_select() in src/engine/plan.c.
 //
 // Sums go through shared memory on all devices: so they are the same on all, and a compiler whose device has no sum over a
 // subgroup makes a dozen loops of one.

@@ -6,7 +6,7 @@
 //
 // S [key][value] is read and written once.  A thread has four value channels and every ROWS-th key channel; the threads that
 // share value channels add up through shared memory, in order.  Reads ACT_R, ACT_K, ACT_V, ACT_G, ACT_H; writes ACT_Y, the
-// state.  Recorded by plan_wkv5() in src/model/rwkv5.c.
+// state.  Recorded by plan_wkv5() in src/engine/rwkv5.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

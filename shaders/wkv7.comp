@@ -8,7 +8,7 @@
 //
 // S is read and written once: with u = S kk (old S) the output is S (w r) - u ((kk A).r) + v (k.r), so both products of a row
 // come from one pass over it.  Reads ACT_R, ACT_K, ACT_V, ACT_H, ACT_VFIRST; writes ACT_Y, the state, in layer 0 ACT_VFIRST.
-// Recorded by plan_wkv7() in src/model/rwkv7.c.
+// Recorded by plan_wkv7() in src/engine/rwkv7.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

@@ -90,7 +90,7 @@ build_inside() {
             $cc -std=c11 -O1 -D_GNU_SOURCE -DRWKVK_BUILDING -DSHADER_COMPILER="\"$1\"" -ffunction-sections -fdata-sections \
                 -Wl,--gc-sections -Iinclude -Isrc -Ishaders -Itests/support -idirafter /usr/include -w \
                 -o "/cache/compile_table-$cc" tests/gpu/compile_table.c tests/support/*model.c tests/support/compiler_statistics.c \
-                $(grep -LE "<(jansson|zip)[.]h>" src/base/*.c src/gpu/*.c src/format/*.c src/model/*.c) shaders/embedded_shaders.c /usr/include/volk.c -lm
+                $(grep -LE "<(jansson|zip)[.]h>" src/base/*.c src/gpu/*.c src/format/*.c src/network/*.c src/engine/*.c) shaders/embedded_shaders.c /usr/include/volk.c -lm
         done' sh "$(shader_compiler)"
 }
 

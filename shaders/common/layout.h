@@ -174,7 +174,7 @@
 #define PICKS_FLOATS(V, slots) PICKS_SLOT(V, slots)
 
 // The small vectors of a layer, f32, each padded to 128 with zeros: entry i of layer l is at (l * VEC_COUNT + i) * PAD(D, 128).
-// src/model/vectors.c makes them what the stages of all versions expect.
+// src/network/vectors.c makes them what the stages of all versions expect.
 #define VEC_LN1_W            0
 #define VEC_LN1_B            1
 #define VEC_MIX_R            2 // token shift: n + (n' - n) mix

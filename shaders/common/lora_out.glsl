@@ -1,5 +1,5 @@
 // The outer factors of LoRAs, [D,rank] each: head by head, factor by factor, then uvec4 by uvec4 of the rank, the head's N
-// channels beside each other (pack_lora() in src/model/pack.c).  A row is a column of uvec4s: neighbouring threads read
+// channels beside each other (pack_lora() in src/network/pack.c).  A row is a column of uvec4s: neighbouring threads read
 // neighbouring words and nothing has to be added up between them.
 
 // uvec4s of a row.

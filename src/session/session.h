@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include "model/model.h"
+#include "engine/model.h"
 #include "session/sampler.h"
 
 struct rwkvk_session {

@@ -1,5 +1,5 @@
 /* Which cut of the work is fastest for this model on this device: a few shapes are tried on whole tokens, one property after
- * the other, and the best is kept for the next time (src/model/choice.c).  Every shape computes the same sums, in another
+ * the other, and the best is kept for the next time (src/engine/choice.c).  Every shape computes the same sums, in another
  * order, so results agree within rounding, and are the same bits whenever the shape is the same. */
 #include "session/session.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/trained_state.h"
+#include "network/trained_state.h"
 #include "session/states.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -10,7 +10,7 @@
 #include "base/half.h"
 #include "fill.h"
 #include "make_model.h"
-#include "model/model.h"
+#include "engine/model.h"
 
 enum { POISON = 0xa5, PARTS = 3 };
 static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K };

@@ -8,7 +8,7 @@
 
 #include "feed.h"
 #include "make_files.h"
-#include "model/model.h"
+#include "engine/model.h"
 #include "rwkvk_tools.h"
 
 enum { VOCAB = 50, WIDTH = 64, HEAD = 16, FFN = 448, LAYERS = 2, TOKENS = 10, MOST_STATE = LAYERS * WIDTH * (2 + HEAD) };

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "feed.h"
-#include "model/model.h"
+#include "engine/model.h"
 #include "rwkvk_tools.h"
 
 /* Shares of the largest value.  f32 arithmetic with other orders of summation. */

@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #include "feed.h"
-#include "model/model.h"
+#include "engine/model.h"
 #include "score.h"
 
 enum { TOKENS = 256, DEVICE_TOKENS = 12, MOST_ROUNDED = 64 };

@@ -9,7 +9,7 @@
 #include "feed.h"
 #include "make_files.h"
 #include "make_model.h"
-#include "model/model.h"
+#include "engine/model.h"
 #include "rwkvk_tools.h"
 
 static const struct model_spec specs[] = {

@@ -1,7 +1,7 @@
 /* How many tokens a submission has: 20 to 40 ms, never past the bound, and careful beginnings. */
 #include "support.h"
 
-#include "model/model.h"
+#include "engine/model.h"
 
 enum { US = 1000, MS = 1000000 };
 

@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "base/half.h"
-#include "model/model.h"
+#include "engine/model.h"
 
 enum { LINE = 128, POISON = 0xa5 };
 

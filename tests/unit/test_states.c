@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "model/trained_state.h"
+#include "network/trained_state.h"
 #include "session/states.h"
 
 enum { LAYERS = 2, HEADS = 2, N = 4, WIDTH = HEADS * N, MATRIX = WIDTH * N, LAYER = 2 * WIDTH + MATRIX };

@@ -1,7 +1,7 @@
 /* Tokens on the device.  The plan (plan.c, rwkv4.c to rwkv7.c) is recorded into two command buffers at load, with and without
  * the head; afterwards a few words for `select` and one submission are a token, or several.  The same driver serves every
  * version of RWKV. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #define RWKVK_MODEL_EXPORT_H
 
 #include "format/output.h"
-#include "model/model.h"
+#include "engine/model.h"
 
 struct export
 {

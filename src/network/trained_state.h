@@ -2,7 +2,7 @@
 #ifndef RWKVK_MODEL_TRAINED_STATE_H
 #define RWKVK_MODEL_TRAINED_STATE_H
 
-#include "model/model.h"
+#include "engine/model.h"
 
 /* Whether this is such a tensor, and whether the file has any. */
 bool is_trained_state(const struct tensor *tensor);

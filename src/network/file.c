@@ -1,11 +1,11 @@
 /* A model file without a device: opening it as the options say, and what the public interface shows of it. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/structs.h"
-#include "model/trained_state.h"
+#include "network/trained_state.h"
 #include "text/tokenizer.h"
 
 /* ------------------------------------------------------------------------------------------------------ options */

@@ -1,6 +1,6 @@
 /* The shape that tuning has found for a kind of model on a device: a small text beside the driver's pipeline cache, one for
  * each kind of model, device and driver.  What is damaged, or meant for something else, is as good as missing. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Time-mix of every version in plain C, a function for each stage of the device.  See reference.c. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* From named tensors to a network: sizes come from shapes, never from a formula; every shape is checked once, here. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* The stages of each version by name, as tests and verification go through them. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Which matrices a network consists of on the device, and what that costs in bytes.  Nothing here touches a device: whether a
  * model fits is known before its first byte is read. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

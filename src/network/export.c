@@ -1,6 +1,6 @@
 /* A model as a file: which tensors it gets, under which names, in which shapes and types.  Nothing is converted here: the list
  * says what is wanted and format/output.c does it. */
-#include "model/export.h"
+#include "network/export.h"
 
 #include <inttypes.h>
 #include <math.h>

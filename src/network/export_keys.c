@@ -1,6 +1,6 @@
 /* The keys of a GGUF file: those that llama.cpp needs, from the network's sizes; all others of a source that is GGUF itself,
  * as they stand there; and the vocabulary. */
-#include "model/export.h"
+#include "network/export.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* How work is cut for a kind of device.  The numbers are starting points (docs/speed.md says which were measured); the
  * shaders are right with any of them. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <string.h>
 

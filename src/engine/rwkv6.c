@@ -1,6 +1,6 @@
 /* RWKV-6: seven stages a layer.  The weights of its token shift depend on the token, through a LoRA of their own, so two stages
  * come before the products. */
-#include "model/model.h"
+#include "engine/model.h"
 
 /* The inputs of the products from the hidden vectors of mix_in. */
 static rwkvk_status plan_mix(struct rwkvk_model *m, uint32_t layer)

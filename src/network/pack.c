@@ -1,7 +1,7 @@
 /* Matrices as the device reads them (docs/formats.md, "Weights on the device"): tiles of 8 rows, in a tile k-blocks of 128
  * bytes of each row, so that a subgroup of any size reads whole lines and a processor reads straight on.  Repacking moves
  * bits and changes none. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <stdlib.h>
 #include <string.h>

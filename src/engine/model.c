@@ -1,5 +1,5 @@
 /* Opening and closing: a file, a device, and the plan that joins them.  The public functions about models and devices. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* time_state is [H, value, key] in every version, and so is the state of RWKV-7; that of RWKV-5 and 6 is [H, key, value].
  * web-rwkv's files have it the other way round (tensor.swapped).  docs/formats.md says who reads it how. */
-#include "model/trained_state.h"
+#include "network/trained_state.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -2,7 +2,7 @@
  * against.  Here is what versions share; time-mix is in reference_att.c.  Formulas and names: docs/model.md.
  *
  * Vectors in progress live in the lines of reference.work: 0 to 2 are used by the helpers, a stage's own start at 3. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <math.h>
 #include <stdlib.h>

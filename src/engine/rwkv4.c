@@ -1,6 +1,6 @@
 /* RWKV-4: four stages a layer.  Its state is three numbers a channel, so the products and the whole recurrence are one stage.
  */
-#include "model/model.h"
+#include "engine/model.h"
 
 static rwkvk_status plan_att_wkv(struct rwkvk_model *m, uint32_t layer)
 {

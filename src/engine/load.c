@@ -1,11 +1,11 @@
 /* A network onto the device: does it fit, then matrix by matrix from the mapped file into the device's layout. */
-#include "model/model.h"
+#include "engine/model.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/trained_state.h"
+#include "network/trained_state.h"
 
 enum { UPLOAD_BYTES = 8 << 20 };
 
