@@ -442,7 +442,7 @@ static void quiet_attempts(void **state)
 	rwkvk_model m;
 	struct heard heard;
 	const char *before = folder;
-	folder = "/proc/nowhere"; /* can neither be read nor written */
+	folder = test_no_folder(); /* can neither be read nor written */
 	assert_true(fail(RWKVK_ERROR_FILE, "what failed before") == RWKVK_ERROR_FILE);
 	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
 	assert_string_equal(rwkvk_last_error(), "what failed before");

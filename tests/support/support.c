@@ -134,6 +134,12 @@ const char *test_nowhere(const char *name)
 	return test_temp(path);
 }
 
+const char *test_no_folder(void)
+{
+	test_write_file(test_temp("no-folder"), "", 0);
+	return test_temp("no-folder/folder");
+}
+
 const char *test_shared(const char *relative)
 {
 	static char paths[32][512];

@@ -55,6 +55,8 @@ uint8_t *test_read_file(const char *path, size_t *bytes);
 const char *test_temp(const char *name);
 /* Such a path in a folder that does not exist, so that nothing can be written there, not even by root. */
 const char *test_nowhere(const char *name);
+/* A folder that cannot be made, since it would lie in a file. */
+const char *test_no_folder(void);
 void test_write_file(const char *path, const void *data, size_t bytes);
 
 /* Of many alike cases take every so manieth: RWKVK_TEST_FEW, 1 when it is not set.  For devices that differ in little. */
