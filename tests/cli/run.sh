@@ -851,7 +851,7 @@ case_fix() {
 	need_device
 	RWKVK_CAPS=memory=200000000 run bench --shape 2x512 --type f32 -p 0 -n 1 --no-measure
 	exits 1
-	err_has "has 0.20 GB; with --quant q4 it fits"
+	err_has "0.20 GB are free; with --quant q4 it fits"
 	[ "$(wc -l <"$err" | tr -d ' ')" = 1 ] || fail "expected one line"
 }
 
