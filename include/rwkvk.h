@@ -159,8 +159,8 @@ RWKVK_API rwkvk_status rwkvk_device_find(const char *device, rwkvk_device_info *
 typedef struct rwkvk_tokenizer rwkvk_tokenizer;
 
 /* Reads a vocabulary, told by its content (docs/formats.md): World text (a line `ID LITERAL BYTES` a token, as in
- * rwkv_vocab_v20230424.txt), or a tokenizer.json with byte-level BPE, as in 20B_tokenizer.json.  JSON of another kind is
- * RWKVK_ERROR_UNSUPPORTED. */
+ * rwkv_vocab_v20230424.txt), the same in the JSON of web-rwkv and Ai00, or a tokenizer.json with byte-level BPE, as in
+ * 20B_tokenizer.json.  JSON of another kind is RWKVK_ERROR_UNSUPPORTED. */
 RWKVK_API rwkvk_status rwkvk_tokenizer_open(const char *path, rwkvk_tokenizer **out);
 /* NULL is allowed.  Not for the tokenizer of a model. */
 RWKVK_API void rwkvk_tokenizer_close(rwkvk_tokenizer *tokenizer);

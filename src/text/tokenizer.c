@@ -80,7 +80,7 @@ static void trim(rwkvk_tokenizer *t)
 
 rwkvk_status vocabulary_seal(rwkvk_tokenizer *t)
 {
-	if (t->count == 0)
+	if (t->pool_bytes == 0)
 		return fail(RWKVK_ERROR_FILE, "%s: holds no token with text; expected at least the 256 single bytes", t->name);
 	TRY(sort_by_id(t));
 	trim(t);
@@ -89,13 +89,38 @@ rwkvk_status vocabulary_seal(rwkvk_tokenizer *t)
 
 /* ---------------------------------------------------------------------------------------------------- opening */
 
-rwkvk_status tokenizer_from_bytes(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out)
+static uint64_t skip_space(const uint8_t *text, uint64_t bytes, uint64_t at)
 {
-	uint64_t at = 0;
 	while (at < bytes && (text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r')))
 		at++;
-	bool json = at < bytes && text[at] == '{'; /* a World text begins with a number */
-	return json ? tokenizer_from_json(path, text, bytes, out) : tokenizer_from_text(path, text, bytes, out);
+	return at;
+}
+
+/* The first character of every vocabulary is ASCII, so in wider encodings a zero byte stands beside it. */
+static const char *wide_encoding(const uint8_t *text, uint64_t bytes)
+{
+	bool marked = bytes >= 2 && ((text[0] == 0xff && text[1] == 0xfe) || (text[0] == 0xfe && text[1] == 0xff));
+	bool zeros = bytes >= 2 && (text[0] == 0) != (text[1] == 0);
+	if (bytes >= 4 &&
+	    ((marked && text[2] == 0 && text[3] == 0) || (text[0] == 0 && text[1] == 0) || (zeros && text[2] == 0 && text[3] == 0)))
+		return "UTF-32";
+	return marked || zeros ? "UTF-16" : NULL;
+}
+
+rwkvk_status tokenizer_from_bytes(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out)
+{
+	const char *wide = wide_encoding(text, bytes);
+	*out = NULL;
+	if (wide)
+		return fail(RWKVK_ERROR_FILE, "%s: expected a vocabulary in UTF-8, found one in %s: save it as UTF-8", path, wide);
+	if (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark, which some editors write */
+		text += 3, bytes -= 3;
+	uint64_t brace = skip_space(text, bytes, 0);
+	if (brace == bytes || text[brace] != '{') /* a World text begins with a number */
+		return tokenizer_from_text(path, text, bytes, out);
+	uint64_t key = skip_space(text, bytes, brace + 1);
+	bool by_id = key + 1 < bytes && text[key] == '"' && text[key + 1] >= '0' && text[key + 1] <= '9';
+	return by_id ? tokenizer_from_ids(path, text, bytes, out) : tokenizer_from_json(path, text, bytes, out);
 }
 
 rwkvk_status rwkvk_tokenizer_open(const char *path, rwkvk_tokenizer **out)
@@ -170,7 +195,7 @@ const void *rwkvk_tokenizer_token(const rwkvk_tokenizer *tokenizer, uint32_t id,
 		const struct token *token = &tokenizer->tokens[middle];
 		if (token->id == id) {
 			*bytes = token->bytes;
-			return tokenizer->pool + token->offset;
+			return token->bytes ? tokenizer->pool + token->offset : NULL;
 		}
 		if (token->id < id)
 			low = middle + 1;

@@ -1,6 +1,6 @@
 /* Tokenizers, as the rest of the library makes them; how text is encoded and decoded is in rwkvk.h.  Three kinds:
  *
- *   World   greedy longest match over bytes              world.c
+ *   World   greedy longest match over bytes              world.c; world_json.c reads web-rwkv's form
  *   BPE     byte pairs merged as GPT-NeoX's are          bpe_file.c reads, bpe.c encodes
  *   bytes   a token is a byte                            tokenizer.c */
 #ifndef RWKVK_TEXT_TOKENIZER_H
@@ -23,7 +23,10 @@ rwkvk_status tokenizer_from_text(const char *path, const uint8_t *text, uint64_t
  * has it.  Any other kind of tokenizer is RWKVK_ERROR_UNSUPPORTED, and the message names it. */
 rwkvk_status tokenizer_from_json(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out);
 
-/* Of either, told by content. */
+/* From the bytes of web-rwkv's and Ai00's JSON: an object from ids to texts or lists of bytes. */
+rwkvk_status tokenizer_from_ids(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out);
+
+/* Of any of these, told by content. */
 rwkvk_status tokenizer_from_bytes(const char *path, const uint8_t *text, uint64_t bytes, rwkvk_tokenizer **out);
 
 /* The vocabulary of models with V = 256: token = byte. */
@@ -38,7 +41,7 @@ const char *tokenizer_file_for(uint32_t vocab);
 /* Whether token 0 ends a text; in a byte vocabulary it is a byte like others. */
 bool tokenizer_zero_ends(const rwkvk_tokenizer *tokenizer);
 
-/* One more than the highest id with text. */
+/* One more than the highest id. */
 uint32_t tokenizer_size(const rwkvk_tokenizer *tokenizer);
 
 #endif

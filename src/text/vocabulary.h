@@ -13,7 +13,7 @@ enum tokenizer_kind { KIND_WORLD, KIND_BPE, KIND_BYTES };
 
 struct token {
 	uint32_t id;
-	uint32_t bytes;
+	uint32_t bytes;  /* 0: an id without text */
 	uint32_t offset; /* in the pool */
 	uint32_t where;  /* line of the text or entry of the list, for messages */
 };
@@ -40,8 +40,18 @@ rwkvk_status vocabulary_create(const char *name, enum tokenizer_kind kind, const
 /* Takes the `bytes` bytes that the caller has put at the end of the pool. */
 rwkvk_status vocabulary_add(rwkvk_tokenizer *t, uint32_t id, size_t bytes, uint32_t where);
 
-/* Sorts by id; two tokens of one id are an error, and so is no token at all. */
+/* Sorts by id; two tokens of one id are an error, and so are none with text. */
 rwkvk_status vocabulary_seal(rwkvk_tokenizer *t);
+
+/* The last step of all readers of World vocabularies: seals `t` and builds its trie; frees it if that or `status`, what came
+ * before, is a failure. */
+rwkvk_status world_finish(rwkvk_status status, rwkvk_tokenizer *t, rwkvk_tokenizer **out);
+
+/* vocabulary_add() for those readers, with what World asks of a token. */
+rwkvk_status world_add(rwkvk_tokenizer *t, uint32_t id, size_t bytes, uint32_t where);
+
+/* A decimal number that fills [at, end); false when it is anything else or above `limit`. */
+bool read_decimal(const uint8_t *at, const uint8_t *end, uint32_t limit, uint32_t *out);
 
 rwkvk_status vocabulary_no_memory(const char *name);
 

@@ -12,13 +12,12 @@ static rwkvk_status build(rwkvk_tokenizer *t)
 {
 	TRY(vocabulary_seal(t));
 	for (size_t i = 0; i < t->count; i++) /* ids ascend: of two with the same bytes the higher stays */
-		if (!trie_add(&t->words, t->pool + t->tokens[i].offset, t->tokens[i].bytes, t->tokens[i].id))
+		if (t->tokens[i].bytes && !trie_add(&t->words, t->pool + t->tokens[i].offset, t->tokens[i].bytes, t->tokens[i].id))
 			return vocabulary_no_memory(t->name);
 	return trie_seal(&t->words) ? RWKVK_OK : vocabulary_no_memory(t->name);
 }
 
-/* Builds `t`, or frees it if `status` or the building is a failure. */
-static rwkvk_status finish(rwkvk_status status, rwkvk_tokenizer *t, rwkvk_tokenizer **out)
+rwkvk_status world_finish(rwkvk_status status, rwkvk_tokenizer *t, rwkvk_tokenizer **out)
 {
 	if (status == RWKVK_OK)
 		status = build(t);
@@ -31,8 +30,7 @@ static rwkvk_status finish(rwkvk_status status, rwkvk_tokenizer *t, rwkvk_tokeni
 
 /* ---------------------------------------------------------------------------------------------------- World text */
 
-/* A decimal number that fills [at, end); false when it is anything else or above `limit`. */
-static bool number(const uint8_t *at, const uint8_t *end, uint32_t limit, uint32_t *out)
+bool read_decimal(const uint8_t *at, const uint8_t *end, uint32_t limit, uint32_t *out)
 {
 	uint64_t value = 0;
 	if (at == end)
@@ -48,6 +46,17 @@ static bool number(const uint8_t *at, const uint8_t *end, uint32_t limit, uint32
 	return true;
 }
 
+rwkvk_status world_add(rwkvk_tokenizer *t, uint32_t id, size_t bytes, uint32_t where)
+{
+	if (id == 0 && bytes)
+		return fail(RWKVK_ERROR_FILE, "%s: %s %u: token 0 has %zu bytes; it ends a text, so expected none", t->name, t->unit,
+		            where, bytes);
+	if (bytes > MAX_TOKEN_BYTES)
+		return fail(RWKVK_ERROR_FILE, "%s: %s %u: token %u has %zu bytes; expected at most %u", t->name, t->unit, where, id,
+		            bytes, MAX_TOKEN_BYTES);
+	return vocabulary_add(t, id, bytes, where);
+}
+
 /* One line, without its end: ID LITERAL BYTES.  The literal may hold spaces. */
 static rwkvk_status read_line(rwkvk_tokenizer *t, const uint8_t *line, const uint8_t *end, uint32_t where)
 {
@@ -58,10 +67,10 @@ static rwkvk_status read_line(rwkvk_tokenizer *t, const uint8_t *line, const uin
 		return fail(RWKVK_ERROR_FILE, "%s: line %u: expected ID LITERAL BYTES, such as: 98 'a' 1; found: %s", t->name, where,
 		            show_text(line, (uint64_t)(end - line)).text);
 	uint32_t id, declared;
-	if (!number(line, first, MAX_ID, &id) || id == 0)
-		return fail(RWKVK_ERROR_FILE, "%s: line %u: expected an id from 1 to %u (0 ends a text and has no bytes), found: %s",
-		            t->name, where, MAX_ID, show_text(line, (uint64_t)(first - line)).text);
-	if (!number(last, end, UINT32_MAX, &declared))
+	if (!read_decimal(line, first, MAX_ID, &id))
+		return fail(RWKVK_ERROR_FILE, "%s: line %u: expected an id from 0 to %u, found: %s", t->name, where, MAX_ID,
+		            show_text(line, (uint64_t)(first - line)).text);
+	if (!read_decimal(last, end, UINT32_MAX, &declared))
 		return fail(RWKVK_ERROR_FILE, "%s: line %u: expected the token's number of bytes at the end, found: %s", t->name, where,
 		            show_text(last, (uint64_t)(end - last)).text);
 	char reason[LITERAL_REASON];
@@ -69,13 +78,10 @@ static rwkvk_status read_line(rwkvk_tokenizer *t, const uint8_t *line, const uin
 	if (!literal_decode(first + 1, (size_t)(last - 1 - (first + 1)), t->pool + t->pool_bytes, &bytes, reason))
 		return fail(RWKVK_ERROR_FILE, "%s: line %u: token %u: %s; found: %s", t->name, where, id, reason,
 		            show_text(first + 1, (uint64_t)(last - 1 - (first + 1))).text);
-	if (bytes == 0 || bytes > MAX_TOKEN_BYTES)
-		return fail(RWKVK_ERROR_FILE, "%s: line %u: token %u has %zu bytes; expected 1 to %u", t->name, where, id, bytes,
-		            MAX_TOKEN_BYTES);
 	if (bytes != declared)
 		return fail(RWKVK_ERROR_FILE, "%s: line %u: token %u has %zu bytes, but the line says %u", t->name, where, id, bytes,
 		            declared);
-	return vocabulary_add(t, id, bytes, where);
+	return world_add(t, id, bytes, where);
 }
 
 static rwkvk_status read_lines(rwkvk_tokenizer *t, const uint8_t *text, uint64_t bytes)
@@ -102,7 +108,7 @@ rwkvk_status tokenizer_from_text(const char *path, const uint8_t *text, uint64_t
 		            MAX_VOCABULARY);
 	rwkvk_tokenizer *t = NULL;
 	TRY(vocabulary_create(path, KIND_WORLD, "line", (size_t)bytes + 1, &t));
-	return finish(bytes ? read_lines(t, text, bytes) : RWKVK_OK, t, out);
+	return world_finish(bytes ? read_lines(t, text, bytes) : RWKVK_OK, t, out);
 }
 
 /* ---------------------------------------------------------------------------------------------------- GGUF */
@@ -144,7 +150,7 @@ rwkvk_status tokenizer_from_metadata(const struct weights *weights, rwkvk_tokeni
 		return fail(RWKVK_ERROR_FILE, "%s: tokenizer.ggml.tokens is larger than %u bytes", weights->path, MAX_VOCABULARY);
 	rwkvk_tokenizer *t = NULL;
 	TRY(vocabulary_create(weights->path, KIND_WORLD, "token", (size_t)total, &t));
-	return finish(read_tokens(t, m), t, out);
+	return world_finish(read_tokens(t, m), t, out);
 }
 
 bool tokenizer_is_world(const rwkvk_tokenizer *tokenizer)

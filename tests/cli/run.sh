@@ -306,6 +306,18 @@ case_tokenize_vocab() {
 	run tokenize --vocab "$dir/none.txt" abba
 	exits 1
 	err_has "none.txt"
+	printf "1 'a' 1\n2 'b' 1\n65530 '' 0\n" >"$dir/empty.txt"
+	run tokenize --vocab "$dir/empty.txt" ab
+	exits 0
+	out_is "1 2"
+	printf '{"1": "\\u0000", "2": "b", "3": [97, 98]}' >"$dir/by-id.json"
+	run tokenize --vocab "$dir/by-id.json" abb
+	exits 0
+	out_is "3 2"
+	printf '\377\3761\0 \0' >"$dir/utf16.txt"
+	run tokenize --vocab "$dir/utf16.txt" a
+	exits 1
+	err_has "utf16.txt: expected a vocabulary in UTF-8, found one in UTF-16: save it as UTF-8"
 }
 
 # A tokenizer.json is told by its content, whatever it is called.

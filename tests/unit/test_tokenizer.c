@@ -247,18 +247,20 @@ static void refused(void **state)
 		{ "\n\n", "no token" },
 		{ "1 'a' 1\nhello\n", "line 2: expected ID LITERAL BYTES" },
 		{ "1 'a'\n", "line 1: expected ID LITERAL BYTES" },
-		{ " 'a' 1\n", "line 1: expected an id from 1 to 16777215" },
+		{ " 'a' 1\n", "line 1: expected an id from 0 to 16777215" },
 		{ "x 'a' 1\n", "found: x" },
-		{ "0 'a' 1\n", "0 ends a text" },
+		{ "0 'a' 1\n", "line 1: token 0 has 1 bytes; it ends a text, so expected none" },
 		{ "-1 'a' 1\n", "found: -1" },
 		{ "16777216 'a' 1\n", "found: 16777216" },
-		{ "99999999999999999999999999 'a' 1\n", "expected an id from 1 to 16777215" },
+		{ "99999999999999999999999999 'a' 1\n", "expected an id from 0 to 16777215" },
 		{ "1 'a' \n", "number of bytes" },
 		{ "1 'a' b\n", "number of bytes at the end, found: b" },
 		{ "1 'a' 4294967297\n", "number of bytes" },
 		{ "1 'a' 2\n", "token 1 has 1 bytes, but the line says 2" },
 		{ "1 '\\xe9' 1\n", "token 1 has 2 bytes, but the line says 1" },
-		{ "1 '' 0\n", "token 1 has 0 bytes" },
+		{ "1 '' 0\n", "holds no token with text" },
+		{ "1 '' 1\n", "token 1 has 0 bytes, but the line says 1" },
+		{ "1 'a' 1\n2 '' 0\n1 '' 0\n", "line 3: id 1 is already that of line 1" },
 		{ "1 a 1\n", "expected a literal" },
 		{ "1 'a 1\n", "expected a literal" },
 		{ "1 'a\" 1\n", "expected a literal" },
@@ -305,8 +307,131 @@ static void refused_sizes(void **state)
 	memset(line, 'a', n);
 	memcpy(line, "1 '", 3);
 	memcpy(line + 3 + 65536, "' 65536", 8);
-	assert_fails(tokenizer_from_text("v", (const uint8_t *)line, strlen(line), &t), RWKVK_ERROR_FILE, "expected 1 to 65535");
+	assert_fails(tokenizer_from_text("v", (const uint8_t *)line, strlen(line), &t), RWKVK_ERROR_FILE, "expected at most 65535");
 	free(line);
+}
+
+/* ---------------------------------------------------------------------------------------------------- other forms */
+
+static void assert_hi(const char *name, const void *text, size_t bytes)
+{
+	rwkvk_tokenizer *t;
+	assert_ok(tokenizer_from_bytes(name, text, bytes, &t));
+	uint32_t ids[2];
+	size_t count;
+	assert_ok(rwkvk_tokenizer_encode(t, "Hi", 2, ids, 2, &count));
+	assert_int_equal(count, 2);
+	assert_int_equal(ids[0], 2);
+	assert_int_equal(ids[1], 3);
+	rwkvk_tokenizer_close(t);
+}
+
+static void empty_tokens(void **state)
+{
+	(void)state;
+	static const char text[] = "0 '' 0\n2 'H' 1\n3 'i' 1\n9 '' 0\n10 b\"\" 0\n";
+	rwkvk_tokenizer *t;
+	size_t bytes = 1;
+	assert_hi("v", text, sizeof text - 1);
+	assert_ok(tokenizer_from_text("v", (const uint8_t *)text, sizeof text - 1, &t));
+	assert_int_equal(tokenizer_size(t), 11);
+	assert_null(rwkvk_tokenizer_token(t, 10, &bytes));
+	assert_int_equal(bytes, 0);
+	rwkvk_tokenizer_close(t);
+}
+
+static void json_by_id(void **state)
+{
+	(void)state;
+	static const char text[] = " {\n\t\"1\": \"\\u0000\", \"3\": \"i\", \"2\": [72], \"4\": [195], \"0\": \"\", \"9\": []}\n";
+	rwkvk_tokenizer *t;
+	size_t bytes, count;
+	uint32_t ids[2];
+	assert_hi("v", text, sizeof text - 1);
+	assert_ok(tokenizer_from_bytes("v", (const uint8_t *)text, sizeof text - 1, &t));
+	assert_true(tokenizer_is_world(t));
+	assert_int_equal(tokenizer_size(t), 10);
+	assert_ok(rwkvk_tokenizer_encode(t, "\0\xc3", 2, ids, 2, &count));
+	assert_int_equal(count, 2);
+	assert_int_equal(ids[0], 1);
+	assert_int_equal(ids[1], 4);
+	assert_memory_equal(rwkvk_tokenizer_token(t, 1, &bytes), "\0", 1);
+	assert_int_equal(bytes, 1);
+	rwkvk_tokenizer_close(t);
+}
+
+static void json_by_id_refused(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text, *message;
+	} cases[] = {
+		{ "{\"1\": \"a\"", "v: line 1: is not JSON" },
+		{ "{\"1\": \"a\", \"1\": \"b\"}", "v: line 1: is not JSON: duplicate object key" },
+		{ "{\"1\": \"a\", \"01\": \"b\"}", "v: entry 2: id 1 is already that of entry 1" },
+		{ "{\"1\": \"a\", \"b\": \"b\"}", "v: entry 2: expected an id from 0 to 16777215, found \"b\"" },
+		{ "{\"16777216\": \"a\"}", "v: entry 1: expected an id" },
+		{ "{\"0\": \"a\"}", "v: entry 1: token 0 has 1 bytes; it ends a text" },
+		{ "{\"1\": {}}", "v: token 1: expected a text or a list of bytes" },
+		{ "{\"1\": [0, 256]}", "v: token 1: expected bytes from 0 to 255, found something else at index 1" },
+		{ "{\"1\": [-1]}", "found something else at index 0" },
+		{ "{\"1\": [\"a\"]}", "found something else at index 0" },
+		{ "{\"1\": \"\", \"2\": []}", "v: holds no token with text" },
+		{ "{\"1\": \"\\ud800\"}", "v: line 1: is not JSON" },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		rwkvk_tokenizer *t = (rwkvk_tokenizer *)&t;
+		assert_fails(tokenizer_from_bytes("v", (const uint8_t *)cases[i].text, strlen(cases[i].text), &t), RWKVK_ERROR_FILE,
+		             cases[i].message);
+		assert_null(t);
+	}
+	rwkvk_tokenizer *t;
+	assert_fails(tokenizer_from_ids("v", (const uint8_t *)"{", 1ull << 40, &t), RWKVK_ERROR_FILE, "at most");
+}
+
+static void byte_order_mark(void **state)
+{
+	(void)state;
+	static const char world[] = "\xef\xbb\xbf"
+								"2 'H' 1\n3 'i' 1\n",
+					  json[] = "\xef\xbb\xbf{\"2\": \"H\", \"3\": \"i\"}";
+	assert_hi("world", world, sizeof world - 1);
+	assert_hi("json", json, sizeof json - 1);
+	rwkvk_tokenizer *t;
+	assert_fails(tokenizer_from_bytes("v", (const uint8_t *)world, 3, &t), RWKVK_ERROR_FILE, "holds no token with text");
+}
+
+static void other_encodings(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		size_t bytes;
+		const char *message;
+	} cases[] = {
+		{ "\xff\xfe"
+		  "1\0 \0",
+		  6, "v: expected a vocabulary in UTF-8, found one in UTF-16: save it as UTF-8" },
+		{ "\xfe\xff\0"
+		  "1\0 ",
+		  6, "found one in UTF-16" },
+		{ "1\0 \0", 4, "found one in UTF-16" },
+		{ "\0{\0\"", 4, "found one in UTF-16" },
+		{ "\xff\xfe\0\0"
+		  "1\0\0\0",
+		  8, "found one in UTF-32" },
+		{ "\0\0\xfe\xff\0\0\0"
+		  "1",
+		  8, "found one in UTF-32" },
+		{ "1\0\0\0", 4, "found one in UTF-32" },
+		{ "\xff\xfe", 2, "found one in UTF-16" },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		rwkvk_tokenizer *t = (rwkvk_tokenizer *)&t;
+		assert_fails(tokenizer_from_bytes("v", (const uint8_t *)cases[i].text, cases[i].bytes, &t), RWKVK_ERROR_FILE,
+		             cases[i].message);
+		assert_null(t);
+	}
 }
 
 static void same_bytes(void **state)
@@ -433,6 +558,11 @@ int main(void)
 		cmocka_unit_test(from_metadata),
 		cmocka_unit_test(metadata_agrees_with_text),
 		cmocka_unit_test(hostile_metadata),
+		cmocka_unit_test(empty_tokens),
+		cmocka_unit_test(json_by_id),
+		cmocka_unit_test(json_by_id_refused),
+		cmocka_unit_test(byte_order_mark),
+		cmocka_unit_test(other_encodings),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
