@@ -375,6 +375,26 @@ static void a_wrong_weight_is_found(void **state)
 	rwkvk_model_close(model);
 }
 
+/* Weights that are no numbers: nothing can be picked, and verification says what is wrong all the same. */
+static void weights_are_no_numbers(void **state)
+{
+	(void)state;
+	const char *path = test_temp("numbers");
+	make_model(path, &specs[SPECS - 1]);
+	size_t bytes, count;
+	uint8_t *data = test_read_file(path, &bytes);
+	rwkvk_model *model;
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .data = data, .data_bytes = bytes }, &model));
+	const struct tensor *head = model->file.network.head;
+	memset(data + ((const uint8_t *)head->data - data), 0xff, 16);
+	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } };
+	assert_ok(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count));
+	assert_false(row_named(rows, count, "head")->ok);
+	assert_null(row_named(rows, count, "pick"));
+	rwkvk_model_close(model);
+	free(data);
+}
+
 /* Of a model too large for the effort, first and last layer, and no whole tokens. */
 static void a_sample_of_layers(void **state)
 {
@@ -458,6 +478,7 @@ int main(void)
 		cmocka_unit_test(a_broken_stage_is_named),
 		cmocka_unit_test(quantising_is_verified),
 		cmocka_unit_test(a_wrong_weight_is_found),
+		cmocka_unit_test(weights_are_no_numbers),
 		cmocka_unit_test(a_sample_of_layers),
 		cmocka_unit_test(used_inputs_are_counted),
 	};
