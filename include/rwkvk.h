@@ -99,7 +99,8 @@ typedef enum rwkvk_log_level {
  * rwkvk_last_error().  Called on the thread that made the call (validation messages: on any), and must not call the library. */
 typedef void rwkvk_log_fn(void *user, rwkvk_log_level level, const char *text);
 
-/* Called by work that takes its time; `done` of `total` steps, tokens or bytes.  Return false to give up (RWKVK_CANCELLED). */
+/* Called by work that takes its time; `done` of `total` steps, tokens or bytes.  Return false to give up (RWKVK_CANCELLED).  It
+ * must not call the library, except for rwkvk_cancel_*(): a lock may be held. */
 typedef bool rwkvk_progress_fn(void *user, uint64_t done, uint64_t total);
 
 /* ---------------------------------------------------------------------------------------------------- cancelling */
