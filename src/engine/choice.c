@@ -14,11 +14,11 @@
 static void describe(const struct rwkvk_model *m, char *text, size_t bytes)
 {
 	const struct config *c = &m->file.network.config;
-	struct device_layer layer;
+	struct outline layer;
 	outline_layer(&m->file.network, m->file.quant, c->layers - 1, &layer);
 	snprintf(text, bytes, "RWKV-%s layers %u width %u ffn %u vocab %u types %s %s %s %s", config_version(c), c->layers,
 	         c->width, c->ffn, c->vocab, type_name(layer.products.type), type_name(layer.ffn.key.type),
-	         type_name(layer.ffn.value.type), type_name(m->head.type));
+	         type_name(layer.ffn.value.type), type_name(m->head.matrix.type));
 }
 
 static char *path_of(const struct rwkvk_model *m, const char *text)

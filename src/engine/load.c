@@ -120,23 +120,8 @@ static rwkvk_status upload_tiles(struct loader *loader, const struct matrix_part
 	return RWKVK_OK;
 }
 
-/* Buffers for the slices of a matrix, each within what one binding may cover. */
-static rwkvk_status create_slices(struct rwkvk_model *m, struct device_matrix *matrix, const char *use)
-{
-	TRY(matrix_cut(gpu_caps(m->gpu), matrix, use));
-	for (uint32_t i = 0; i < matrix->count; i++) {
-		struct device_slice *slice = &matrix->slices[i];
-		uint64_t n = slice->row_end - slice->row_begin, beside = matrix_side_bytes(matrix, n);
-		TRY(gpu_buffer_create(m->gpu, matrix_plane_bytes(matrix, n), GPU_WEIGHTS, use, &slice->weights));
-		if (beside)
-			TRY(gpu_buffer_create(m->gpu, beside, GPU_WEIGHTS, use, &slice->side));
-		m->weight_bytes += slice->weights.bytes + slice->side.bytes;
-	}
-	return RWKVK_OK;
-}
-
 /* A matrix by input: whole blocks of outputs. */
-static rwkvk_status upload_by_input(struct loader *loader, const struct device_matrix *m, struct device_slice *slice)
+static rwkvk_status upload_by_input(struct loader *loader, const struct matrix *m, struct device_slice *slice)
 {
 	const uint64_t all = slice->row_end - slice->row_begin;
 	if (loader->by_device)
@@ -169,7 +154,7 @@ static rwkvk_status upload_part(struct loader *loader, const struct matrix_part 
 }
 
 /* Whether the device quantises a matrix.  Where it has no room for that, threads do. */
-static bool quantises(struct loader *loader, const struct device_matrix *m)
+static bool quantises(struct loader *loader, const struct matrix *m)
 {
 	bool changes = m->type >= TYPE_Q8 && !dtype_is_block(m->parts[0].source.tensor->type);
 	if (!changes || !loader->may_quantise)
@@ -183,23 +168,26 @@ static bool quantises(struct loader *loader, const struct device_matrix *m)
 	return loader->quantiser && quantiser_takes(loader->quantiser, m);
 }
 
+static rwkvk_status load_slice(struct loader *loader, const struct matrix *m, struct device_slice *slice)
+{
+	if (m->by_input)
+		return upload_by_input(loader, m, slice);
+	if (m->interleaved)
+		return upload_tiles(loader, m->parts, m->part_count, m->columns, slice->row_begin / 8,
+		                    PAD(slice->row_end - slice->row_begin, 8) / 8, slice, 0);
+	for (uint32_t i = 0, at = 0; i < m->part_count; at += PAD(m->parts[i++].rows, 8))
+		TRY(upload_part(loader, &m->parts[i], m->columns, at, slice));
+	return RWKVK_OK;
+}
+
 static rwkvk_status load_matrix(struct loader *loader, struct device_matrix *m, const char *use)
 {
-	if (!m->part_count)
+	if (!m->matrix.part_count)
 		return RWKVK_OK;
-	loader->by_device = quantises(loader, m);
-	TRY(create_slices(loader->model, m, use));
-	for (uint32_t j = 0; j < m->count; j++) {
-		if (m->by_input) {
-			TRY(upload_by_input(loader, m, &m->slices[j]));
-			continue;
-		}
-		if (m->interleaved)
-			TRY(upload_tiles(loader, m->parts, m->part_count, m->columns, m->slices[j].row_begin / 8,
-			                 PAD(m->slices[j].row_end - m->slices[j].row_begin, 8) / 8, &m->slices[j], 0));
-		for (uint32_t i = 0, at = 0; i < m->part_count && !m->interleaved; at += PAD(m->parts[i++].rows, 8))
-			TRY(upload_part(loader, &m->parts[i], m->columns, at, &m->slices[j]));
-	}
+	loader->by_device = quantises(loader, &m->matrix);
+	TRY(slices_create(loader->model->gpu, m, use));
+	for (uint32_t i = 0; i < m->count; i++)
+		TRY(load_slice(loader, &m->matrix, &m->slices[i]));
 	return RWKVK_OK;
 }
 
@@ -207,15 +195,14 @@ static rwkvk_status load_lora(struct loader *loader, struct device_lora *lora)
 {
 	struct rwkvk_model *m = loader->model;
 	const struct config *c = &m->file.network.config;
-	uint64_t bytes = lora_bytes(lora, c);
+	uint64_t bytes = lora_bytes(&lora->lora, c);
 	if (!bytes)
 		return RWKVK_OK;
 	TRY(gpu_buffer_create(m->gpu, bytes, GPU_WEIGHTS, "LoRA weights", &lora->buffer));
-	m->weight_bytes += bytes;
 	uint8_t *packed = malloc(bytes);
 	if (!packed)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	pack_lora(lora, c, packed, loader->scratch);
+	pack_lora(&lora->lora, c, packed, loader->scratch);
 	rwkvk_status status = upload(&lora->buffer, 0, packed, bytes);
 	free(packed);
 	return status;
@@ -228,9 +215,9 @@ static rwkvk_status load_layer(struct loader *loader, uint32_t index)
 	struct device_layer *l = &m->layers[index];
 	struct device_matrix *matrices[LAYER_MATRICES];
 	struct device_lora *loras[LAYER_LORAS];
-	outline_layer(&m->file.network, m->file.quant, index, l);
-	layer_matrices(l, matrices);
-	layer_loras(l, loras);
+	device_layer_init(&m->file.network, m->file.quant, index, l);
+	device_matrices(l, matrices);
+	device_loras(l, loras);
 	for (int i = 0; i < LAYER_MATRICES; i++)
 		TRY(load_matrix(loader, matrices[i], "weights"));
 	for (int i = 0; i < LAYER_LORAS; i++)
@@ -270,7 +257,6 @@ static rwkvk_status load_vectors(struct rwkvk_model *m)
 	if (status == RWKVK_OK)
 		status = upload(&m->vectors, 0, all, count * sizeof *all);
 	free(all);
-	m->weight_bytes += count * sizeof *all;
 	return status;
 }
 
@@ -304,8 +290,8 @@ static rwkvk_status load_all(struct loader *loader)
 		TRY(gpu_buffer_create(m->gpu, 2 * sizeof(uint32_t) * c->layers, GPU_SHARED, "counts", &m->used_inputs));
 	TRY(load_vectors(m));
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * picks_floats(c, m->slots), GPU_DEVICE, "token counts", &m->picks));
-	outline_table(net, net->emb, m->file.quant, &m->emb);
-	outline_table(net, net->head, m->file.quant, &m->head);
+	outline_table(net, net->emb, m->file.quant, &m->emb.matrix);
+	outline_table(net, net->head, m->file.quant, &m->head.matrix);
 	TRY(load_matrix(loader, &m->emb, "embedding"));
 	for (uint32_t i = 0; i < c->layers; i++)
 		TRY(load_layer(loader, i));
@@ -403,16 +389,6 @@ rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void
 	return status;
 }
 
-static void free_matrix(struct device_matrix *matrix)
-{
-	for (uint32_t i = 0; i < matrix->count && matrix->slices; i++) {
-		gpu_buffer_destroy(&matrix->slices[i].weights);
-		gpu_buffer_destroy(&matrix->slices[i].side);
-	}
-	free(matrix->slices);
-	*matrix = (struct device_matrix){ 0 };
-}
-
 void model_unload(struct rwkvk_model *m)
 {
 	forward_drop(m, &m->plan);
@@ -423,17 +399,17 @@ void model_unload(struct rwkvk_model *m)
 		struct device_layer *l = &m->layers[i];
 		struct device_matrix *matrices[LAYER_MATRICES];
 		struct device_lora *loras[LAYER_LORAS];
-		layer_matrices(l, matrices);
-		layer_loras(l, loras);
+		device_matrices(l, matrices);
+		device_loras(l, loras);
 		for (int j = 0; j < LAYER_MATRICES; j++)
-			free_matrix(matrices[j]);
+			slices_destroy(matrices[j]);
 		for (int j = 0; j < LAYER_LORAS; j++)
 			gpu_buffer_destroy(&loras[j]->buffer);
 		gpu_buffer_destroy(&l->state);
 		gpu_buffer_destroy(&l->snapshots);
 	}
-	free_matrix(&m->emb);
-	free_matrix(&m->head);
+	slices_destroy(&m->emb);
+	slices_destroy(&m->head);
 	gpu_buffer_destroy(&m->vectors);
 	gpu_buffer_destroy(&m->logits);
 	gpu_buffer_destroy(&m->picks);

@@ -210,7 +210,7 @@ bool rwkvk_model_sparsity(const rwkvk_model *m, uint32_t layer, rwkvk_sparsity *
 	read_inputs(m, layer, &tokens, counts);
 	if (tokens == 0)
 		return false;
-	const struct device_matrix *value = &m->layers[layer].ffn.value;
+	const struct matrix *value = &m->layers[layer].ffn.value.matrix;
 	uint64_t line = 128 + 4 * (uint64_t)VALUE_HIGH_WORDS(value->type);
 	uint64_t blocks = (value->rows + VALUE_BLOCK(value->type) - 1) / VALUE_BLOCK(value->type);
 	double used = counts[0] / (double)tokens, read = counts[1] / (double)tokens;

@@ -57,7 +57,7 @@ void dispatch_init(struct rwkvk_model *m, uint32_t layer, const char *shader, co
 void dispatch_slice(struct dispatch *d, struct device_matrix *matrix, uint32_t index)
 {
 	struct device_slice *slice = &matrix->slices[index];
-	d->constants[SPEC_WEIGHT_TYPE] = matrix->type;
+	d->constants[SPEC_WEIGHT_TYPE] = matrix->matrix.type;
 	d->bindings[3] = whole(&slice->weights);
 	d->bindings[4] = whole(&slice->side);
 	d->push[PUSH_ROW_BEGIN] = slice->row_begin;
@@ -66,15 +66,16 @@ void dispatch_slice(struct dispatch *d, struct device_matrix *matrix, uint32_t i
 	d->bytes += slice->weights.bytes + slice->side.bytes;
 }
 
-void dispatch_lora(struct dispatch *d, struct device_lora *lora)
+void dispatch_lora(struct dispatch *d, struct device_lora *device)
 {
+	const struct lora *lora = &device->lora;
 	d->constants[SPEC_SECOND_TYPE] = lora->type;
 	d->constants[SPEC_RANK_DECAY] = lora->count > 0 ? lora->ranks[0] : 0;
 	d->constants[SPEC_RANK_ICLR] = lora->count > 1 ? lora->ranks[1] : 0;
 	d->constants[SPEC_RANK_GATE] = lora->count > 2 ? lora->ranks[2] : 0;
 	d->constants[SPEC_RANK_VALUE] = lora->count > 3 ? lora->ranks[3] : 0;
-	d->bindings[6] = whole(&lora->buffer);
-	d->bytes += lora->buffer.bytes;
+	d->bindings[6] = whole(&device->buffer);
+	d->bytes += device->buffer.bytes;
 }
 
 /* Binds the slice of a matrix as the stage's second. */
@@ -157,7 +158,7 @@ rwkvk_status plan_select(struct rwkvk_model *m)
 		d.bindings[5] = whole(&m->picks);
 		d.bindings[6] = whole(&m->logits);
 		d.bindings[7] = whole(&m->io);
-		d.bytes = i == 0 ? packed_bytes(m->emb.type, 8, c->width) / 8 : 0; /* one of the slices has the row */
+		d.bytes = i == 0 ? packed_bytes(m->emb.matrix.type, 8, c->width) / 8 : 0; /* one of the slices has the row */
 		d.layer = 0;
 		TRY(plan_step(m, &d));
 	}
@@ -169,14 +170,14 @@ static uint32_t att_in_groups(const struct rwkvk_model *m, const struct device_m
                               const struct device_slice *slice, const struct device_matrix *lora, uint32_t passes)
 {
 	uint32_t groups = 0, width = m->file.network.config.width, padded = PAD(width, 8);
-	for (uint32_t i = 0; slice && i < products->part_count; i++) {
+	for (uint32_t i = 0; slice && i < products->matrix.part_count; i++) {
 		uint32_t begin = slice->row_begin > i * padded ? slice->row_begin - i * padded : 0;
 		uint32_t end = slice->row_end > i * padded ? slice->row_end - i * padded : 0;
 		end = end < width ? end : width;
 		groups += end > begin ? groups_for(&m->plan.shape, end - begin, passes) : 0;
 	}
-	for (uint32_t i = 0; lora && i < lora->part_count; i++)
-		groups += groups_for(&m->plan.shape, lora->parts[i].rows, passes);
+	for (uint32_t i = 0; lora && i < lora->matrix.part_count; i++)
+		groups += groups_for(&m->plan.shape, lora->matrix.parts[i].rows, passes);
 	return groups;
 }
 
@@ -184,9 +185,9 @@ static uint32_t att_in_groups(const struct rwkvk_model *m, const struct device_m
 rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, const char *stage, struct device_matrix *products,
                          struct device_matrix *lora, uint32_t flags)
 {
-	bool first = lora->part_count == 3; /* RWKV-7's layer 0 has no value LoRA, and the same pipeline as the others */
+	bool first = lora->matrix.part_count == 3; /* RWKV-7's layer 0 has no value LoRA, and the same pipeline as the others */
 	uint32_t value_rank = m->file.network.config.rank_value, slices = products->count ? products->count : 1;
-	uint32_t passes = passes_for(&m->plan.shape, products->rows + lora->rows + (first ? PAD(value_rank, 8) : 0));
+	uint32_t passes = passes_for(&m->plan.shape, products->matrix.rows + lora->matrix.rows + (first ? PAD(value_rank, 8) : 0));
 	for (uint32_t i = 0; i < slices; i++) {
 		struct dispatch d;
 		dispatch_init(m, layer, "att_in", stage, &d);
@@ -194,10 +195,10 @@ rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, const char *stag
 			dispatch_slice(&d, products, i);
 		if (lora->count && i == 0)
 			dispatch_second(&d, lora, 0);
-		d.constants[SPEC_SECOND_TYPE] = lora->type; /* the same pipeline for all slices */
-		d.constants[SPEC_PRODUCTS] = products->part_count;
+		d.constants[SPEC_SECOND_TYPE] = lora->matrix.type; /* the same pipeline for all slices */
+		d.constants[SPEC_PRODUCTS] = products->matrix.part_count;
 		for (uint32_t j = 0; j < 4; j++)
-			d.constants[SPEC_RANK_DECAY + j] = j < lora->part_count ? lora->parts[j].rows : 0;
+			d.constants[SPEC_RANK_DECAY + j] = j < lora->matrix.part_count ? lora->matrix.parts[j].rows : 0;
 		if (first)
 			d.constants[SPEC_RANK_VALUE] = value_rank;
 		d.constants[SPEC_PASSES] = passes;
@@ -215,14 +216,14 @@ rwkvk_status plan_att_out(struct rwkvk_model *m, uint32_t layer, uint32_t flags)
 	dispatch_init(m, layer, "att_out", "att_out", &d);
 	d.constants[SPEC_FLAGS] = flags;
 	d.constants[SPEC_RESIDUAL] = float_bits(config_residual(&m->file.network.config, layer));
-	return plan_matrix(m, &d, output, passes_for(&m->plan.shape, output->rows), NULL);
+	return plan_matrix(m, &d, output, passes_for(&m->plan.shape, output->matrix.rows), NULL);
 }
 
 /* Key and receptance share the dispatches: slice i of both, as long as there are any. */
 static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct device_ffn *ffn, uint32_t flags)
 {
 	uint32_t slices = ffn->key.count > ffn->receptance.count ? ffn->key.count : ffn->receptance.count;
-	uint32_t passes = passes_for(&m->plan.shape, ffn->key.rows + ffn->receptance.rows);
+	uint32_t passes = passes_for(&m->plan.shape, ffn->key.matrix.rows + ffn->receptance.matrix.rows);
 	for (uint32_t i = 0; i < slices; i++) {
 		struct dispatch d;
 		dispatch_init(m, layer, "ffn_in", flags & FLAG_PRE ? "pre_in" : "ffn_in", &d);
@@ -230,8 +231,8 @@ static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct de
 			dispatch_slice(&d, &ffn->key, i);
 		if (i < ffn->receptance.count)
 			dispatch_second(&d, &ffn->receptance, i);
-		d.constants[SPEC_WEIGHT_TYPE] = ffn->key.type; /* the same pipeline for all slices */
-		d.constants[SPEC_SECOND_TYPE] = ffn->receptance.type;
+		d.constants[SPEC_WEIGHT_TYPE] = ffn->key.matrix.type; /* the same pipeline for all slices */
+		d.constants[SPEC_SECOND_TYPE] = ffn->receptance.matrix.type;
 		d.constants[SPEC_PASSES] = passes;
 		d.constants[SPEC_FLAGS] = flags;
 		d.groups = groups_for(&m->plan.shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes) +
@@ -245,8 +246,8 @@ static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct de
  * of eight threads should have a group of inputs. */
 static uint32_t sum_slices(const struct shape *shape, const struct device_matrix *value)
 {
-	uint32_t blocks = ceil_div(value->rows, VALUE_BLOCK(value->type)), slices = ceil_div(shape->groups, blocks);
-	uint32_t most = ceil_div(VALUE_INPUTS(value->columns) / VALUE_GROUP(value->type), shape->workgroup / 8);
+	uint32_t blocks = ceil_div(value->matrix.rows, VALUE_BLOCK(value->matrix.type)), slices = ceil_div(shape->groups, blocks);
+	uint32_t most = ceil_div(VALUE_INPUTS(value->matrix.columns) / VALUE_GROUP(value->matrix.type), shape->workgroup / 8);
 	slices = slices < most ? slices : most;
 	return slices < MAX_SUM_SLICES ? slices : MAX_SUM_SLICES;
 }
@@ -266,8 +267,8 @@ static rwkvk_status plan_ffn_out(struct rwkvk_model *m, uint32_t layer, struct d
 			d.bindings[7] = whole(&m->used_inputs);
 		}
 		d.constants[SPEC_RESIDUAL] = float_bits(config_residual(c, layer));
-		d.groups =
-			ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], VALUE_BLOCK(value->type)) * d.constants[SPEC_SUM_SLICES];
+		d.groups = ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], VALUE_BLOCK(value->matrix.type)) *
+		           d.constants[SPEC_SUM_SLICES];
 		TRY(plan_step(m, &d));
 	}
 	return RWKVK_OK;
@@ -284,9 +285,9 @@ rwkvk_status plan_ffn(struct rwkvk_model *m, uint32_t layer, struct device_ffn *
 rwkvk_status plan_head(struct rwkvk_model *m)
 {
 	const struct config *c = &m->file.network.config;
-	uint32_t passes = passes_for(&m->plan.shape, m->head.rows);
+	uint32_t passes = passes_for(&m->plan.shape, m->head.matrix.rows);
 	/* one entry of ACT_PART for each workgroup; slices may each add one that is not full */
-	while (groups_for(&m->plan.shape, m->head.rows, passes) + m->head.count > MAX_PARTS)
+	while (groups_for(&m->plan.shape, m->head.matrix.rows, passes) + m->head.count > MAX_PARTS)
 		passes++;
 	m->plan.head_step = m->plan.step_count;
 	m->plan.parts = 0;

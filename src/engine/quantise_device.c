@@ -86,7 +86,7 @@ rwkvk_status quantiser_finish(struct quantiser *q)
 	return RWKVK_OK;
 }
 
-static bool takes_part(const struct quantiser *q, const struct device_matrix *m, const struct matrix_part *part)
+static bool takes_part(const struct quantiser *q, const struct matrix *m, const struct matrix_part *part)
 {
 	const struct matrix_source *source = &part->source;
 	uint64_t unit = m->by_input ? WORKGROUP_ROWS : TILE_ROWS;
@@ -94,7 +94,7 @@ static bool takes_part(const struct quantiser *q, const struct device_matrix *m,
 	       unit * row_bytes(part, m->columns) <= q->pieces[0].raw.bytes;
 }
 
-bool quantiser_takes(const struct quantiser *q, const struct device_matrix *m)
+bool quantiser_takes(const struct quantiser *q, const struct matrix *m)
 {
 	if ((m->type != TYPE_Q8 && m->type != TYPE_Q6K && m->type != TYPE_Q5K && m->type != TYPE_Q4K) || m->columns % COLUMN_UNIT)
 		return false;

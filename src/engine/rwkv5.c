@@ -11,7 +11,8 @@ rwkvk_status plan_wkv5(struct rwkvk_model *m, uint32_t layer)
 	struct dispatch d;
 	dispatch_init(m, layer, "wkv5", "wkv", &d);
 	dispatch_lora(&d, &l->lora_out);
-	d.constants[SPEC_FLAGS] = (l->products.part_count > 3 ? FLAG_GATE : 0) | (l->lora_out.count ? FLAG_DECAY_LORA : 0);
+	d.constants[SPEC_FLAGS] =
+		(l->products.matrix.part_count > 3 ? FLAG_GATE : 0) | (l->lora_out.lora.count ? FLAG_DECAY_LORA : 0);
 	while (4 * d.constants[0] < c->head_size) /* a thread has four channels */
 		d.constants[0] *= 2;
 	d.constants[SPEC_WORKGROUP] = d.constants[0];

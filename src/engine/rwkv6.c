@@ -16,8 +16,8 @@ rwkvk_status rwkv6_plan(struct rwkvk_model *m, uint32_t layer)
 {
 	struct device_layer *l = &m->layers[layer];
 	struct device_matrix none = { 0 }, mix_in = l->mix_in;
-	mix_in.part_count = 1; /* five factors whose rows are all treated alike: one of as many rows, in the decay's place */
-	mix_in.parts[0].rows = mix_in.rows;
+	mix_in.matrix.part_count = 1; /* five factors whose rows are all treated alike: one of as many rows, in the decay's place */
+	mix_in.matrix.parts[0].rows = mix_in.matrix.rows;
 	TRY(plan_att_in(m, layer, "mix_in", &none, &mix_in, 0));
 	TRY(plan_mix(m, layer));
 	TRY(plan_att_in(m, layer, "att_in", &l->products, &l->lora_in, FLAG_MIXED));

@@ -1,5 +1,5 @@
 /* From named tensors to a network: sizes come from shapes, never from a formula; every shape is checked once, here. */
-#include "engine/model.h"
+#include "network/network.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,9 +1,10 @@
 /* A model on its way to a file; export.c decides about tensors, export_keys.c about what GGUF says besides. */
-#ifndef RWKVK_MODEL_EXPORT_H
-#define RWKVK_MODEL_EXPORT_H
+#ifndef RWKVK_NETWORK_EXPORT_H
+#define RWKVK_NETWORK_EXPORT_H
 
 #include "format/output.h"
-#include "engine/model.h"
+#include "base/report.h"
+#include "network/outline.h"
 
 struct export
 {

@@ -1,9 +1,10 @@
 /* A model file without a device: opening it as the options say, and what the public interface shows of it. */
-#include "engine/model.h"
+#include "network/outline.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/report.h"
 #include "base/structs.h"
 #include "network/trained_state.h"
 #include "text/tokenizer.h"

@@ -1,6 +1,6 @@
 /* Which matrices a network consists of on the device, and what that costs in bytes.  Nothing here touches a device: whether a
  * model fits is known before its first byte is read. */
-#include "engine/model.h"
+#include "network/outline.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -49,7 +49,7 @@ static uint32_t common_type(uint32_t a, uint32_t b)
 	return a == b ? a : TYPE_F32;
 }
 
-static void add_part(struct device_matrix *m, struct matrix_source source, uint32_t rows)
+static void add_part(struct matrix *m, struct matrix_source source, uint32_t rows)
 {
 	m->type = m->part_count ? common_type(m->type, source.type) : source.type;
 	m->parts[m->part_count++] = (struct matrix_part){ source, rows };
@@ -60,8 +60,8 @@ static void add_part(struct device_matrix *m, struct matrix_source source, uint3
 		m->parts[i].source.type = m->type;
 }
 
-static void add_matrix(const struct network *net, uint32_t layer, struct device_matrix *m, const struct tensor *tensor,
-                       uint32_t rows, uint32_t columns, rwkvk_quant quant)
+static void add_matrix(const struct network *net, uint32_t layer, struct matrix *m, const struct tensor *tensor, uint32_t rows,
+                       uint32_t columns, rwkvk_quant quant)
 {
 	if (!tensor)
 		return;
@@ -69,7 +69,7 @@ static void add_matrix(const struct network *net, uint32_t layer, struct device_
 	add_part(m, matrix_source(tensor, columns, matrix_type(tensor, quant, matrix_role(net, layer, tensor))), rows);
 }
 
-static void add_inner(struct device_matrix *m, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,
+static void add_inner(struct matrix *m, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,
                       uint32_t width)
 {
 	if (!tensor)
@@ -79,7 +79,7 @@ static void add_inner(struct device_matrix *m, const struct tensor *tensor, uint
 }
 
 /* There is no block type here: rows are read down columns. */
-static void add_outer(struct device_lora *lora, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,
+static void add_outer(struct lora *lora, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,
                       uint32_t width)
 {
 	if (!tensor)
@@ -91,20 +91,18 @@ static void add_outer(struct device_lora *lora, const struct tensor *tensor, uin
 	lora->sources[lora->count++] = source;
 }
 
-void outline_table(const struct network *net, const struct tensor *tensor, rwkvk_quant quant, struct device_matrix *out)
+void outline_table(const struct network *net, const struct tensor *tensor, rwkvk_quant quant, struct matrix *out)
 {
-	*out = (struct device_matrix){ 0 };
+	*out = (struct matrix){ 0 };
 	add_matrix(net, 0, out, tensor, net->config.vocab, net->config.width, quant);
 }
 
-void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index, struct device_layer *out)
+void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index, struct outline *out)
 {
 	const struct config *c = &net->config;
 	const struct layer *l = &net->layers[index];
 	const uint32_t C = c->width, F = c->ffn;
-	*out = (struct device_layer){ .products.interleaved = c->version == 40,
-		                          .ffn.value.by_input = true,
-		                          .pre.value.by_input = true };
+	*out = (struct outline){ .products.interleaved = c->version == 40, .ffn.value.by_input = true, .pre.value.by_input = true };
 	add_matrix(net, index, &out->products, l->receptance, C, C, quant);
 	add_matrix(net, index, &out->products, l->key, C, C, quant);
 	add_matrix(net, index, &out->products, l->value, C, C, quant);
@@ -131,15 +129,14 @@ void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index,
 	}
 }
 
-void layer_matrices(struct device_layer *l, struct device_matrix *out[LAYER_MATRICES])
+void outline_matrices(struct outline *l, struct matrix *out[LAYER_MATRICES])
 {
-	struct device_matrix *all[LAYER_MATRICES] = { &l->products,       &l->lora_in,        &l->mix_in,    &l->output,
-		                                          &l->ffn.key,        &l->ffn.receptance, &l->ffn.value, &l->pre.key,
-		                                          &l->pre.receptance, &l->pre.value };
+	struct matrix *all[LAYER_MATRICES] = { &l->products,       &l->lora_in,   &l->mix_in,  &l->output,         &l->ffn.key,
+		                                   &l->ffn.receptance, &l->ffn.value, &l->pre.key, &l->pre.receptance, &l->pre.value };
 	memcpy(out, all, sizeof all);
 }
 
-void layer_loras(struct device_layer *l, struct device_lora *out[LAYER_LORAS])
+void outline_loras(struct outline *l, struct lora *out[LAYER_LORAS])
 {
 	out[0] = &l->lora_out;
 	out[1] = &l->mix_out;
@@ -147,7 +144,7 @@ void layer_loras(struct device_layer *l, struct device_lora *out[LAYER_LORAS])
 
 /* ------------------------------------------------------------------------------------------------------ types by tensor */
 
-static const char *matrix_type_of(const struct device_matrix *m, const struct tensor *tensor)
+static const char *matrix_type_of(const struct matrix *m, const struct tensor *tensor)
 {
 	for (uint32_t i = 0; i < m->part_count; i++)
 		if (m->parts[i].source.tensor == tensor)
@@ -155,7 +152,7 @@ static const char *matrix_type_of(const struct device_matrix *m, const struct te
 	return NULL;
 }
 
-static const char *lora_type_of(const struct device_lora *lora, const struct tensor *tensor)
+static const char *lora_type_of(const struct lora *lora, const struct tensor *tensor)
 {
 	for (uint32_t i = 0; i < lora->count; i++)
 		if (lora->sources[i].tensor == tensor)
@@ -166,13 +163,13 @@ static const char *lora_type_of(const struct device_lora *lora, const struct ten
 /* Of a tensor that is the layer's: what is neither a matrix nor a LoRA becomes a vector. */
 static const char *layer_type_of(const struct network *net, rwkvk_quant quant, uint32_t index, const struct tensor *tensor)
 {
-	struct device_layer layer;
-	struct device_matrix *matrices[LAYER_MATRICES];
-	struct device_lora *loras[LAYER_LORAS];
+	struct outline layer;
+	struct matrix *matrices[LAYER_MATRICES];
+	struct lora *loras[LAYER_LORAS];
 	const char *type = NULL;
 	outline_layer(net, quant, index, &layer);
-	layer_matrices(&layer, matrices);
-	layer_loras(&layer, loras);
+	outline_matrices(&layer, matrices);
+	outline_loras(&layer, loras);
 	for (int i = 0; i < LAYER_MATRICES && !type; i++)
 		type = matrix_type_of(matrices[i], tensor);
 	for (int i = 0; i < LAYER_LORAS && !type; i++)
@@ -194,7 +191,7 @@ static bool layer_has(const struct layer *layer, const struct tensor *tensor)
 const char *outline_type(const struct network *net, rwkvk_quant quant, const struct tensor *tensor)
 {
 	const struct tensor *vectors[] = { net->ln0_w, net->ln0_b, net->ln_out_w, net->ln_out_b, net->head_b };
-	struct device_matrix table;
+	struct matrix table;
 	if (tensor == net->emb || tensor == net->head) {
 		outline_table(net, tensor, quant, &table);
 		return type_name(table.type);
@@ -210,49 +207,29 @@ const char *outline_type(const struct network *net, rwkvk_quant quant, const str
 
 /* ------------------------------------------------------------------------------------------------------ bytes */
 
-static uint64_t value_blocks(const struct device_matrix *m, uint64_t rows)
+static uint64_t value_blocks(const struct matrix *m, uint64_t rows)
 {
 	return (rows + VALUE_BLOCK(m->type) - 1) / VALUE_BLOCK(m->type);
 }
 
-uint64_t matrix_plane_bytes(const struct device_matrix *m, uint64_t rows)
+uint64_t matrix_plane_bytes(const struct matrix *m, uint64_t rows)
 {
 	return m->by_input ? value_blocks(m, rows) * value_block_bytes(m->type, m->columns)
 	                   : packed_bytes(m->type, rows, m->columns);
 }
 
-uint64_t matrix_side_bytes(const struct device_matrix *m, uint64_t rows)
+uint64_t matrix_side_bytes(const struct matrix *m, uint64_t rows)
 {
 	return m->by_input ? value_blocks(m, rows) * value_side_bytes(m->type, m->columns)
 	                   : packed_side_bytes(m->type, rows, m->columns);
 }
 
-uint64_t matrix_bytes(const struct device_matrix *m)
+uint64_t matrix_bytes(const struct matrix *m)
 {
 	return m->part_count ? matrix_plane_bytes(m, m->rows) + matrix_side_bytes(m, m->rows) : 0;
 }
 
-rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *m, const char *use)
-{
-	uint64_t limit = caps->max_buffer < caps->max_range ? caps->max_buffer : caps->max_range;
-	/* rows that must stay together */
-	uint64_t unit = m->by_input ? VALUE_BLOCK(m->type) : m->interleaved ? 8 * m->part_count : 8;
-	uint64_t rows = limit / matrix_plane_bytes(m, unit) * unit;
-	if (!rows)
-		return fail(RWKVK_ERROR_DEVICE, "%s: a binding may cover %" PRIu64 " bytes, but %" PRIu64 " rows of %s need %" PRIu64,
-		            caps->name, limit, unit, use, matrix_plane_bytes(m, unit));
-	m->count = (uint32_t)((m->rows + rows - 1) / rows);
-	m->slices = calloc(m->count, sizeof *m->slices);
-	if (!m->slices)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	for (uint32_t i = 0; i < m->count; i++) {
-		m->slices[i].row_begin = (uint32_t)(i * rows);
-		m->slices[i].row_end = (uint32_t)(i * rows + rows < m->rows ? i * rows + rows : m->rows);
-	}
-	return RWKVK_OK;
-}
-
-uint64_t lora_bytes(const struct device_lora *lora, const struct config *c)
+uint64_t lora_bytes(const struct lora *lora, const struct config *c)
 {
 	uint64_t words = 0;
 	for (uint32_t i = 0; i < lora->count; i++)
@@ -269,7 +246,7 @@ uint64_t vectors_floats(const struct network *net)
 
 static uint64_t table_bytes(const struct network *net, const struct tensor *table, rwkvk_quant quant)
 {
-	struct device_matrix matrix;
+	struct matrix matrix;
 	outline_table(net, table, quant, &matrix);
 	return matrix_bytes(&matrix);
 }
@@ -279,12 +256,12 @@ static uint64_t token_weights(const struct network *net, rwkvk_quant quant)
 {
 	uint64_t bytes = table_bytes(net, net->head, quant) + sizeof(float) * vectors_floats(net);
 	for (uint32_t i = 0; i < net->config.layers; i++) {
-		struct device_layer layer;
-		struct device_matrix *matrices[LAYER_MATRICES];
-		struct device_lora *loras[LAYER_LORAS];
+		struct outline layer;
+		struct matrix *matrices[LAYER_MATRICES];
+		struct lora *loras[LAYER_LORAS];
 		outline_layer(net, quant, i, &layer);
-		layer_matrices(&layer, matrices);
-		layer_loras(&layer, loras);
+		outline_matrices(&layer, matrices);
+		outline_loras(&layer, loras);
 		for (int j = 0; j < LAYER_MATRICES; j++)
 			bytes += matrix_bytes(matrices[j]);
 		for (int j = 0; j < LAYER_LORAS; j++)

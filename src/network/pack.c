@@ -1,7 +1,7 @@
 /* Matrices as the device reads them (docs/formats.md, "Weights on the device"): tiles of 8 rows, in a tile k-blocks of 128
  * bytes of each row, so that a subgroup of any size reads whole lines and a processor reads straight on.  Repacking moves
  * bits and changes none. */
-#include "engine/model.h"
+#include "network/outline.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -302,7 +302,7 @@ uint32_t lora_words(uint32_t rank, uint32_t type)
 	return PAD(rank, 8) / (type == TYPE_F32 ? 4 : 8);
 }
 
-void pack_lora(const struct device_lora *lora, const struct config *c, uint8_t *out, float *scratch)
+void pack_lora(const struct lora *lora, const struct config *c, uint8_t *out, float *scratch)
 {
 	uint32_t per_word = lora->type == TYPE_F32 ? 4 : 8, all = 0, before = 0;
 	enum dtype type = dtype_of_type(lora->type);

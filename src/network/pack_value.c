@@ -1,7 +1,7 @@
 /* ffn.value as the device reads it: most of its inputs are zero, and what belongs to those must not be read.  So it lies by
  * input, in lines of 128 bytes: the weights of one input for a block of outputs (layout.h, VALUE_*; docs/formats.md).  A piece
  * of work is a block's lines for SPAN inputs: everything beside the lines comes in units that divide SPAN, too. */
-#include "engine/model.h"
+#include "network/pack.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * against.  Here is what versions share; time-mix is in reference_att.c.  Formulas and names: docs/model.md.
  *
  * Vectors in progress live in the lines of reference.work: 0 to 2 are used by the helpers, a stage's own start at 3. */
-#include "engine/model.h"
+#include "network/reference.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ void reference_matvec(const struct reference *ref, struct matrix_source source, 
 	}
 }
 
-void reference_part(const struct reference *ref, const struct device_matrix *matrix, uint32_t part, const float *x, float *out)
+void reference_part(const struct reference *ref, const struct matrix *matrix, uint32_t part, const float *x, float *out)
 {
 	reference_matvec(ref, matrix->parts[part].source, matrix->parts[part].rows, matrix->columns, x, out);
 }
@@ -87,7 +87,7 @@ void reference_select(const struct reference *ref, uint32_t token, float *act)
 	const struct network *net = ref->network;
 	const uint32_t width = net->config.width;
 	float *x = act + ACT_X;
-	struct device_matrix emb;
+	struct matrix emb;
 	outline_table(net, net->emb, ref->quant, &emb);
 	source_row(&emb.parts[0].source, token, width, x);
 	if (net->config.embedding_norm)
@@ -98,7 +98,7 @@ void reference_att_out(const struct reference *ref, uint32_t index, float *state
 {
 	const struct config *c = &ref->network->config;
 	float *out = reference_line(ref, 3);
-	struct device_layer layer;
+	struct outline layer;
 	outline_layer(ref->network, ref->quant, index, &layer);
 	reference_part(ref, &layer.output, 0, act + ACT_Y(c->width), out);
 	const float *bias = reference_vector(ref, 1, index, VEC_OUT_B);
@@ -114,13 +114,13 @@ void reference_att_out(const struct reference *ref, uint32_t index, float *state
 struct channel_mix {
 	uint32_t norm_w, norm_b, mix_k, mix_r; /* VEC_* */
 	uint32_t kept, shift;                  /* where LN(x) goes, and where the state has the one before */
-	struct device_ffn matrices;
+	struct outline_ffn matrices;
 };
 
 static struct channel_mix channel_mix(const struct reference *ref, uint32_t index, bool pre)
 {
 	const uint32_t C = ref->network->config.width;
-	struct device_layer layer;
+	struct outline layer;
 	outline_layer(ref->network, ref->quant, index, &layer);
 	if (pre)
 		return (struct channel_mix){ VEC_LN1_W, VEC_LN1_B, VEC_MIX_K, VEC_MIX_R, ACT_N1(C), STATE_ATT_X, layer.pre };
@@ -187,7 +187,7 @@ void reference_head(const struct reference *ref, const float *act, float *logits
 	float *n = reference_line(ref, 3);
 	reference_norm(act + ACT_X, top_vector(ref, 1, net->ln_out_w, c->width), top_vector(ref, 2, net->ln_out_b, c->width),
 	               c->width, n);
-	struct device_matrix head;
+	struct matrix head;
 	outline_table(net, net->head, ref->quant, &head);
 	reference_part(ref, &head, 0, n, logits);
 	if (net->head_b) {

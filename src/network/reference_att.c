@@ -1,5 +1,5 @@
 /* Time-mix of every version in plain C, a function for each stage of the device.  See reference.c. */
-#include "engine/model.h"
+#include "network/reference.h"
 
 #include <math.h>
 #include <string.h>
@@ -22,7 +22,7 @@ enum { RECEPTANCE, KEY, VALUE, GATE, NONE }; /* parts of the products */
 
 static void product(const struct reference *ref, uint32_t index, uint32_t part, const float *x, float *out)
 {
-	struct device_layer layer;
+	struct outline layer;
 	outline_layer(ref->network, ref->quant, index, &layer);
 	reference_part(ref, &layer.products, part, x, out);
 }

@@ -1,5 +1,5 @@
 /* The stages of each version by name, as tests and verification go through them. */
-#include "engine/model.h"
+#include "network/reference.h"
 
 #include <string.h>
 

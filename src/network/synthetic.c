@@ -4,7 +4,7 @@
  * matrix of it, and every matrix is a window into that which begins somewhere else.  On the device each has memory of its own,
  * so a token reads what it would read of a trained model.  The numbers have the spread that keeps the model's values near 1;
  * about half of the inputs of ffn.value are zero then, where a trained model has more. */
-#include "engine/model.h"
+#include "network/outline.h"
 
 #include <inttypes.h>
 #include <math.h>

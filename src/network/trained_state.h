@@ -1,8 +1,8 @@
 /* Trained start states: the tensors blocks.i.att.time_state, in a file of their own or in a model's, and a model's state. */
-#ifndef RWKVK_MODEL_TRAINED_STATE_H
-#define RWKVK_MODEL_TRAINED_STATE_H
+#ifndef RWKVK_NETWORK_TRAINED_STATE_H
+#define RWKVK_NETWORK_TRAINED_STATE_H
 
-#include "engine/model.h"
+#include "network/network.h"
 
 /* Whether this is such a tensor, and whether the file has any. */
 bool is_trained_state(const struct tensor *tensor);

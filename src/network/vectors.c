@@ -1,6 +1,6 @@
 /* The small tensors of a layer as the stages use them.  Versions disagree on what they store (a mixing weight or one minus it,
  * a decay or its logarithm, a number a head or a channel); all of that ends here. */
-#include "engine/model.h"
+#include "network/network.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #ifndef RWKVK_SESSION_STATES_H
 #define RWKVK_SESSION_STATES_H
 
-#include "engine/model.h"
+#include "network/network.h"
 #include "session/state_file.h"
 
 /* What a state file of this model says; position 0. */

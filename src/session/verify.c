@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/structs.h"
+#include "network/reference.h"
 #include "session/verify.h"
 
 /* Shares of a result's largest value.  Sums of a few thousand products in f32 come to some 1e-6 of their terms' size, and the

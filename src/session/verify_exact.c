@@ -48,7 +48,7 @@ struct blocks {
 	void *source;
 	uint8_t *want, *got; /* the slice's two buffers after each other */
 	struct tensor tensor;
-	struct device_matrix matrix;
+	struct matrix matrix;
 	struct device_slice slice;
 	uint64_t weight_bytes, bytes;
 };
@@ -69,13 +69,13 @@ static rwkvk_status by_device(struct blocks *b, struct quantiser *q)
 /* Both ways: the device's bytes to b->got, the threads' to b->want. */
 static rwkvk_status make_blocks(struct blocks *b, enum dtype from, uint32_t type)
 {
-	struct device_matrix *m = &b->matrix;
+	struct matrix *m = &b->matrix;
 	struct quantiser *q;
 	dtype_from_float(from, b->values, COUNT, b->source);
 	b->tensor = (struct tensor){
 		.type = from, .rank = 2, .shape = { ROWS, COLUMNS }, .data = b->source, .bytes = COUNT * dtype_info[from].bytes
 	};
-	*m = (struct device_matrix){ .type = type, .rows = ROWS, .columns = COLUMNS, .part_count = 1 };
+	*m = (struct matrix){ .type = type, .rows = ROWS, .columns = COLUMNS, .part_count = 1 };
 	m->parts[0] = (struct matrix_part){ matrix_source(&b->tensor, COLUMNS, type), ROWS };
 	b->weight_bytes = matrix_plane_bytes(m, ROWS);
 	b->bytes = b->weight_bytes + matrix_side_bytes(m, ROWS);

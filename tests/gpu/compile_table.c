@@ -98,7 +98,7 @@ static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 		bool again = i > 0 && !strcmp(step->stage, m.plan.steps[i - 1].stage); /* another slice */
 		bool outside = !strcmp(step->stage, "select") || !strcmp(step->stage, "head");
 		if (!again && (step->layer == 1 || outside) && listed(row->stages, step->stage))
-			status = add_pipeline(gpu, step->pipeline, official_models[row->model].name, m.head.type, step->stage,
+			status = add_pipeline(gpu, step->pipeline, official_models[row->model].name, m.head.matrix.type, step->stage,
 			                      m.plan.shape.workgroup);
 	}
 	unplan_model(&m);

@@ -49,8 +49,8 @@ static unsigned check(struct gpu *gpu, const struct rwkvk_model *m, const struct
 	if (!spills(gpu, step->pipeline, &s))
 		return 0;
 	print_error("%s: RWKV-%s, width %u, %s, %s: %g spills, %g bytes of scratch memory\n", gpu_caps(gpu)->name,
-	            config_version(&m->file.network.config), m->file.network.config.width, type_name(m->head.type), step->stage,
-	            s.spills, s.scratch);
+	            config_version(&m->file.network.config), m->file.network.config.width, type_name(m->head.matrix.type),
+	            step->stage, s.spills, s.scratch);
 	return 1;
 }
 

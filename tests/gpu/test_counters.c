@@ -7,6 +7,7 @@
 
 #include "feed.h"
 #include "plan_model.h"
+#include "network/reference.h"
 #include "rwkvk_tools.h"
 
 /* ------------------------------------------------------------------------------------------------------ dispatches */
@@ -40,7 +41,7 @@ static uint32_t extra_dispatches(const struct rwkvk_model *m)
 /* Bits of a weight without any padding, the scales that a file has for them included. */
 static double nominal_bits(const struct device_matrix *matrix)
 {
-	const struct dtype_info *info = &dtype_info[dtype_of_type(matrix->type)];
+	const struct dtype_info *info = &dtype_info[dtype_of_type(matrix->matrix.type)];
 	return 8.0 * info->bytes / info->block;
 }
 
@@ -53,16 +54,16 @@ struct traffic {
 static void add_traffic(const struct device_matrix *matrix, bool every_token, struct traffic *out)
 {
 	double weights = 0;
-	for (uint32_t i = 0; i < matrix->part_count; i++)
-		weights += (double)matrix->parts[i].rows * matrix->columns;
+	for (uint32_t i = 0; i < matrix->matrix.part_count; i++)
+		weights += (double)matrix->matrix.parts[i].rows * matrix->matrix.columns;
 	for (uint32_t i = 0; i < matrix->count; i++) {
 		out->largest = out->largest > matrix->slices[i].weights.bytes ? out->largest : matrix->slices[i].weights.bytes;
 		out->largest = out->largest > matrix->slices[i].side.bytes ? out->largest : matrix->slices[i].side.bytes;
 	}
-	if (!every_token || !matrix->part_count)
+	if (!every_token || !matrix->matrix.part_count)
 		return;
 	out->nominal += weights * nominal_bits(matrix) / 8;
-	out->packed += (double)matrix_bytes(matrix);
+	out->packed += (double)matrix_bytes(&matrix->matrix);
 }
 
 static struct traffic traffic_of(struct rwkvk_model *m)
@@ -73,8 +74,8 @@ static struct traffic traffic_of(struct rwkvk_model *m)
 	for (uint32_t i = 0; i < m->file.network.config.layers; i++) {
 		struct device_matrix *matrices[LAYER_MATRICES];
 		struct device_lora *loras[LAYER_LORAS];
-		layer_matrices(&m->layers[i], matrices);
-		layer_loras(&m->layers[i], loras);
+		device_matrices(&m->layers[i], matrices);
+		device_loras(&m->layers[i], loras);
 		for (int j = 0; j < LAYER_MATRICES; j++)
 			add_traffic(matrices[j], true, &t);
 		for (int j = 0; j < LAYER_LORAS; j++)
@@ -130,7 +131,7 @@ static uint64_t state_bytes(const struct rwkvk_model *m)
 			bytes += s->bytes;
 	}
 	for (uint32_t i = 0; m->file.network.config.version == 40 && i < m->file.network.config.layers; i++)
-		bytes -= m->layers[i].pre.key.count ? 0 : matrix_bytes(&m->layers[i].products);
+		bytes -= m->layers[i].pre.key.count ? 0 : matrix_bytes(&m->layers[i].products.matrix);
 	return bytes;
 }
 
@@ -157,13 +158,13 @@ static void check_official(struct gpu *gpu, enum official which, enum dtype type
 	print_message(
 		"    %-14s %-5s %4u dispatches, weights %8.2f MB, %.3f of nominal; state %7.2f MB; activations %.2f %% of the "
 		"weights; LayerNorm anew %6.1f MB from caches\n",
-		spec.name, type_name(m.head.type), m.plan.step_count, t.packed * 1e-6, ratio, (double)state * 1e-6,
+		spec.name, type_name(m.head.matrix.type), m.plan.step_count, t.packed * 1e-6, ratio, (double)state * 1e-6,
 		100.0 * (double)act / t.packed, (double)prologue_bytes(&m) * 1e-6);
 	assert_int_equal(m.plan.step_count, stages_of[spec.version / 10] * spec.layers + 2 + extra_dispatches(&m));
 	assert_int_equal(m.plan.head_step, m.plan.step_count - m.head.count);
 	if (ratio > allowed(type))
-		fail_msg("%s, %s: %.3f times the nominal bytes are packed, at most %.2f are allowed", spec.name, type_name(m.head.type),
-		         ratio, allowed(type));
+		fail_msg("%s, %s: %.3f times the nominal bytes are packed, at most %.2f are allowed", spec.name,
+		         type_name(m.head.matrix.type), ratio, allowed(type));
 	assert_int_equal(state, 2 * sizeof(float) * (uint64_t)c->layers * c->width * c->state_width); /* once in, once out */
 	if (t.packed > 0.7e9)
 		assert_true((double)act < 0.05 * t.packed);

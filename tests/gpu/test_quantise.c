@@ -79,13 +79,13 @@ static float value(enum values kind, uint32_t i, uint64_t *seed)
 	}
 }
 
-struct matrix {
+struct floats {
 	struct tensor tensor;
 	struct matrix_part part;
 	void *data;
 };
 
-static void matrix_init(struct matrix *m, enum dtype from, uint32_t type, uint32_t rows, uint32_t columns, uint64_t *seed)
+static void floats_init(struct floats *m, enum dtype from, uint32_t type, uint32_t rows, uint32_t columns, uint64_t *seed)
 {
 	size_t count = (size_t)rows * columns, bytes = count * dtype_info[from].bytes;
 	float *values = malloc(count * sizeof *values);
@@ -115,7 +115,8 @@ struct packed {
 
 static void packed_init(struct packed *p, const struct device_matrix *m)
 {
-	*p = (struct packed){ .weight_bytes = matrix_plane_bytes(m, m->rows), .side_bytes = matrix_side_bytes(m, m->rows) };
+	*p = (struct packed){ .weight_bytes = matrix_plane_bytes(&m->matrix, m->matrix.rows),
+		                  .side_bytes = matrix_side_bytes(&m->matrix, m->matrix.rows) };
 	p->weights = malloc(p->weight_bytes);
 	p->side = malloc(p->side_bytes);
 	assert_true(p->weights && p->side);
@@ -129,15 +130,15 @@ static void packed_finish(struct packed *p)
 
 static void by_host(const struct bench *b, const struct device_matrix *m, struct packed *out)
 {
-	uint64_t block = VALUE_BLOCK(m->type);
-	float *scratch = malloc(parallel_workers(b->parallel) * pack_scratch_floats(m->columns) * sizeof *scratch);
+	uint64_t block = VALUE_BLOCK(m->matrix.type);
+	float *scratch = malloc(parallel_workers(b->parallel) * pack_scratch_floats(m->matrix.columns) * sizeof *scratch);
 	assert_non_null(scratch);
-	if (m->by_input)
-		pack_value_blocks(b->parallel, m->parts, m->columns, 0, (m->rows + block - 1) / block, out->weights, out->side,
-		                  scratch);
+	if (m->matrix.by_input)
+		pack_value_blocks(b->parallel, m->matrix.parts, m->matrix.columns, 0, (m->matrix.rows + block - 1) / block,
+		                  out->weights, out->side, scratch);
 	else
-		pack_tiles(b->parallel, m->parts, m->part_count, m->columns, 0, PAD((uint64_t)m->rows, 8) / 8, out->weights, out->side,
-		           scratch);
+		pack_tiles(b->parallel, m->matrix.parts, m->matrix.part_count, m->matrix.columns, 0,
+		           PAD((uint64_t)m->matrix.rows, 8) / 8, out->weights, out->side, scratch);
 	free(scratch);
 }
 
@@ -149,11 +150,11 @@ static void quantise_all(struct quantiser *q, struct quantise_rows rows)
 
 static void quantise_slice(struct quantiser *q, const struct device_matrix *m, struct device_slice *slice)
 {
-	uint64_t begin = slice->row_begin / m->part_count, end = slice->row_end / m->part_count;
-	for (uint32_t i = 0; i < m->part_count; i++) {
-		uint64_t last = end < m->parts[i].rows ? end : m->parts[i].rows;
-		quantise_all(q, (struct quantise_rows){ &m->parts[i], m->columns, m->by_input, begin, last - begin, slice,
-		                                        m->by_input ? 0 : i, m->part_count });
+	uint64_t begin = slice->row_begin / m->matrix.part_count, end = slice->row_end / m->matrix.part_count;
+	for (uint32_t i = 0; i < m->matrix.part_count; i++) {
+		uint64_t last = end < m->matrix.parts[i].rows ? end : m->matrix.parts[i].rows;
+		quantise_all(q, (struct quantise_rows){ &m->matrix.parts[i], m->matrix.columns, m->matrix.by_input, begin, last - begin,
+		                                        slice, m->matrix.by_input ? 0 : i, m->matrix.part_count });
 	}
 }
 
@@ -163,8 +164,8 @@ static void make_slices(struct gpu *gpu, struct device_matrix *m)
 	for (uint32_t i = 0; i < m->count; i++) {
 		struct device_slice *s = &m->slices[i];
 		uint64_t rows = s->row_end - s->row_begin;
-		assert_ok(gpu_buffer_create(gpu, matrix_plane_bytes(m, rows), GPU_DEVICE, "weights", &s->weights));
-		assert_ok(gpu_buffer_create(gpu, matrix_side_bytes(m, rows), GPU_DEVICE, "weights", &s->side));
+		assert_ok(gpu_buffer_create(gpu, matrix_plane_bytes(&m->matrix, rows), GPU_DEVICE, "weights", &s->weights));
+		assert_ok(gpu_buffer_create(gpu, matrix_side_bytes(&m->matrix, rows), GPU_DEVICE, "weights", &s->side));
 		assert_ok(test_fill(&s->weights, 0, s->weights.bytes, POISON * 0x01010101u));
 		assert_ok(test_fill(&s->side, 0, s->side.bytes, POISON * 0x01010101u));
 	}
@@ -186,7 +187,7 @@ static void by_device(const struct bench *b, struct device_matrix *m, uint64_t p
 	size_t at = 0, side_at = 0;
 	make_slices(b->gpu, m);
 	assert_ok(quantiser_create(b->gpu, b->parallel, piece_bytes, &q));
-	assert_true(quantiser_takes(q, m));
+	assert_true(quantiser_takes(q, &m->matrix));
 	for (uint32_t i = 0; i < m->count; i++)
 		quantise_slice(q, m, &m->slices[i]);
 	assert_ok(quantiser_finish(q));
@@ -217,22 +218,23 @@ static void assert_bytes(const struct device_matrix *m, const char *what, const 
 	if (different)
 		fail_msg("%s%s of %s, %u x %u, as %s: %zu of %zu bytes differ from the encoder's, the first at %zu: %02x, not %02x",
 		         what,
-		         m->by_input      ? " by input"
-		         : m->interleaved ? " interleaved"
-		                          : "",
-		         dtype_info[m->parts[0].source.tensor->type].name, m->rows, m->columns, type_name(m->type), different, bytes,
-		         first, got[first], want[first]);
+		         m->matrix.by_input      ? " by input"
+		         : m->matrix.interleaved ? " interleaved"
+		                                 : "",
+		         dtype_info[m->matrix.parts[0].source.tensor->type].name, m->matrix.rows, m->matrix.columns,
+		         type_name(m->matrix.type), different, bytes, first, got[first], want[first]);
 }
 
 /* In pieces of about a third of the rows, so that all that are on their way at once are used again. */
 static void check(const struct bench *b, struct device_matrix *m)
 {
 	struct packed want, got;
-	uint64_t row = (uint64_t)m->columns * dtype_info[m->parts[0].source.tensor->type].bytes, unit = m->by_input ? 32 : 8;
+	uint64_t row = (uint64_t)m->matrix.columns * dtype_info[m->matrix.parts[0].source.tensor->type].bytes,
+			 unit = m->matrix.by_input ? 32 : 8;
 	packed_init(&want, m);
 	packed_init(&got, m);
 	by_host(b, m, &want);
-	by_device(b, m, PAD(m->parts[0].rows / 5 + 1, unit) * row, &got);
+	by_device(b, m, PAD(m->matrix.parts[0].rows / 5 + 1, unit) * row, &got);
 	assert_bytes(m, "weights", got.weights, want.weights, want.weight_bytes);
 	assert_bytes(m, "what lies beside them", got.side, want.side, want.side_bytes);
 	packed_finish(&want);
@@ -246,14 +248,15 @@ static const uint32_t shapes[][2] = {
 static void check_matrix(const struct bench *b, uint32_t type, enum dtype from, uint32_t rows, uint32_t columns, uint32_t parts,
                          bool by_input, uint64_t *seed)
 {
-	struct matrix all[PARTS];
-	struct device_matrix m = { .type = type, .columns = columns, .by_input = by_input, .part_count = parts };
-	m.interleaved = parts > 1;
+	struct floats all[PARTS];
+	struct device_matrix m = {
+		.matrix = { .type = type, .columns = columns, .interleaved = parts > 1, .by_input = by_input, .part_count = parts }
+	};
 	for (uint32_t i = 0; i < parts; i++) {
-		matrix_init(&all[i], from, type, rows, columns, seed);
-		m.parts[i] = all[i].part;
+		floats_init(&all[i], from, type, rows, columns, seed);
+		m.matrix.parts[i] = all[i].part;
 	}
-	m.rows = parts > 1 ? parts * PAD(rows, 8) : rows;
+	m.matrix.rows = parts > 1 ? parts * PAD(rows, 8) : rows;
 	check(b, &m);
 	for (uint32_t i = 0; i < parts; i++)
 		free(all[i].data);
@@ -366,7 +369,7 @@ static void test_refuses(void **state)
 {
 	const struct bench *b = *state;
 	struct quantiser *q;
-	struct matrix m;
+	struct floats m;
 	uint64_t seed = 2;
 	assert_ok(quantiser_create(b->gpu, b->parallel, 8 * 64 * 4, &q));
 	static const struct {
@@ -380,8 +383,8 @@ static void test_refuses(void **state)
 		{ DTYPE_F32, TYPE_Q4, 64, false, false },  { DTYPE_Q8_0, TYPE_Q8, 64, false, false },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		matrix_init(&m, cases[i].from, cases[i].type, 32, cases[i].columns, &seed);
-		struct device_matrix matrix = { .type = cases[i].type, .rows = 32, .columns = cases[i].columns, .part_count = 1 };
+		floats_init(&m, cases[i].from, cases[i].type, 32, cases[i].columns, &seed);
+		struct matrix matrix = { .type = cases[i].type, .rows = 32, .columns = cases[i].columns, .part_count = 1 };
 		matrix.parts[0] = m.part;
 		matrix.by_input = cases[i].by_input;
 		assert_int_equal(quantiser_takes(q, &matrix), cases[i].takes);
@@ -507,8 +510,8 @@ static void check_model(const struct model_spec *spec, rwkvk_quant quant)
 	assert_same_matrix(spec->name, &device.head, &host.head);
 	for (uint32_t i = 0; i < spec->layers; i++) {
 		struct device_matrix *of_device[LAYER_MATRICES], *of_host[LAYER_MATRICES];
-		layer_matrices(&device.layers[i], of_device);
-		layer_matrices(&host.layers[i], of_host);
+		device_matrices(&device.layers[i], of_device);
+		device_matrices(&host.layers[i], of_host);
 		for (int j = 0; j < LAYER_MATRICES; j++)
 			assert_same_matrix(spec->name, of_device[j], of_host[j]);
 	}
@@ -591,10 +594,10 @@ static void test_speed(void **state)
 	enum { ROWS = 8192, COLUMNS = 2048 };
 	const struct bench *b = *state;
 	uint64_t seed = 3;
-	struct matrix f16;
+	struct floats f16;
 	if (!getenv("RWKVK_BENCH"))
 		return;
-	matrix_init(&f16, DTYPE_F16, TYPE_Q8, ROWS, COLUMNS, &seed);
+	floats_init(&f16, DTYPE_F16, TYPE_Q8, ROWS, COLUMNS, &seed);
 	for (uint64_t i = 0; i < (uint64_t)ROWS * COLUMNS; i++) {
 		uint16_t bits = f16_of_float(value(USUAL, 0, &seed));
 		memcpy((uint8_t *)f16.data + 2 * i, &bits, 2);
@@ -602,14 +605,14 @@ static void test_speed(void **state)
 	for (size_t t = 0; t < TYPES; t++)
 		for (int by_input = 0; by_input < 2; by_input++) {
 			struct device_matrix m = {
-				.type = types[t], .rows = ROWS, .columns = COLUMNS, .part_count = 1, .by_input = by_input
+				.matrix = { .type = types[t], .rows = ROWS, .columns = COLUMNS, .part_count = 1, .by_input = by_input }
 			};
 			struct packed room;
-			m.parts[0] = f16.part;
-			m.parts[0].source.type = types[t];
+			m.matrix.parts[0] = f16.part;
+			m.matrix.parts[0].source.type = types[t];
 			packed_init(&room, &m);
 			double device = time_of(b, &m, true, &room), host = time_of(b, &m, false, &room);
-			print_message("    %-4s %-8s device %6.2f GB/s, %u threads %6.2f GB/s of F16\n", type_name(m.type),
+			print_message("    %-4s %-8s device %6.2f GB/s, %u threads %6.2f GB/s of F16\n", type_name(m.matrix.type),
 			              by_input ? "by input" : "tiles", 1e-9 * (double)f16.tensor.bytes / device,
 			              parallel_workers(b->parallel), 1e-9 * (double)f16.tensor.bytes / host);
 			packed_finish(&room);

@@ -8,6 +8,7 @@
 
 #include "make_model.h"
 #include "engine/model.h"
+#include "network/reference.h"
 
 /* Largest error allowed, as a share of a vector's largest value.  A row's sum has at most 2176 products of size 1 in f32;
  * rounding errors of 2^-24 each add up like a random walk to sqrt(2176) 2^-24 = 3e-6 of the terms' size, and exponentials

@@ -8,6 +8,7 @@
 
 #include "feed.h"
 #include "engine/model.h"
+#include "network/reference.h"
 #include "rwkvk_tools.h"
 
 /* Shares of the largest value.  f32 arithmetic with other orders of summation. */

@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #include "feed.h"
-#include "engine/model.h"
+#include "network/reference.h"
 #include "score.h"
 
 enum { TOKENS = 256, DEVICE_TOKENS = 12, MOST_ROUNDED = 64 };
@@ -121,7 +121,7 @@ struct rounded {
 	size_t count;
 };
 
-static void round_matrix(const struct device_matrix *m, struct rounded *rounded)
+static void round_matrix(const struct matrix *m, struct rounded *rounded)
 {
 	for (uint32_t i = 0; i < m->part_count; i++) {
 		const struct matrix_part *part = &m->parts[i];
@@ -139,11 +139,11 @@ static void round_matrix(const struct device_matrix *m, struct rounded *rounded)
 /* Once, since the reference would quantise each row again for every token. */
 static void round_weights(const struct network *net, rwkvk_quant quant, struct rounded *rounded)
 {
-	struct device_matrix table, *matrices[LAYER_MATRICES];
+	struct matrix table, *matrices[LAYER_MATRICES];
 	for (uint32_t i = 0; i < net->config.layers; i++) {
-		struct device_layer layer;
+		struct outline layer;
 		outline_layer(net, quant, i, &layer);
-		layer_matrices(&layer, matrices);
+		outline_matrices(&layer, matrices);
 		for (int j = 0; j < LAYER_MATRICES; j++)
 			round_matrix(matrices[j], rounded);
 	}

@@ -10,6 +10,7 @@
 #include "make_files.h"
 #include "make_model.h"
 #include "engine/model.h"
+#include "network/reference.h"
 #include "rwkvk_tools.h"
 
 static const struct model_spec specs[] = {
@@ -418,7 +419,7 @@ static void a_sample_of_layers(void **state)
 static void count_inputs(const struct rwkvk_model *m, const float *f, uint64_t *used, uint64_t *read)
 {
 	const struct config *c = &m->file.network.config;
-	uint32_t group = VALUE_GROUP(m->layers[c->layers - 1].ffn.value.type);
+	uint32_t group = VALUE_GROUP(m->layers[c->layers - 1].ffn.value.matrix.type);
 	uint32_t most = gpu_caps(m->gpu)->texel_reads ? group * 3 / 8 : group;
 	for (uint32_t i = 0; i < c->ffn; i += group) {
 		uint32_t n = 0;
@@ -455,7 +456,7 @@ static void used_inputs_are_counted(void **state)
 		assert_true(rwkvk_model_sparsity(m, c->layers - 1, &row));
 		assert_int_equal(row.tokens, TOKENS);
 		assert_true(fabs(row.density - (double)used / TOKENS / c->ffn) < 1e-12);
-		const struct device_matrix *value = &m->layers[c->layers - 1].ffn.value;
+		const struct matrix *value = &m->layers[c->layers - 1].ffn.value.matrix;
 		double line = 128 + 4 * VALUE_HIGH_WORDS(value->type);
 		double lines = (double)((value->rows + VALUE_BLOCK(value->type) - 1) / VALUE_BLOCK(value->type));
 		assert_int_equal(row.bytes, matrix_bytes(value));

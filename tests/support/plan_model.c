@@ -103,13 +103,13 @@ static void add_tensor(void *user, const struct model_tensor *t)
 /* Sizes of the buffers that loading would make. */
 static rwkvk_status cut(struct rwkvk_model *m, struct device_matrix *matrix)
 {
-	if (!matrix->part_count)
+	if (!matrix->matrix.part_count)
 		return RWKVK_OK;
 	TRY(matrix_cut(gpu_caps(m->gpu), matrix, "weights"));
 	for (uint32_t i = 0; i < matrix->count; i++) {
 		struct device_slice *slice = &matrix->slices[i];
-		slice->weights.bytes = matrix_plane_bytes(matrix, slice->row_end - slice->row_begin);
-		slice->side.bytes = matrix_side_bytes(matrix, slice->row_end - slice->row_begin);
+		slice->weights.bytes = matrix_plane_bytes(&matrix->matrix, slice->row_end - slice->row_begin);
+		slice->side.bytes = matrix_side_bytes(&matrix->matrix, slice->row_end - slice->row_begin);
 	}
 	return RWKVK_OK;
 }
@@ -119,13 +119,13 @@ static rwkvk_status plan_layer(struct rwkvk_model *m, uint32_t index)
 	struct device_layer *layer = &m->layers[index];
 	struct device_matrix *matrices[LAYER_MATRICES];
 	struct device_lora *loras[LAYER_LORAS];
-	outline_layer(&m->file.network, m->file.quant, index, layer);
-	layer_matrices(layer, matrices);
-	layer_loras(layer, loras);
+	device_layer_init(&m->file.network, m->file.quant, index, layer);
+	device_matrices(layer, matrices);
+	device_loras(layer, loras);
 	for (int i = 0; i < LAYER_MATRICES; i++)
 		TRY(cut(m, matrices[i]));
 	for (int i = 0; i < LAYER_LORAS; i++)
-		loras[i]->buffer.bytes = lora_bytes(loras[i], &m->file.network.config);
+		loras[i]->buffer.bytes = lora_bytes(&loras[i]->lora, &m->file.network.config);
 	return RWKVK_OK;
 }
 
@@ -142,8 +142,8 @@ rwkvk_status plan_model(struct gpu *gpu, const struct model_spec *spec, rwkvk_qu
 	m->layers = calloc(net->config.layers, sizeof *m->layers);
 	if (!m->layers)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	outline_table(net, net->emb, quant, &m->emb);
-	outline_table(net, net->head, quant, &m->head);
+	outline_table(net, net->emb, quant, &m->emb.matrix);
+	outline_table(net, net->head, quant, &m->head.matrix);
 	TRY(cut(m, &m->emb));
 	TRY(cut(m, &m->head));
 	for (uint32_t i = 0; i < net->config.layers; i++)

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "engine/model.h"
+#include "network/outline.h"
 
 static const struct model_spec spec = { .layers = 1,
 	                                    .width = 256,

@@ -6,7 +6,7 @@
 #include "format/output.h"
 #include "make_files.h"
 #include "make_model.h"
-#include "engine/model.h"
+#include "network/outline.h"
 #include "support.h"
 
 /* No two sizes are the same but the rank and a head in some cases. */

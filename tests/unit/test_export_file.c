@@ -9,7 +9,7 @@
 
 #include "make_files.h"
 #include "make_model.h"
-#include "engine/model.h"
+#include "network/outline.h"
 #include "support.h"
 
 static const struct model_spec wide = {

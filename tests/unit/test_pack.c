@@ -7,12 +7,12 @@
 #include <time.h>
 
 #include "base/half.h"
-#include "engine/model.h"
+#include "network/outline.h"
 
 enum { LINE = 128, POISON = 0xa5 };
 
 /* A matrix in memory as a file has it, and its floats as the file's type holds them. */
-struct matrix {
+struct test_matrix {
 	struct tensor tensor;
 	struct matrix_part part;
 	uint32_t rows, columns;
@@ -40,7 +40,7 @@ static void round_rows(enum dtype type, size_t count, float *values)
 }
 
 /* `from` is the file's type, `to` the device's; blocks of read-only types are random bytes under sound scales. */
-static void matrix_init(struct matrix *m, enum dtype from, uint32_t to, uint32_t rows, uint32_t columns, uint64_t *seed)
+static void matrix_init(struct test_matrix *m, enum dtype from, uint32_t to, uint32_t rows, uint32_t columns, uint64_t *seed)
 {
 	const struct dtype_info *info = &dtype_info[from];
 	size_t count = (size_t)rows * columns, bytes = count / info->block * info->bytes, padded = PAD(columns, 256);
@@ -72,7 +72,7 @@ static void matrix_init(struct matrix *m, enum dtype from, uint32_t to, uint32_t
 	m->part = (struct matrix_part){ matrix_source(&m->tensor, columns, to), rows };
 }
 
-static void matrix_finish(struct matrix *m)
+static void matrix_finish(struct test_matrix *m)
 {
 	free(m->data);
 	free(m->want);
@@ -260,19 +260,19 @@ static const uint32_t shapes[][2] = {
 };
 
 /* Calls `check` for all ways and shapes; blocks of a file need columns in whole blocks. */
-static void for_each(void (*check)(const struct matrix *, uint64_t *seed))
+static void for_each(void (*check)(const struct test_matrix *, uint64_t *seed))
 {
 	uint64_t seed = 1;
 	for (size_t w = 0; w < sizeof ways / sizeof *ways; w++)
 		for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-			struct matrix m;
+			struct test_matrix m;
 			matrix_init(&m, ways[w].from, ways[w].to, shapes[s][0], PAD(shapes[s][1], dtype_info[ways[w].from].block), &seed);
 			check(&m, &seed);
 			matrix_finish(&m);
 		}
 }
 
-static void expect(const struct matrix *m, const char *layout, uint32_t row, uint32_t column, float got)
+static void expect(const struct test_matrix *m, const char *layout, uint32_t row, uint32_t column, float got)
 {
 	float want = row < m->rows ? m->want[(size_t)row * PAD(m->columns, 256) + column] : 0;
 	if (got != want)
@@ -280,7 +280,7 @@ static void expect(const struct matrix *m, const char *layout, uint32_t row, uin
 		         type_name(m->part.source.type), m->rows, m->columns, row, column, (double)got, (double)want);
 }
 
-static void check_tiles(const struct matrix *m, uint64_t *seed)
+static void check_tiles(const struct test_matrix *m, uint64_t *seed)
 {
 	(void)seed;
 	uint32_t type = m->part.source.type;
@@ -301,7 +301,7 @@ static void test_tiles(void **state)
 	for_each(check_tiles);
 }
 
-static void check_by_input(const struct matrix *m, uint64_t *seed)
+static void check_by_input(const struct test_matrix *m, uint64_t *seed)
 {
 	(void)seed;
 	uint32_t type = m->part.source.type;
@@ -330,7 +330,7 @@ static void test_interleaved(void **state)
 	static const uint32_t types[] = { TYPE_F16, TYPE_Q8, TYPE_Q4K };
 	uint64_t seed = 2;
 	for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-		struct matrix m[PARTS];
+		struct test_matrix m[PARTS];
 		struct matrix_part parts[PARTS];
 		struct packed one, many;
 		for (int p = 0; p < PARTS; p++) {
@@ -362,7 +362,8 @@ static double seconds(clockid_t clock)
 }
 
 /* The best of several rounds over `rows` rows: GB of the source a second, and million weights a second of processor time. */
-static void bench(struct parallel *parallel, const struct matrix *m, bool by_input, const struct packed *room, float *scratch)
+static void bench(struct parallel *parallel, const struct test_matrix *m, bool by_input, const struct packed *room,
+                  float *scratch)
 {
 	double best = 1e9, processor = 1e9, weights = (double)m->rows * m->columns;
 	uint32_t type = m->part.source.type;
@@ -391,7 +392,7 @@ static void test_speed(void **state)
 		return;
 	for (unsigned threads = 1; threads != 2; threads = threads == 1 ? 0 : 2)
 		for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-			struct matrix m;
+			struct test_matrix m;
 			struct parallel *parallel;
 			struct packed room;
 			matrix_init(&m, DTYPE_F16, TYPE_F16, ROWS, COLUMNS, &seed);

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "engine/model.h"
+#include "network/reference.h"
 
 static struct rwkvk_file open_shape(const char *shape, const char *type, rwkvk_quant quant)
 {
