@@ -3,14 +3,8 @@
 #define RWKVK_BASE_CLOCK_H
 
 #include <stdint.h>
-#include <time.h>
 
-static inline uint64_t clock_nanoseconds(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
+uint64_t clock_nanoseconds(void);
 
 static inline double clock_seconds(void)
 {

@@ -1,173 +1,8 @@
-/* Whole files: mapped for reading, replaced atomically for writing.  Every message names the file. */
+/* What follows from the functions of file.h that each system has its own of. */
 #include "base/file.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static rwkvk_status map_descriptor(int fd, const char *path, struct mapping *out)
-{
-	struct stat info;
-	if (fstat(fd, &info) != 0)
-		return fail(RWKVK_ERROR_FILE, "%s: cannot be examined: %s", path, strerror(errno));
-	if (!S_ISREG(info.st_mode))
-		return fail(RWKVK_ERROR_FILE, "%s: is %s; a regular file is needed", path,
-		            S_ISDIR(info.st_mode) ? "a directory" : "not a regular file");
-	if (info.st_size <= 0)
-		return fail(RWKVK_ERROR_FILE, "%s: is empty", path);
-	if ((uint64_t)info.st_size > SIZE_MAX)
-		return fail(RWKVK_ERROR_FILE, "%s: has %lld bytes, more than this machine can address", path, (long long)info.st_size);
-	void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (data == MAP_FAILED)
-		return fail(RWKVK_ERROR_FILE, "%s: cannot be mapped (%lld bytes): %s", path, (long long)info.st_size, strerror(errno));
-	*out = (struct mapping){ .data = data,
-		                     .bytes = (uint64_t)info.st_size,
-		                     .mapped = true,
-		                     .device = (uint64_t)info.st_dev,
-		                     .inode = (uint64_t)info.st_ino };
-	return RWKVK_OK;
-}
-
-rwkvk_status file_map(const char *path, struct mapping *out)
-{
-	*out = (struct mapping){ 0 };
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a pipe is refused, not waited for */
-	if (fd < 0)
-		return fail(RWKVK_ERROR_FILE, "%s: cannot be opened: %s", path, strerror(errno));
-	rwkvk_status status = map_descriptor(fd, path, out);
-	close(fd); /* the mapping stays */
-	return status;
-}
-
-void file_unmap(struct mapping *mapping)
-{
-	if (mapping->mapped)
-		munmap((void *)(uintptr_t)mapping->data, (size_t)mapping->bytes);
-	*mapping = (struct mapping){ 0 };
-}
-
-bool file_is_mapped(const char *path, const struct mapping *mapping)
-{
-	struct stat info;
-	return mapping->mapped && stat(path, &info) == 0 && (uint64_t)info.st_dev == mapping->device &&
-	       (uint64_t)info.st_ino == mapping->inode;
-}
-
-/* ---------------------------------------------------------------------------------------------------- writing */
-
-static const char *remedy(int error)
-{
-	switch (error) {
-	case ENOSPC:
-	case EDQUOT:
-		return ": make room, or give a path on another drive";
-	case EFBIG:
-		return ": the file system, or a limit of this process (ulimit -f), allows no file of this size";
-	case EIO:
-		return ": the drive or its connection fails; give a path on another one";
-	case EACCES:
-	case EPERM:
-	case EROFS:
-	case ENOENT:
-		return ": give a path in a folder that exists and may be written to";
-	}
-	return "";
-}
-
-static rwkvk_status cannot_write(const struct file_writer *file, int error)
-{
-	char progress[64] = "";
-	if (file->bytes)
-		snprintf(progress, sizeof progress, " after %" PRIu64 " of %" PRIu64 " bytes", file->bytes, file->total);
-	return fail(RWKVK_ERROR_FILE, "%s: cannot be written: %s%s%s", file->path, strerror(error), progress, remedy(error));
-}
-
-/* A rename would put a file in the place of /dev/null. */
-static rwkvk_status expect_replaceable(const char *path)
-{
-	struct stat info;
-	if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-		return fail(RWKVK_ERROR_FILE, "%s: cannot be written: it is %s; give the name of a file", path,
-		            S_ISDIR(info.st_mode) ? "a directory" : "not a regular file");
-	return RWKVK_OK;
-}
-
-rwkvk_status file_create(const char *path, uint64_t total, struct file_writer *out)
-{
-	size_t length = strlen(path);
-	*out = (struct file_writer){ .path = malloc(length + 1), .temporary = malloc(length + sizeof ".tmp") };
-	rwkvk_status status = RWKVK_OK;
-	if (!out->path || !out->temporary)
-		status = fail(RWKVK_ERROR_MEMORY, "%s: no memory for its name", path);
-	else
-		status = expect_replaceable(path);
-	if (status == RWKVK_OK) {
-		memcpy(out->path, path, length + 1);
-		memcpy(out->temporary, path, length);
-		memcpy(out->temporary + length, ".tmp", sizeof ".tmp");
-		out->total = total;
-		out->fd = open(out->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-		out->opened = out->fd >= 0;
-		if (!out->opened)
-			status = cannot_write(out, errno);
-	}
-	if (status != RWKVK_OK)
-		file_give_up(out);
-	return status;
-}
-
-rwkvk_status file_append(struct file_writer *file, const void *data, uint64_t bytes)
-{
-	const char *at = data;
-	while (bytes > 0) {
-		size_t most = (size_t)1 << 30; /* some systems write no 2 GiB at once */
-		ssize_t done = write(file->fd, at, bytes < most ? (size_t)bytes : most);
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return cannot_write(file, done < 0 ? errno : EIO);
-		at += done;
-		bytes -= (uint64_t)done;
-		file->bytes += (uint64_t)done;
-	}
-	return RWKVK_OK;
-}
-
-rwkvk_status file_commit(struct file_writer *file)
-{
-	bool done = fsync(file->fd) == 0;
-	int error = errno, fd = file->fd;
-	file->fd = -1;
-	if (close(fd) != 0 && done) {
-		done = false;
-		error = errno;
-	}
-	if (done && rename(file->temporary, file->path) != 0) {
-		done = false;
-		error = errno;
-	}
-	rwkvk_status status = done ? RWKVK_OK : cannot_write(file, error);
-	file->opened = !done; /* else there is nothing left to remove */
-	file_give_up(file);
-	return status;
-}
-
-void file_give_up(struct file_writer *file)
-{
-	if (file->opened && file->fd >= 0)
-		close(file->fd);
-	if (file->opened)
-		unlink(file->temporary);
-	free(file->temporary);
-	free(file->path);
-	*file = (struct file_writer){ 0 };
-}
 
 rwkvk_status file_write(const char *path, const void *head, size_t head_bytes, const void *body, size_t body_bytes)
 {
@@ -180,4 +15,18 @@ rwkvk_status file_write(const char *path, const void *head, size_t head_bytes, c
 		return file_commit(&file);
 	file_give_up(&file);
 	return status;
+}
+
+char *file_join(const char *folder, size_t folder_bytes, const char *name)
+{
+	size_t length = strlen(name);
+	char *joined = malloc(folder_bytes + length + 2);
+	if (!joined)
+		return NULL;
+	memcpy(joined, folder, folder_bytes);
+	bool slash = folder_bytes && folder[folder_bytes - 1] != '/';
+	if (slash)
+		joined[folder_bytes] = '/';
+	memcpy(joined + folder_bytes + slash, name, length + 1);
+	return joined;
 }

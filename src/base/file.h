@@ -1,4 +1,5 @@
-/* Whole files: mapped read-only, so that a model of any size costs address space, not memory; and replaced as a whole. */
+/* Whole files: mapped read-only, so that a model of any size costs address space, not memory; and replaced as a whole.  What
+ * differs by system is in file_posix.c. */
 #ifndef RWKVK_BASE_FILE_H
 #define RWKVK_BASE_FILE_H
 
@@ -7,8 +8,8 @@
 struct mapping {
 	const uint8_t *data;
 	uint64_t bytes;
-	bool mapped;            /* false: the bytes belong to someone else */
-	uint64_t device, inode; /* of a mapped file */
+	bool mapped;          /* false: the bytes belong to someone else */
+	uint64_t identity[2]; /* of a mapped file: no other file of the system has it */
 };
 
 /* Maps a regular file.  A missing, unreadable, empty or non-regular file is RWKVK_ERROR_FILE with its name. */
@@ -17,11 +18,19 @@ void file_unmap(struct mapping *mapping); /* zeroed mappings are allowed */
 /* Whether `path` is the file that is mapped there, under whatever name. */
 bool file_is_mapped(const char *path, const struct mapping *mapping);
 
+enum file_kind { FILE_MISSING, FILE_REGULAR, FILE_FOLDER, FILE_OTHER };
+enum file_kind file_kind(const char *path);
+
+/* The first `folder_bytes` of `folder`, and the name in it; for free(), NULL when out of memory. */
+char *file_join(const char *folder, size_t folder_bytes, const char *name);
+/* Makes the folders above a file, as far as they are missing; whether that worked shows when the file is written. */
+void file_make_folders(char *path);
+
 /* A file in the making: `path`.tmp, which takes the place of `path` when it is complete and synced.  So `path` holds either
  * the old content or all of the new, whatever happens in between. */
 struct file_writer {
 	char *path, *temporary;
-	int fd;
+	intptr_t handle;       /* the system's */
 	bool opened;           /* the temporary file is there */
 	uint64_t bytes, total; /* written; in the end */
 };

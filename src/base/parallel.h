@@ -15,7 +15,6 @@ typedef void parallel_work(void *user, unsigned worker, uint64_t index);
 /* `workers` workers, of which the caller is one (0: one for each processor, 64 at most); fewer where the system refuses to
  * start that many threads.  They take no signals. */
 rwkvk_status parallel_start(unsigned workers, struct parallel **out);
-unsigned parallel_processors(void);            /* that this process may use */
 void parallel_stop(struct parallel *parallel); /* NULL is allowed */
 unsigned parallel_workers(const struct parallel *parallel);
 

@@ -1,12 +1,17 @@
-/* What the system says about the machine's memory. */
+/* What the system says about the machine: its processors and its memory. */
 #ifndef RWKVK_BASE_SYSTEM_H
 #define RWKVK_BASE_SYSTEM_H
 
 #include <stdint.h>
 
+unsigned system_processors(void); /* that this process may use */
+
 /* Bytes of main memory, and of it what this process may still take: neither what others use nor what `ulimit -v` forbids, but
  * what the system has cached, since it gives that up.  Where the system does not tell, all of it. */
 uint64_t system_memory(void);
 uint64_t system_memory_free(void);
+
+/* Wishes for large pages, which cost less to get and to find than those of 4 KiB, in memory that is mapped already. */
+void system_prefer_large_pages(void *memory, uint64_t bytes);
 
 #endif

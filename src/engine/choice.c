@@ -39,7 +39,7 @@ rwkvk_status choice_save(const struct rwkvk_model *m)
 		return RWKVK_OK; /* no caches are wanted */
 	int bytes = snprintf(text, sizeof text, CHOICE, model, m->plan.shape.workgroup, m->plan.shape.lanes, m->plan.shape.rows,
 	                     m->plan.shape.groups);
-	gpu_make_folders(path);
+	file_make_folders(path);
 	rwkvk_status status = file_write(path, text, (uint64_t)bytes, "", 0);
 	free(path);
 	return status;

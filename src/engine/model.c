@@ -34,7 +34,7 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 	m->cancel = options->cancel ? &options->cancel->set : NULL;
 	if (is_set(options->cancel))
 		return fail(RWKVK_CANCELLED, "cancelled before anything was opened");
-	if (pthread_mutex_init(&m->lock, NULL) != 0)
+	if (!mutex_init(&m->lock))
 		return fail(RWKVK_ERROR_MEMORY, "cannot make a lock");
 	m->has_lock = true;
 	TRY(file_init(options, &m->file));
@@ -56,7 +56,7 @@ static void destroy_model(struct rwkvk_model *m)
 	}
 	file_finish(&m->file);
 	if (m->has_lock)
-		pthread_mutex_destroy(&m->lock);
+		mutex_destroy(&m->lock);
 	free(m);
 }
 
@@ -89,16 +89,16 @@ rwkvk_status model_is_closed(const struct rwkvk_model *m)
 
 rwkvk_status model_lock(struct rwkvk_model *m)
 {
-	pthread_mutex_lock(&m->lock);
+	mutex_lock(&m->lock);
 	if (!m->closed)
 		return RWKVK_OK;
-	pthread_mutex_unlock(&m->lock);
+	mutex_unlock(&m->lock);
 	return model_is_closed(m);
 }
 
 void model_unlock(struct rwkvk_model *m)
 {
-	pthread_mutex_unlock(&m->lock);
+	mutex_unlock(&m->lock);
 }
 
 float *model_logits(const struct rwkvk_model *m, uint32_t slot)
@@ -108,10 +108,10 @@ float *model_logits(const struct rwkvk_model *m, uint32_t slot)
 
 void model_release(struct rwkvk_model *m)
 {
-	pthread_mutex_lock(&m->lock);
+	mutex_lock(&m->lock);
 	m->sessions--;
 	bool last = m->closed && m->sessions == 0;
-	pthread_mutex_unlock(&m->lock);
+	mutex_unlock(&m->lock);
 	if (last)
 		destroy_model(m);
 }
@@ -120,10 +120,10 @@ void rwkvk_model_close(rwkvk_model *m)
 {
 	if (!m)
 		return;
-	pthread_mutex_lock(&m->lock);
+	mutex_lock(&m->lock);
 	m->closed = true;
 	bool last = m->sessions == 0;
-	pthread_mutex_unlock(&m->lock);
+	mutex_unlock(&m->lock);
 	if (last)
 		destroy_model(m);
 }
@@ -193,11 +193,11 @@ bool rwkvk_model_profile(const rwkvk_model *m, size_t index, rwkvk_profile_row *
 /* The device counts while it works, so this waits until it does not. */
 static void read_inputs(const rwkvk_model *m, uint32_t layer, uint64_t *tokens, uint32_t counts[2])
 {
-	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&m->lock; /* to look is no change, to lock is */
-	pthread_mutex_lock(lock);
+	struct mutex *lock = (struct mutex *)(uintptr_t)&m->lock; /* to look is no change, to lock is */
+	mutex_lock(lock);
 	*tokens = m->tokens;
 	memcpy(counts, (const uint32_t *)m->used_inputs.mapped + 2 * layer, 2 * sizeof *counts);
-	pthread_mutex_unlock(lock);
+	mutex_unlock(lock);
 }
 
 bool rwkvk_model_sparsity(const rwkvk_model *m, uint32_t layer, rwkvk_sparsity *out)

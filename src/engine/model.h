@@ -12,11 +12,11 @@
 #ifndef RWKVK_ENGINE_MODEL_H
 #define RWKVK_ENGINE_MODEL_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/cancel.h"
 #include "base/report.h"
+#include "base/thread.h"
 #include "gpu/gpu.h"
 #include "network/outline.h"
 
@@ -137,7 +137,7 @@ struct rwkvk_model {
 	struct rwkvk_file file;
 	struct gpu *gpu;
 	struct plan plan;
-	pthread_mutex_t lock; /* around everything that touches the device */
+	struct mutex lock; /* around everything that touches the device */
 	bool has_lock;
 	atomic_bool closed;        /* by rwkvk_model_close(): what is left of it belongs to its sessions */
 	uint32_t sessions;         /* alive */

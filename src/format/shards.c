@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <jansson.h>
 
@@ -28,21 +26,6 @@ static const char *file_part(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* `folder` bytes of path and the name; NULL when out of memory. */
-static char *join(const char *path, size_t folder, const char *name)
-{
-	size_t length = strlen(name);
-	char *joined = malloc(folder + length + 2);
-	if (!joined)
-		return NULL;
-	memcpy(joined, path, folder);
-	bool slash = folder && path[folder - 1] != '/';
-	if (slash)
-		joined[folder] = '/';
-	memcpy(joined + folder + slash, name, length + 1);
-	return joined;
-}
-
 static rwkvk_status no_memory(const char *path)
 {
 	return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a path", path);
@@ -51,13 +34,12 @@ static rwkvk_status no_memory(const char *path)
 rwkvk_status shards_resolve(const char *path, char **out)
 {
 	static const char *const names[] = { INDEX_NAME, MODEL_NAME };
-	struct stat info;
-	bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+	bool folder = file_kind(path) == FILE_FOLDER;
 	for (size_t i = 0; folder && i < sizeof names / sizeof *names; i++) {
-		*out = join(path, strlen(path), names[i]);
+		*out = file_join(path, strlen(path), names[i]);
 		if (!*out)
 			return no_memory(path);
-		if (access(*out, F_OK) == 0)
+		if (file_kind(*out) != FILE_MISSING)
 			return RWKVK_OK;
 		free(*out);
 		*out = NULL;
@@ -80,10 +62,10 @@ rwkvk_status shards_refuse_part(const char *path)
 	    of[length - 6] || parts < 2 || (size_t)(of - 6 - name) >= sizeof stem - 32)
 		return RWKVK_OK;
 	snprintf(stem, sizeof stem, "%.*s.safetensors.index.json", (int)(of - 6 - name), name);
-	char *index = join(path, (size_t)(name - path), stem);
+	char *index = file_join(path, (size_t)(name - path), stem);
 	if (!index)
 		return no_memory(path);
-	bool there = access(index, F_OK) == 0;
+	bool there = file_kind(index) != FILE_MISSING;
 	free(index);
 	return fail(RWKVK_ERROR_FILE, "%s: this is part %u of %u of a model: open %s, which %s", path, part, parts,
 	            show_text(stem, strlen(stem)).text, there ? "lies beside it" : "belongs beside it but is missing");
@@ -167,11 +149,11 @@ static rwkvk_status add_shard(struct weights *weights, char *path)
 static rwkvk_status read_shard(struct weights *weights, json_t *map, const char *file, json_int_t count)
 {
 	size_t first = weights->count;
-	char *path = join(weights->path, (size_t)(file_part(weights->path) - weights->path), file);
+	char *path = file_join(weights->path, (size_t)(file_part(weights->path) - weights->path), file);
 	if (!path)
 		return no_memory(weights->path);
 	rwkvk_status status;
-	if (access(path, F_OK) == 0)
+	if (file_kind(path) != FILE_MISSING)
 		status = add_shard(weights, path);
 	else
 		status = fail(RWKVK_ERROR_FILE, "%s: expected the file %s beside it, with %lld tensors, found none: it is needed, too",

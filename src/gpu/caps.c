@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/parallel.h"
 #include "base/system.h"
 
 /* ---------------------------------------------------------------------------------------------------- RWKVK_CAPS */
@@ -346,7 +345,7 @@ rwkvk_status device_learn(VkPhysicalDevice physical, uint32_t index, const struc
 	struct gpu_caps *caps = &facts->caps;
 	snprintf(caps->name, sizeof caps->name, "%s", properties->deviceName);
 	caps->type = overrides->as_gpu ? RWKVK_DEVICE_DISCRETE : type_of(properties->deviceType);
-	caps->processors = caps->type == RWKVK_DEVICE_CPU ? parallel_processors() : 0;
+	caps->processors = caps->type == RWKVK_DEVICE_CPU ? system_processors() : 0;
 	caps->quantises = caps->type != RWKVK_DEVICE_CPU && !overrides->host_quantise;
 	caps->index = index;
 	caps->vendor_id = properties->vendorID;

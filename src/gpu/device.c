@@ -7,18 +7,15 @@
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <unistd.h>
 
 #define MAX_DEVICES 64
 
-static pthread_mutex_t loader_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mutex loader_lock = MUTEX_INITIALIZER;
 static _Atomic uint64_t validation_messages;
 
 /* ---------------------------------------------------------------------------------------------------- failures */
@@ -244,10 +241,13 @@ static bool better(const struct device_facts *a, const struct device_facts *b)
 
 static bool contains(const char *text, const char *part)
 {
-	size_t length = strlen(part);
-	for (; *text; text++)
-		if (!strncasecmp(text, part, length))
+	for (; *text; text++) {
+		size_t i = 0;
+		while (part[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i]))
+			i++;
+		if (!part[i])
 			return true;
+	}
 	return false;
 }
 
@@ -362,9 +362,9 @@ rwkvk_status gpu_find(const char *device, rwkvk_device_info *out)
 	struct device_facts *facts = calloc(MAX_DEVICES, sizeof *facts);
 	if (!facts)
 		return host_memory_failure("the list of devices");
-	pthread_mutex_lock(&loader_lock);
+	mutex_lock(&loader_lock);
 	rwkvk_status status = find_locked(facts, device, out);
-	pthread_mutex_unlock(&loader_lock);
+	mutex_unlock(&loader_lock);
 	free(facts);
 	return status;
 }
@@ -375,9 +375,9 @@ rwkvk_status gpu_list(rwkvk_device_info *infos, size_t capacity, size_t *count)
 	struct device_facts *facts = calloc(MAX_DEVICES, sizeof *facts);
 	if (!facts)
 		return host_memory_failure("the list of devices");
-	pthread_mutex_lock(&loader_lock);
+	mutex_lock(&loader_lock);
 	rwkvk_status status = list_locked(facts, infos, capacity, count);
-	pthread_mutex_unlock(&loader_lock);
+	mutex_unlock(&loader_lock);
 	free(facts);
 	return status;
 }
@@ -495,7 +495,7 @@ static rwkvk_status keep_options(struct gpu *gpu, const struct gpu_options *opti
 static struct gpu *create_object(void)
 {
 	struct gpu *gpu = calloc(1, sizeof *gpu);
-	if (gpu && pthread_mutex_init(&gpu->profile.lock, NULL) == 0)
+	if (gpu && mutex_init(&gpu->profile.lock))
 		return gpu;
 	free(gpu);
 	return NULL;
@@ -510,9 +510,9 @@ rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out)
 	if (status == RWKVK_OK)
 		status = keep_options(gpu, options);
 	if (status == RWKVK_OK) {
-		pthread_mutex_lock(&loader_lock);
+		mutex_lock(&loader_lock);
 		status = open_locked(gpu, options, facts);
-		pthread_mutex_unlock(&loader_lock);
+		mutex_unlock(&loader_lock);
 	}
 	if (status == RWKVK_OK)
 		status = pipelines_init(gpu);
@@ -536,9 +536,9 @@ void gpu_close(struct gpu *gpu)
 		gpu->vk.vkDestroyCommandPool(gpu->device, gpu->command_pool, NULL);
 		gpu->vk.vkDestroyDevice(gpu->device, NULL);
 	}
-	pthread_mutex_lock(&loader_lock);
+	mutex_lock(&loader_lock);
 	destroy_instance(gpu->instance, gpu->messenger);
-	pthread_mutex_unlock(&loader_lock);
+	mutex_unlock(&loader_lock);
 	profile_finish(gpu);
 	free(gpu->cache_dir);
 	free(gpu);
@@ -585,8 +585,8 @@ uint64_t device_heap_room(const struct gpu *gpu, uint32_t heap)
 		                                                     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT };
 	VkPhysicalDeviceMemoryProperties2 properties = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
 		                                             .pNext = &budget };
-	pthread_mutex_lock(&loader_lock);
+	mutex_lock(&loader_lock);
 	vkGetPhysicalDeviceMemoryProperties2(facts->physical, &properties);
-	pthread_mutex_unlock(&loader_lock);
+	mutex_unlock(&loader_lock);
 	return smaller(cap, budget.heapBudget[heap] - smaller(budget.heapUsage[heap], budget.heapBudget[heap]));
 }

@@ -165,8 +165,6 @@ void gpu_pipeline_cache_save(struct gpu *gpu);
 /* The file that keeps something for this device and driver, WHAT-...SUFFIX (7 characters) in the folder of the pipeline cache;
  * NULL when there is none or no memory.  The caller frees it. */
 char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix);
-/* Makes the folders above a file, as far as they are missing. */
-void gpu_make_folders(char *path);
 
 /* Compiler statistics of a pipeline made with capture_statistics, by the driver's names; before them "Subgroup size". */
 struct gpu_statistic {

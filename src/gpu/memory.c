@@ -14,11 +14,6 @@
 
 #include "base/system.h"
 
-#ifdef __linux__
-#include <sys/mman.h>
-#include <unistd.h>
-#endif
-
 #define MIB            ((uint64_t)1 << 20)
 #define SMALLEST_BLOCK (4 * MIB)
 #define LARGEST_BLOCK  (256 * MIB)
@@ -107,21 +102,6 @@ static void block_free(struct gpu *gpu, struct memory_block *block)
 	free(block);
 }
 
-/* Where device memory is main memory, pages of 4 KiB cost more to get than to fill, and each token misses them in the
- * processor's translation cache; the system has larger ones for those who ask. */
-static void ask_for_large_pages(const struct gpu *gpu, const struct memory_block *block)
-{
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = round_up((uintptr_t)block->mapped, page),
-			 end = (uintptr_t)block->mapped + block->bytes;
-	if (gpu->facts.caps.type == RWKVK_DEVICE_CPU && end > begin)
-		(void)madvise((void *)(uintptr_t)begin, (size_t)(end - begin), MADV_HUGEPAGE); /* a wish */
-#else
-	(void)gpu;
-	(void)block;
-#endif
-}
-
 /* *out is NULL when there is no room for it, which is not a failure yet. */
 static rwkvk_status block_allocate(struct gpu *gpu, uint32_t type, uint64_t bytes, struct memory_block **out)
 {
@@ -158,7 +138,8 @@ static rwkvk_status block_allocate(struct gpu *gpu, uint32_t type, uint64_t byte
 			return driver_failure(result, "vkMapMemory(...)", __FILE__, __LINE__);
 		}
 		block->mapped = mapped;
-		ask_for_large_pages(gpu, block);
+		if (gpu->facts.caps.type == RWKVK_DEVICE_CPU) /* that memory is main memory, which each token walks through */
+			system_prefer_large_pages(mapped, bytes);
 	}
 	*out = block;
 	return RWKVK_OK;

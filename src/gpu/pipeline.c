@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -53,15 +52,6 @@ static uint64_t checksum(const struct gpu *gpu, const void *data, uint64_t bytes
 	return fnv1a(hash, data, bytes);
 }
 
-static char *join(const char *folder, const char *name)
-{
-	size_t bytes = strlen(folder) + 1 + strlen(name) + 1;
-	char *path = malloc(bytes);
-	if (path)
-		snprintf(path, bytes, "%s/%s", folder, name);
-	return path;
-}
-
 /* The folder of the cache; NULL when there is none or no memory. */
 static char *cache_folder(const struct gpu *gpu)
 {
@@ -70,8 +60,8 @@ static char *cache_folder(const struct gpu *gpu)
 	if (own)
 		return *own ? strdup(own) : NULL;
 	if (caches && caches[0] == '/')
-		return join(caches, "rwkvk");
-	return home && *home ? join(home, ".cache/rwkvk") : NULL;
+		return file_join(caches, strlen(caches), "rwkvk");
+	return home && *home ? file_join(home, strlen(home), ".cache/rwkvk") : NULL;
 }
 
 char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix)
@@ -83,7 +73,7 @@ char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix
 	for (size_t i = 0; i < VK_UUID_SIZE; i++)
 		at += sprintf(at, "%02x", properties->pipelineCacheUUID[i]);
 	snprintf(at, 8, "%.7s", suffix);
-	char *path = folder ? join(folder, name) : NULL;
+	char *path = folder ? file_join(folder, strlen(folder), name) : NULL;
 	free(folder);
 	return path;
 }
@@ -139,15 +129,6 @@ static rwkvk_status create_cache(struct gpu *gpu, bool on_disk)
 	return result == VK_SUCCESS ? RWKVK_OK : driver_failure(result, "vkCreatePipelineCache(...)", __FILE__, __LINE__);
 }
 
-void gpu_make_folders(char *path)
-{
-	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = 0;
-		mkdir(path, 0700);
-		*slash = '/';
-	}
-}
-
 void gpu_pipeline_cache_save(struct gpu *gpu)
 {
 	struct pipelines *pipelines = &gpu->pipelines;
@@ -161,7 +142,7 @@ void gpu_pipeline_cache_save(struct gpu *gpu)
 		memcpy(head.magic, cache_magic, sizeof cache_magic);
 		bool changed = head.bytes != pipelines->cache_bytes || head.checksum != pipelines->cache_checksum;
 		if (changed)
-			gpu_make_folders(pipelines->cache_path);
+			file_make_folders(pipelines->cache_path);
 		error_hold();
 		if (changed && file_write(pipelines->cache_path, &head, sizeof head, data, bytes) == RWKVK_OK) {
 			pipelines->cache_bytes = head.bytes;
@@ -209,7 +190,7 @@ static rwkvk_status module_from_folder(struct gpu *gpu, const char *folder, cons
 {
 	char file_name[128];
 	snprintf(file_name, sizeof file_name, "%.100s%s.spv", name, variant(gpu));
-	char *path = join(folder, file_name);
+	char *path = file_join(folder, strlen(folder), file_name);
 	if (!path)
 		return host_memory_failure("a shader");
 	struct mapping file;

@@ -26,18 +26,18 @@ bool profile_enabled(const struct gpu *gpu)
 bool gpu_profile_row(const struct gpu *gpu, size_t index, rwkvk_profile_row *row)
 {
 	struct profile *profile = (struct profile *)(uintptr_t)&gpu->profile; /* to look is no change, to lock is */
-	pthread_mutex_lock(&profile->lock);
+	mutex_lock(&profile->lock);
 	bool found = index < profile->count;
 	if (found)
 		*row = profile->rows[index];
-	pthread_mutex_unlock(&profile->lock);
+	mutex_unlock(&profile->lock);
 	return found;
 }
 
 void profile_finish(struct gpu *gpu)
 {
 	free(gpu->profile.rows);
-	pthread_mutex_destroy(&gpu->profile.lock);
+	mutex_destroy(&gpu->profile.lock);
 }
 
 /* With the lock held. */
@@ -115,9 +115,9 @@ rwkvk_status stamps_dispatch(struct gpu *gpu, struct stamps *stamps, VkCommandBu
 	}
 	struct stamp_mark *mark = &stamps->marks[stamps->count];
 	mark->bytes = bytes;
-	pthread_mutex_lock(&gpu->profile.lock);
+	mutex_lock(&gpu->profile.lock);
 	rwkvk_status status = find_row(&gpu->profile, stage, &mark->row);
-	pthread_mutex_unlock(&gpu->profile.lock);
+	mutex_unlock(&gpu->profile.lock);
 	TRY(status);
 	stamps->count++;
 	return stamp(gpu, stamps, commands, stamps->count, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT);
@@ -141,12 +141,12 @@ static void count_run(struct gpu *gpu, const struct stamp_mark *mark, uint64_t t
 {
 	uint32_t bits = gpu->facts.timestamp_bits;
 	uint64_t mask = bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1; /* the counter wraps at its width */
-	pthread_mutex_lock(&gpu->profile.lock);
+	mutex_lock(&gpu->profile.lock);
 	rwkvk_profile_row *row = &gpu->profile.rows[mark->row];
 	row->runs++;
 	row->bytes += mark->bytes;
 	row->seconds += (double)(ticks & mask) * gpu->facts.caps.timestamp_period * 1e-9;
-	pthread_mutex_unlock(&gpu->profile.lock);
+	mutex_unlock(&gpu->profile.lock);
 }
 
 void stamps_collect(struct gpu *gpu, const struct stamps *stamps)

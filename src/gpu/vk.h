@@ -3,9 +3,9 @@
 #ifndef RWKVK_GPU_VK_H
 #define RWKVK_GPU_VK_H
 
-#include <pthread.h>
 #include <volk.h>
 
+#include "base/thread.h"
 #include "gpu/gpu.h"
 
 /* Runs a Vulkan call that must succeed; the failure's text has the call, the result's name and the source line. */
@@ -183,7 +183,7 @@ struct stamps {
 };
 
 struct profile {
-	pthread_mutex_t lock; /* around the rows, which may be read at any time */
+	struct mutex lock; /* around the rows, which may be read at any time */
 	rwkvk_profile_row *rows;
 	size_t count, capacity;
 };

@@ -345,9 +345,9 @@ static rwkvk_status generate(struct generation *g)
 	TRY(choose_stops(g));
 	TRY(choose_texts(g));
 	rwkvk_status status = pick_and_feed(g);
-	pthread_mutex_lock(&g->session->model->lock); /* of a closed model, too */
+	mutex_lock(&g->session->model->lock); /* of a closed model, too */
 	forward_give_snapshot(g->session->model, g->picking.snapshot);
-	pthread_mutex_unlock(&g->session->model->lock);
+	mutex_unlock(&g->session->model->lock);
 	release_rest(g);
 	g->done.tokens = g->session->position - before;
 	return status;

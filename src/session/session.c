@@ -237,9 +237,9 @@ void rwkvk_session_destroy(rwkvk_session *s)
 	if (!s || enter_any(s, __func__) != RWKVK_OK)
 		return;
 	rwkvk_model *m = s->model;
-	pthread_mutex_lock(&m->lock);
+	mutex_lock(&m->lock);
 	m->slot_taken[s->slot] = false;
-	pthread_mutex_unlock(&m->lock);
+	mutex_unlock(&m->lock);
 	free_session(s);
 	model_release(m);
 }

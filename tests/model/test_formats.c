@@ -69,7 +69,7 @@ static void run(const char *what, const rwkvk_model_options *options, struct out
 		fail_msg("%s: %s", what, rwkvk_last_error());
 		return;
 	}
-	assert_int_equal(pthread_mutex_init(&model.lock, NULL), 0);
+	assert_true(mutex_init(&model.lock));
 	assert_int_equal(model.file.network.config.vocab, VOCAB);
 	out->floats = config_state_floats(&model.file.network.config);
 	assert_true(out->floats <= MOST_STATE);
@@ -79,7 +79,7 @@ static void run(const char *what, const rwkvk_model_options *options, struct out
 	assert_ok(rwkvk_session_floats_get(session, out->state, out->floats));
 	rwkvk_session_destroy(session);
 	close_model(&model);
-	pthread_mutex_destroy(&model.lock);
+	mutex_destroy(&model.lock);
 }
 
 /* The file's bytes are freed. */

@@ -1,9 +1,22 @@
 #include "base/system.h"
 
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+unsigned system_processors(void)
+{
+#ifdef __linux__
+	cpu_set_t set;
+	if (sched_getaffinity(0, sizeof set, &set) == 0)
+		return (unsigned)CPU_COUNT(&set);
+#endif
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	return online > 0 ? (unsigned)online : 1;
+}
 
 uint64_t system_memory(void)
 {
@@ -57,3 +70,16 @@ uint64_t system_memory_free(void)
 	return system_memory();
 }
 #endif
+
+void system_prefer_large_pages(void *memory, uint64_t bytes)
+{
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)memory + bytes,
+			 begin = ((uintptr_t)memory + page - 1) / page * page;
+	if (end > begin)
+		(void)madvise((void *)(uintptr_t)begin, (size_t)(end - begin), MADV_HUGEPAGE);
+#else
+	(void)memory;
+	(void)bytes;
+#endif
+}

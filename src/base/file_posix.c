@@ -1,0 +1,187 @@
+/* Files on POSIX systems.  Every message names the file. */
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static rwkvk_status map_descriptor(int fd, const char *path, struct mapping *out)
+{
+	struct stat info;
+	if (fstat(fd, &info) != 0)
+		return fail(RWKVK_ERROR_FILE, "%s: cannot be examined: %s", path, strerror(errno));
+	if (!S_ISREG(info.st_mode))
+		return fail(RWKVK_ERROR_FILE, "%s: is %s; a regular file is needed", path,
+		            S_ISDIR(info.st_mode) ? "a directory" : "not a regular file");
+	if (info.st_size <= 0)
+		return fail(RWKVK_ERROR_FILE, "%s: is empty", path);
+	if ((uint64_t)info.st_size > SIZE_MAX)
+		return fail(RWKVK_ERROR_FILE, "%s: has %lld bytes, more than this machine can address", path, (long long)info.st_size);
+	void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (data == MAP_FAILED)
+		return fail(RWKVK_ERROR_FILE, "%s: cannot be mapped (%lld bytes): %s", path, (long long)info.st_size, strerror(errno));
+	*out = (struct mapping){ .data = data,
+		                     .bytes = (uint64_t)info.st_size,
+		                     .mapped = true,
+		                     .identity = { (uint64_t)info.st_dev, (uint64_t)info.st_ino } };
+	return RWKVK_OK;
+}
+
+rwkvk_status file_map(const char *path, struct mapping *out)
+{
+	*out = (struct mapping){ 0 };
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a pipe is refused, not waited for */
+	if (fd < 0)
+		return fail(RWKVK_ERROR_FILE, "%s: cannot be opened: %s", path, strerror(errno));
+	rwkvk_status status = map_descriptor(fd, path, out);
+	close(fd); /* the mapping stays */
+	return status;
+}
+
+void file_unmap(struct mapping *mapping)
+{
+	if (mapping->mapped)
+		munmap((void *)(uintptr_t)mapping->data, (size_t)mapping->bytes);
+	*mapping = (struct mapping){ 0 };
+}
+
+bool file_is_mapped(const char *path, const struct mapping *mapping)
+{
+	struct stat info;
+	return mapping->mapped && stat(path, &info) == 0 && (uint64_t)info.st_dev == mapping->identity[0] &&
+	       (uint64_t)info.st_ino == mapping->identity[1];
+}
+
+enum file_kind file_kind(const char *path)
+{
+	struct stat info;
+	if (stat(path, &info) != 0)
+		return FILE_MISSING;
+	return S_ISREG(info.st_mode) ? FILE_REGULAR : S_ISDIR(info.st_mode) ? FILE_FOLDER : FILE_OTHER;
+}
+
+/* ---------------------------------------------------------------------------------------------------- writing */
+
+static const char *remedy(int error)
+{
+	switch (error) {
+	case ENOSPC:
+	case EDQUOT:
+		return ": make room, or give a path on another drive";
+	case EFBIG:
+		return ": the file system, or a limit of this process (ulimit -f), allows no file of this size";
+	case EIO:
+		return ": the drive or its connection fails; give a path on another one";
+	case EACCES:
+	case EPERM:
+	case EROFS:
+	case ENOENT:
+		return ": give a path in a folder that exists and may be written to";
+	}
+	return "";
+}
+
+static rwkvk_status cannot_write(const struct file_writer *file, int error)
+{
+	char progress[64] = "";
+	if (file->bytes)
+		snprintf(progress, sizeof progress, " after %" PRIu64 " of %" PRIu64 " bytes", file->bytes, file->total);
+	return fail(RWKVK_ERROR_FILE, "%s: cannot be written: %s%s%s", file->path, strerror(error), progress, remedy(error));
+}
+
+/* A rename would put a file in the place of /dev/null. */
+static rwkvk_status expect_replaceable(const char *path)
+{
+	enum file_kind kind = file_kind(path);
+	if (kind == FILE_MISSING || kind == FILE_REGULAR)
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_FILE, "%s: cannot be written: it is %s; give the name of a file", path,
+	            kind == FILE_FOLDER ? "a directory" : "not a regular file");
+}
+
+rwkvk_status file_create(const char *path, uint64_t total, struct file_writer *out)
+{
+	size_t length = strlen(path);
+	*out = (struct file_writer){ .path = malloc(length + 1), .temporary = malloc(length + sizeof ".tmp") };
+	rwkvk_status status = RWKVK_OK;
+	if (!out->path || !out->temporary)
+		status = fail(RWKVK_ERROR_MEMORY, "%s: no memory for its name", path);
+	else
+		status = expect_replaceable(path);
+	if (status == RWKVK_OK) {
+		memcpy(out->path, path, length + 1);
+		memcpy(out->temporary, path, length);
+		memcpy(out->temporary + length, ".tmp", sizeof ".tmp");
+		out->total = total;
+		out->handle = open(out->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+		out->opened = out->handle >= 0;
+		if (!out->opened)
+			status = cannot_write(out, errno);
+	}
+	if (status != RWKVK_OK)
+		file_give_up(out);
+	return status;
+}
+
+rwkvk_status file_append(struct file_writer *file, const void *data, uint64_t bytes)
+{
+	const char *at = data;
+	while (bytes > 0) {
+		size_t most = (size_t)1 << 30; /* some systems write no 2 GiB at once */
+		ssize_t done = write((int)file->handle, at, bytes < most ? (size_t)bytes : most);
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return cannot_write(file, done < 0 ? errno : EIO);
+		at += done;
+		bytes -= (uint64_t)done;
+		file->bytes += (uint64_t)done;
+	}
+	return RWKVK_OK;
+}
+
+rwkvk_status file_commit(struct file_writer *file)
+{
+	int fd = (int)file->handle;
+	bool done = fsync(fd) == 0;
+	int error = errno;
+	file->handle = -1;
+	if (close(fd) != 0 && done) {
+		done = false;
+		error = errno;
+	}
+	if (done && rename(file->temporary, file->path) != 0) {
+		done = false;
+		error = errno;
+	}
+	rwkvk_status status = done ? RWKVK_OK : cannot_write(file, error);
+	file->opened = !done; /* else there is nothing left to remove */
+	file_give_up(file);
+	return status;
+}
+
+void file_give_up(struct file_writer *file)
+{
+	if (file->opened && file->handle >= 0)
+		close((int)file->handle);
+	if (file->opened)
+		unlink(file->temporary);
+	free(file->temporary);
+	free(file->path);
+	*file = (struct file_writer){ 0 };
+}
+
+void file_make_folders(char *path)
+{
+	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = 0;
+		mkdir(path, 0700);
+		*slash = '/';
+	}
+}

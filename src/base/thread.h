@@ -1,0 +1,45 @@
+/* Threads, and how they wait for each other: the system's own, under names of ours. */
+#ifndef RWKVK_BASE_THREAD_H
+#define RWKVK_BASE_THREAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+struct mutex {
+	pthread_mutex_t system;
+};
+
+/* For one that is there as the program starts, and needs neither mutex_init() nor mutex_destroy(). */
+#define MUTEX_INITIALIZER                                                                                                      \
+	{                                                                                                                          \
+		PTHREAD_MUTEX_INITIALIZER                                                                                              \
+	}
+
+bool mutex_init(struct mutex *mutex); /* false when the system has none left */
+void mutex_destroy(struct mutex *mutex);
+void mutex_lock(struct mutex *mutex);
+void mutex_unlock(struct mutex *mutex);
+
+struct condition {
+	pthread_cond_t system;
+};
+
+bool condition_init(struct condition *condition);
+void condition_destroy(struct condition *condition);
+/* With the mutex held, which is free meanwhile.  May return without a reason. */
+void condition_wait(struct condition *condition, struct mutex *mutex);
+void condition_wake_one(struct condition *condition);
+void condition_wake_all(struct condition *condition);
+
+struct thread {
+	pthread_t system;
+	void (*work)(void *user);
+	void *user;
+};
+
+/* A thread that does `work` and takes no signals; false when the system starts no more.  *thread stays where it is until
+ * thread_join(). */
+bool thread_start(struct thread *thread, void (*work)(void *user), void *user);
+void thread_join(struct thread *thread);
+
+#endif
