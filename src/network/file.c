@@ -37,15 +37,51 @@ rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_op
 
 /* ------------------------------------------------------------------------------------------------------ opening */
 
-static rwkvk_status open_tokenizer(const char *vocab, struct rwkvk_file *file)
+/* The file's own vocabulary is taken as it is, if the model has its ids. */
+static rwkvk_status check_own(const struct rwkvk_file *file, const struct listener *listener)
 {
-	if (vocab)
+	uint32_t vocab = file->network.config.vocab;
+	if (tokenizer_size(file->tokenizer) > vocab)
+		return tokenizer_fits(file->tokenizer, file->weights.path, vocab, NULL);
+	if (!tokenizer_covers(file->tokenizer, vocab))
+		report(listener, RWKVK_LOG_WARNING, "%s: its vocabulary has %u ids, the model %u: the others have no text",
+		       file->weights.path, tokenizer_ids(file->tokenizer), vocab);
+	return RWKVK_OK;
+}
+
+/* A vocabulary beside the file stands instead of its own, also where that cannot be read. */
+static rwkvk_status check_given(const struct rwkvk_file *file, const char *vocab, const struct listener *listener)
+{
+	rwkvk_tokenizer *own = NULL;
+	bool has_own = file->weights.metadata.token_count > 0;
+	error_hold();
+	rwkvk_status status = has_own ? tokenizer_from_metadata(&file->weights, &own) : RWKVK_OK;
+	error_release();
+	if (status == RWKVK_ERROR_MEMORY)
+		return fail(status, "%s: no memory for its vocabulary", file->weights.path);
+	bool same = own && tokenizer_equal(own, file->tokenizer);
+	rwkvk_tokenizer_close(own);
+	if (same)
+		return check_own(file, listener);
+	TRY(tokenizer_fits(file->tokenizer, file->weights.path, file->network.config.vocab,
+	                   own ? "the file's own, without rwkvk_model_options.vocab" : NULL));
+	if (has_own)
+		report(listener, RWKVK_LOG_WARNING, "%s: is used instead of the vocabulary in %s, which differs", vocab,
+		       file->weights.path);
+	return RWKVK_OK;
+}
+
+static rwkvk_status open_tokenizer(const char *vocab, const struct listener *listener, struct rwkvk_file *file)
+{
+	if (vocab) {
 		TRY(rwkvk_tokenizer_open(vocab, &file->tokenizer));
-	else if (file->weights.metadata.token_count)
+		return check_given(file, vocab, listener);
+	}
+	if (file->weights.metadata.token_count)
 		TRY(tokenizer_from_metadata(&file->weights, &file->tokenizer));
 	else if (file->network.config.vocab == 256)
 		TRY(tokenizer_bytes(&file->tokenizer));
-	return file->tokenizer ? tokenizer_fits(file->tokenizer, file->weights.path, file->network.config.vocab) : RWKVK_OK;
+	return file->tokenizer ? check_own(file, listener) : RWKVK_OK;
 }
 
 /* What the file says, else what all of RWKV's vocabularies but that of bytes have. */
@@ -85,7 +121,7 @@ static rwkvk_status file_open(const rwkvk_model_options *options, struct rwkvk_f
 		file->network.config.group_norm_epsilon = options->group_norm_epsilon;
 	if (!file->network.config.rescale_stored)
 		file->network.config.rescale = options->rescale;
-	TRY(open_tokenizer(options->vocab, file));
+	TRY(open_tokenizer(options->vocab, &listener, file));
 	TRY(special_token(file, "tokenizer.ggml.bos_token_id", &listener, &file->begin_token));
 	TRY(special_token(file, "tokenizer.ggml.eos_token_id", &listener, &file->end_token));
 	file->add_bos = file->weights.metadata.has_add_bos && file->weights.metadata.add_bos && file->begin_token != RWKVK_NO_TOKEN;

@@ -210,6 +210,30 @@ uint32_t tokenizer_size(const rwkvk_tokenizer *tokenizer)
 	return tokenizer->tokens[tokenizer->count - 1].id + 1;
 }
 
+uint32_t tokenizer_ids(const rwkvk_tokenizer *tokenizer)
+{
+	bool end = tokenizer->kind == KIND_WORLD && tokenizer->tokens[0].id != 0;
+	return (uint32_t)tokenizer->count + end;
+}
+
+static size_t next_text(const rwkvk_tokenizer *t, size_t i)
+{
+	while (i < t->count && t->tokens[i].bytes == 0)
+		i++;
+	return i;
+}
+
+bool tokenizer_equal(const rwkvk_tokenizer *a, const rwkvk_tokenizer *b)
+{
+	size_t i = next_text(a, 0), j = next_text(b, 0);
+	for (; i < a->count && j < b->count; i = next_text(a, i + 1), j = next_text(b, j + 1)) {
+		const struct token *x = &a->tokens[i], *y = &b->tokens[j];
+		if (x->id != y->id || x->bytes != y->bytes || memcmp(a->pool + x->offset, b->pool + y->offset, x->bytes) != 0)
+			return false;
+	}
+	return a->kind == b->kind && i == a->count && j == b->count;
+}
+
 bool tokenizer_zero_ends(const rwkvk_tokenizer *tokenizer)
 {
 	return tokenizer->kind != KIND_BYTES;
@@ -229,12 +253,21 @@ const char *tokenizer_file_for(uint32_t vocab)
 	return NULL;
 }
 
-rwkvk_status tokenizer_fits(const rwkvk_tokenizer *tokenizer, const char *model, uint32_t vocab)
+bool tokenizer_covers(const rwkvk_tokenizer *tokenizer, uint32_t vocab)
 {
-	if (tokenizer_size(tokenizer) <= vocab)
+	enum { UNIT = 512 }; /* models' sizes are rounded up to it at most */
+	return vocab <= ((uint64_t)tokenizer_ids(tokenizer) + UNIT - 1) / UNIT * UNIT;
+}
+
+rwkvk_status tokenizer_fits(const rwkvk_tokenizer *tokenizer, const char *model, uint32_t vocab, const char *own)
+{
+	const char *known = own ? own : tokenizer_file_for(vocab);
+	const char *advice = known ? "; the one that fits is " : "; give the one that the model was trained with";
+	if (tokenizer_size(tokenizer) > vocab)
+		return fail(RWKVK_ERROR_FILE, "%s: is another model's vocabulary: its ids go up to %u, those of %s to %u%s%s",
+		            tokenizer->name, tokenizer_size(tokenizer) - 1, model, vocab - 1, advice, known ? known : "");
+	if (tokenizer_covers(tokenizer, vocab))
 		return RWKVK_OK;
-	const char *file = tokenizer_file_for(vocab);
-	return fail(RWKVK_ERROR_FILE, "%s: is another model's vocabulary: its ids go up to %u, those of %s to %u%s%s",
-	            tokenizer->name, tokenizer_size(tokenizer) - 1, model, vocab - 1, file ? "; the one that fits is " : "",
-	            file ? file : "");
+	return fail(RWKVK_ERROR_FILE, "%s: is another model's vocabulary: it has %u ids, %s has %u%s%s", tokenizer->name,
+	            tokenizer_ids(tokenizer), model, vocab, advice, known ? known : "");
 }

@@ -32,8 +32,15 @@ rwkvk_status tokenizer_from_bytes(const char *path, const uint8_t *text, uint64_
 /* The vocabulary of models with V = 256: token = byte. */
 rwkvk_status tokenizer_bytes(rwkvk_tokenizer **out);
 
-/* RWKVK_ERROR_FILE when the tokenizer has ids that the model of that name, with `vocab` tokens, has not. */
-rwkvk_status tokenizer_fits(const rwkvk_tokenizer *tokenizer, const char *model, uint32_t vocab);
+/* RWKVK_ERROR_FILE when the tokenizer cannot be that of the model of that name, with `vocab` tokens: it has ids that the model
+ * has not, or does not cover those that it has.  `own`: what to advise where the file has a vocabulary; may be NULL. */
+rwkvk_status tokenizer_fits(const rwkvk_tokenizer *tokenizer, const char *model, uint32_t vocab, const char *own);
+
+/* Whether padding to a multiple of 512 explains all ids of a model that the tokenizer does not have. */
+bool tokenizer_covers(const rwkvk_tokenizer *tokenizer, uint32_t vocab);
+
+/* The same texts for the same ids, encoded in the same way. */
+bool tokenizer_equal(const rwkvk_tokenizer *a, const rwkvk_tokenizer *b);
 
 /* The name of the vocabulary file that released models of `vocab` tokens use; NULL when none is known. */
 const char *tokenizer_file_for(uint32_t vocab);
@@ -43,5 +50,8 @@ bool tokenizer_zero_ends(const rwkvk_tokenizer *tokenizer);
 
 /* One more than the highest id. */
 uint32_t tokenizer_size(const rwkvk_tokenizer *tokenizer);
+
+/* How many ids it has, those without text included, and World's 0, which its files may not name. */
+uint32_t tokenizer_ids(const rwkvk_tokenizer *tokenizer);
 
 #endif

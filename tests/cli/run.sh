@@ -391,20 +391,34 @@ case_byte_vocabulary() {
 	cmp -s "$out" "$dir/text" || fail "text and ids differ"
 }
 
+# ids N: a vocabulary of the ids 1 to N, of which 98 is a b.
+ids() {
+	seq 1 "$1" | sed "s/.*/& '<&>' X/; s/^98 .*/98 'b' X/" | awk '{ print $1, $2, length($2) - 2 }'
+}
+
 case_vocabulary_fits() {
-	printf "1 'a' 1\n600 'b' 1\n" >"$dir/vocab.txt"
+	ids 600 >"$dir/vocab.txt"
 	resize 600 "$dir/small.safetensors"
 	run tokenize -m "$dir/small.safetensors" a
 	exits 1
 	err_has "small.safetensors: has no vocabulary, which tokenize needs; give --vocab FILE"
 	need_device
-	run generate -m "$dir/small.safetensors" --vocab "$dir/vocab.txt" -n 1 a
+	run generate -m "$dir/small.safetensors" --vocab "$dir/vocab.txt" -n 1 b
 	exits 1
 	out_empty
 	err_has "vocab.txt: is another model's vocabulary: its ids go up to 600, those of $dir/small.safetensors to 599"
 	resize 601 "$dir/larger.safetensors"
-	run generate -m "$dir/larger.safetensors" --vocab "$dir/vocab.txt" --temp 0 -n 1 a
+	run generate -q -m "$dir/larger.safetensors" --vocab "$dir/vocab.txt" --temp 0 -n 1 b
 	exits 0
+	err_empty
+	ids 511 >"$dir/fewer.txt"
+	run generate -m "$dir/larger.safetensors" --vocab "$dir/fewer.txt" --temp 0 -n 1 b
+	exits 1
+	out_empty
+	err_has "fewer.txt: is another model's vocabulary: it has 512 ids, $dir/larger.safetensors has 601"
+	run convert --vocab "$dir/fewer.txt" "$dir/larger.safetensors" "$dir/larger.gguf"
+	exits 1
+	err_has "it has 512 ids, $dir/larger.safetensors has 601"
 	printf "50277 'a' 1\n" >"$dir/vocab.txt"
 	resize 50277 "$dir/pile.safetensors"
 	run generate -m "$dir/pile.safetensors" --vocab "$dir/vocab.txt" -n 1 a

@@ -322,6 +322,22 @@ static void make_official(const char *path, const struct model_spec *s)
 	free(o.data);
 }
 
+static void put_vocabulary(struct gguf_writer *w, uint32_t count)
+{
+	const char **texts = calloc(count, sizeof *texts);
+	size_t *bytes = calloc(count, sizeof *bytes);
+	char(*room)[16] = calloc(count, sizeof *room);
+	for (uint32_t id = 0; id < count; id++) {
+		bytes[id] = (size_t)snprintf(room[id], sizeof room[id], id == 98 ? "b" : "<%u>", id);
+		texts[id] = room[id];
+	}
+	gguf_put_string(w, "tokenizer.ggml.model", "rwkv");
+	gguf_put_strings(w, "tokenizer.ggml.tokens", texts, bytes, count);
+	free(texts);
+	free(bytes);
+	free(room);
+}
+
 void make_model(const char *path, const struct model_spec *s)
 {
 	if ((s->version && s->version != 70) || s->time_state) {
@@ -337,6 +353,8 @@ void make_model(const char *path, const struct model_spec *s)
 	gguf_put_u32(w, "rwkv7.block_count", s->layers);
 	gguf_put_u32(w, "rwkv7.embedding_length", s->width);
 	gguf_put_f32(w, "rwkv7.attention.layer_norm_epsilon", 1e-5f);
+	if (s->listed)
+		put_vocabulary(w, s->listed);
 	put(w, &random, "token_embd.weight", s->type, s->vocab, s->width, 0, 1);
 	if (!s->no_embedding_norm) {
 		put(w, &random, "token_embd_norm.weight", DTYPE_F32, 0, s->width, 1, 0.3f);

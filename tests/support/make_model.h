@@ -15,6 +15,7 @@ struct model_spec {
 	bool no_embedding_norm, output_bias, head_bias;
 	bool pre;        /* RWKV-4: ffnPre in layer 0 */
 	bool time_state; /* blocks.i.att.time_state: a trained start state; 5 on */
+	uint32_t listed; /* GGUF: tokens of the file's own World vocabulary, of which 98 is "b"; 0: it has none */
 	uint64_t seed;
 };
 

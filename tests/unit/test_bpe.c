@@ -519,19 +519,69 @@ static void fits(void **state)
 {
 	(void)state;
 	rwkvk_tokenizer *t = open_file(TINY);
-	assert_ok(tokenizer_fits(t, "m.gguf", 277));
-	assert_ok(tokenizer_fits(t, "m.gguf", 65536));
-	assert_fails(tokenizer_fits(t, "m.gguf", 276), RWKVK_ERROR_FILE,
+	assert_ok(tokenizer_fits(t, "m.gguf", 277, NULL));
+	assert_ok(tokenizer_fits(t, "m.gguf", 512, NULL));
+	assert_fails(tokenizer_fits(t, "m.gguf", 276, NULL), RWKVK_ERROR_FILE,
 	             "tiny_bpe.json: is another model's vocabulary: its ids go up to 276, those of m.gguf to 275");
+	assert_fails(
+		tokenizer_fits(t, "m.gguf", 513, NULL), RWKVK_ERROR_FILE,
+		"tiny_bpe.json: is another model's vocabulary: it has 277 ids, m.gguf has 513; give the one that the model was "
+		"trained with");
+	assert_fails(tokenizer_fits(t, "m.gguf", 65536, NULL), RWKVK_ERROR_FILE,
+	             "it has 277 ids, m.gguf has 65536; the one that fits is rwkv_vocab_v20230424.txt");
+	assert_fails(tokenizer_fits(t, "m.gguf", 65536, "mine"), RWKVK_ERROR_FILE, "has 65536; the one that fits is mine");
 	rwkvk_tokenizer_close(t);
 	static const char high[] = "65535 'a' 1\n";
 	assert_ok(tokenizer_from_text("high.txt", (const uint8_t *)high, sizeof high - 1, &t));
-	assert_fails(tokenizer_fits(t, "m.pth", 50277), RWKVK_ERROR_FILE,
+	assert_fails(tokenizer_fits(t, "m.pth", 50277, NULL), RWKVK_ERROR_FILE,
 	             "those of m.pth to 50276; the one that fits is 20B_tokenizer.json");
 	rwkvk_tokenizer_close(t);
 	assert_null(tokenizer_file_for(512));
 	assert_string_equal(tokenizer_file_for(50304), "20B_tokenizer.json");
 	assert_string_equal(tokenizer_file_for(65536), "rwkv_vocab_v20230424.txt");
+}
+
+/* Id 0, ids without text and holes: what counts is how many ids there are. */
+static void counts_ids(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		uint32_t ids;
+	} cases[] = {
+		{ "1 'a' 1\n", 2 },
+		{ "0 '' 0\n1 'a' 1\n", 2 },
+		{ "1 'a' 1\n2 '' 0\n", 3 },
+		{ "600 'a' 1\n", 2 },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		rwkvk_tokenizer *t;
+		assert_ok(tokenizer_from_text("v", (const uint8_t *)cases[i].text, strlen(cases[i].text), &t));
+		assert_int_equal(tokenizer_ids(t), cases[i].ids);
+		assert_false(tokenizer_covers(t, 601));
+		assert_true(tokenizer_covers(t, 512));
+		rwkvk_tokenizer_close(t);
+	}
+}
+
+static void equal(void **state)
+{
+	(void)state;
+	static const char *const texts[] = { "1 'a' 1\n2 'bc' 2\n",          "1 'a' 1\n3 'bc' 2\n",
+		                                 "1 'a' 1\n2 'bd' 2\n",          "1 'a' 1\n",
+		                                 "1 'a' 1\n2 'bc' 2\n3 'd' 1\n", "{\"2\": \"bc\", \"1\": [97], \"0\": \"\"}",
+		                                 "1 'a' 1\n2 'bc' 2\n9 '' 0\n" };
+	enum { COUNT = sizeof texts / sizeof *texts };
+	rwkvk_tokenizer *all[COUNT];
+	for (size_t i = 0; i < COUNT; i++)
+		assert_ok(tokenizer_from_bytes("v", (const uint8_t *)texts[i], strlen(texts[i]), &all[i]));
+	for (size_t i = 0; i < COUNT; i++) {
+		assert_true(tokenizer_equal(all[i], all[i]));
+		assert_int_equal(tokenizer_equal(all[0], all[i]), i == 0 || i > 4);
+		assert_int_equal(tokenizer_equal(all[i], all[0]), i == 0 || i > 4);
+	}
+	for (size_t i = 0; i < COUNT; i++)
+		rwkvk_tokenizer_close(all[i]);
 }
 
 int main(void)
@@ -540,7 +590,7 @@ int main(void)
 		cmocka_unit_test(golden),       cmocka_unit_test(any_bytes),  cmocka_unit_test(tiny),    cmocka_unit_test(not_text),
 		cmocka_unit_test(random_words), cmocka_unit_test(long_words), cmocka_unit_test(threads), cmocka_unit_test(normal_form),
 		cmocka_unit_test(accepted),     cmocka_unit_test(refused),    cmocka_unit_test(cut_off), cmocka_unit_test(byte_tokens),
-		cmocka_unit_test(fits),
+		cmocka_unit_test(fits),         cmocka_unit_test(counts_ids), cmocka_unit_test(equal),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
