@@ -199,7 +199,7 @@ typedef struct rwkvk_model_options {
 	const char *path; /* recognised by content: GGUF, safetensors (or the index of its shards), .pth, rwkv.cpp's .bin */
 	const void *data; /* the file's bytes, which must outlive the model; path, if set, is then only a name for messages */
 	size_t data_bytes;
-	const char *device; /* an index, or part of a device's name in any case; NULL: RWKVK_DEVICE, else the best device */
+	const char *device; /* an index (digits only), or part of a name in any case; NULL: RWKVK_DEVICE, else the best device */
 	const char *vocab; /* a vocabulary file, instead of the model's own; NULL: that, else bytes if it has 256 tokens, else none.
 	                      Must fit: docs/formats.md */
 	const char *names; /* a file that maps the model's tensor names to official ones (docs/formats.md); NULL: none */

@@ -99,7 +99,7 @@ typedef struct rwkvk_tune_row {
 
 typedef struct rwkvk_tune_options {
 	size_t size;
-	double seconds;              /* after which no further cut is tried; 0: 35 */
+	double seconds;              /* what it may take; the usual cut is measured however long that is; 0: 35 */
 	rwkvk_progress_fn *progress; /* NULL: none; done and total count rows, and it may end before the total */
 	void *progress_user;
 } rwkvk_tune_options;
@@ -129,6 +129,7 @@ typedef struct rwkvk_tensor_info {
 	/* What it is stored as on a device: of a matrix the type that it gets there with the options' quant, "F32", "F16", "BF16",
 	 * "Q8", "Q6K" and so on (docs/quantisation.md); "F32" for vectors; NULL: the model has no use for the tensor. */
 	const char *device_type;
+	const char *official_name; /* which differs where a file has several tensors in one */
 } rwkvk_tensor_info;
 
 /* Opens and checks a model file.  Of the options, what is about devices, sessions and progress is not used. */

@@ -268,22 +268,23 @@ static rwkvk_status choose(const char *wanted, const struct device_facts *facts,
 	if (!wanted || !*wanted)
 		wanted = getenv("RWKVK_DEVICE");
 	bool named = wanted && *wanted, found = false;
-	if (named && strlen(wanted) < 9 && strspn(wanted, "0123456789") == strlen(wanted) && strtoul(wanted, NULL, 10) < count) {
+	bool numbered = named && !wanted[strspn(wanted, "0123456789")]; /* an index, whatever digits names have */
+	if (numbered && strlen(wanted) < 9 && strtoul(wanted, NULL, 10) < count) {
 		*chosen = (uint32_t)strtoul(wanted, NULL, 10);
 		found = true;
 	}
-	if (!found) {
-		for (uint32_t i = 0; i < count; i++) {
-			if (named && !contains(facts[i].caps.name, wanted))
-				continue;
-			if (!found || better(&facts[i], &facts[*chosen]))
-				*chosen = i;
-			found = true;
-		}
+	for (uint32_t i = 0; i < count && !numbered; i++) {
+		if (named && !contains(facts[i].caps.name, wanted))
+			continue;
+		if (!found || better(&facts[i], &facts[*chosen]))
+			*chosen = i;
+		found = true;
 	}
 	char what[300];
 	if (!found) {
-		snprintf(what, sizeof what, "\"%.200s\" is neither the index of a Vulkan device nor part of the name of one", wanted);
+		snprintf(what, sizeof what,
+		         numbered ? "there is no device %.200s" : "\"%.200s\" is neither an index nor part of a Vulkan device's name",
+		         wanted);
 		return refuse_choice(what, facts, count);
 	}
 	if (!facts[*chosen].usable && !named)

@@ -269,9 +269,10 @@ bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *
 		                      .type = dtype_info[tensor->type].name,
 		                      .rank = tensor->rank,
 		                      .bytes = tensor->bytes,
-		                      .device_type = device_type(file, tensor) };
+		                      .device_type = device_type(file, tensor),
+		                      .official_name = tensor->name };
 	memcpy(own.shape, tensor->shape, sizeof own.shape);
-	return WRITE_RESULT(rwkvk_tensor_info, device_type, &own, info) == RWKVK_OK;
+	return WRITE_RESULT(rwkvk_tensor_info, official_name, &own, info) == RWKVK_OK;
 }
 
 const char *rwkvk_vocabulary_for(uint32_t vocab)

@@ -10,7 +10,7 @@
 #include "base/structs.h"
 
 enum { WARM_UP = 2, MOST_SAMPLES = 31, LEAST_SAMPLES = 5 };
-static const double SAMPLE_SECONDS = 1.0, BUDGET_SECONDS = 35, WORTH_IT = 0.98;
+static const double SAMPLE_SECONDS = 1.0, SAMPLE_SHARE = 0.05, BUDGET_SECONDS = 35, WORTH_IT = 0.98;
 
 struct tuning {
 	struct rwkvk_model *m;
@@ -19,6 +19,7 @@ struct tuning {
 	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
 	size_t count, best;
 	double started, budget;
+	double sample, longest; /* seconds of a measurement, and of a shape with what the driver compiles for it */
 };
 
 static int by_size(const void *a, const void *b)
@@ -34,7 +35,7 @@ static rwkvk_status measure(struct tuning *t, double *seconds)
 	uint32_t vocab = t->m->file.network.config.vocab, count = 0;
 	for (uint32_t i = 0; i < WARM_UP; i++) /* drivers compile at the first use */
 		TRY(forward_token(t->m, t->slot, i % vocab, true));
-	for (begin = clock_seconds(); count < MOST_SAMPLES && (count < LEAST_SAMPLES || clock_seconds() - begin < SAMPLE_SECONDS);
+	for (begin = clock_seconds(); count < MOST_SAMPLES && (count < LEAST_SAMPLES || clock_seconds() - begin < t->sample);
 	     count++) {
 		double start = clock_seconds();
 		TRY(forward_token(t->m, t->slot, (1 + 37 * count) % vocab, true));
@@ -60,13 +61,18 @@ static rwkvk_status refused(const struct tuning *t, const rwkvk_tune_row *row, r
 	return RWKVK_OK;
 }
 
+/* Whether there is time for a further shape, as slow as the slowest so far, and for the last measurements. */
+static bool has_time(const struct tuning *t)
+{
+	return t->count == 0 || clock_seconds() - t->started + t->longest + 2 * t->sample <= t->budget;
+}
+
 /* Tries a shape unless it was tried, the device cannot have it, or the time is over. */
 static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
 {
 	struct rwkvk_model *m = t->m;
 	struct shape shape = shape_of(wanted);
-	if (!shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config) || t->count == RWKVK_TUNE_ROWS ||
-	    (t->count > 0 && clock_seconds() - t->started > t->budget))
+	if (!shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config) || t->count == RWKVK_TUNE_ROWS || !has_time(t))
 		return RWKVK_OK;
 	for (size_t i = 0; i < t->count; i++) {
 		struct shape tried = shape_of(&t->rows[i]);
@@ -76,10 +82,12 @@ static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
 	}
 	rwkvk_tune_row *row = &t->rows[t->count];
 	*row = (rwkvk_tune_row){ .workgroup = shape.workgroup, .lanes = shape.lanes, .rows = shape.rows, .groups = shape.groups };
+	double begin = clock_seconds();
 	rwkvk_status status = forward_plan(m, &shape);
 	if (status != RWKVK_OK)
 		return refused(t, row, status);
 	TRY(measure(t, &row->seconds));
+	t->longest = clock_seconds() - begin > t->longest ? clock_seconds() - begin : t->longest;
 	if (t->count == 0 || row->seconds < WORTH_IT * t->rows[t->best].seconds)
 		t->best = t->count;
 	t->count++;
@@ -131,6 +139,7 @@ static rwkvk_status tune(struct tuning *t)
 	m->plan = (struct plan){ 0 };
 	t->started = clock_seconds();
 	t->budget = t->options.seconds > 0 ? t->options.seconds : BUDGET_SECONDS;
+	t->sample = t->budget * SAMPLE_SHARE < SAMPLE_SECONDS ? t->budget * SAMPLE_SHARE : SAMPLE_SECONDS;
 	rwkvk_status status = try_all(t);
 	if (status == RWKVK_OK && t->best != 0)
 		status = confirm(t);

@@ -215,6 +215,67 @@ case_usage() {
 	usage_error 'give one of them' tokenize --decode 1 text
 	usage_error 'give one of them' tokenize -m a --vocab b text
 	usage_error 'Try: rwkvk generate --help' generate --zzz
+	usage_error 'unknown option "-p"; a text needs no option, as in: rwkvk generate "Once upon a time"' generate -p Once
+	usage_error 'unknown option "--prompt"; a text needs no option' logits --prompt=Once
+	usage_error 'unknown option "-1"; a text that begins with - comes after --' generate -1,0
+	usage_error 'unknown option "-1"' inspect -1
+	usage_error 'got 2 arguments' generate "- one" two
+}
+
+# What begins with - and has a blank where no option has one is a text.
+case_dashed_text() {
+	local text
+	for text in "- one" "-- a line" "-1 and -2" "--stop here" "-q and so on"; do
+		run tokenize "$text"
+		exits 0
+		cp "$out" "$dir/ids"
+		run tokenize -- "$text"
+		cmp -s "$out" "$dir/ids" || fail "another text than behind --: $text"
+	done
+	usage_error '-n: expected a whole number from 0 to 18446744073709551615, got " 5"' generate "-n 5" x
+	usage_error '--temp: expected a number from 0 to 100, got "- one"' generate --temp "- one" x # the value of an option
+	need_device
+	run generate -q --temp 0 -n 5 --stop "- one" "- one"
+	exits 0
+	cp "$out" "$dir/text"
+	run generate -q --temp 0 -n 5 -- "- one"
+	cmp -s "$out" "$dir/text" || fail "another text than behind --"
+}
+
+case_escapes() {
+	run tokenize -e 'a\nb\tc\\\"\x41\u00e9\u20ac'
+	exits 0
+	cp "$out" "$dir/ids"
+	printf 'a\nb\tc\\"A\303\251\342\202\254' >"$dir/text"
+	run tokenize -f "$dir/text"
+	exits 0
+	cmp -s "$out" "$dir/ids" || fail "escapes and the file differ"
+	run tokenize - <"$dir/text"
+	cmp -s "$out" "$dir/ids" || fail "-f and standard input differ"
+	run tokenize 'a\nb'
+	run tokenize --decode "$(cat "$out")"
+	out_is 'a\nb' # as it is
+	for text in '\q' 'a\' '\x4' '\xzz' '\x00' '\u12' '\ud800' '\u0000'; do
+		usage_error "expected \\n \\t" tokenize -e "$text"
+		usage_error "--stop: expected \\n \\t" generate -e --stop "$text" x
+	done
+	usage_error 'give one of them' generate -f "$dir/text" x
+	usage_error 'give one of them' generate -f "$dir/text" --tokens 1
+	usage_error 'give one of them' tokenize -f "$dir/text" --decode 1
+	run generate -f "$dir/none"
+	exits 1
+	err_has "$dir/none"
+	need_device
+	run generate -q --temp 0 -n 60 --stop '\n' "Once upon a time"
+	err_has 'rwkvk: warning: --stop: "\n" holds a backslash, which is looked for as it is; with -e, \n is a line break'
+	run generate --temp 0 -n 60 -e --stop '\x20\u0053he' "Once upon a time"
+	exits 0
+	out_is "Once upon a time, there was a little girl named Lily."
+	! grep -q "backslash" "$err" || fail "expected no word of backslashes"
+	run generate --temp 0 -n 1 'a\nb'
+	err_has "the text holds a backslash"
+	run generate -q --temp 0 -n 1 'a\nb'
+	err_empty
 }
 
 case_numbers() {
@@ -235,6 +296,7 @@ case_numbers() {
 	usage_error '--rescale: expected a whole number from 0 to 4096, got "4097"' generate --rescale 4097
 	usage_error '--stop: expected a text' generate --stop ""
 	for value in x 1,x 1,,2 ,1 "1," 1.5 -1 4294967296 99999999999999999999 1_2; do
+		usage_error "-p: expected numbers of tokens such as 128,512, got \"$value\"" bench -p "$value"
 		usage_error "--tokens: expected token ids such as 1,2,3, got \"$value\"" generate --tokens "$value"
 		usage_error "--decode: expected token ids such as 1,2,3, got \"$value\"" tokenize --decode "$value"
 	done
@@ -318,6 +380,12 @@ case_tokenize_vocab() {
 	run tokenize --vocab "$dir/utf16.txt" a
 	exits 1
 	err_has "utf16.txt: expected a vocabulary in UTF-8, found one in UTF-16: save it as UTF-8"
+	run tokenize --vocab "$demo" abba
+	exits 1
+	err_has "story.gguf: is a model (GGUF), not a vocabulary"
+	run state info "$demo"
+	exits 1
+	err_has "story.gguf: is a model; expected a state"
 }
 
 # A tokenizer.json is told by its content, whatever it is called.
@@ -443,6 +511,8 @@ case_inspect() {
 	out_has "emb"
 	out_has "read per token"
 	cp "$out" "$dir/builtin"
+	out_has "(blocks.0.att.x_r)" # six parts of one tensor in the file
+	out_has "(blocks.0.att.x_g)"
 	run inspect "$demo"
 	exits 0
 	cmp -s "$out" "$dir/builtin" || fail "the built-in model and its file differ"
@@ -633,7 +703,19 @@ case_device_choice() {
 	err_has "no-such-device-anywhere"
 	run generate --device 999 -n 1 x
 	exits 1
-	err_has "999"
+	err_has "there is no device 999; the Vulkan devices here are:"
+	local digit
+	run devices
+	for digit in 9 8 7 6 5 4 3 2; do # digits of a name are no name
+		if grep -q "$digit" "$out"; then
+			run generate --device 0$digit -n 1 x
+			err_has "there is no device 0$digit"
+			break
+		fi
+	done
+	RWKVK_TOKENS_PER_SUBMISSION=abc run generate -n 1 x
+	exits 1
+	err_has "RWKVK_TOKENS_PER_SUBMISSION=abc: expected a whole number"
 	run generate --device 0 -n 1 --temp 0 x
 	exits 0
 }
@@ -1251,6 +1333,8 @@ import xml.etree.ElementTree as tree
 report, page = json.load(open(sys.argv[1])), open(sys.argv[2]).read()
 root = tree.fromstring(page.removeprefix("<!DOCTYPE html>"))
 text = " ".join("".join(root.itertext()).split())
+for t in root.iter("table"):  # a heading above each column
+    assert len({len(row) for row in t.iter("tr")}) == 1, [len(row) for row in t.iter("tr")]
 assert report["device"]["device"] in text and report["device"]["driver"] in text
 def shown(x):  # JSON has seven digits, so the last one may round otherwise
     texts = {"%.*f" % (0 if y >= 99.95 else 1 if y >= 9.995 else 2, y) for y in (x * (1 - 1e-6), x, x * (1 + 1e-6))}

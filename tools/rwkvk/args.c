@@ -10,7 +10,7 @@
 
 #include "io.h"
 
-enum { MOST_ARGS = 32, LONG_BASE = 256, HELP_VALUE = LONG_BASE + MOST_ARGS, HELP_COLUMN = 22, HELP_WIDTH = 96 };
+enum { MOST_ARGS = 40, LONG_BASE = 256, HELP_VALUE = LONG_BASE + MOST_ARGS, HELP_COLUMN = 22, HELP_WIDTH = 96 };
 
 /* ---------------------------------------------------------------------------------------------------- help */
 
@@ -146,7 +146,9 @@ static int add_text(const struct usage *usage, const struct arg *arg, const char
 	return ARGS_GO_ON;
 }
 
-int args_ids(const char *command, const char *option, const char *text, struct arg_ids *ids)
+const char args_token_ids[] = "token ids such as 1,2,3";
+
+int args_ids(const char *command, const char *option, const char *text, const char *expected, struct arg_ids *ids)
 {
 	static const char digits[] = "0123456789", blanks[] = " \t\r\n";
 	free(ids->ids);
@@ -162,7 +164,7 @@ int args_ids(const char *command, const char *option, const char *text, struct a
 		if (comma)
 			at += 1 + strspn(at + 1, blanks);
 		if (id > UINT32_MAX || (comma ? *at == 0 : *at && gap == 0))
-			return misused(command, "%s: expected token ids such as 1,2,3, got \"%.60s\"", option, text);
+			return misused(command, "%s: expected %s, got \"%.60s\"", option, expected, text);
 		ids->ids[ids->count++] = (uint32_t)id;
 	}
 	return ARGS_GO_ON;
@@ -189,12 +191,14 @@ static int set(const struct usage *usage, const struct arg *arg, const char *tex
 	case ARG_NUMBER:
 		return set_number(usage, arg, text);
 	case ARG_IDS:
-		return args_ids(usage->command, option_name(arg).text, text, arg->target);
+		return args_ids(usage->command, option_name(arg).text, text, args_token_ids, arg->target);
+	case ARG_COUNTS:
+		return args_ids(usage->command, option_name(arg).text, text, "numbers of tokens such as 128,512", arg->target);
 	}
 	return ARGS_GO_ON;
 }
 
-/* ---------------------------------------------------------------------------------------------------- parsing */
+/* ---------------------------------------------------------------------------------------------------- options */
 
 static const char *arg_long_name(const void *user, size_t index)
 {
@@ -205,18 +209,34 @@ static const char *arg_long_name(const void *user, size_t index)
 	return index == 0 ? "help" : NULL;
 }
 
+/* Whether the command's argument is a text, which may begin with anything. */
+static bool takes_text(const struct usage *usage)
+{
+	return usage->operand && (strcmp(usage->operand, "PROMPT") == 0 || strcmp(usage->operand, "TEXT") == 0);
+}
+
+/* How a text is given, for those who expect an option for it or have one that looks like options; or "". */
+static const char *text_hint(const struct usage *usage, const char *name)
+{
+	if (!takes_text(usage))
+		return "";
+	if (strcmp(name, "p") == 0 || strcmp(name, "prompt") == 0)
+		return "; a text needs no option, as in: rwkvk generate \"Once upon a time\"";
+	return "; a text that begins with - comes after --, as in: rwkvk generate -n 100 -- \"-1, 0, 1,\"";
+}
+
 static int unknown_option(const struct usage *usage, const char *word)
 {
 	if (optopt > 0 && optopt < LONG_BASE)
-		return misused(usage->command, "unknown option \"-%c\"", optopt);
+		return misused(usage->command, "unknown option \"-%c\"%s", optopt, text_hint(usage, (char[]){ (char)optopt, 0 }));
 	if (optopt >= LONG_BASE)
 		return misused(usage->command, "%.60s: takes no value", word);
 	char name[64];
 	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word + 2, "="), word + 2);
-	const char *guess = nearest(name, arg_long_name, usage);
+	const char *guess = strcmp(name, "prompt") == 0 ? NULL : nearest(name, arg_long_name, usage);
 	if (guess)
 		return misused(usage->command, "unknown option \"--%s\"; did you mean \"--%s\"?", name, guess);
-	return misused(usage->command, "unknown option \"--%s\"", name);
+	return misused(usage->command, "unknown option \"--%s\"%s", name, text_hint(usage, name));
 }
 
 static const struct arg *find_arg(const struct usage *usage, int value)
@@ -249,6 +269,56 @@ static void make_getopt(const struct usage *usage, char *letters, struct option 
 	*names = (struct option){ 0 };
 }
 
+/* ---------------------------------------------------------------------------------------------------- texts that begin with -
+ */
+
+/* Whether a value follows `word`, which begins with '-', as the next word. */
+static bool value_follows(const struct usage *usage, const char *word)
+{
+	if (word[1] == '-') {
+		for (size_t i = 0; i < usage->arg_count; i++)
+			if (usage->args[i].name && usage->args[i].value && word[2] &&
+			    strncmp(usage->args[i].name, word + 2, strlen(word + 2)) == 0)
+				return true;
+		return false;
+	}
+	for (const char *letter = word + 1; *letter; letter++) {
+		const struct arg *arg = find_arg(usage, *letter);
+		if (!arg || arg->value)
+			return arg && !letter[1];
+	}
+	return false;
+}
+
+/* Whether `word` begins with '-' and cannot be options, since there is a blank where none of them has one. */
+static bool is_dashed_text(const struct usage *usage, const char *word)
+{
+	if (word[0] != '-' || !strpbrk(word, " \t\n"))
+		return false;
+	if (word[1] == '-')
+		return strcspn(word, " \t\n") < strcspn(word, "=");
+	const struct arg *arg = find_arg(usage, word[1]);
+	return word[1] != 'h' && !(arg && arg->value);
+}
+
+/* Takes such a text out of the words, which are options else; NULL: there is none. */
+static char *take_dashed_text(const struct usage *usage, int *argc, char **argv)
+{
+	for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++) {
+		char *word = argv[i];
+		if (is_dashed_text(usage, word)) {
+			memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof(*argv)); /* with the NULL at the end */
+			--*argc;
+			return word;
+		}
+		if (word[0] == '-' && word[1])
+			i += value_follows(usage, word);
+	}
+	return NULL;
+}
+
+/* ---------------------------------------------------------------------------------------------------- parsing */
+
 static int take_operand(const struct usage *usage, int count, char **words, const char **operand)
 {
 	if (count > 0 && !usage->operand)
@@ -271,10 +341,15 @@ int args_parse(const struct usage *usage, int argc, char **argv, const char **op
 		return failed("%s: more options than the parser holds", usage->command);
 	make_getopt(usage, letters, names);
 	opterr = 0;
+	char *text = takes_text(usage) ? take_dashed_text(usage, &argc, argv) : NULL;
 	for (;;) {
 		int value = getopt_long(argc, argv, letters, names, NULL);
+		if (value == -1 && text && argc == optind) {
+			*operand = text;
+			return ARGS_GO_ON;
+		}
 		if (value == -1)
-			return take_operand(usage, argc - optind, argv + optind, operand);
+			return take_operand(usage, argc - optind + (text != NULL), argv + optind, operand);
 		if (value == 'h' || value == HELP_VALUE) {
 			print_usage(usage);
 			return EXIT_DONE;

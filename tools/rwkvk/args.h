@@ -21,7 +21,8 @@ enum arg_kind {
 	ARG_WORD,   /* int: the index in .words */
 	ARG_COUNT,  /* struct arg_count, from 0 to .high */
 	ARG_NUMBER, /* struct arg_number, from .low to .high */
-	ARG_IDS,    /* struct arg_ids */
+	ARG_IDS,    /* struct arg_ids: token ids */
+	ARG_COUNTS, /* struct arg_ids: how many, for each of several measurements */
 };
 
 struct arg_texts {
@@ -81,7 +82,10 @@ int args_parse(const struct usage *usage, int argc, char **argv, const char **op
 bool args_count(const char *text, uint64_t high, uint64_t *out);
 bool args_number(const char *text, double low, double high, float *out);
 
-/* Reads "1,2,3" or "1 2 3".  ARGS_GO_ON, or EXIT_USAGE after a message that names `option`. */
-int args_ids(const char *command, const char *option, const char *text, struct arg_ids *ids);
+/* Reads "1,2,3" or "1 2 3".  ARGS_GO_ON, or EXIT_USAGE after a message that names `option` and what was `expected`. */
+int args_ids(const char *command, const char *option, const char *text, const char *expected, struct arg_ids *ids);
+
+/* What of token ids is expected. */
+extern const char args_token_ids[];
 
 #endif

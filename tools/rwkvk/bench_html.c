@@ -270,6 +270,7 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 	table(page, reports, count,
 	      "<th>model</th><th>type</th><th class=\"n\">parameters</th><th class=\"n\">layers × width</th><th "
 	      "class=\"n\">loading</th>"
+	      "<th class=\"n\">not read a token</th>"
 	      "<th class=\"n\">on the device</th><th class=\"n\">main memory</th>",
 	      model_rows);
 	facts(page, names, reports, count);

@@ -22,7 +22,7 @@ static int append(struct bias_list *list, uint32_t token, float value)
 static int read_bans(const char *command, const char *text, struct bias_list *out)
 {
 	struct arg_ids ids = { 0 };
-	int code = args_ids(command, "--ban", text, &ids);
+	int code = args_ids(command, "--ban", text, args_token_ids, &ids);
 	if (code == ARGS_GO_ON)
 		code = EXIT_DONE;
 	for (size_t i = 0; i < ids.count && code == EXIT_DONE; i++)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bias.h"
+#include "escape.h"
 #include "io.h"
 #include "model.h"
 #include "terminal.h"
@@ -30,6 +31,7 @@ struct run {
 	rwkvk_session *session;
 	struct feed feed;
 	struct bias_list biases;
+	char **stops; /* as many as in args */
 	rwkvk_generate_result result;
 	rwkvk_counters before, after; /* around the generation */
 	uint64_t prompt_tokens;
@@ -231,7 +233,7 @@ static rwkvk_status write_text(struct run *run, const rwkvk_sampling *sampling)
 	const rwkvk_generate_options options = {
 		.sampling = sampling,
 		.max_tokens = args->count.given ? args->count.value : STANDARD_COUNT,
-		.stop_texts = args->stops.texts,
+		.stop_texts = (const char *const *)run->stops,
 		.stop_text_count = args->stops.count,
 		.on_text = has_text ? on_text : NULL,
 		.on_token = has_text ? NULL : on_token,
@@ -291,10 +293,29 @@ static int run_model(struct run *run)
 	return code;
 }
 
+static int read_stops(struct run *run)
+{
+	const struct generate *args = run->args;
+	int code = EXIT_DONE;
+	run->stops = calloc(args->stops.count + 1, sizeof(*run->stops));
+	if (!run->stops)
+		return failed("out of memory");
+	for (size_t i = 0; i < args->stops.count && code == EXIT_DONE; i++) {
+		const char *text = args->stops.texts[i];
+		if (!args->feed.escapes && escape_likely(text))
+			warn("--stop: \"%.60s\" holds a backslash, which is looked for as it is; with -e, \\n is a line break", text);
+		code = text_read("generate", "--stop", text, args->feed.escapes, &run->stops[i]);
+	}
+	return code;
+}
+
 static int generate(const struct generate *args)
 {
 	struct run run = { .args = args, .last_byte = -1 };
-	int code = bias_read("generate", &args->bias, &run.biases);
+	set_quiet(args->model.quiet);
+	int code = read_stops(&run);
+	if (code == EXIT_DONE)
+		code = bias_read("generate", &args->bias, &run.biases);
 	if (code == EXIT_DONE)
 		code = feed_read("generate", &args->feed, &run.feed);
 	if (code == EXIT_DONE)
@@ -303,6 +324,9 @@ static int generate(const struct generate *args)
 		code = run_model(&run);
 	rwkvk_model_close(run.model);
 	feed_free(&run.feed);
+	for (size_t i = 0; run.stops && i < args->stops.count; i++)
+		free(run.stops[i]);
+	free(run.stops);
 	free(run.biases.biases);
 	return code;
 }
@@ -320,6 +344,7 @@ int cmd_generate(int argc, char **argv)
 		ARG_DEVICE(g.model),
 		ARGS_HOST(g.model),
 		ARG_TOKENS(g.feed),
+		ARGS_PROMPT(g.feed),
 		ARGS_BOS(g.feed),
 		{ .group = "Length",
 		  .letter = 'n',
@@ -409,7 +434,7 @@ int cmd_generate(int argc, char **argv)
 	/* clang-format on */
 	const struct usage usage = {
 		.command = "generate",
-		.synopsis = "[OPTION]... [PROMPT | -]",
+		.synopsis = "[OPTION]... [PROMPT | - | -f FILE]",
 		.about = "Writes PROMPT and its continuation on standard output, and everything else on standard error.  With - the\n"
 				 "prompt is standard input, byte for byte; without a prompt the model begins a text of its own, if it can.",
 		.args = args,
@@ -421,7 +446,8 @@ int cmd_generate(int argc, char **argv)
 			"does the first while the model loads.\n"
 			"\nExamples\n"
 			"  rwkvk generate \"Once upon a time\"\n"
-			"  rwkvk generate -m model.gguf --temp 0.8 --stop \"User:\" - < chat.txt\n"
+			"  rwkvk generate -m model.gguf --temp 0.8 --stop \"User:\" -f chat.txt\n"
+			"  rwkvk generate -e --stop \"\\n\\n\" \"Question: why?\\n\\nAnswer:\"\n"
 			"  rwkvk generate -m model.gguf -n 0 --save-state long.state - < long.txt\n"
 			"  rwkvk generate -m model.gguf --state long.state \"In short:\"",
 	};

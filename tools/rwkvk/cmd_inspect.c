@@ -19,6 +19,14 @@ static struct shape_text shape_text(const rwkvk_tensor_info *tensor)
 	return out;
 }
 
+/* Whether the file has this tensor and its neighbour under one name. */
+static bool is_part(const rwkvk_file *file, size_t index, const rwkvk_tensor_info *tensor)
+{
+	rwkvk_tensor_info other = { 0 };
+	return (index > 0 && rwkvk_file_tensor(file, index - 1, &other) && strcmp(other.name, tensor->name) == 0) ||
+	       (rwkvk_file_tensor(file, index + 1, &other) && strcmp(other.name, tensor->name) == 0);
+}
+
 static json_t *tensors_json(const rwkvk_file *file)
 {
 	json_t *rows = json_array();
@@ -28,6 +36,8 @@ static json_t *tensors_json(const rwkvk_file *file)
 		for (uint32_t d = 0; d < tensor.rank && d < 4; d++)
 			json_array_append_new(shape, json_integer((json_int_t)tensor.shape[d]));
 		json_object_set_new(row, "name", json_text(tensor.name));
+		if (is_part(file, i, &tensor))
+			json_object_set_new(row, "part", json_text(tensor.official_name));
 		json_object_set_new(row, "type", json_text(tensor.type));
 		json_object_set_new(row, "device", tensor.device_type ? json_text(tensor.device_type) : json_null());
 		json_object_set_new(row, "shape", shape);
@@ -141,7 +151,7 @@ static void print_summary(const rwkvk_model_info *info)
 	if (info->rescale)
 		out_printf("rescaled         after every %" PRIu32 " layers\n", info->rescale);
 	out_printf("vocabulary       %" PRIu32 ", %s\n", info->vocab, info->has_tokenizer ? "with a tokenizer" : "no tokenizer");
-	print_token("starts a text    ", "with its first token", info->add_bos ? info->begin_token : RWKVK_NO_TOKEN);
+	print_token("starts a text    ", "with no token of its own", info->add_bos ? info->begin_token : RWKVK_NO_TOKEN);
 	print_token("ends a text      ", "with no token of its own", info->end_token);
 	out_printf("parameters       %s (%" PRIu64 ")\n", show_count(info->parameters).text, info->parameters);
 	out_printf("read per token   %s\n", show_bytes(info->bytes_per_token).text);
@@ -161,8 +171,11 @@ static void print_tensors(const rwkvk_file *file)
 	out_printf("\n%-*s  %-6s  %-6s  %14s  %s\n", (int)width, "tensor", "type", "device", "bytes", "shape");
 	for (size_t i = 0; rwkvk_file_tensor(file, i, &tensor); i++) {
 		char name[256];
-		out_printf("%-*s  %-6s  %-6s  %14" PRIu64 "  %s\n", (int)width, printable(name, sizeof(name), tensor.name), tensor.type,
+		out_printf("%-*s  %-6s  %-6s  %14" PRIu64 "  %s", (int)width, printable(name, sizeof(name), tensor.name), tensor.type,
 		           tensor.device_type ? tensor.device_type : "-", tensor.bytes, shape_text(&tensor).text);
+		if (is_part(file, i, &tensor))
+			out_printf("  (%s)", printable(name, sizeof(name), tensor.official_name));
+		out_printf("\n");
 		bytes += tensor.bytes;
 	}
 	out_printf("%zu tensors, %s\n", count, show_bytes(bytes).text);

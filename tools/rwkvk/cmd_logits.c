@@ -122,6 +122,7 @@ static int logits(struct logits *run)
 {
 	struct feed feed;
 	rwkvk_model *model = NULL;
+	set_quiet(run->model.quiet);
 	if (run->output && strcmp(run->output, "-") == 0)
 		run->output = NULL;
 	if (!run->output && isatty(STDOUT_FILENO))
@@ -150,6 +151,7 @@ int cmd_logits(int argc, char **argv)
 		ARG_DEVICE(run.model),
 		ARGS_HOST(run.model),
 		ARG_TOKENS(run.feed),
+		ARGS_PROMPT(run.feed),
 		ARGS_BOS(run.feed),
 		{ .group = "Output",
 		  .letter = 'o',
@@ -169,7 +171,7 @@ int cmd_logits(int argc, char **argv)
 	/* clang-format on */
 	const struct usage usage = {
 		.command = "logits",
-		.synopsis = "[OPTION]... (PROMPT | - | --tokens 1,2,3)",
+		.synopsis = "[OPTION]... (PROMPT | - | -f FILE | --tokens 1,2,3)",
 		.about = "Feeds a prompt and writes the logits that follow it: one little-endian 32-bit float for each token of the\n"
 				 "vocabulary.  With - the prompt is standard input, byte for byte.",
 		.args = args,

@@ -78,7 +78,7 @@ static int decode(const rwkvk_tokenizer *tokenizer, const struct arg_ids *ids)
 static int read_ids(const char *text, struct arg_ids *ids)
 {
 	if (strcmp(text, "-") != 0)
-		return args_ids("tokenize", "--decode", text, ids);
+		return args_ids("tokenize", "--decode", text, args_token_ids, ids);
 	uint8_t *bytes;
 	size_t count;
 	if (!read_input(&bytes, &count))
@@ -92,7 +92,7 @@ static int read_ids(const char *text, struct arg_ids *ids)
 	else {
 		memcpy(line, bytes, count);
 		line[count] = 0;
-		code = args_ids("tokenize", "--decode", line, ids);
+		code = args_ids("tokenize", "--decode", line, args_token_ids, ids);
 	}
 	free(line);
 	free(bytes);
@@ -121,7 +121,8 @@ static int tokenize(const struct model_args *args, const char *ids_text, const s
 int cmd_tokenize(int argc, char **argv)
 {
 	struct model_args model = { 0 };
-	const char *ids = NULL, *text = NULL;
+	const char *ids = NULL;
+	struct feed_args feed = { 0 };
 	/* clang-format off: a row is an option */
 	const struct arg args[] = {
 		ARG_MODEL(model),
@@ -133,20 +134,24 @@ int cmd_tokenize(int argc, char **argv)
 		  .value = "IDS",
 		  .help = "write the bytes of these token ids, such as 1,2,3; - reads them from standard input",
 		  .standard = "turn text into ids" },
+		ARGS_PROMPT(feed),
 	};
 	/* clang-format on */
 	const struct usage usage = {
 		.command = "tokenize",
-		.synopsis = "[-m MODEL | --vocab FILE] [TEXT | -]\n       rwkvk tokenize [-m MODEL | --vocab FILE] --decode IDS",
+		.synopsis =
+			"[-m MODEL | --vocab FILE] [TEXT | - | -f FILE]\n       rwkvk tokenize [-m MODEL | --vocab FILE] --decode IDS",
 		.about = "Prints the token ids of TEXT on one line.  Without TEXT, or with -, reads standard input byte for byte.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "TEXT",
 	};
-	int code = args_parse(&usage, argc, argv, &text);
+	int code = args_parse(&usage, argc, argv, &feed.prompt);
 	if (code != ARGS_GO_ON)
 		return code;
-	if (ids && text)
+	if (ids && (feed.prompt || feed.file))
 		return misused("tokenize", "--decode: stands instead of a TEXT; give one of them");
-	return tokenize(&model, ids, &(struct feed_args){ .prompt = text ? text : "-" });
+	if (!feed.prompt && !feed.file)
+		feed.prompt = "-";
+	return tokenize(&model, ids, &feed);
 }

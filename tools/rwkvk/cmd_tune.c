@@ -82,7 +82,7 @@ int cmd_tune(int argc, char **argv)
 		  .target = &tune.seconds,
 		  .value = "N",
 		  .high = 3600,
-		  .help = "after which no further way is tried",
+		  .help = "how long it may take; the usual way is measured however long that is",
 		  .standard = "35" },
 		{ .name = "json", .kind = ARG_FLAG, .target = &tune.json, .help = "print JSON", .standard = "a table" },
 	};

@@ -48,9 +48,9 @@ bool is_quiet(void)
 	return quiet;
 }
 
-static void complain(const char *format, va_list list)
+static void complain(const char *kind, const char *format, va_list list)
 {
-	fputs("rwkvk: ", stderr);
+	fprintf(stderr, "rwkvk: %s", kind);
 	vfprintf(stderr, format, list);
 	fputc('\n', stderr);
 }
@@ -59,7 +59,7 @@ int failed(const char *format, ...)
 {
 	va_list list;
 	va_start(list, format);
-	complain(format, list);
+	complain("", format, list);
 	va_end(list);
 	return EXIT_FAILED;
 }
@@ -79,10 +79,18 @@ int misused(const char *command, const char *format, ...)
 {
 	va_list list;
 	va_start(list, format);
-	complain(format, list);
+	complain("", format, list);
 	va_end(list);
 	fprintf(stderr, "Try: rwkvk %s%s--help\n", command ? command : "", command ? " " : "");
 	return EXIT_USAGE;
+}
+
+void warn(const char *format, ...)
+{
+	va_list list;
+	va_start(list, format);
+	complain("warning: ", format, list);
+	va_end(list);
 }
 
 void note(const char *format, ...)

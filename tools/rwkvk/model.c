@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "demo.h"
+#include "escape.h"
 #include "io.h"
 #include "terminal.h"
 
@@ -76,20 +77,38 @@ int model_open(const struct model_args *args, bool profile, rwkvk_model **out)
 	return EXIT_DONE;
 }
 
+int text_read(const char *command, const char *option, const char *text, bool escapes, char **out)
+{
+	if (escapes)
+		return escape_read(command, option, text, out);
+	*out = malloc(strlen(text) + 1);
+	if (!*out)
+		return failed("out of memory");
+	memcpy(*out, text, strlen(text) + 1);
+	return EXIT_DONE;
+}
+
 int feed_read(const char *command, const struct feed_args *args, struct feed *feed)
 {
 	*feed = (struct feed){ 0 };
 	if (args->prompt && args->ids.given)
 		return misused(command, "--tokens: stands instead of a PROMPT; give one of them");
+	if (args->file && (args->prompt || args->ids.given))
+		return misused(command, "-f: stands instead of a text or --tokens; give one of them");
+	if (args->file)
+		return read_file(args->file, &feed->text, &feed->bytes) ? EXIT_DONE : EXIT_FAILED;
 	if (!args->prompt)
 		return EXIT_DONE;
 	if (strcmp(args->prompt, "-") == 0)
 		return read_input(&feed->text, &feed->bytes) ? EXIT_DONE : EXIT_FAILED;
-	feed->bytes = strlen(args->prompt);
-	feed->text = malloc(feed->bytes + 1);
-	if (!feed->text)
-		return failed("out of memory");
-	memcpy(feed->text, args->prompt, feed->bytes);
+	char *text;
+	int code = text_read(command, "the text", args->prompt, args->escapes, &text);
+	if (code != EXIT_DONE)
+		return code;
+	if (!args->escapes && escape_likely(text))
+		note("the text holds a backslash, which is read as it is; with -e, \\n is a line break");
+	feed->text = (uint8_t *)text;
+	feed->bytes = strlen(text);
 	return EXIT_DONE;
 }
 

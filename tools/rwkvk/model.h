@@ -97,6 +97,8 @@ struct feed_args {
 	int bos;            /* -1: as the model says, 0: no, 1: yes */
 	struct arg_ids ids; /* --tokens */
 	const char *prompt; /* "-": standard input; NULL: none */
+	const char *file;   /* -f: where it is instead */
+	bool escapes;       /* -e */
 	const char *state_in, *state_out;
 };
 
@@ -104,6 +106,12 @@ struct feed_args {
 	{                                                                                                                          \
 		.group = "Input", .name = "tokens", .kind = ARG_IDS, .target = &(f).ids, .value = "1,2,3",                             \
 		.help = "feed these token ids instead of a PROMPT"                                                                     \
+	}
+#define ARGS_PROMPT(f)                                                                                                         \
+	{ .letter = 'f', .kind = ARG_TEXT, .target = &(f).file, .value = "FILE", .help = "read the text here, byte for byte" },    \
+	{                                                                                                                          \
+		.letter = 'e', .kind = ARG_FLAG, .target = &(f).escapes,                                                               \
+		.help = "understand \\n, \\t, \\xHH, \\uHHHH and the like in texts of the command line", .standard = "as they are"     \
 	}
 /* clang-format off: a row is an option */
 #define ARGS_BOS(f)                                                                                                            \
@@ -138,6 +146,9 @@ struct feed {
 	size_t count;
 	bool bos; /* ids[0] was put there by --bos or by the model's wish */
 };
+
+/* A text of the command line, with -e as it is meant; to be freed. */
+int text_read(const char *command, const char *option, const char *text, bool escapes, char **out);
 
 /* Before the model is opened: reads the prompt.  EXIT_DONE, or the exit code after a message; then nothing is to be freed. */
 int feed_read(const char *command, const struct feed_args *args, struct feed *feed);

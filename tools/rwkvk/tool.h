@@ -34,6 +34,9 @@ int failed_with(rwkvk_status status);
 /* A mistake on the command line: the same, then where the help is; returns EXIT_USAGE.  `command` may be NULL. */
 int misused(const char *command, const char *format, ...) TOOL_PRINTF(2, 3);
 
+/* "rwkvk: warning: TEXT" on standard error, also with -q. */
+void warn(const char *format, ...) TOOL_PRINTF(1, 2);
+
 /* A line for the user on standard error that -q silences. */
 void note(const char *format, ...) TOOL_PRINTF(1, 2);
 void set_quiet(bool quiet);
