@@ -1,6 +1,6 @@
 /* What a device can do: its limits and features as the rest of the folder needs them, less what RWKVK_CAPS takes away.
  *
- * Called with the loader's lock held (device.c), as these are Vulkan's instance-level functions. */
+ * Called with the loader's lock held (instance.c), as these are Vulkan's instance-level functions. */
 #include "gpu/vk.h"
 
 #include <inttypes.h>

@@ -1,10 +1,15 @@
 /* The GPU as the rest of the library sees it: buffers, pipelines, binding sets, recorded commands.  No Vulkan types here
  * and no RWKV below here.
  *
- *   device.c    Vulkan loader, instance, choice of device
+ *   instance.c  Vulkan loader, instance
+ *   devices.c   which devices there are, and the choice of one
+ *   device.c    opening it
+ *   failure.c   what is said of calls that fail
  *   caps.c      capabilities and the RWKVK_CAPS override
  *   memory.c    buffers inside memory blocks, upload and download
- *   pipeline.c  embedded SPIR-V, specialisation, the pipeline cache on disk, binding sets
+ *   pipeline.c  embedded SPIR-V, specialisation
+ *   cache.c     the pipeline cache on disk
+ *   sets.c      binding sets
  *   command.c   recording, dispatch, the one barrier, submit and wait
  *   profile.c   timestamps
  *   measure.c   how fast the device reads, copies, computes and starts work
@@ -19,7 +24,7 @@
 #include "base/error.h"
 
 /* Every pipeline has the same interface: storage buffers 0 .. GPU_BINDINGS-1 of set 0, and push constants.  With
- * caps.texel_reads, binding GPU_BINDINGS + i is a texel buffer on the memory of binding i (see texel_views in pipeline.c). */
+ * caps.texel_reads, binding GPU_BINDINGS + i is a texel buffer on the memory of binding i (see texel_views in sets.c). */
 #define GPU_BINDINGS   8
 #define GPU_PUSH_BYTES 64
 
@@ -159,13 +164,6 @@ rwkvk_status gpu_pipeline_ask(struct gpu *gpu, const char *shader, const uint32_
                               struct gpu_pipeline **out);
 rwkvk_status gpu_pipelines_compile(struct gpu *gpu);
 
-/* Writes the pipeline cache to disk if it grew.  Failure to write is not an error. */
-void gpu_pipeline_cache_save(struct gpu *gpu);
-
-/* The file that keeps something for this device and driver, WHAT-...SUFFIX (7 characters) in the folder of the pipeline cache;
- * NULL when there is none or no memory.  The caller frees it. */
-char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix);
-
 /* Compiler statistics of a pipeline made with capture_statistics, by the driver's names; before them "Subgroup size". */
 struct gpu_statistic {
 	char name[256];
@@ -173,6 +171,17 @@ struct gpu_statistic {
 };
 rwkvk_status gpu_pipeline_statistics(struct gpu *gpu, struct gpu_pipeline *pipeline, struct gpu_statistic *out, size_t capacity,
                                      size_t *count);
+
+/* ------------------------------------------------------------------------------------------------------ cache.c */
+
+/* Writes the pipeline cache to disk if it grew.  Failure to write is not an error. */
+void gpu_pipeline_cache_save(struct gpu *gpu);
+
+/* The file that keeps something for this device and driver, WHAT-...SUFFIX (7 characters) in the folder of the pipeline cache;
+ * NULL when there is none or no memory.  The caller frees it. */
+char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix);
+
+/* ------------------------------------------------------------------------------------------------------ sets.c */
 
 /* A binding set, written once.  A binding with buffer NULL gets `unused` bound, so that every descriptor is valid.
  * bytes 0: to the end of the buffer.  Offsets are multiples of caps.offset_alignment. */

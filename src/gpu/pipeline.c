@@ -1,9 +1,6 @@
-/* Shaders, pipelines and binding sets.  Everything shares one pipeline layout, so binding sets and push constants fit every
- * pipeline.  SPIR-V is embedded in the library; RWKVK_SHADER_DIR names a folder to take NAME.spv (or NAME.shared.spv,
- * NAME.texel.spv) from instead, for work on shaders.
- *
- * The driver's pipeline cache is kept on disk, one file for each device and driver, with a checksum: drivers are not
- * expected to survive damaged data. */
+/* Shaders and pipelines.  Everything shares one pipeline layout, so binding sets and push constants fit every pipeline.  SPIR-V
+ * is embedded in the library; RWKVK_SHADER_DIR names a folder to take NAME.spv (or NAME.shared.spv, NAME.texel.spv) from
+ * instead, for work on shaders. */
 #include "gpu/vk.h"
 
 #include <inttypes.h>
@@ -12,146 +9,17 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/parallel.h"
 #include "gpu/shaders.h"
 
-#define SETS_PER_POOL 64
-#define SPIRV_MAGIC   0x07230203u
-#define SPIRV_NEWEST  0x00010300u /* what every Vulkan 1.1 device reads */
-#define LARGEST_CACHE ((uint64_t)64 << 20)
+#define SPIRV_MAGIC  0x07230203u
+#define SPIRV_NEWEST 0x00010300u /* what every Vulkan 1.1 device reads */
 
 struct shader {
 	struct shader *next;
 	char *name;
 	VkShaderModule module;
 };
-
-struct descriptor_pool {
-	struct descriptor_pool *next;
-	VkDescriptorPool pool;
-	uint32_t used;
-};
-
-/* ---------------------------------------------------------------------------------------------------- cache on disk */
-
-/* In front of the driver's data. */
-struct cache_head {
-	char magic[8];
-	uint64_t bytes, checksum;
-};
-
-static const char cache_magic[8] = { 'R', 'W', 'K', 'V', 'K', 'P', 'C', '1' };
-
-/* Begins with the driver's identity and version text, because some drivers' cache UUIDs stay the same from version to
- * version: another driver's file then looks damaged. */
-static uint64_t checksum(const struct gpu *gpu, const void *data, uint64_t bytes)
-{
-	uint64_t hash = fnv1a(FNV1A_START, gpu->facts.driver_uuid, sizeof gpu->facts.driver_uuid);
-	hash = fnv1a(hash, gpu->facts.caps.driver, strlen(gpu->facts.caps.driver));
-	return fnv1a(hash, data, bytes);
-}
-
-/* The folder of the cache; NULL when there is none or no memory. */
-static char *cache_folder(const struct gpu *gpu)
-{
-	const char *own = gpu->cache_dir ? gpu->cache_dir : getenv("RWKVK_CACHE_DIR"), *caches = getenv("XDG_CACHE_HOME"),
-			   *home = getenv("HOME");
-	if (own)
-		return *own ? strdup(own) : NULL;
-	if (caches && caches[0] == '/')
-		return file_join(caches, strlen(caches), "rwkvk");
-	return home && *home ? file_join(home, strlen(home), ".cache/rwkvk") : NULL;
-}
-
-char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix)
-{
-	const VkPhysicalDeviceProperties *properties = &gpu->facts.properties;
-	char name[192], *at = name, *folder = cache_folder(gpu);
-	at += snprintf(name, 64, "%.63s", what);
-	at += sprintf(at, "-%08x%08x-%08x-", properties->vendorID, properties->deviceID, properties->driverVersion);
-	for (size_t i = 0; i < VK_UUID_SIZE; i++)
-		at += sprintf(at, "%02x", properties->pipelineCacheUUID[i]);
-	snprintf(at, 8, "%.7s", suffix);
-	char *path = folder ? file_join(folder, strlen(folder), name) : NULL;
-	free(folder);
-	return path;
-}
-
-/* The driver's part of the file when it is whole and of this very device and driver; otherwise NULL. */
-static const void *valid_cache(const struct gpu *gpu, const struct mapping *file, struct cache_head *head)
-{
-	const VkPhysicalDeviceProperties *properties = &gpu->facts.properties;
-	VkPipelineCacheHeaderVersionOne inner;
-	if (file->bytes < sizeof *head + sizeof inner || file->bytes > LARGEST_CACHE)
-		return NULL;
-	const uint8_t *data = file->data + sizeof *head;
-	memcpy(head, file->data, sizeof *head);
-	memcpy(&inner, data, sizeof inner);
-	if (memcmp(head->magic, cache_magic, sizeof cache_magic) != 0 || head->bytes != file->bytes - sizeof *head ||
-	    head->checksum != checksum(gpu, data, head->bytes))
-		return NULL;
-	if (inner.headerSize < sizeof inner || inner.headerSize > head->bytes ||
-	    inner.headerVersion != VK_PIPELINE_CACHE_HEADER_VERSION_ONE || inner.vendorID != properties->vendorID ||
-	    inner.deviceID != properties->deviceID ||
-	    memcmp(inner.pipelineCacheUUID, properties->pipelineCacheUUID, VK_UUID_SIZE) != 0)
-		return NULL;
-	return data;
-}
-
-static rwkvk_status create_cache(struct gpu *gpu, bool on_disk)
-{
-	struct pipelines *pipelines = &gpu->pipelines;
-	struct mapping file = { 0 };
-	struct cache_head head;
-	const void *data = NULL;
-	pipelines->cache_path = on_disk ? gpu_cache_path(gpu, "pipelines", ".bin") : NULL;
-	error_hold();
-	if (pipelines->cache_path && file_map(pipelines->cache_path, &file) == RWKVK_OK)
-		data = valid_cache(gpu, &file, &head);
-	error_release();
-	VkPipelineCacheCreateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
-		.initialDataSize = data ? (size_t)head.bytes : 0,
-		.pInitialData = data,
-	};
-	VkResult result = gpu->vk.vkCreatePipelineCache(gpu->device, &info, NULL, &pipelines->cache);
-	if (result != VK_SUCCESS && data) { /* the driver knows better than the header: start afresh */
-		info.initialDataSize = 0;
-		info.pInitialData = data = NULL;
-		result = gpu->vk.vkCreatePipelineCache(gpu->device, &info, NULL, &pipelines->cache);
-	}
-	if (data) {
-		pipelines->cache_bytes = head.bytes;
-		pipelines->cache_checksum = head.checksum;
-	}
-	file_unmap(&file);
-	return result == VK_SUCCESS ? RWKVK_OK : driver_failure(result, "vkCreatePipelineCache(...)", __FILE__, __LINE__);
-}
-
-void gpu_pipeline_cache_save(struct gpu *gpu)
-{
-	struct pipelines *pipelines = &gpu->pipelines;
-	size_t bytes = 0;
-	if (!pipelines->cache_path || gpu->vk.vkGetPipelineCacheData(gpu->device, pipelines->cache, &bytes, NULL) != VK_SUCCESS ||
-	    bytes < sizeof(VkPipelineCacheHeaderVersionOne) || bytes > LARGEST_CACHE)
-		return;
-	void *data = malloc(bytes);
-	if (data && gpu->vk.vkGetPipelineCacheData(gpu->device, pipelines->cache, &bytes, data) == VK_SUCCESS) {
-		struct cache_head head = { .bytes = bytes, .checksum = checksum(gpu, data, bytes) };
-		memcpy(head.magic, cache_magic, sizeof cache_magic);
-		bool changed = head.bytes != pipelines->cache_bytes || head.checksum != pipelines->cache_checksum;
-		if (changed)
-			file_make_folders(pipelines->cache_path);
-		error_hold();
-		if (changed && file_write(pipelines->cache_path, &head, sizeof head, data, bytes) == RWKVK_OK) {
-			pipelines->cache_bytes = head.bytes;
-			pipelines->cache_checksum = head.checksum;
-		}
-		error_release();
-	}
-	free(data);
-}
 
 /* ---------------------------------------------------------------------------------------------------- shaders */
 
@@ -448,199 +316,12 @@ rwkvk_status gpu_pipeline_statistics(struct gpu *gpu, struct gpu_pipeline *pipel
 	return RWKVK_OK;
 }
 
-/* ---------------------------------------------------------------------------------------------------- binding sets */
-
-static rwkvk_status grow_pools(struct gpu *gpu)
-{
-	struct descriptor_pool *pool = calloc(1, sizeof *pool);
-	if (!pool)
-		return host_memory_failure("binding sets");
-	VkDescriptorPoolCreateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO,
-		.maxSets = SETS_PER_POOL,
-		.flags = VK_DESCRIPTOR_POOL_CREATE_FREE_DESCRIPTOR_SET_BIT,
-		.poolSizeCount = gpu->facts.caps.texel_reads ? 3 : 1,
-		.pPoolSizes = (VkDescriptorPoolSize[]){ { VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, SETS_PER_POOL * GPU_BINDINGS },
-		                                        { VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, SETS_PER_POOL * (GPU_BINDINGS - 1) },
-		                                        { VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER, SETS_PER_POOL } },
-	};
-	VkResult result = gpu->vk.vkCreateDescriptorPool(gpu->device, &info, NULL, &pool->pool);
-	if (result != VK_SUCCESS) {
-		free(pool);
-		return driver_failure(result, "vkCreateDescriptorPool(...)", __FILE__, __LINE__);
-	}
-	pool->next = gpu->pipelines.pools;
-	gpu->pipelines.pools = pool;
-	return RWKVK_OK;
-}
-
-/* One with room for a set: all sets have the same layout, so any gap will do. */
-static rwkvk_status find_pool(struct gpu *gpu, struct descriptor_pool **out)
-{
-	for (*out = gpu->pipelines.pools; *out; *out = (*out)->next)
-		if ((*out)->used < SETS_PER_POOL)
-			return RWKVK_OK;
-	TRY(grow_pools(gpu));
-	*out = gpu->pipelines.pools;
-	return RWKVK_OK;
-}
-
-/* What the texels of binding GPU_BINDINGS + i are (shaders/common/stage.glsl).  Only those of the results are written. */
-static const struct {
-	VkFormat format;
-	VkDescriptorType type;
-} texel_views[GPU_BINDINGS] = {
-	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER }, /* activations */
-	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER }, /* results */
-	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER }, /* vectors */
-	{ VK_FORMAT_R32G32B32A32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },   /* weights */
-	{ VK_FORMAT_R32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },            /* what lies beside them */
-	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER }, /* state */
-	{ VK_FORMAT_R32G32B32A32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },   /* second weights */
-	{ VK_FORMAT_R32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },            /* beside those */
-};
-
-/* The part of a buffer that a texel view shows: whole texels, and never a number of bytes whose bits 8 to 15 are all zero, for
- * Mesa's llvmpipe takes those bits for an image's count of levels, and compiles a shader again when one of its views has levels
- * and had none, or the other way round.  Buffers are longer than they say by so much (TEXEL_SLACK). */
-static uint64_t texel_range(uint64_t bytes)
-{
-	uint64_t range = (bytes + 15) & ~(uint64_t)15;
-	return (range & 0xff00) == 0 ? range + TEXEL_SLACK : range;
-}
-
-static rwkvk_status write_texels(struct gpu *gpu, struct gpu_set *set, const VkDescriptorBufferInfo infos[GPU_BINDINGS])
-{
-	VkWriteDescriptorSet writes[GPU_BINDINGS];
-	for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
-		VkBufferViewCreateInfo view = {
-			.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
-			.buffer = infos[i].buffer,
-			.format = texel_views[i].format,
-			.offset = infos[i].offset,
-			.range = texel_range(infos[i].range),
-		};
-		VK(gpu->vk.vkCreateBufferView(gpu->device, &view, NULL, &set->views[i]));
-		writes[i] = (VkWriteDescriptorSet){
-			.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-			.dstSet = set->set,
-			.dstBinding = GPU_BINDINGS + i,
-			.descriptorCount = 1,
-			.descriptorType = texel_views[i].type,
-			.pTexelBufferView = &set->views[i],
-		};
-	}
-	gpu->vk.vkUpdateDescriptorSets(gpu->device, GPU_BINDINGS, writes, 0, NULL);
-	return RWKVK_OK;
-}
-
-static rwkvk_status write_set(struct gpu *gpu, struct gpu_set *set, const struct gpu_binding *bindings,
-                              const struct gpu_buffer *unused)
-{
-	VkDescriptorBufferInfo infos[GPU_BINDINGS];
-	VkWriteDescriptorSet writes[GPU_BINDINGS];
-	for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
-		const struct gpu_buffer *buffer = bindings[i].buffer ? bindings[i].buffer : unused;
-		uint64_t offset = bindings[i].buffer ? bindings[i].offset : 0, bytes = bindings[i].buffer ? bindings[i].bytes : 0;
-		infos[i] = (VkDescriptorBufferInfo){ buffer->vk->buffer, offset, bytes ? bytes : buffer->vk->bytes - offset };
-		writes[i] = (VkWriteDescriptorSet){
-			.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
-			.dstSet = set->set,
-			.dstBinding = i,
-			.descriptorCount = 1,
-			.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
-			.pBufferInfo = &infos[i],
-		};
-	}
-	gpu->vk.vkUpdateDescriptorSets(gpu->device, GPU_BINDINGS, writes, 0, NULL);
-	counter_add(&gpu->counters.descriptor_updates, 1);
-	return gpu->facts.caps.texel_reads ? write_texels(gpu, set, infos) : RWKVK_OK;
-}
-
-rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[GPU_BINDINGS], struct gpu_buffer *unused,
-                            struct gpu_set **out)
-{
-	struct pipelines *pipelines = &gpu->pipelines;
-	*out = NULL;
-	for (int i = 0; i < GPU_BINDINGS; i++) {
-		const struct gpu_binding *binding = &bindings[i];
-		INVARIANT(binding->buffer || (unused && unused->vk));
-		if (!binding->buffer)
-			continue;
-		INVARIANT(binding->buffer->vk && binding->offset < binding->buffer->bytes);
-		INVARIANT(binding->offset % gpu->facts.caps.offset_alignment == 0);
-		INVARIANT(binding->bytes <= binding->buffer->vk->bytes - binding->offset);
-	}
-	struct descriptor_pool *pool;
-	TRY(find_pool(gpu, &pool));
-	struct gpu_set *set = calloc(1, sizeof *set);
-	if (!set)
-		return host_memory_failure("a binding set");
-	VkDescriptorSetAllocateInfo info = {
-		.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
-		.descriptorPool = pool->pool,
-		.descriptorSetCount = 1,
-		.pSetLayouts = &pipelines->set_layout,
-	};
-	VkResult result = gpu->vk.vkAllocateDescriptorSets(gpu->device, &info, &set->set);
-	if (result != VK_SUCCESS) {
-		free(set);
-		return driver_failure(result, "vkAllocateDescriptorSets(...)", __FILE__, __LINE__);
-	}
-	pool->used++;
-	set->pool = pool;
-	set->next = pipelines->sets;
-	pipelines->sets = set;
-	rwkvk_status status = write_set(gpu, set, bindings, unused);
-	if (status != RWKVK_OK)
-		gpu_set_destroy(gpu, set);
-	else
-		*out = set;
-	return status;
-}
-
-void gpu_set_destroy(struct gpu *gpu, struct gpu_set *set)
-{
-	if (!set)
-		return;
-	struct gpu_set **at = &gpu->pipelines.sets;
-	while (*at != set)
-		at = &(*at)->next;
-	*at = set->next;
-	for (int i = 0; i < GPU_BINDINGS; i++)
-		gpu->vk.vkDestroyBufferView(gpu->device, set->views[i], NULL);
-	gpu->vk.vkFreeDescriptorSets(gpu->device, set->pool->pool, 1, &set->set);
-	set->pool->used--;
-	free(set);
-}
-
-void gpu_sets_destroy(struct gpu *gpu)
-{
-	struct pipelines *pipelines = &gpu->pipelines;
-	while (pipelines->sets)
-		gpu_set_destroy(gpu, pipelines->sets);
-	while (pipelines->pools) {
-		struct descriptor_pool *pool = pipelines->pools;
-		pipelines->pools = pool->next;
-		gpu->vk.vkDestroyDescriptorPool(gpu->device, pool->pool, NULL);
-		free(pool);
-	}
-}
-
 /* ---------------------------------------------------------------------------------------------------- begin and end */
 
 rwkvk_status pipelines_init(struct gpu *gpu)
 {
 	struct pipelines *pipelines = &gpu->pipelines;
-	VkDescriptorSetLayoutBinding bindings[2 * GPU_BINDINGS];
-	for (uint32_t i = 0; i < 2 * GPU_BINDINGS; i++) {
-		VkDescriptorType type = i < GPU_BINDINGS ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER : texel_views[i - GPU_BINDINGS].type;
-		bindings[i] = (VkDescriptorSetLayoutBinding){ i, type, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
-	}
-	VkDescriptorSetLayoutCreateInfo set_info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,
-		                                         .bindingCount = gpu->facts.caps.texel_reads ? 2 * GPU_BINDINGS : GPU_BINDINGS,
-		                                         .pBindings = bindings };
-	VK(gpu->vk.vkCreateDescriptorSetLayout(gpu->device, &set_info, NULL, &pipelines->set_layout));
+	TRY(sets_init(gpu));
 	VkPushConstantRange push = { VK_SHADER_STAGE_COMPUTE_BIT, 0, GPU_PUSH_BYTES };
 	VkPipelineLayoutCreateInfo layout_info = {
 		.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
@@ -650,7 +331,7 @@ rwkvk_status pipelines_init(struct gpu *gpu)
 		.pPushConstantRanges = &push,
 	};
 	VK(gpu->vk.vkCreatePipelineLayout(gpu->device, &layout_info, NULL, &pipelines->layout));
-	return create_cache(gpu, !gpu->facts.caps.pipeline_statistics); /* statistics want the compiler to run */
+	return cache_create(gpu, !gpu->facts.caps.pipeline_statistics); /* statistics want the compiler to run */
 }
 
 void pipelines_finish(struct gpu *gpu)

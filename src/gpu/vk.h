@@ -8,6 +8,8 @@
 #include "base/thread.h"
 #include "gpu/gpu.h"
 
+/* ------------------------------------------------------------------------------------------------------ failure.c */
+
 /* Runs a Vulkan call that must succeed; the failure's text has the call, the result's name and the source line. */
 #define VK(call)                                                                                                               \
 	do {                                                                                                                       \
@@ -66,6 +68,27 @@ static inline uint64_t smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* ------------------------------------------------------------------------------------------------------ instance.c */
+
+/* Volk's instance-level functions are process-wide variables, so everything that loads or calls them holds this lock;
+ * device-level functions are a table in the gpu. */
+void loader_lock(void);
+void loader_unlock(void);
+/* `gpu`: whose log gets validation messages; NULL for listings, where they are printed.  What was made is destroyed by the
+ * second also after a failure. */
+rwkvk_status instance_create(struct gpu *gpu, VkInstance *instance, VkDebugUtilsMessengerEXT *messenger);
+void instance_destroy(VkInstance instance, VkDebugUtilsMessengerEXT messenger);
+rwkvk_status no_device_failure(void);
+
+/* ------------------------------------------------------------------------------------------------------ devices.c */
+
+#define MAX_DEVICES 64
+
+/* All there are, MAX_DEVICES at most. */
+rwkvk_status devices_learn(VkInstance instance, struct device_facts *facts, uint32_t *count);
+/* `wanted`: an index, part of a name, or NULL for the best. */
+rwkvk_status device_choose(const char *wanted, const struct device_facts *facts, uint32_t count, uint32_t *chosen);
+
 /* ------------------------------------------------------------------------------------------------------ memory.c */
 
 struct memory_block {
@@ -78,7 +101,7 @@ struct memory_block {
 	struct gpu_buffer_vk *first; /* what lies in it, by offset */
 };
 
-/* What a VkBuffer has beyond its bytes where shaders read through texel views: a view may need to be longer (pipeline.c). */
+/* What a VkBuffer has beyond its bytes where shaders read through texel views: a view may need to be longer (sets.c). */
 enum { TEXEL_SLACK = 256 };
 
 struct gpu_buffer_vk {
@@ -162,6 +185,8 @@ struct pipelines {
 
 rwkvk_status pipelines_init(struct gpu *gpu);
 void pipelines_finish(struct gpu *gpu);
+rwkvk_status sets_init(struct gpu *gpu);                  /* sets.c: the layout */
+rwkvk_status cache_create(struct gpu *gpu, bool on_disk); /* cache.c */
 
 /* ------------------------------------------------------------------------------------------------------ command.c */
 
