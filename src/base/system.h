@@ -1,8 +1,12 @@
-/* What the system says about the machine: its processors and its memory. */
+/* What the system says about the machine: its processors and memory, and where caches go. */
 #ifndef RWKVK_BASE_SYSTEM_H
 #define RWKVK_BASE_SYSTEM_H
 
 #include <stdint.h>
+
+/* The folder in which a program called `name` keeps what it can make again, for free(); NULL when there is none, or no memory.
+ */
+char *system_cache_folder(const char *name);
 
 unsigned system_processors(void); /* that this process may use */
 

@@ -3,9 +3,23 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include "base/environment.h"
+#include "base/file.h"
+
+char *system_cache_folder(const char *name)
+{
+	const char *caches = environment_text(ENVIRONMENT_XDG_CACHE_HOME), *home = environment_text(ENVIRONMENT_HOME);
+	char within[64];
+	if (caches && caches[0] == '/')
+		return file_join(caches, strlen(caches), name);
+	snprintf(within, sizeof within, ".cache/%s", name);
+	return home && *home ? file_join(home, strlen(home), within) : NULL;
+}
 
 unsigned system_processors(void)
 {

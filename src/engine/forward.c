@@ -65,26 +65,8 @@ static rwkvk_status make(struct rwkvk_model *m)
 	return record_new(m, 0, m->plan.step_count, &m->plan.run);
 }
 
-/* How many tokens each submission shall have: 0 leaves it to pace.c. */
-static rwkvk_status read_at_once(struct rwkvk_model *m)
-{
-	const char *text = getenv("RWKVK_TOKENS_PER_SUBMISSION");
-	m->at_once = m->count_inputs;
-	if (!text || !*text)
-		return RWKVK_OK;
-	if (text[strspn(text, "0123456789")] || strlen(text) > 8)
-		return fail(RWKVK_ERROR_ARGUMENT, "RWKVK_TOKENS_PER_SUBMISSION=%.60s: expected a whole number, 0 to leave it to rwkvk",
-		            text);
-	uint32_t tokens = (uint32_t)strtoul(text, NULL, 10);
-	if (!m->count_inputs)
-		m->at_once = tokens < MAX_TOKENS ? tokens : MAX_TOKENS;
-	return RWKVK_OK;
-}
-
 rwkvk_status forward_make(struct rwkvk_model *m, const struct shape *shape, struct plan *out)
 {
-	*out = (struct plan){ 0 };
-	TRY(read_at_once(m));
 	struct plan before = m->plan; /* what makes one works on the model's own */
 	m->plan = (struct plan){ .shape = *shape };
 	rwkvk_status status = make(m);

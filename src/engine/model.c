@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "base/structs.h"
 
 static bool is_set(const rwkvk_cancel *cancel)
@@ -24,6 +25,7 @@ static rwkvk_status open_device(const rwkvk_model_options *options, bool profile
 		.cancel = m->cancel,
 	};
 	m->count_inputs = profile;
+	m->at_once = profile ? 1 : m->at_once < MAX_TOKENS ? m->at_once : MAX_TOKENS;
 	return gpu_open(&gpu, &m->gpu);
 }
 
@@ -37,6 +39,7 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 	if (!mutex_init(&m->lock))
 		return fail(RWKVK_ERROR_MEMORY, "cannot make a lock");
 	m->has_lock = true;
+	TRY(environment_tokens(&m->at_once));
 	TRY(file_init(options, &m->file));
 	if (is_set(options->cancel))
 		return fail(RWKVK_CANCELLED, "cancelled after %s was opened", m->file.weights.path);

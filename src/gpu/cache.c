@@ -6,8 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/system.h"
 
 #define LARGEST_CACHE ((uint64_t)64 << 20)
 
@@ -28,30 +30,24 @@ static uint64_t checksum(const struct gpu *gpu, const void *data, uint64_t bytes
 	return fnv1a(hash, data, bytes);
 }
 
-/* The folder of the cache; NULL when there is none or no memory. */
-static char *cache_folder(const struct gpu *gpu)
+char *cache_choose_folder(const char *wanted)
 {
-	const char *own = gpu->cache_dir ? gpu->cache_dir : getenv("RWKVK_CACHE_DIR"), *caches = getenv("XDG_CACHE_HOME"),
-			   *home = getenv("HOME");
-	if (own)
-		return *own ? strdup(own) : NULL;
-	if (caches && caches[0] == '/')
-		return file_join(caches, strlen(caches), "rwkvk");
-	return home && *home ? file_join(home, strlen(home), ".cache/rwkvk") : NULL;
+	const char *folder = wanted ? wanted : environment_text(ENVIRONMENT_CACHE_DIR);
+	if (!folder)
+		return system_cache_folder("rwkvk");
+	return *folder ? strdup(folder) : NULL;
 }
 
 char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix)
 {
 	const VkPhysicalDeviceProperties *properties = &gpu->facts.properties;
-	char name[192], *at = name, *folder = cache_folder(gpu);
+	char name[192], *at = name;
 	at += snprintf(name, 64, "%.63s", what);
 	at += sprintf(at, "-%08x%08x-%08x-", properties->vendorID, properties->deviceID, properties->driverVersion);
 	for (size_t i = 0; i < VK_UUID_SIZE; i++)
 		at += sprintf(at, "%02x", properties->pipelineCacheUUID[i]);
 	snprintf(at, 8, "%.7s", suffix);
-	char *path = folder ? file_join(folder, strlen(folder), name) : NULL;
-	free(folder);
-	return path;
+	return gpu->cache_folder ? file_join(gpu->cache_folder, strlen(gpu->cache_folder), name) : NULL;
 }
 
 /* The driver's part of the file when it is whole and of this very device and driver; otherwise NULL. */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "base/system.h"
 
 /* ---------------------------------------------------------------------------------------------------- RWKVK_CAPS */
@@ -60,7 +61,7 @@ static rwkvk_status parse_override(const char *word, size_t length, struct overr
 rwkvk_status overrides_read(struct overrides *out)
 {
 	*out = (struct overrides){ 0 };
-	for (const char *at = getenv("RWKVK_CAPS"); at && *at;) {
+	for (const char *at = environment_text(ENVIRONMENT_CAPS); at && *at;) {
 		size_t length = strcspn(at, ",");
 		if (length > 0)
 			TRY(parse_override(at, length, out));

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
+
 static rwkvk_status create_device(struct gpu *gpu, const struct gpu_options *options)
 {
 	struct device_facts *facts = &gpu->facts;
@@ -108,8 +110,12 @@ static rwkvk_status keep_options(struct gpu *gpu, const struct gpu_options *opti
 	gpu->log = options->log;
 	gpu->log_user = options->log_user;
 	gpu->cancel = options->cancel;
-	gpu->cache_dir = options->cache_dir ? strdup(options->cache_dir) : NULL;
-	return options->cache_dir && !gpu->cache_dir ? host_memory_failure("a device") : RWKVK_OK;
+	const char *shaders = environment_text(ENVIRONMENT_SHADER_DIR);
+	gpu->cache_folder = cache_choose_folder(options->cache_dir);
+	gpu->shader_folder = shaders && *shaders ? strdup(shaders) : NULL;
+	bool failed =
+		(options->cache_dir && *options->cache_dir && !gpu->cache_folder) || (shaders && *shaders && !gpu->shader_folder);
+	return failed ? host_memory_failure("a device") : RWKVK_OK;
 }
 
 static struct gpu *create_object(void)
@@ -160,7 +166,8 @@ void gpu_close(struct gpu *gpu)
 	instance_destroy(gpu->instance, gpu->messenger);
 	loader_unlock();
 	profile_finish(gpu);
-	free(gpu->cache_dir);
+	free(gpu->cache_folder);
+	free(gpu->shader_folder);
 	free(gpu);
 }
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
+
 rwkvk_status devices_learn(VkInstance instance, struct device_facts *facts, uint32_t *count)
 {
 	VkPhysicalDevice devices[MAX_DEVICES];
@@ -69,7 +71,7 @@ static rwkvk_status refuse_choice(const char *what, const struct device_facts *f
 rwkvk_status device_choose(const char *wanted, const struct device_facts *facts, uint32_t count, uint32_t *chosen)
 {
 	if (!wanted || !*wanted)
-		wanted = getenv("RWKVK_DEVICE");
+		wanted = environment_text(ENVIRONMENT_DEVICE);
 	bool named = wanted && *wanted, found = false;
 	bool numbered = named && !wanted[strspn(wanted, "0123456789")]; /* an index, whatever digits names have */
 	if (numbered && strlen(wanted) < 9 && strtoul(wanted, NULL, 10) < count) {

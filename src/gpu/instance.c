@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
+
 static struct mutex lock = MUTEX_INITIALIZER;
 static _Atomic uint64_t validation_messages;
 
@@ -101,7 +103,7 @@ rwkvk_status instance_create(struct gpu *gpu, VkInstance *instance, VkDebugUtils
 		{ VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME, &has_portability },
 	};
 	find_instance_extensions(flags, sizeof flags / sizeof *flags);
-	const char *validate = getenv("RWKVK_VALIDATE");
+	const char *validate = environment_text(ENVIRONMENT_VALIDATE);
 	bool listen = has_messenger && validate && !strcmp(validate, "1");
 
 	const char *extensions[2];

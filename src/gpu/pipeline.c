@@ -54,11 +54,11 @@ static const char *variant(const struct gpu *gpu)
 	return !gpu->facts.caps.subgroups ? ".shared" : gpu->facts.caps.texel_reads ? ".texel" : "";
 }
 
-static rwkvk_status module_from_folder(struct gpu *gpu, const char *folder, const char *name, VkShaderModule *out)
+static rwkvk_status module_from_folder(struct gpu *gpu, const char *name, VkShaderModule *out)
 {
 	char file_name[128];
 	snprintf(file_name, sizeof file_name, "%.100s%s.spv", name, variant(gpu));
-	char *path = file_join(folder, strlen(folder), file_name);
+	char *path = file_join(gpu->shader_folder, strlen(gpu->shader_folder), file_name);
 	if (!path)
 		return host_memory_failure("a shader");
 	struct mapping file;
@@ -74,9 +74,8 @@ static rwkvk_status module_from_folder(struct gpu *gpu, const char *folder, cons
 
 static rwkvk_status find_module(struct gpu *gpu, const char *name, VkShaderModule *out)
 {
-	const char *folder = getenv("RWKVK_SHADER_DIR");
-	if (folder && *folder)
-		return module_from_folder(gpu, folder, name, out);
+	if (gpu->shader_folder)
+		return module_from_folder(gpu, name, out);
 	for (size_t i = 0; i < embedded_shader_count; i++) {
 		const struct embedded_shader *shader = &embedded_shaders[i];
 		if (!strcmp(shader->name, name) && !strcmp(shader->variant, variant(gpu)))

@@ -187,6 +187,8 @@ rwkvk_status pipelines_init(struct gpu *gpu);
 void pipelines_finish(struct gpu *gpu);
 rwkvk_status sets_init(struct gpu *gpu);                  /* sets.c: the layout */
 rwkvk_status cache_create(struct gpu *gpu, bool on_disk); /* cache.c */
+/* The folder of caches, for free(): `wanted` unless that is NULL.  NULL when there is none, or no memory. */
+char *cache_choose_folder(const char *wanted);
 
 /* ------------------------------------------------------------------------------------------------------ command.c */
 
@@ -248,7 +250,7 @@ struct gpu {
 	VkQueue queue;
 	VkCommandPool command_pool;
 	bool profiling;
-	char *cache_dir; /* NULL: the environment's; "": none */
+	char *cache_folder, *shader_folder; /* NULL: none */
 	uint32_t threads;
 	rwkvk_log_fn *log;
 	void *log_user;

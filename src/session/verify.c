@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/environment.h"
 #include "base/structs.h"
 #include "network/reference.h"
 #include "session/verify.h"
@@ -74,13 +75,8 @@ static void note(rwkvk_verify_row *row, uint32_t layer, const char *vector, cons
 /* For tests of verification itself: the result of a stage is spoilt on its way back. */
 static bool breaks(const char *stage)
 {
-#ifdef RWKVK_DEVELOPER
-	const char *broken = getenv("RWKVK_BREAK_STAGE");
+	const char *broken = environment_text(ENVIRONMENT_BREAK_STAGE);
 	return broken && strcmp(broken, stage) == 0;
-#else
-	(void)stage;
-	return false;
-#endif
 }
 
 static void spoil(const char *stage, float *result)

@@ -883,6 +883,10 @@ static void shader_folder(void **state)
 	setenv("RWKVK_SHADER_DIR", folder, 1);
 	struct gpu_pipeline *pipeline;
 	uint32_t constants[] = { 64, 40 };
+	assert_ok(gpu_pipeline_get(gpu, "test", constants, 2, &pipeline)); /* that device is open already */
+	gpu_close(gpu);
+	gpu = open_gpu("", (struct gpu_options){ 0 });
+	unsetenv("RWKVK_SHADER_DIR");
 	assert_fails(gpu_pipeline_get(gpu, "test", constants, 2, &pipeline), RWKVK_ERROR_FILE, name);
 	test_write_file(path, "", 0);
 	assert_fails(gpu_pipeline_get(gpu, "test", constants, 2, &pipeline), RWKVK_ERROR_FILE, "is empty");
@@ -908,7 +912,6 @@ static void shader_folder(void **state)
 	assert_ok(gpu_cmd_end(cmd));
 	assert_ok(gpu_cmd_run(cmd));
 	assert_int_equal(((uint32_t *)b.mapped)[15], 40);
-	unsetenv("RWKVK_SHADER_DIR");
 	gpu_cmd_destroy(cmd);
 	gpu_buffer_destroy(&a);
 	gpu_buffer_destroy(&b);
