@@ -4,12 +4,13 @@
 //   r   = receptance x_r    k = key x_k    v = value x_v    g = gate x_g      [D,D] each, one matrix of PRODUCTS PAD(D,8) rows
 //   h   = tanh(w1 x_w), a1 x_a, sigmoid(g1 x_g), v1 x_v                       [rank,D] each, one matrix, ranks padded to 8
 //
-// RWKV-5 has r, k, v and mostly g; RWKV-7 r, k, v and all of h.  RWKV-6 runs it twice: first only for its five hidden
-// vectors, tanh(time_maa_w1 x_x), in the place of the decay's; then, FLAG_MIXED, for r, k, v, g and the decay's, whose inputs
-// the stage mix has left at ACT_MIXED.
+// RWKV-5 has r, k, v and mostly g; RWKV-7 r, k, v and all of h, but layer 0 no v1.  RWKV-6 runs it twice: as the stage mix_in
+// (FLAG_MIX_IN) for h = tanh(time_maa_w1 x_x) alone, the five hidden vectors of token shift as one of so many rows; then, as
+// att_in, for r, k, v, g and w1, whose inputs the stage mix has left at ACT_MIXED (FLAG_MIXED).
 //
 // Reads ACT_X, the shift state, the layer's vectors; writes ACT_R, ACT_K, ACT_V, ACT_G, ACT_H, and n to ACT_N1: the wkv stage
-// moves it into the state, which other workgroups of this stage still read.  Recorded by plan_att_in() in src/engine/plan.c.
+// moves it into the state, which other workgroups of this stage still read.  Recorded by plan_att_in() in src/engine/plan.c and
+// plan_mix_in() in src/engine/rwkv6.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
@@ -19,7 +20,7 @@
 #include "common/normed.glsl"
 
 const uint RECEPTANCE = 0, KEY = 1, VALUE = 2, GATE = 3; // the products, of which PRODUCTS are there
-const uint DECAY = 4, ICLR = 5, GATE_LORA = 6, VALUE_LORA = 7, MATRICES = 8;
+const uint DECAY = 4, ICLR = 5, GATE_LORA = 6, VALUE_LORA = 7, MATRICES = 8; // LoRA factors; mix_in's one has the decay's place
 const uint DP8 = PAD(D, 8);
 
 uint matrix;     // which of them this workgroup works on
@@ -28,7 +29,9 @@ uint hidden;     // the first of its hidden vector
 
 uint rank(uint m)
 {
-	return m == DECAY ? RANK_DECAY : m == ICLR ? RANK_ICLR : m == GATE_LORA ? RANK_GATE : layer == 0 ? 0 : RANK_VALUE;
+	return m == DECAY     ? (flag(FLAG_MIX_IN) ? HIDDEN_MIX(RANK_MIX) : RANK_DECAY) :
+	       m == ICLR      ? RANK_ICLR :
+	       m == GATE_LORA ? RANK_GATE : layer == 0 ? 0 : RANK_VALUE;
 }
 
 // Rows of matrix m that this dispatch has.
@@ -55,7 +58,7 @@ uint first_hidden() // of the LoRA factor `matrix`
 uint mix_vector()
 {
 	if (matrix == DECAY)
-		return PRODUCTS == 0 ? VEC_MIX_X : VEC_MIX_W;
+		return flag(FLAG_MIX_IN) ? VEC_MIX_X : VEC_MIX_W;
 	return matrix == RECEPTANCE ? VEC_MIX_R : matrix == KEY ? VEC_MIX_K : matrix == GATE || matrix == GATE_LORA ? VEC_MIX_G :
 	       matrix == ICLR ? VEC_MIX_A : VEC_MIX_V;
 }

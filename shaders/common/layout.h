@@ -19,10 +19,10 @@
 #define SPEC_VOCAB          10
 #define SPEC_HEAD           11
 #define SPEC_PRODUCTS       12  // att_in: matrices [D,D] that share its first binding: receptance, key, value, gate
-#define SPEC_RANK_DECAY     13  // ranks of the LoRA factors that the stage has, 0 for none
+#define SPEC_RANK_DECAY     13  // ranks of the LoRA factors that the version has, 0 for none
 #define SPEC_RANK_ICLR      14
 #define SPEC_RANK_GATE      15
-#define SPEC_RANK_VALUE     16
+#define SPEC_RANK_VALUE     16  // RWKV-7; not in layer 0, which shares its pipelines with the other layers
 #define SPEC_STATE_LANES    17  // wkv7: threads that share a row of the state; a power of two, N a multiple of 4 of them
 #define SPEC_STATE_STRIDE   18  // floats of a slot: STATE_STRIDE
 #define SPEC_GROUP_EPSILON  19  // of ln_x, the bits of a float
@@ -30,7 +30,8 @@
 #define SPEC_SUM_SLICES     21  // ffn_out: parts that the inputs are cut into, each a workgroup's for a block of outputs
 #define SPEC_STAGING        22  // with texel reads: which vec4 of the activations is the first of the workgroups' places
 #define SPEC_FLAGS          23
-#define SPEC_COUNT          24
+#define SPEC_RANK_MIX       24  // of each of the five LoRA factors of RWKV-6's token shift
+#define SPEC_COUNT          25
 
 #define FLAG_COUNT           1  // ffn_out: counts the inputs that are not zero
 #define FLAG_EMBEDDING_NORM  2  // select: apply ln0
@@ -42,6 +43,7 @@
 #define FLAG_RECEPTANCE    128  // ffn_in, ffn_out: with a receptance (RWKV-4 to 6)
 #define FLAG_PRE           256  // ffn_in, ffn_out: the ffnPre that some RWKV-4 have in place of time-mix
 #define FLAG_HALVE         512  // ffn_out: x is halved afterwards
+#define FLAG_MIX_IN       1024  // att_in: is the stage mix_in, the hidden vectors of token shift and nothing else (RWKV-6)
 
 // What weights are on the device (docs/formats.md, "Weights on the device").  x = scale q - min, with
 //   Q4, Q5, Q8    an f16 scale for 32 weights; q is signed
@@ -113,6 +115,8 @@
 // RWKV-7's hidden vectors in their order: decay, iclr, gate, value.  RWKV-6 has first the five of token shift, then the
 // decay's in the same place.
 #define HIDDEN(RW, RA, RG, RV) (PAD(RW, 8) + PAD(RA, 8) + PAD(RG, 8) + PAD(RV, 8))
+#define MIXES                5
+#define HIDDEN_MIX(R)        (MIXES * PAD(R, 8))
 
 // Words at ACT_CONTROL that `select` sets for the stages after it.
 #define CONTROL_SLOT         0 // which state of the pool

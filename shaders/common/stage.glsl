@@ -29,6 +29,7 @@ layout(constant_id = SPEC_STATE_STRIDE) const uint SLOT_FLOATS = 4224;
 layout(constant_id = SPEC_GROUP_EPSILON) const uint GROUP_EPSILON_BITS = 0x3a27c5ac; // 64e-5
 layout(constant_id = SPEC_RESIDUAL) const uint RESIDUAL_BITS = 0x3f800000;           // 1
 layout(constant_id = SPEC_FLAGS) const uint FLAGS = 0;
+layout(constant_id = SPEC_RANK_MIX) const uint RANK_MIX = 32;
 
 layout(push_constant) uniform Push {
 	uint row_begin, row_end, first_slice, part, second_begin, second_end, layer;

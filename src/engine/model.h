@@ -235,17 +235,18 @@ struct dispatch {
 void dispatch_init(struct rwkvk_model *model, uint32_t layer, const char *shader, const char *stage, struct dispatch *out);
 /* Binds the slice of a matrix as the stage's first. */
 void dispatch_slice(struct dispatch *dispatch, struct device_matrix *matrix, uint32_t index);
-/* Binds a LoRA; its ranks become the constants'. */
+/* As its second. */
+void dispatch_second(struct dispatch *dispatch, struct device_matrix *matrix, uint32_t index);
+/* Binds outer LoRA factors as its second. */
 void dispatch_lora(struct dispatch *dispatch, struct device_lora *lora);
 rwkvk_status plan_step(struct rwkvk_model *model, const struct dispatch *dispatch);
 struct gpu_binding whole(struct gpu_buffer *buffer);
 /* Workgroups for `rows` rows at `passes` passes, and the passes with which about shape.groups of them do `rows`. */
 uint32_t groups_for(const struct shape *shape, uint32_t rows, uint32_t passes);
 uint32_t passes_for(const struct shape *shape, uint32_t rows);
-/* The stages that versions share.  att_in: `lora` may have no parts; flags FLAG_MIXED. */
+/* The stages that versions share.  att_in: flags FLAG_MIXED or 0; att_out: FLAG_SHIFT or 0. */
 rwkvk_status plan_select(struct rwkvk_model *model);
-rwkvk_status plan_att_in(struct rwkvk_model *model, uint32_t layer, const char *stage, struct device_matrix *products,
-                         struct device_matrix *lora, uint32_t flags);
+rwkvk_status plan_att_in(struct rwkvk_model *model, uint32_t layer, uint32_t flags);
 rwkvk_status plan_att_out(struct rwkvk_model *model, uint32_t layer, uint32_t flags);
 rwkvk_status plan_ffn(struct rwkvk_model *model, uint32_t layer, struct device_ffn *ffn, bool pre);
 rwkvk_status plan_head(struct rwkvk_model *model);

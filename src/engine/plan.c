@@ -68,20 +68,15 @@ void dispatch_slice(struct dispatch *d, struct device_matrix *matrix, uint32_t i
 
 void dispatch_lora(struct dispatch *d, struct device_lora *device)
 {
-	const struct lora *lora = &device->lora;
-	d->constants[SPEC_SECOND_TYPE] = lora->type;
-	d->constants[SPEC_RANK_DECAY] = lora->count > 0 ? lora->ranks[0] : 0;
-	d->constants[SPEC_RANK_ICLR] = lora->count > 1 ? lora->ranks[1] : 0;
-	d->constants[SPEC_RANK_GATE] = lora->count > 2 ? lora->ranks[2] : 0;
-	d->constants[SPEC_RANK_VALUE] = lora->count > 3 ? lora->ranks[3] : 0;
+	d->constants[SPEC_SECOND_TYPE] = device->lora.type;
 	d->bindings[6] = whole(&device->buffer);
 	d->bytes += device->buffer.bytes;
 }
 
-/* Binds the slice of a matrix as the stage's second. */
-static void dispatch_second(struct dispatch *d, struct device_matrix *matrix, uint32_t index)
+void dispatch_second(struct dispatch *d, struct device_matrix *matrix, uint32_t index)
 {
 	struct device_slice *slice = &matrix->slices[index];
+	d->constants[SPEC_SECOND_TYPE] = matrix->matrix.type;
 	d->bindings[6] = whole(&slice->weights);
 	d->bindings[7] = whole(&slice->side);
 	d->push[PUSH_SECOND_BEGIN] = slice->row_begin;
@@ -170,7 +165,7 @@ static uint32_t att_in_groups(const struct rwkvk_model *m, const struct device_m
                               const struct device_slice *slice, const struct device_matrix *lora, uint32_t passes)
 {
 	uint32_t groups = 0, width = m->file.network.config.width, padded = PAD(width, 8);
-	for (uint32_t i = 0; slice && i < products->matrix.part_count; i++) {
+	for (uint32_t i = 0; i < products->matrix.part_count; i++) {
 		uint32_t begin = slice->row_begin > i * padded ? slice->row_begin - i * padded : 0;
 		uint32_t end = slice->row_end > i * padded ? slice->row_end - i * padded : 0;
 		end = end < width ? end : width;
@@ -181,29 +176,25 @@ static uint32_t att_in_groups(const struct rwkvk_model *m, const struct device_m
 	return groups;
 }
 
-/* The products of the shifted LN(x; ln1), and the hidden vectors of the LoRAs; either may be missing. */
-rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, const char *stage, struct device_matrix *products,
-                         struct device_matrix *lora, uint32_t flags)
+/* The products of the shifted LN(x; ln1), and the hidden vectors of the LoRAs if there are any. */
+rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, uint32_t flags)
 {
-	bool first = lora->matrix.part_count == 3; /* RWKV-7's layer 0 has no value LoRA, and the same pipeline as the others */
-	uint32_t value_rank = m->file.network.config.rank_value, slices = products->count ? products->count : 1;
-	uint32_t passes = passes_for(&m->plan.shape, products->matrix.rows + lora->matrix.rows + (first ? PAD(value_rank, 8) : 0));
-	for (uint32_t i = 0; i < slices; i++) {
+	struct device_matrix *products = &m->layers[layer].products, *lora = &m->layers[layer].lora_in;
+	const struct config *c = &m->file.network.config;
+	/* the same for all layers, which share a pipeline, though RWKV-7's layer 0 has one factor less */
+	uint32_t hidden = HIDDEN(c->rank_decay, c->rank_iclr, c->rank_gate, c->rank_value);
+	uint32_t passes = passes_for(&m->plan.shape, products->matrix.rows + hidden);
+	for (uint32_t i = 0; i < products->count; i++) {
 		struct dispatch d;
-		dispatch_init(m, layer, "att_in", stage, &d);
-		if (products->count)
-			dispatch_slice(&d, products, i);
+		dispatch_init(m, layer, "att_in", "att_in", &d);
+		dispatch_slice(&d, products, i);
 		if (lora->count && i == 0)
 			dispatch_second(&d, lora, 0);
 		d.constants[SPEC_SECOND_TYPE] = lora->matrix.type; /* the same pipeline for all slices */
 		d.constants[SPEC_PRODUCTS] = products->matrix.part_count;
-		for (uint32_t j = 0; j < 4; j++)
-			d.constants[SPEC_RANK_DECAY + j] = j < lora->matrix.part_count ? lora->matrix.parts[j].rows : 0;
-		if (first)
-			d.constants[SPEC_RANK_VALUE] = value_rank;
 		d.constants[SPEC_PASSES] = passes;
 		d.constants[SPEC_FLAGS] = flags;
-		d.groups = att_in_groups(m, products, products->count ? &products->slices[i] : NULL, i == 0 ? lora : NULL, passes);
+		d.groups = att_in_groups(m, products, &products->slices[i], i == 0 ? lora : NULL, passes);
 		TRY(plan_step(m, &d));
 	}
 	return RWKVK_OK;

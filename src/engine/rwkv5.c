@@ -23,9 +23,8 @@ rwkvk_status plan_wkv5(struct rwkvk_model *m, uint32_t layer)
 
 rwkvk_status rwkv5_plan(struct rwkvk_model *m, uint32_t layer)
 {
-	struct device_layer *l = &m->layers[layer];
-	TRY(plan_att_in(m, layer, "att_in", &l->products, &l->lora_in, 0));
+	TRY(plan_att_in(m, layer, 0));
 	TRY(plan_wkv5(m, layer));
 	TRY(plan_att_out(m, layer, 0));
-	return plan_ffn(m, layer, &l->ffn, false);
+	return plan_ffn(m, layer, &m->layers[layer].ffn, false);
 }

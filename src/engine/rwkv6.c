@@ -2,6 +2,19 @@
  * come before the products. */
 #include "engine/model.h"
 
+/* The five hidden vectors of token shift: a matrix whose rows are all treated alike, by the shader of att_in. */
+static rwkvk_status plan_mix_in(struct rwkvk_model *m, uint32_t layer)
+{
+	struct device_matrix *mix_in = &m->layers[layer].mix_in;
+	struct dispatch d;
+	dispatch_init(m, layer, "att_in", "mix_in", &d);
+	dispatch_second(&d, mix_in, 0);
+	d.constants[SPEC_PASSES] = passes_for(&m->plan.shape, mix_in->matrix.rows);
+	d.constants[SPEC_FLAGS] = FLAG_MIX_IN;
+	d.groups = groups_for(&m->plan.shape, mix_in->matrix.rows, d.constants[SPEC_PASSES]);
+	return plan_step(m, &d);
+}
+
 /* The inputs of the products from the hidden vectors of mix_in. */
 static rwkvk_status plan_mix(struct rwkvk_model *m, uint32_t layer)
 {
@@ -14,14 +27,10 @@ static rwkvk_status plan_mix(struct rwkvk_model *m, uint32_t layer)
 
 rwkvk_status rwkv6_plan(struct rwkvk_model *m, uint32_t layer)
 {
-	struct device_layer *l = &m->layers[layer];
-	struct device_matrix none = { 0 }, mix_in = l->mix_in;
-	mix_in.matrix.part_count = 1; /* five factors whose rows are all treated alike: one of as many rows, in the decay's place */
-	mix_in.matrix.parts[0].rows = mix_in.matrix.rows;
-	TRY(plan_att_in(m, layer, "mix_in", &none, &mix_in, 0));
+	TRY(plan_mix_in(m, layer));
 	TRY(plan_mix(m, layer));
-	TRY(plan_att_in(m, layer, "att_in", &l->products, &l->lora_in, FLAG_MIXED));
+	TRY(plan_att_in(m, layer, FLAG_MIXED));
 	TRY(plan_wkv5(m, layer));
 	TRY(plan_att_out(m, layer, 0));
-	return plan_ffn(m, layer, &l->ffn, false);
+	return plan_ffn(m, layer, &m->layers[layer].ffn, false);
 }

@@ -8,7 +8,6 @@ static rwkvk_status plan_wkv7(struct rwkvk_model *m, uint32_t layer)
 	struct dispatch d;
 	dispatch_init(m, layer, "wkv7", "wkv", &d);
 	dispatch_lora(&d, &m->layers[layer].lora_out);
-	d.constants[SPEC_RANK_VALUE] = c->rank_value; /* in layer 0 as well, so that all layers share a pipeline */
 	d.groups = c->heads;
 	d.bytes += 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
 	return plan_step(m, &d);
@@ -16,9 +15,8 @@ static rwkvk_status plan_wkv7(struct rwkvk_model *m, uint32_t layer)
 
 rwkvk_status rwkv7_plan(struct rwkvk_model *m, uint32_t layer)
 {
-	struct device_layer *l = &m->layers[layer];
-	TRY(plan_att_in(m, layer, "att_in", &l->products, &l->lora_in, 0));
+	TRY(plan_att_in(m, layer, 0));
 	TRY(plan_wkv7(m, layer));
 	TRY(plan_att_out(m, layer, 0));
-	return plan_ffn(m, layer, &l->ffn, false);
+	return plan_ffn(m, layer, &m->layers[layer].ffn, false);
 }

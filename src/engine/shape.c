@@ -123,6 +123,11 @@ void shape_constants(const struct shape *shape, const struct config *c, uint32_t
 	constants[SPEC_FFN] = c->ffn;
 	constants[SPEC_VOCAB] = c->vocab;
 	constants[SPEC_HEAD] = c->head_size;
+	constants[SPEC_RANK_DECAY] = c->rank_decay;
+	constants[SPEC_RANK_ICLR] = c->rank_iclr;
+	constants[SPEC_RANK_GATE] = c->rank_gate;
+	constants[SPEC_RANK_VALUE] = c->rank_value;
+	constants[SPEC_RANK_MIX] = c->rank_mix;
 	constants[SPEC_STATE_LANES] = shape->state_lanes;
 	constants[SPEC_STATE_STRIDE] = (uint32_t)config_slot_floats(c);
 	constants[SPEC_GROUP_EPSILON] = bits(c->group_norm_epsilon);

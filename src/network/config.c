@@ -52,7 +52,7 @@ uint64_t config_state_floats(const struct config *c)
 
 uint32_t config_hidden(const struct config *c)
 {
-	uint32_t mix = 5 * PAD(c->rank_mix, 8), rest = HIDDEN(c->rank_decay, c->rank_iclr, c->rank_gate, c->rank_value);
+	uint32_t mix = HIDDEN_MIX(c->rank_mix), rest = HIDDEN(c->rank_decay, c->rank_iclr, c->rank_gate, c->rank_value);
 	return mix > rest ? mix : rest;
 }
 
@@ -299,7 +299,7 @@ static rwkvk_status expect_part(const struct weights *weights, const struct conf
 	case LORA_VALUE:
 		return expect_lora(weights, tensor, c->width, c->rank_value);
 	case LORA_MIX:
-		return expect_lora(weights, tensor, c->width, 5 * (uint64_t)c->rank_mix);
+		return expect_lora(weights, tensor, c->width, MIXES * (uint64_t)c->rank_mix);
 	case MIX_OUT:
 		return expect_mix_out(weights, c, tensor);
 	}
@@ -459,7 +459,7 @@ static rwkvk_status ranks(const struct weights *weights, struct config *c)
 		uint32_t all;
 		TRY(rank_of(weights, c, "blocks.0.att.time_decay_w1", &c->rank_decay));
 		TRY(rank_of(weights, c, "blocks.0.att.time_maa_w1", &all));
-		c->rank_mix = all / 5;
+		c->rank_mix = all / MIXES;
 	}
 	if (c->version == 70) {
 		TRY(rank_of(weights, c, "blocks.0.att.w1", &c->rank_decay));

@@ -123,9 +123,9 @@ void outline_layer(const struct network *net, rwkvk_quant quant, uint32_t index,
 	add_outer(&out->lora_out, l->a2, 0, 1, c->rank_iclr, C);
 	add_outer(&out->lora_out, l->g2, 0, 1, c->rank_gate, C);
 	add_outer(&out->lora_out, l->v2, 0, 1, c->rank_value, C);
-	for (uint32_t i = 0; i < 5; i++) {
-		add_inner(&out->mix_in, l->mix_w1, i, 5, c->rank_mix, C);
-		add_outer(&out->mix_out, l->mix_w2, i, 5, c->rank_mix, C);
+	for (uint32_t i = 0; i < MIXES; i++) {
+		add_inner(&out->mix_in, l->mix_w1, i, MIXES, c->rank_mix, C);
+		add_outer(&out->mix_out, l->mix_w2, i, MIXES, c->rank_mix, C);
 	}
 }
 

@@ -86,10 +86,10 @@ void reference_mix_in(const struct reference *ref, uint32_t index, float *state,
 	const struct layer *l = &ref->network->layers[index];
 	const float *n = normed(ref, index, act);
 	shifted_product(ref, index, state, n, VEC_MIX_X, NONE, NULL);
-	memset(act + ACT_H(c->width, c->ffn), 0, 5 * PAD(c->rank_mix, 8) * sizeof *act);
-	for (uint32_t q = 0; q < 5; q++) {
+	memset(act + ACT_H(c->width, c->ffn), 0, HIDDEN_MIX(c->rank_mix) * sizeof *act);
+	for (uint32_t q = 0; q < MIXES; q++) {
 		float *h = act + ACT_H(c->width, c->ffn) + q * PAD(c->rank_mix, 8);
-		reference_matvec(ref, lora_source(l->mix_w1, q, 5, c->rank_mix, c->width, true), c->rank_mix, c->width,
+		reference_matvec(ref, lora_source(l->mix_w1, q, MIXES, c->rank_mix, c->width, true), c->rank_mix, c->width,
 		                 reference_line(ref, 3), h);
 		for (uint32_t i = 0; i < c->rank_mix; i++)
 			h[i] = tanhf(h[i]);
@@ -99,13 +99,13 @@ void reference_mix_in(const struct reference *ref, uint32_t index, float *state,
 /* RWKV-6: the inputs of the products, in the order of ACT_MIXED. */
 void reference_mix(const struct reference *ref, uint32_t index, float *state, float *act)
 {
-	static const uint32_t mixes[5] = { VEC_MIX_W, VEC_MIX_K, VEC_MIX_V, VEC_MIX_R, VEC_MIX_G };
+	static const uint32_t mixes[MIXES] = { VEC_MIX_W, VEC_MIX_K, VEC_MIX_V, VEC_MIX_R, VEC_MIX_G };
 	const struct config *c = &ref->network->config;
 	const struct layer *l = &ref->network->layers[index];
 	float *mix = reference_line(ref, 3);
-	for (uint32_t q = 0; q < 5; q++) {
+	for (uint32_t q = 0; q < MIXES; q++) {
 		const float *h = act + ACT_H(c->width, c->ffn) + q * PAD(c->rank_mix, 8);
-		reference_matvec(ref, lora_source(l->mix_w2, q, 5, c->width, c->rank_mix, false), c->width, c->rank_mix, h, mix);
+		reference_matvec(ref, lora_source(l->mix_w2, q, MIXES, c->width, c->rank_mix, false), c->width, c->rank_mix, h, mix);
 		const float *base = reference_vector(ref, 1, index, mixes[q]);
 		for (uint32_t i = 0; i < c->width; i++)
 			mix[i] += base[i];
@@ -192,9 +192,9 @@ static void products_of_mixed(const struct reference *ref, uint32_t index, float
 	const struct config *c = &ref->network->config;
 	const struct layer *l = &ref->network->layers[index];
 	const uint32_t C = c->width;
-	const float *mixed[5];
+	const float *mixed[MIXES];
 	float *h = act + ACT_H(C, c->ffn);
-	for (uint32_t q = 0; q < 5; q++)
+	for (uint32_t q = 0; q < MIXES; q++)
 		mixed[q] = act + ACT_VECTOR(C, 10 + q);
 	product(ref, index, KEY, mixed[1], act + ACT_K(C));
 	product(ref, index, VALUE, mixed[2], act + ACT_V(C));

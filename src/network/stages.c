@@ -112,7 +112,7 @@ uint32_t act_regions(const struct config *c, struct region out[MAX_REGIONS])
 		{ "hidden iclr", a, c->rank_iclr },
 		{ "hidden gate", g, c->rank_gate },
 		{ "hidden value", v, c->rank_value },
-		{ "hidden mix", h, 5 * PAD(c->rank_mix, 8) }, /* in the place of the others */
+		{ "hidden mix", h, HIDDEN_MIX(c->rank_mix) }, /* in the place of the others */
 	};
 	memcpy(out, all, sizeof all);
 	return sizeof all / sizeof *all;
