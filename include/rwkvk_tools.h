@@ -173,12 +173,11 @@ typedef struct rwkvk_export_options {
 /* Writes the model to `path`, by the ending of its name:
  *   .gguf          names and keys as llama.cpp has them for RWKV-6 and 7, and similar ones for 4 and 5, with the vocabulary;
  *   .safetensors   official names, shapes and orientation, in F32, F16 or BF16, without vocabulary.
- * The file appears as a whole or not at all: until then it is called `path`.tmp, which a failure removes.  Nothing is held in
- * memory but a few megabytes for each thread and the file's list of tensors.  `path` may exist, but not be the model itself.
- * options: NULL for the defaults.
- * RWKVK_ERROR_ARGUMENT: another ending.  RWKVK_ERROR_UNSUPPORTED: a quantised tensor for safetensors with RWKVK_EXPORT_KEEP, or
- * a quantised type for it.  RWKVK_ERROR_FILE: the file cannot be written, or a number is out of the type's range.
- * RWKVK_CANCELLED: the progress function returned false. */
+ * The file appears as a whole or not at all: until then it is called `path`.PID-N.tmp, which a failure removes.  Nothing is
+ * held in memory but a few megabytes for each thread and the file's list of tensors.  `path` may exist, but not be the model
+ * itself. options: NULL for the defaults. RWKVK_ERROR_ARGUMENT: another ending.  RWKVK_ERROR_UNSUPPORTED: a quantised tensor
+ * for safetensors with RWKVK_EXPORT_KEEP, or a quantised type for it.  RWKVK_ERROR_FILE: the file cannot be written, or a
+ * number is out of the type's range. RWKVK_CANCELLED: the progress function returned false. */
 RWKVK_API rwkvk_status rwkvk_file_export(const rwkvk_file *file, const char *path, const rwkvk_export_options *options);
 
 /* ---------------------------------------------------------------------------------------------------- states */
@@ -219,6 +218,21 @@ RWKVK_API rwkvk_status rwkvk_state_inspect(const char *path, rwkvk_state_format 
  * NATIVE; else it must be the model that the state belongs to. */
 RWKVK_API rwkvk_status rwkvk_state_convert(const char *in, rwkvk_state_format from, const char *out, rwkvk_state_format to,
                                            const rwkvk_file *model);
+
+/* ---------------------------------------------------------------------------------------------------- files */
+
+/* Writes as the library does: `path` appears as a whole or not at all, two writers at the same time leave one whole file, and
+ * no link is followed.  A pipe or a device is written directly. */
+typedef struct rwkvk_output rwkvk_output;
+
+RWKVK_API rwkvk_status rwkvk_output_open(const char *path, rwkvk_output **out);
+RWKVK_API rwkvk_status rwkvk_output_write(rwkvk_output *output, const void *data, size_t bytes);
+RWKVK_API rwkvk_status rwkvk_output_commit(rwkvk_output *output); /* `output` must not be used any more, whatever it returns */
+RWKVK_API void rwkvk_output_drop(rwkvk_output *output);           /* nothing is left; NULL is allowed */
+
+/* Removes the temporary files of all that the library is writing, for a program that ends at once; may be called by a signal
+ * handler. */
+RWKVK_API void rwkvk_outputs_remove(void);
 
 /* ---------------------------------------------------------------------------------------------------- counters */
 

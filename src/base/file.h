@@ -26,21 +26,25 @@ char *file_join(const char *folder, size_t folder_bytes, const char *name);
 /* Makes the folders above a file, as far as they are missing; whether that worked shows when the file is written. */
 void file_make_folders(char *path);
 
-/* A file in the making: `path`.tmp, which takes the place of `path` when it is complete and synced.  So `path` holds either
- * the old content or all of the new, whatever happens in between. */
+/* A file in the making: `path`.PID-N.tmp, which nobody else writes, and which takes the place of `path` when it is complete and
+ * synced.  So `path` holds either the old content or all of the new, whatever happens in between and whoever else writes it.
+ * What is no regular file, a pipe or a device, is written directly. */
 struct file_writer {
-	char *path, *temporary;
-	intptr_t handle;       /* the system's */
-	bool opened;           /* the temporary file is there */
+	char *path, *temporary; /* temporary: NULL when written directly */
+	intptr_t handle;        /* the system's */
+	bool opened;
 	uint64_t bytes, total; /* written; in the end */
 };
 
-/* `total` is for messages.  What stands at `path` must be a regular file, or nothing. */
+/* `total` is for messages; 0: not known.  What stands at `path` must not be a folder. */
 rwkvk_status file_create(const char *path, uint64_t total, struct file_writer *out);
 rwkvk_status file_append(struct file_writer *file, const void *data, uint64_t bytes);
 /* Both end the writer.  After a failure of file_append() it is given up; zeroed writers are allowed there. */
 rwkvk_status file_commit(struct file_writer *file);
 void file_give_up(struct file_writer *file);
+
+/* Removes the temporary files of all writers, for a program that ends at once: may be called by a signal handler. */
+void file_remove_temporaries(void);
 
 /* All of these at once. */
 rwkvk_status file_write(const char *path, const void *head, size_t head_bytes, const void *body, size_t body_bytes);

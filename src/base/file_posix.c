@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,40 +92,90 @@ static const char *remedy(int error)
 static rwkvk_status cannot_write(const struct file_writer *file, int error)
 {
 	char progress[64] = "";
-	if (file->bytes)
+	if (file->bytes && !file->total)
+		snprintf(progress, sizeof progress, " after %" PRIu64 " bytes", file->bytes);
+	else if (file->bytes)
 		snprintf(progress, sizeof progress, " after %" PRIu64 " of %" PRIu64 " bytes", file->bytes, file->total);
 	return fail(RWKVK_ERROR_FILE, "%s: cannot be written: %s%s%s", file->path, strerror(error), progress, remedy(error));
 }
 
-/* A rename would put a file in the place of /dev/null. */
-static rwkvk_status expect_replaceable(const char *path)
+/* Names of temporary files that are there, for signal handlers: no memory that may be freed, no lock that may be held. */
+enum { MOST_TEMPORARIES = 16 };
+static struct {
+	atomic_int state; /* one of the next three */
+	char name[PATH_MAX];
+} temporaries[MOST_TEMPORARIES];
+enum { SLOT_FREE, SLOT_BUSY, SLOT_SET };
+
+/* One that finds no slot stays after a second Ctrl-C, no more. */
+static void remember(const char *name)
 {
-	enum file_kind kind = file_kind(path);
-	if (kind == FILE_MISSING || kind == FILE_REGULAR)
-		return RWKVK_OK;
-	return fail(RWKVK_ERROR_FILE, "%s: cannot be written: it is %s; give the name of a file", path,
-	            kind == FILE_FOLDER ? "a directory" : "not a regular file");
+	for (int i = 0; i < MOST_TEMPORARIES; i++) {
+		int expected = SLOT_FREE;
+		if (!atomic_compare_exchange_strong(&temporaries[i].state, &expected, SLOT_BUSY))
+			continue;
+		bool fits = strlen(name) < sizeof temporaries[i].name;
+		if (fits)
+			strcpy(temporaries[i].name, name);
+		atomic_store(&temporaries[i].state, fits ? SLOT_SET : SLOT_FREE);
+		return;
+	}
+}
+
+static void forget(const char *name)
+{
+	for (int i = 0; i < MOST_TEMPORARIES; i++)
+		if (atomic_load(&temporaries[i].state) == SLOT_SET && !strcmp(temporaries[i].name, name))
+			atomic_store(&temporaries[i].state, SLOT_FREE);
+}
+
+void file_remove_temporaries(void)
+{
+	for (int i = 0; i < MOST_TEMPORARIES; i++)
+		if (atomic_load(&temporaries[i].state) == SLOT_SET)
+			unlink(temporaries[i].name);
+}
+
+/* Creates a file of a name that nobody has: neither a link nor a file that someone laid there is opened. */
+static int create_temporary(char *name, size_t size, const char *path)
+{
+	static atomic_uint number;
+	const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+	int fd = -1;
+	for (int attempt = 0; attempt < 100; attempt++) {
+		snprintf(name, size, "%.*s%.200s.%ld-%u.tmp", (int)(base - path), path, base, (long)getpid(),
+		         atomic_fetch_add(&number, 1));
+		fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+		if (fd >= 0 || errno != EEXIST)
+			break;
+	}
+	return fd;
+}
+
+static rwkvk_status open_file(struct file_writer *out)
+{
+	enum file_kind kind = file_kind(out->path);
+	size_t size = strlen(out->path) + 48;
+	if (kind == FILE_FOLDER)
+		return fail(RWKVK_ERROR_FILE, "%s: cannot be written: it is a directory; give the name of a file", out->path);
+	if (kind == FILE_OTHER) /* a rename would put a file in the place of /dev/null */
+		out->handle = open(out->path, O_WRONLY | O_CLOEXEC);
+	else if (!(out->temporary = malloc(size)))
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for its name", out->path);
+	else
+		out->handle = create_temporary(out->temporary, size, out->path);
+	out->opened = out->handle >= 0;
+	if (!out->opened)
+		return cannot_write(out, errno);
+	if (out->temporary)
+		remember(out->temporary);
+	return RWKVK_OK;
 }
 
 rwkvk_status file_create(const char *path, uint64_t total, struct file_writer *out)
 {
-	size_t length = strlen(path);
-	*out = (struct file_writer){ .path = malloc(length + 1), .temporary = malloc(length + sizeof ".tmp") };
-	rwkvk_status status = RWKVK_OK;
-	if (!out->path || !out->temporary)
-		status = fail(RWKVK_ERROR_MEMORY, "%s: no memory for its name", path);
-	else
-		status = expect_replaceable(path);
-	if (status == RWKVK_OK) {
-		memcpy(out->path, path, length + 1);
-		memcpy(out->temporary, path, length);
-		memcpy(out->temporary + length, ".tmp", sizeof ".tmp");
-		out->total = total;
-		out->handle = open(out->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-		out->opened = out->handle >= 0;
-		if (!out->opened)
-			status = cannot_write(out, errno);
-	}
+	*out = (struct file_writer){ .path = strdup(path), .total = total };
+	rwkvk_status status = out->path ? open_file(out) : fail(RWKVK_ERROR_MEMORY, "%s: no memory for its name", path);
 	if (status != RWKVK_OK)
 		file_give_up(out);
 	return status;
@@ -149,18 +201,20 @@ rwkvk_status file_append(struct file_writer *file, const void *data, uint64_t by
 rwkvk_status file_commit(struct file_writer *file)
 {
 	int fd = (int)file->handle;
-	bool done = fsync(fd) == 0;
+	bool done = !file->temporary || fsync(fd) == 0; /* a pipe has no disk behind it */
 	int error = errno;
 	file->handle = -1;
 	if (close(fd) != 0 && done) {
 		done = false;
 		error = errno;
 	}
-	if (done && rename(file->temporary, file->path) != 0) {
+	if (done && file->temporary && rename(file->temporary, file->path) != 0) {
 		done = false;
 		error = errno;
 	}
 	rwkvk_status status = done ? RWKVK_OK : cannot_write(file, error);
+	if (done && file->temporary)
+		forget(file->temporary);
 	file->opened = !done; /* else there is nothing left to remove */
 	file_give_up(file);
 	return status;
@@ -170,8 +224,10 @@ void file_give_up(struct file_writer *file)
 {
 	if (file->opened && file->handle >= 0)
 		close((int)file->handle);
-	if (file->opened)
+	if (file->opened && file->temporary) {
 		unlink(file->temporary);
+		forget(file->temporary);
+	}
 	free(file->temporary);
 	free(file->path);
 	*file = (struct file_writer){ 0 };

@@ -63,7 +63,9 @@ rwkvk_status trained_state_sizes(const struct weights *weights, struct config *o
 			first = &weights->tensors[i];
 	}
 	if (!first && weights_find(weights, "emb.weight"))
-		return fail(RWKVK_ERROR_FILE, "%s: is a model; expected a state, which holds what a model has read", weights->path);
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: is a model; expected a state: a state file, or tensors such as blocks.0.att.time_state",
+		            weights->path);
 	if (!first)
 		return fail(RWKVK_ERROR_FILE, "%s: holds no trained start state: no tensor is called blocks.0.att.time_state",
 		            weights->path);

@@ -1904,7 +1904,7 @@ case_convert() {
 	run convert "$dir/demo.gguf" "$dir/demo.gguf"
 	exits 1
 	err_has "$dir/demo.gguf: is the model that is read"
-	[ ! -e "$dir/demo.gguf.tmp" ] || fail "a temporary file is left"
+	! ls "$dir"/demo.gguf.*tmp >/dev/null 2>&1 || fail "a temporary file is left"
 	need_device
 	run generate -q -m "$data/v7-c192-bf16.safetensors" --temp 0 -n 5 --tokens 1,2,3
 	exits 0
@@ -1945,7 +1945,7 @@ case_quantize() {
 		exits 1
 		err_has "$dir/limited.gguf: cannot be written: File too large after 8192 of"
 	) || exit 1
-	[ ! -e "$dir/limited.gguf" ] && [ ! -e "$dir/limited.gguf.tmp" ] || fail "a part of a file is left"
+	[ ! -e "$dir/limited.gguf" ] && ! ls "$dir"/limited.gguf.*tmp >/dev/null 2>&1 || fail "a part of a file is left"
 	usage_error "--type: expected how to store the weights" quantize "$demo" "$dir/x.gguf"
 	usage_error "--type: expected q8_0|q6_k|q5_k_m|q4_k_m|q4_0|f16|bf16|f32, got \"q9\"" quantize --type q9 "$demo" "$dir/x.gguf"
 	usage_error "expected two files, IN and OUT" quantize --type q8_0 "$demo"

@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
 #include <strings.h>
@@ -97,11 +98,78 @@ static void files(void **state)
 	mkfifo(test_temp("fifo"), 0600);
 	assert_fails(file_map(test_temp("fifo"), &mapping), RWKVK_ERROR_FILE, "not a regular file"); /* and does not wait */
 	if (access("/dev/full", W_OK) == 0) {
-		assert_int_equal(symlink("/dev/full", test_temp("full.tmp")), 0);
-		assert_fails(file_write(test_temp("full"), "a", 1, NULL, 0), RWKVK_ERROR_FILE, "No space left");
-		assert_int_equal(access(test_temp("full"), F_OK), -1);
+		assert_fails(file_write("/dev/full", "a", 1, NULL, 0), RWKVK_ERROR_FILE, "/dev/full: cannot be written: No space left");
 		assert_int_equal(access("/dev/full", F_OK), 0);
 	}
+}
+
+static void assert_holds(const char *path, const char *text)
+{
+	size_t bytes;
+	uint8_t *data = test_read_file(path, &bytes);
+	assert_int_equal(bytes, strlen(text));
+	assert_memory_equal(data, text, bytes);
+	free(data);
+}
+
+static void two_writers(void **state)
+{
+	(void)state;
+	struct file_writer a, b;
+	const char *path = test_temp("shared");
+	assert_ok(file_create(path, 6, &a));
+	assert_ok(file_append(&a, "one", 3));
+	assert_ok(file_create(path, 2, &b));
+	assert_ok(file_append(&b, "tw", 2));
+	assert_ok(file_append(&a, "one", 3));
+	assert_ok(file_commit(&a));
+	assert_holds(path, "oneone");
+	assert_ok(file_commit(&b));
+	assert_holds(path, "tw");
+	assert_ok(file_create(path, 1, &a));
+	char *temporary = strdup(a.temporary);
+	file_remove_temporaries();
+	assert_int_equal(access(temporary, F_OK), -1);
+	file_give_up(&a);
+	free(temporary);
+	assert_holds(path, "tw");
+}
+
+/* Whoever may write to the folder cannot send what is written elsewhere, or make the writer wait. */
+static void nobody_redirects(void **state)
+{
+	(void)state;
+	struct file_writer file;
+	char next[512];
+	const char *victim = test_temp("victim"), *path = test_temp("aimed");
+	test_write_file(victim, "safe", 4);
+	assert_int_equal(symlink(victim, test_temp("aimed.tmp")), 0);
+	assert_ok(file_create(path, 1, &file)); /* the next two names are known from this one's */
+	unsigned number = (unsigned)strtoul(strrchr(file.temporary, '-') + 1, NULL, 10);
+	file_give_up(&file);
+	for (unsigned i = 1; i <= 2; i++) {
+		snprintf(next, sizeof next, "%s.%ld-%u.tmp", path, (long)getpid(), number + i);
+		assert_int_equal(i == 1 ? symlink(victim, next) : mkfifo(next, 0600), 0);
+	}
+	assert_ok(file_write(path, "new", 3, NULL, 0));
+	assert_holds(path, "new");
+	assert_holds(victim, "safe");
+}
+
+static void pipes_are_written(void **state)
+{
+	(void)state;
+	char text[4] = "";
+	const char *path = test_temp("pipe");
+	assert_int_equal(mkfifo(path, 0600), 0);
+	int fd = open(path, O_RDWR);
+	assert_ok(file_write(path, "abc", 3, NULL, 0));
+	assert_int_equal(read(fd, text, 3), 3);
+	assert_string_equal(text, "abc");
+	close(fd);
+	assert_int_equal(file_kind(path), FILE_OTHER);
+	assert_ok(file_write("/dev/null", "abc", 3, NULL, 0));
+	assert_int_equal(file_kind("/dev/null"), FILE_OTHER);
 }
 
 /* ---------------------------------------------------------------------------------------------------- devices */
@@ -1078,6 +1146,9 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files),
+		cmocka_unit_test(two_writers),
+		cmocka_unit_test(nobody_redirects),
+		cmocka_unit_test(pipes_are_written),
 		cmocka_unit_test(no_loader),
 		cmocka_unit_test(no_device),
 		cmocka_unit_test(device_choice),

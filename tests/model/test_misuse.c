@@ -6,6 +6,7 @@
  * Nothing but the children may touch Vulkan: drivers do not survive a fork. */
 #include "support.h"
 
+#include <glob.h>
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -781,8 +782,9 @@ static void files(void)
 	rwkvk_metadata entry = { 0 };
 	rwkvk_tensor_info tensor = { 0 };
 	char gguf[600], temporary[600];
+	glob_t found;
 	snprintf(gguf, sizeof gguf, "%s.gguf", scratch_path);
-	snprintf(temporary, sizeof temporary, "%s.gguf.tmp", scratch_path);
+	snprintf(temporary, sizeof temporary, "%s.gguf.*", scratch_path);
 	open_world();
 	WRONG(rwkvk_file_open(NULL, &opened_file), "rwkvk_file_open");
 	WRONG(rwkvk_file_open(&(rwkvk_model_options){ .path = chain_path }, NULL), "rwkvk_file_open");
@@ -814,10 +816,23 @@ static void files(void)
 	WRONG(rwkvk_file_export(file, gguf, &(rwkvk_export_options){ .type = (rwkvk_export_type)99 }), "type");
 	WRONG(rwkvk_file_export(file, gguf, &(rwkvk_export_options){ .type = (rwkvk_export_type)-1 }), "type");
 	OPTION_SIZES(rwkvk_export_options, NONE, rwkvk_file_export(file, gguf, o));
-	GIVES(access(gguf, F_OK) != 0 && access(temporary, F_OK) != 0);
+	GIVES(access(gguf, F_OK) != 0 && glob(temporary, 0, NULL, &found) == GLOB_NOMATCH);
 	REFUSED(rwkvk_file_export(file, chain_path, NULL), RWKVK_ERROR_FILE, "is the model that is read");
 	FINE(rwkvk_file_export(file, gguf, &(rwkvk_export_options){ .threads = UINT32_MAX }));
 	unlink(gguf);
+	rwkvk_output *output = NULL;
+	WRONG(rwkvk_output_open(NULL, &output), "rwkvk_output_open");
+	WRONG(rwkvk_output_open(gguf, NULL), "rwkvk_output_open");
+	REFUSED(rwkvk_output_open("/nowhere/x", &output), RWKVK_ERROR_FILE, "/nowhere/x");
+	GIVES(output == NULL);
+	WRONG(rwkvk_output_write(NULL, "a", 1), "rwkvk_output_write");
+	WRONG(rwkvk_output_commit(NULL), "rwkvk_output_commit");
+	rwkvk_output_drop(NULL);
+	FINE(rwkvk_output_open(gguf, &output));
+	WRONG(rwkvk_output_write(output, NULL, 1), "rwkvk_output_write");
+	rwkvk_output_drop(output);
+	GIVES(access(gguf, F_OK) != 0 && glob(temporary, 0, NULL, &found) == GLOB_NOMATCH);
+	rwkvk_outputs_remove();
 	close_world();
 }
 
