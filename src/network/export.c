@@ -53,21 +53,6 @@ static bool is_outer(const struct layer *l, const struct tensor *t)
 	return t == l->w2 || t == l->a2 || t == l->g2 || t == l->v2 || t == l->mix_w2;
 }
 
-static bool is_bound(const struct network *net, const struct layer *l, const struct tensor *tensor)
-{
-	const struct tensor *const global[] = { net->ln0_w, net->ln0_b, net->ln_out_w, net->ln_out_b, net->head_b };
-	const struct tensor *field;
-	for (size_t i = 0; i < sizeof global / sizeof *global; i++)
-		if (global[i] == tensor)
-			return true;
-	for (size_t at = 0; at < sizeof *l; at += sizeof field) { /* a layer is pointers to tensors and nothing else */
-		memcpy(&field, (const char *)l + at, sizeof field);
-		if (field == tensor)
-			return true;
-	}
-	return false;
-}
-
 static enum kind kind_of(const struct network *net, const struct tensor *tensor)
 {
 	uint32_t index = layer_of(net, tensor);
@@ -76,7 +61,7 @@ static enum kind kind_of(const struct network *net, const struct tensor *tensor)
 		return MATRIX;
 	if (is_inner(l, tensor) || is_outer(l, tensor))
 		return FACTOR;
-	if (is_bound(net, l, tensor))
+	if (network_uses(net, tensor))
 		return SMALL;
 	return ends_in(tensor->name, ".att.time_state") ? START : UNUSED;
 }
@@ -477,12 +462,6 @@ static void note_safetensors(const struct export *e)
 }
 
 /* ---------------------------------------------------------------------------------------------------- the file */
-
-/* Layer 0 of RWKV-7 may have v0, v1, v2, which mean nothing and get replaced. */
-static bool is_dummy(const struct network *net, const struct tensor *tensor)
-{
-	return net->config.version == 70 && strncmp(tensor->name, "blocks.0.att.v", 14) == 0 && strlen(tensor->name) == 15;
-}
 
 static rwkvk_status plan(struct export *e)
 {

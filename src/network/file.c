@@ -116,7 +116,9 @@ static rwkvk_status file_open(const rwkvk_model_options *options, struct rwkvk_f
 {
 	const struct listener listener = { options->log, options->log_user };
 	TRY(open_weights(options, &file->weights));
+	TRY(refuse_adapters(&file->weights));
 	TRY(network_init(&file->weights, &file->network));
+	TRY(check_unused(&file->weights, &file->network, &listener));
 	if (options->group_norm_epsilon != 0)
 		file->network.config.group_norm_epsilon = options->group_norm_epsilon;
 	if (!file->network.config.rescale_stored)

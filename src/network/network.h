@@ -6,6 +6,7 @@
 #ifndef RWKVK_NETWORK_H
 #define RWKVK_NETWORK_H
 
+#include "base/report.h"
 #include "format/weights.h"
 
 #include "../../shaders/common/layout.h"
@@ -58,6 +59,13 @@ struct network {
 /* Finds sizes and tensors; every shape is checked, a message names the tensor, its shape and the one expected. */
 rwkvk_status network_init(const struct weights *weights, struct network *out);
 void network_finish(struct network *network); /* zeroed is allowed */
+
+/* unused.c: tensors that the network is not made of.  Adapters are refused, and so are biases of its matrices, by name; the
+ * others are reported, how many and the first, but for start states and dummies, which mean nothing. */
+bool network_uses(const struct network *network, const struct tensor *tensor);
+bool is_dummy(const struct network *network, const struct tensor *tensor);
+rwkvk_status refuse_adapters(const struct weights *weights);
+rwkvk_status check_unused(const struct weights *weights, const struct network *network, const struct listener *listener);
 
 /* "4", "5.0", "5.1", "5.2", "6", "7" */
 const char *config_version(const struct config *config);

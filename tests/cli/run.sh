@@ -464,6 +464,54 @@ ids() {
 	seq 1 "$1" | sed "s/.*/& '<&>' X/; s/^98 .*/98 'b' X/" | awk '{ print $1, $2, length($2) - 2 }'
 }
 
+# tests/data/v7-c192-bf16.safetensors with one more tensor, of 4 bytes: extend NAME DTYPE FILE.
+extend() {
+	command -v python3 >/dev/null || skip "no python3"
+	python3 -c '
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+header, body = json.loads(data[8:8 + n]), data[8 + n:]
+header[sys.argv[2]] = {"dtype": sys.argv[3], "shape": [4 // {"F32": 4, "F16": 2, "I32": 4, "U8": 1}[sys.argv[3]]],
+                       "data_offsets": [len(body), len(body) + 4]}
+text = json.dumps(header).encode()
+open(sys.argv[4], "wb").write(struct.pack("<Q", len(text)) + text + body + b"\1\2\3\4")
+' "$root/tests/data/v7-c192-bf16.safetensors" "$1" "$2" "$3" || fail "cannot write $3"
+}
+
+# What a model does not use is reported once, also with -q; what would change it is refused, in every command.
+case_unused_tensors() {
+	extend head_q.weight F32 "$dir/unused.safetensors"
+	local warning="rwkvk: warning: $dir/unused.safetensors: an RWKV-7 model does not use 1 of its tensors (head_q.weight)"
+	run inspect "$dir/unused.safetensors"
+	exits 0
+	[ "$(cat "$err")" = "$warning" ] || fail "expected one warning"
+	run convert -q "$dir/unused.safetensors" "$dir/out.gguf"
+	exits 0
+	[ "$(cat "$err")" = "$warning" ] || fail "expected one warning"
+	extend blocks.0.att.key.lora_A F32 "$dir/lora.safetensors"
+	extend blocks.0.ffn.key.bias F32 "$dir/bias.safetensors"
+	for file in lora bias; do
+		for command in "inspect" "generate -n 1 --tokens 1 -m" "logits --tokens 1 -m" "verify -m" "bench -m"; do
+			run $command "$dir/$file.safetensors"
+			exits 1
+			out_empty
+			err_has "rwkvk: $dir/$file.safetensors: tensor blocks.0."
+			err_has "have it ignored (--names, a line: blocks.0."
+		done
+		run convert "$dir/$file.safetensors" "$dir/refused.gguf"
+		exits 1
+		[ ! -e "$dir/refused.gguf" ] || fail "it was written"
+	done
+	need_device
+	run logits -q --tokens 1,2 -m "$dir/unused.safetensors"
+	exits 0
+	[ "$(cat "$err")" = "$warning" ] || fail "expected one warning"
+	cp "$out" "$dir/logits"
+	run logits -q --tokens 1,2 -m "$root/tests/data/v7-c192-bf16.safetensors"
+	cmp -s "$out" "$dir/logits" || fail "other logits"
+}
+
 case_vocabulary_fits() {
 	ids 600 >"$dir/vocab.txt"
 	resize 600 "$dir/small.safetensors"

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "make_files.h"
 #include "make_model.h"
 #include "rwkvk.h"
 #include "rwkvk_tools.h"
@@ -148,9 +149,190 @@ static void own_vocabulary_is_broken(void **state)
 	assert_reports(path, write_vocab("good.txt", 590), "good.txt: is used instead of the vocabulary in ");
 }
 
+/* ---------------------------------------------------------------------------------------------------- tensors */
+
+static const struct list_sizes sizes = { .vocab = 20, .width = 16, .head_size = 8, .ffn = 32, .layers = 2, .rank = 4 };
+static const char *const versions[] = { "4", "5.0", "5.1", "5.2", "6", "7" };
+enum { VERSIONS = sizeof versions / sizeof *versions };
+
+static void add_item(struct list *list, const char *name, uint64_t count)
+{
+	struct list_item *item = &list->items[list->count++];
+	*item = (struct list_item){ .rank = 1, .shape = { count }, .count = count, .values = calloc(count, sizeof(float)) };
+	snprintf(item->name, sizeof item->name, "%s", name);
+}
+
+static const char *write_list(const char *name, struct list *list)
+{
+	const char *path = test_temp(name);
+	struct file_bytes bytes = write_safetensors(list, DTYPE_F32);
+	test_write_file(path, bytes.data, bytes.bytes);
+	free(bytes.data);
+	list_free(list);
+	return path;
+}
+
+/* The model of that version with one more tensor. */
+static const char *write_with(const char *version, const char *name)
+{
+	struct list *list = list_official(version, &sizes);
+	add_item(list, name, 4);
+	return write_list("with.safetensors", list);
+}
+
+static void whole_models(void **state)
+{
+	(void)state;
+	struct list_sizes more = sizes;
+	more.biases = true;
+	for (int i = 0; i < VERSIONS; i++) {
+		more.states = i > 0;
+		assert_silent(write_list("official.safetensors", list_official(versions[i], &sizes)), NULL);
+		assert_silent(write_list("more.safetensors", list_official(versions[i], &more)), NULL);
+	}
+	more.states = false;
+	more.pre = true;
+	assert_silent(write_list("pre.safetensors", list_official("4", &more)), NULL);
+}
+
+static void dummies(void **state)
+{
+	(void)state;
+	assert_silent(write_with("7", "blocks.0.att.v1"), NULL);
+	assert_reports(write_with("7", "blocks.0.att.v3"), NULL, "does not use 1 of its tensors (blocks.0.att.v3)");
+	assert_reports(write_with("6", "blocks.0.att.v0"), NULL, "does not use 1 of its tensors (blocks.0.att.v0)");
+}
+
+static void unused(void **state)
+{
+	(void)state;
+	for (int i = 0; i < VERSIONS; i++) {
+		struct list *list = list_official(versions[i], &sizes);
+		char text[128];
+		add_item(list, "head_q.weight", 3);
+		add_item(list, "blocks.1.att.unheard_of", 3);
+		snprintf(text, sizeof text, "an RWKV-%s model does not use 2 of its tensors (head_q.weight, ...)", versions[i]);
+		assert_reports(write_list("unused.safetensors", list), NULL, text);
+	}
+	/* of a layer that has ffnPre instead, and one that another tensor stands for */
+	struct list_sizes pre = sizes;
+	pre.pre = true;
+	struct list *list = list_official("4", &pre);
+	add_item(list, "blocks.0.att.key.weight", 3);
+	assert_reports(write_list("pre.safetensors", list), NULL, "does not use 1 of its tensors (blocks.0.att.key.weight)");
+}
+
+static const char *const adapters[] = {
+	"blocks.0.att.receptance.lora_A",
+	"blocks.1.ffn.key.lora_B",
+	"blocks.0.att.key.lora_M",
+	"blocks.0.att.key.bone",
+	"blocks.0.att.key.disha",
+	"blocks.0.att.key.miss",
+	"base_model.model.blocks.0.att.key.lora_A.default.weight",
+	"base_model.model.blocks.0.att.key.lora_magnitude_vector",
+	"blocks.0.att.key.lora_embedding_A",
+	"blocks.0.att.key.weight.lora.0",
+	"blocks.0.att.key.lora.1",
+	"blocks.0.att.key.dora_scale",
+	"blocks.0.att.key.hada_w1_a",
+	"blocks.0.att.key.lokr_w1",
+	"blocks.0.att.key.ia3_l",
+	"blocks.0.att.key.oft_r",
+	"blocks.0.att.key.vera_lambda_b",
+	"blocks.0.adapters.0.weight",
+};
+
+static void refuse(const char *path, const char *name)
+{
+	struct reports reports;
+	char text[200];
+	snprintf(text, sizeof text, ": tensor %s is ", name);
+	assert_fails(open_file(path, NULL, &reports), RWKVK_ERROR_UNSUPPORTED, text);
+	snprintf(text, sizeof text, "have it ignored (rwkvk_model_options.names, a line: %s -)", name);
+	test_assert_error_contains(text, __FILE__, __LINE__);
+	assert_int_equal(reports.count, 0);
+}
+
+/* In a model, and as files of their own. */
+static void adapters_are_refused(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof adapters / sizeof *adapters; i++) {
+		refuse(write_with(versions[i % VERSIONS], adapters[i]), adapters[i]);
+		struct list *alone = calloc(1, sizeof *alone);
+		add_item(alone, adapters[i], 4);
+		refuse(write_list("alone.safetensors", alone), adapters[i]);
+	}
+	/* names that only look like it */
+	assert_reports(write_with("7", "backbone.weight"), NULL, "backbone.weight");
+	assert_reports(write_with("7", "blocks.0.att.loran"), NULL, "blocks.0.att.loran");
+	assert_reports(write_with("7", "blocks.0.missing"), NULL, "blocks.0.missing");
+}
+
+static void adapters_can_be_ignored(void **state)
+{
+	(void)state;
+	static const char lines[] = "*.lora_A - # on purpose\n";
+	const char *names = test_temp("names.txt");
+	test_write_file(names, lines, sizeof lines - 1);
+	struct reports reports = { 0 };
+	const rwkvk_model_options options = {
+		.path = write_with("7", adapters[0]), .names = names, .log = keep, .log_user = &reports
+	};
+	rwkvk_file *file;
+	assert_ok(rwkvk_file_open(&options, &file));
+	rwkvk_file_close(file);
+	assert_int_equal(reports.count, 0);
+}
+
+/* Of every matrix that has a weight of its own name. */
+static void biases_are_refused(void **state)
+{
+	(void)state;
+	for (int i = 0; i < VERSIONS; i++) {
+		struct list *list = list_official(versions[i], &sizes);
+		int found = 0;
+		for (size_t j = 0; j < list->count; j++) {
+			char name[96];
+			size_t stem = strlen(list->items[j].name) - strlen(".weight");
+			if (strcmp(list->items[j].name + stem, ".weight") != 0)
+				continue;
+			snprintf(name, sizeof name, "%.*s.bias", (int)stem, list->items[j].name);
+			if (list_find(list, name) || strcmp(name, "head.bias") == 0 || strstr(name, ".att.output."))
+				continue;
+			refuse(write_with(versions[i], name), name);
+			found++;
+		}
+		assert_true(found >= 11); /* emb, and 5 or more in each of two layers */
+		list_free(list);
+	}
+}
+
+/* Told by the names of the file where those are others. */
+static void biases_of_other_names(void **state)
+{
+	(void)state;
+	static const char bias[] = "model.layers.1.attn.w_lora.lora.0.bias";
+	struct list *list = list_official("7", &sizes);
+	list_to_fla(list, false);
+	assert_silent(write_list("fla.safetensors", list), NULL);
+	list = list_official("7", &sizes);
+	list_to_fla(list, false);
+	add_item(list, bias, 4);
+	refuse(write_list("fla.safetensors", list), bias);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(whole_models),
+		cmocka_unit_test(dummies),
+		cmocka_unit_test(unused),
+		cmocka_unit_test(adapters_are_refused),
+		cmocka_unit_test(adapters_can_be_ignored),
+		cmocka_unit_test(biases_are_refused),
+		cmocka_unit_test(biases_of_other_names),
 		cmocka_unit_test(own_vocabulary),
 		cmocka_unit_test(own_vocabulary_covers_little),
 		cmocka_unit_test(own_vocabulary_is_broken),

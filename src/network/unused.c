@@ -1,0 +1,132 @@
+/* Tensors of a file that the network is not made of.  What would change the results is refused, so that no file runs as less
+ * than it is; the rest is reported. */
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "network/network.h"
+#include "network/trained_state.h"
+
+/* ---------------------------------------------------------------------------------------------------- what is used */
+
+static const struct layer *layer_of(const struct network *net, const struct tensor *tensor)
+{
+	unsigned index;
+	bool found = sscanf(tensor->name, "blocks.%u.", &index) == 1 && index < net->config.layers;
+	return found ? &net->layers[index] : NULL;
+}
+
+bool network_uses(const struct network *net, const struct tensor *tensor)
+{
+	const struct tensor *const global[] = { net->emb,      net->ln0_w, net->ln0_b, net->ln_out_w,
+		                                    net->ln_out_b, net->head,  net->head_b };
+	const struct layer *layer = layer_of(net, tensor);
+	const struct tensor *field;
+	for (size_t i = 0; i < sizeof global / sizeof *global; i++)
+		if (global[i] == tensor)
+			return true;
+	for (size_t at = 0; layer && at < sizeof *layer; at += sizeof field) { /* a layer is pointers to tensors, nothing else */
+		memcpy(&field, (const char *)layer + at, sizeof field);
+		if (field == tensor)
+			return true;
+	}
+	return false;
+}
+
+/* Layer 0 of RWKV-7 may have v0, v1, v2, which mean nothing. */
+bool is_dummy(const struct network *net, const struct tensor *tensor)
+{
+	return net->config.version == 70 && strncmp(tensor->name, "blocks.0.att.v", 14) == 0 && strlen(tensor->name) == 15 &&
+	       strchr("012", tensor->name[14]);
+}
+
+/* ---------------------------------------------------------------------------------------------------- adapters */
+
+/* "lora" begins "lora_A", not "loran". */
+static bool begins_with(const char *part, size_t bytes, const char *word)
+{
+	size_t length = strlen(word);
+	return bytes >= length && strncmp(part, word, length) == 0 && (bytes == length || !islower((unsigned char)part[length]));
+}
+
+/* `part` goes to the end of the name, its first `bytes` to the next dot.  Of RWKV-PEFT, Hugging Face's peft, and web-rwkv,
+ * which has x.lora.0; the lora.0.weight of fla is the network's own. */
+static bool is_adapter_part(const char *part, size_t bytes)
+{
+	static const char *const words[] = { "bone", "disha", "miss", "dora", "pissa", "hada",    "loha",
+		                                 "lokr", "ia3",   "oft",  "boft", "vera",  "adapter", "adapters" };
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (begins_with(part, bytes, words[i]))
+			return true;
+	if (bytes == 4 && memcmp(part, "lora", 4) == 0)
+		return strchr(part + 4 + (part[4] == '.'), '.') == NULL;
+	return bytes > 5 && memcmp(part, "lora_", 5) == 0;
+}
+
+static bool is_adapter(const char *name)
+{
+	for (const char *part = name; part;) {
+		if (is_adapter_part(part, strcspn(part, ".")))
+			return true;
+		const char *dot = strchr(part, '.');
+		part = dot ? dot + 1 : NULL;
+	}
+	return false;
+}
+
+rwkvk_status refuse_adapters(const struct weights *weights)
+{
+	for (size_t i = 0; i < weights->count; i++) {
+		const struct tensor *tensor = &weights->tensors[i];
+		if (is_adapter(tensor->name))
+			return fail(RWKVK_ERROR_UNSUPPORTED,
+			            "%s: tensor %s is part of an adapter (LoRA or the like), which is not applied: merge it into the model "
+			            "with the program that trained it, or have it ignored (rwkvk_model_options.names, a line: %s -)",
+			            weights->path, tensor->file_name, tensor->file_name);
+	}
+	return RWKVK_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------- biases */
+
+/* The matrix that it is added to, in the official names or in those of the file; NULL when there is none. */
+static const struct tensor *matrix_of_bias(const struct weights *weights, const struct network *net, const struct tensor *bias)
+{
+	const char *const names[] = { bias->name, bias->file_name };
+	for (size_t i = 0; i < 2; i++) {
+		size_t stem = strlen(names[i]) < 5 ? 0 : strlen(names[i]) - 5;
+		if (stem == 0 || strcmp(names[i] + stem, ".bias") != 0)
+			continue;
+		for (size_t j = 0; j < weights->count; j++) {
+			const struct tensor *t = &weights->tensors[j];
+			const char *name = i == 0 ? t->name : t->file_name;
+			if (strncmp(name, names[i], stem) == 0 && strcmp(name + stem, ".weight") == 0 && network_uses(net, t))
+				return t;
+		}
+	}
+	return NULL;
+}
+
+rwkvk_status check_unused(const struct weights *weights, const struct network *net, const struct listener *listener)
+{
+	const struct tensor *first = NULL;
+	size_t count = 0;
+	for (size_t i = 0; i < weights->count; i++) {
+		const struct tensor *tensor = &weights->tensors[i];
+		if (network_uses(net, tensor) || is_trained_state(tensor) || is_dummy(net, tensor))
+			continue;
+		const struct tensor *matrix = matrix_of_bias(weights, net, tensor);
+		if (matrix)
+			return fail(
+				RWKVK_ERROR_UNSUPPORTED,
+				"%s: tensor %s is a bias of %s, which RWKV-%s models have not: without it the results would be others; to "
+				"run the model all the same, have it ignored (rwkvk_model_options.names, a line: %s -)",
+				weights->path, tensor->file_name, matrix->file_name, config_version(&net->config), tensor->file_name);
+		first = first ? first : tensor;
+		count++;
+	}
+	if (count)
+		report(listener, RWKVK_LOG_WARNING, "%s: an RWKV-%s model does not use %zu of its tensors (%s%s)", weights->path,
+		       config_version(&net->config), count, first->file_name, count > 1 ? ", ..." : "");
+	return RWKVK_OK;
+}
