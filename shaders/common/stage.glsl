@@ -51,7 +51,7 @@ layout(set = 0, binding = 5) buffer State1 { float state[]; };
 layout(set = 0, binding = 6) readonly restrict buffer Second { uvec4 second[]; };
 layout(set = 0, binding = 7) readonly restrict buffer SecondSide { uint second_side[]; };
 
-// Reads.  TEXELS: through texel buffers on the same memory (texel_views in src/gpu/sets.c), for drivers that run on a
+// Reads.  TEXELS: through texel buffers on the same memory (create_set() in src/engine/plan.c says of which kind), for drivers that run on a
 // processor: they read storage buffers and shared memory lane by lane, texels with vector instructions.
 #if TEXELS
 layout(set = 0, binding = 8) uniform samplerBuffer act_texels;

@@ -351,7 +351,7 @@ static rwkvk_status loader_init(struct loader *loader)
 	TRY(parallel_start(m->threads, &loader->parallel));
 	loader->scratch = malloc(parallel_workers(loader->parallel) * pack_scratch_floats(longest) * sizeof *loader->scratch);
 	uint64_t pieces = (uint64_t)QUANTISE_PIECES * QUANTISE_PIECE, need = model_device_bytes(net, m->file.quant, m->slots);
-	loader->may_quantise = gpu_caps(m->gpu)->quantises && gpu_memory_available(m->gpu) >= need + pieces;
+	loader->may_quantise = device_quantises(gpu_caps(m->gpu)) && gpu_memory_available(m->gpu) >= need + pieces;
 	loader->side = malloc((UPLOAD_BYTES / 128 + PAD(longest, 256)) * SIDE_WORDS(TYPE_Q6K) * 4); /* the largest */
 	return loader->scratch && loader->side ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "out of memory");
 }

@@ -69,6 +69,8 @@ void slices_destroy(struct device_matrix *matrix); /* zeroed is allowed */
 /* quantise_device.c: rows of floats go to the device as they are in the file, and there they become blocks in its layout: the
  * same bytes that pack_tiles() and pack_value_blocks() make (shaders/common/exact.glsl). */
 struct quantiser;
+/* Whether devices of the kind do that: not where they are the same processors as the host's threads. */
+bool device_quantises(const struct gpu_caps *caps);
 /* Pieces have QUANTISE_PIECE bytes at most, and QUANTISE_PIECES of them are on their way at once, in memory of the device.  The
  * host's caches should hold them: then it writes half as fast again (docs/speed.md). */
 enum { QUANTISE_PIECE = 4 << 20, QUANTISE_PIECES = 3 };

@@ -38,7 +38,9 @@ static struct gpu_binding layer_vectors(struct rwkvk_model *m, uint32_t i)
 	uint64_t entry = PAD((uint64_t)c->width, 128) * sizeof(float), offset = entry * VEC_COUNT * i;
 	if (!m->vectors.bytes)
 		return (struct gpu_binding){ 0 };
-	return (struct gpu_binding){ &m->vectors, offset, i < c->layers ? entry * VEC_COUNT : m->vectors.bytes - offset };
+	return (struct gpu_binding){ .buffer = &m->vectors,
+		                         .offset = offset,
+		                         .bytes = i < c->layers ? entry * VEC_COUNT : m->vectors.bytes - offset };
 }
 
 void dispatch_init(struct rwkvk_model *m, uint32_t layer, const char *shader, const char *stage, struct dispatch *d)
@@ -84,6 +86,20 @@ void dispatch_second(struct dispatch *d, struct device_matrix *matrix, uint32_t 
 	d->bytes += slice->weights.bytes + slice->side.bytes;
 }
 
+/* Of a set whose bindings are what shaders/common/stage.glsl declares: weights as words, all else as floats. */
+static rwkvk_status create_set(struct rwkvk_model *m, const struct dispatch *d, struct gpu_set **out)
+{
+	static const enum gpu_texels texels[GPU_BINDINGS] = {
+		[3] = GPU_TEXELS_UVEC4, [4] = GPU_TEXELS_UINT, [6] = GPU_TEXELS_UVEC4, [7] = GPU_TEXELS_UINT
+	};
+	struct gpu_binding bindings[GPU_BINDINGS];
+	for (int i = 0; i < GPU_BINDINGS; i++) {
+		bindings[i] = d->bindings[i];
+		bindings[i].texels = texels[i];
+	}
+	return gpu_set_create(m->gpu, bindings, &m->plan.act, out);
+}
+
 rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
 {
 	if (m->plan.step_count == m->plan.step_capacity) {
@@ -98,7 +114,7 @@ rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
 	memcpy(step.push, d->push, sizeof step.push);
 	TRY(gpu_pipeline_ask(m->gpu, d->shader, d->constants, SPEC_COUNT, &step.pipeline));
 	if (m->plan.act.bytes) /* else only the plan is wanted */
-		TRY(gpu_set_create(m->gpu, d->bindings, &m->plan.act, &step.set));
+		TRY(create_set(m, d, &step.set));
 	m->plan.steps[m->plan.step_count++] = step;
 	return RWKVK_OK;
 }

@@ -28,6 +28,11 @@ static uint64_t row_bytes(const struct matrix_part *part, uint64_t columns)
 	return columns * dtype_info[part->source.tensor->type].bytes;
 }
 
+bool device_quantises(const struct gpu_caps *caps)
+{
+	return caps->type != RWKVK_DEVICE_CPU && !caps->prefer_host;
+}
+
 rwkvk_status quantiser_pipeline(struct gpu *gpu, uint32_t floats, uint32_t type, struct gpu_pipeline **out)
 {
 	uint32_t workgroup = gpu_caps(gpu)->max_invocations < 256 ? 128 : 256;
@@ -139,7 +144,7 @@ static rwkvk_status copy_rows(struct quantiser *q, struct piece *piece, const st
 static rwkvk_status bind(struct quantiser *q, struct piece *piece, struct device_slice *slice)
 {
 	const struct gpu_binding bindings[GPU_BINDINGS] = {
-		{ &slice->side, 0, 0 }, { &slice->weights, 0, 0 }, [3] = { &piece->raw, 0, 0 }
+		{ .buffer = &slice->side }, { .buffer = &slice->weights }, [3] = { .buffer = &piece->raw, .texels = GPU_TEXELS_UVEC4 }
 	};
 	if (piece->slice == slice)
 		return RWKVK_OK;

@@ -347,7 +347,7 @@ rwkvk_status device_learn(VkPhysicalDevice physical, uint32_t index, const struc
 	snprintf(caps->name, sizeof caps->name, "%s", properties->deviceName);
 	caps->type = overrides->as_gpu ? RWKVK_DEVICE_DISCRETE : type_of(properties->deviceType);
 	caps->processors = caps->type == RWKVK_DEVICE_CPU ? system_processors() : 0;
-	caps->quantises = caps->type != RWKVK_DEVICE_CPU && !overrides->host_quantise;
+	caps->prefer_host = overrides->host_quantise;
 	caps->index = index;
 	caps->vendor_id = properties->vendorID;
 	caps->device_id = properties->deviceID;

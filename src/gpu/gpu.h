@@ -24,8 +24,10 @@
 #include "base/error.h"
 
 /* Every pipeline has the same interface: storage buffers 0 .. GPU_BINDINGS-1 of set 0, and push constants.  With
- * caps.texel_reads, binding GPU_BINDINGS + i is a texel buffer on the memory of binding i (see texel_views in sets.c). */
+ * caps.texel_reads, binding GPU_BINDINGS + i is a texel buffer on the memory of binding i; that of GPU_RESULTS is the one whose
+ * texels may be written. */
 #define GPU_BINDINGS   8
+#define GPU_RESULTS    1
 #define GPU_PUSH_BYTES 64
 
 /* What the device can do, after RWKVK_CAPS. */
@@ -41,7 +43,7 @@ struct gpu_caps {
 	bool timestamps;
 	double timestamp_period;  /* nanoseconds per tick */
 	bool pipeline_statistics; /* VK_KHR_pipeline_executable_properties was enabled */
-	bool quantises; /* weights are quantised here while loading; else by threads, as where these are the same processors */
+	bool prefer_host;         /* RWKVK_CAPS=host-quantise: what the host can do as well while loading is the host's */
 	bool float16, int8_dot;   /* 16-bit floats, and dot products of four 8-bit integers, in arithmetic; see gpu_options */
 	uint32_t max_invocations; /* threads of a workgroup (also limited by its x dimension) */
 	uint32_t max_groups;      /* workgroups of a dispatch in x */
@@ -183,11 +185,15 @@ char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix
 
 /* ------------------------------------------------------------------------------------------------------ sets.c */
 
+/* What a shader reads at once through a texel buffer. */
+enum gpu_texels { GPU_TEXELS_VEC4, GPU_TEXELS_UVEC4, GPU_TEXELS_UINT };
+
 /* A binding set, written once.  A binding with buffer NULL gets `unused` bound, so that every descriptor is valid.
  * bytes 0: to the end of the buffer.  Offsets are multiples of caps.offset_alignment. */
 struct gpu_binding {
 	struct gpu_buffer *buffer;
 	uint64_t offset, bytes;
+	enum gpu_texels texels;
 };
 rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[GPU_BINDINGS], struct gpu_buffer *unused,
                             struct gpu_set **out);

@@ -155,14 +155,16 @@ static rwkvk_status memory_pipeline(struct meter *meter, uint32_t copy, struct g
 /* What set i writes when it writes nothing to speak of. */
 static struct gpu_binding scratch_part(struct meter *meter, uint32_t i)
 {
-	return (struct gpu_binding){ &meter->scratch, (uint64_t)i * SCRATCH_BYTES, SCRATCH_BYTES };
+	return (struct gpu_binding){ &meter->scratch, (uint64_t)i * SCRATCH_BYTES, SCRATCH_BYTES, GPU_TEXELS_VEC4 };
 }
 
 static rwkvk_status reading(struct meter *meter, struct work *work)
 {
 	*work = (struct work){ .set_count = BUFFERS };
 	for (uint32_t i = 0; i < BUFFERS; i++) {
-		const struct gpu_binding bindings[GPU_BINDINGS] = { [1] = scratch_part(meter, i), [3] = { &meter->buffers[i], 0, 0 } };
+		const struct gpu_binding bindings[GPU_BINDINGS] = {
+			[1] = scratch_part(meter, i), [3] = { &meter->buffers[i], 0, 0, GPU_TEXELS_UVEC4 }
+		};
 		TRY(gpu_set_create(meter->gpu, bindings, &meter->scratch, &work->sets[i]));
 	}
 	return memory_pipeline(meter, 0, &work->pipeline);
@@ -173,9 +175,8 @@ static rwkvk_status copying(struct meter *meter, struct work *work)
 {
 	*work = (struct work){ .set_count = BUFFERS / 2 };
 	for (uint32_t i = 0; i < BUFFERS / 2; i++) {
-		const struct gpu_binding bindings[GPU_BINDINGS] = {
-			[1] = { &meter->buffers[2 * i + 1], 0, 0 }, [3] = { &meter->buffers[2 * i], 0, 0 }
-		};
+		const struct gpu_binding bindings[GPU_BINDINGS] = { [1] = { &meter->buffers[2 * i + 1], 0, 0, GPU_TEXELS_VEC4 },
+			                                                [3] = { &meter->buffers[2 * i], 0, 0, GPU_TEXELS_UVEC4 } };
 		TRY(gpu_set_create(meter->gpu, bindings, &meter->scratch, &work->sets[i]));
 	}
 	return memory_pipeline(meter, 1, &work->pipeline);

@@ -46,20 +46,20 @@ static rwkvk_status find_pool(struct gpu *gpu, struct descriptor_pool **out)
 	return RWKVK_OK;
 }
 
-/* What the texels of binding GPU_BINDINGS + i are (shaders/common/stage.glsl).  Only those of the results are written. */
-static const struct {
-	VkFormat format;
-	VkDescriptorType type;
-} texel_views[GPU_BINDINGS] = {
-	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER }, /* activations */
-	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER }, /* results */
-	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER }, /* vectors */
-	{ VK_FORMAT_R32G32B32A32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },   /* weights */
-	{ VK_FORMAT_R32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },            /* what lies beside them */
-	{ VK_FORMAT_R32G32B32A32_SFLOAT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER }, /* state */
-	{ VK_FORMAT_R32G32B32A32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },   /* second weights */
-	{ VK_FORMAT_R32_UINT, VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER },            /* beside those */
-};
+static VkFormat texel_format(enum gpu_texels texels)
+{
+	static const VkFormat formats[] = {
+		[GPU_TEXELS_VEC4] = VK_FORMAT_R32G32B32A32_SFLOAT,
+		[GPU_TEXELS_UVEC4] = VK_FORMAT_R32G32B32A32_UINT,
+		[GPU_TEXELS_UINT] = VK_FORMAT_R32_UINT,
+	};
+	return formats[texels];
+}
+
+static VkDescriptorType texel_type(uint32_t binding)
+{
+	return binding == GPU_RESULTS ? VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER : VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+}
 
 /* The part of a buffer that a texel view shows: whole texels, and never a number of bytes whose bits 8 to 15 are all zero, for
  * Mesa's llvmpipe takes those bits for an image's count of levels, and compiles a shader again when one of its views has levels
@@ -70,14 +70,15 @@ static uint64_t texel_range(uint64_t bytes)
 	return (range & 0xff00) == 0 ? range + TEXEL_SLACK : range;
 }
 
-static rwkvk_status write_texels(struct gpu *gpu, struct gpu_set *set, const VkDescriptorBufferInfo infos[GPU_BINDINGS])
+static rwkvk_status write_texels(struct gpu *gpu, struct gpu_set *set, const struct gpu_binding *bindings,
+                                 const VkDescriptorBufferInfo infos[GPU_BINDINGS])
 {
 	VkWriteDescriptorSet writes[GPU_BINDINGS];
 	for (uint32_t i = 0; i < GPU_BINDINGS; i++) {
 		VkBufferViewCreateInfo view = {
 			.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
 			.buffer = infos[i].buffer,
-			.format = texel_views[i].format,
+			.format = texel_format(bindings[i].texels),
 			.offset = infos[i].offset,
 			.range = texel_range(infos[i].range),
 		};
@@ -87,7 +88,7 @@ static rwkvk_status write_texels(struct gpu *gpu, struct gpu_set *set, const VkD
 			.dstSet = set->set,
 			.dstBinding = GPU_BINDINGS + i,
 			.descriptorCount = 1,
-			.descriptorType = texel_views[i].type,
+			.descriptorType = texel_type(i),
 			.pTexelBufferView = &set->views[i],
 		};
 	}
@@ -115,7 +116,7 @@ static rwkvk_status write_set(struct gpu *gpu, struct gpu_set *set, const struct
 	}
 	gpu->vk.vkUpdateDescriptorSets(gpu->device, GPU_BINDINGS, writes, 0, NULL);
 	counter_add(&gpu->counters.descriptor_updates, 1);
-	return gpu->facts.caps.texel_reads ? write_texels(gpu, set, infos) : RWKVK_OK;
+	return gpu->facts.caps.texel_reads ? write_texels(gpu, set, bindings, infos) : RWKVK_OK;
 }
 
 rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[GPU_BINDINGS], struct gpu_buffer *unused,
@@ -192,7 +193,7 @@ rwkvk_status sets_init(struct gpu *gpu)
 {
 	VkDescriptorSetLayoutBinding bindings[2 * GPU_BINDINGS];
 	for (uint32_t i = 0; i < 2 * GPU_BINDINGS; i++) {
-		VkDescriptorType type = i < GPU_BINDINGS ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER : texel_views[i - GPU_BINDINGS].type;
+		VkDescriptorType type = i < GPU_BINDINGS ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER : texel_type(i - GPU_BINDINGS);
 		bindings[i] = (VkDescriptorSetLayoutBinding){ i, type, 1, VK_SHADER_STAGE_COMPUTE_BIT, NULL };
 	}
 	VkDescriptorSetLayoutCreateInfo set_info = { .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO,

@@ -200,7 +200,7 @@ static rwkvk_status verify_exact(struct verifier *v)
 		TRY(find_row(v, "pick", 0, &row));
 		TRY(verify_picks(v->session, v->logits, breaks("pick"), row));
 	}
-	if (!gpu_caps(v->model->gpu)->quantises)
+	if (!device_quantises(gpu_caps(v->model->gpu)))
 		return RWKVK_OK;
 	TRY(find_row(v, "quantise", 0, &row));
 	return verify_blocks(v->model, breaks("quantise"), row);

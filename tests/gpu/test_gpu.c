@@ -707,8 +707,8 @@ static void bindings_with_offsets(void **state)
 	struct gpu_buffer data = make(gpu, 4 * align, GPU_DEVICE);
 	struct gpu_set *sets[150]; /* more than one descriptor pool */
 	for (uint32_t i = 0; i < 150; i++) {
-		const struct gpu_binding bindings[GPU_BINDINGS] = { { &data, 0, align },
-			                                                { &data, (uint64_t)align * (1 + i % 3), align } };
+		const struct gpu_binding bindings[GPU_BINDINGS] = { { &data, 0, align, GPU_TEXELS_VEC4 },
+			                                                { &data, (uint64_t)align * (1 + i % 3), align, GPU_TEXELS_VEC4 } };
 		assert_ok(gpu_set_create(gpu, bindings, &data, &sets[i]));
 	}
 	assert_int_equal(gpu_counters(gpu).descriptor_updates, 150);

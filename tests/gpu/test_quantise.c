@@ -345,7 +345,7 @@ static void test_exact(void **state)
 	assert_ok(gpu_buffer_create(b->gpu, PAIRS * sizeof *got, GPU_DEVICE, "numbers", &out));
 	assert_ok(gpu_write(&in, 0, pairs, PAIRS * sizeof *pairs));
 	assert_ok(gpu_pipeline_get(b->gpu, "test_exact", (uint32_t[]){ 128 }, 1, &pipeline));
-	assert_ok(gpu_set_create(b->gpu, (struct gpu_binding[GPU_BINDINGS]){ { &in, 0, 0 }, { &out, 0, 0 } }, &in, &set));
+	assert_ok(gpu_set_create(b->gpu, (struct gpu_binding[GPU_BINDINGS]){ { .buffer = &in }, { .buffer = &out } }, &in, &set));
 	assert_ok(gpu_cmd_create(b->gpu, &cmd));
 	for (int off = -4; off <= 4; off++) {
 		const uint32_t push[] = { PAIRS, (uint32_t)off };
@@ -503,7 +503,7 @@ static void check_model(const struct model_spec *spec, rwkvk_quant quant)
 	make_model(path, spec);
 	load(&device, path, quant, "as-gpu");
 	load(&host, path, quant, "as-gpu,host-quantise");
-	assert_true(gpu_caps(device.gpu)->quantises && !gpu_caps(host.gpu)->quantises);
+	assert_true(device_quantises(gpu_caps(device.gpu)) && !device_quantises(gpu_caps(host.gpu)));
 	assert_true(gpu_counters(device.gpu).dispatches > 0);
 	assert_int_equal(gpu_counters(host.gpu).dispatches, 0);
 	assert_same_matrix(spec->name, &device.emb, &host.emb);
