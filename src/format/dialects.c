@@ -1,6 +1,6 @@
 /* What files call their tensors.  Each table below is one dialect: the names of a family of files and what they are in the
  * canonical names of weights.h.  A reader adds its tensors under the names of the file and ends in weights_rename(). */
-#include "format/weights.h"
+#include "format/dialects.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -5,7 +5,8 @@
  *         rank:u32 name length:u32 type:u32 dimension:u32... (fastest first) name data
  *
  * The names are nearly official, the numbers not always: what differs, by RWKV version, is in dialects.c. */
-#include "format/weights.h"
+#include "format/dialects.h"
+#include "format/readers.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -7,7 +7,8 @@
  *
  * The header is walked twice where a later part decides about an earlier one; nothing is copied out of the file but names and
  * the token list, so memory stays within a small multiple of the bytes that were really there. */
-#include "format/weights.h"
+#include "format/dialects.h"
+#include "format/readers.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,10 +1,13 @@
 /* The front of a GGUF v3 file, keys and tensor entries, which grow in two buffers; and small files as a whole, whose data
  * grows in a third. */
-#include "format/weights.h"
+#include "format/gguf_writer.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/file.h"
+#include "format/weights.h"
 
 enum { ALIGNMENT = GGUF_ALIGNMENT, MAX_DIMENSIONS = 4 };
 enum { VALUE_U32 = 4, VALUE_I32 = 5, VALUE_F32 = 6, VALUE_BOOL = 7, VALUE_STRING = 8, VALUE_ARRAY = 9 };

@@ -2,7 +2,8 @@
  * bytes of each storage that tensors are views of.  What PyTorch writes is stored, not deflated, so tensors stay where they
  * lie in the mapped file.  Copies are made of what others have deflated, of transposed views and of doubles, and only of so
  * much as a real model may need. */
-#include "format/weights.h"
+#include "format/dialects.h"
+#include "format/readers.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* safetensors: header length u64, a JSON object {name: {dtype, shape, data_offsets: [begin, end]}}, then the data, which
  * the tensors must cover without gap or overlap.  What names they bear is in dialects.c. */
-#include "format/weights.h"
+#include "format/dialects.h"
+#include "format/readers.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -4,7 +4,8 @@
  *     model-00001-of-00002.safetensors ...
  *
  * The files lie beside the index and hold exactly the tensors that it says.  Also which file of a folder is the model. */
-#include "format/weights.h"
+#include "format/dialects.h"
+#include "format/readers.h"
 
 #include <inttypes.h>
 #include <stdio.h>

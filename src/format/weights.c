@@ -1,13 +1,10 @@
-/* Model files: the list of tensors, and telling by its first bytes what a file is.  What the formats look like inside is
- * known to the readers alone, one file a format. */
+/* The list of tensors and metadata that readers fill. */
 #include "format/weights.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "format/names.h"
 
 /* ---------------------------------------------------------------------------------------------------- messages */
 
@@ -152,77 +149,6 @@ const struct tensor *weights_find(const struct weights *weights, const char *nam
 	return NULL;
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp((*(struct tensor *const *)a)->name, (*(struct tensor *const *)b)->name);
-}
-
-static rwkvk_status refuse_duplicates(const struct weights *weights)
-{
-	const struct tensor **sorted = malloc((weights->count + 1) * sizeof *sorted);
-	if (!sorted)
-		return fail(RWKVK_ERROR_MEMORY, "%s: no memory to check %zu tensors", weights->path, weights->count);
-	for (size_t i = 0; i < weights->count; i++)
-		sorted[i] = &weights->tensors[i];
-	qsort(sorted, weights->count, sizeof *sorted, by_name);
-	rwkvk_status status = RWKVK_OK;
-	for (size_t i = 1; i < weights->count && status == RWKVK_OK; i++)
-		if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0)
-			status = fail(RWKVK_ERROR_FILE, "%s: expected every tensor once, found two for %s (\"%s\" and \"%s\")",
-			              weights->path, sorted[i]->name, sorted[i - 1]->file_name, sorted[i]->file_name);
-	free(sorted);
-	return status;
-}
-
-/* ---------------------------------------------------------------------------------------------------- opening */
-
-static const struct foreign {
-	const char *magic;
-	rwkvk_status status;
-	const char *what;
-} foreign[] = {
-	{ "\x80\2", RWKVK_ERROR_UNSUPPORTED,
-	  "a bare pickle, as PyTorch wrote before version 1.6: load it there and torch.save() it anew" },
-	{ "tjgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGJT format: convert the original model to GGUF" },
-	{ "lmgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGML format: convert the original model to GGUF" },
-	{ "\x1f\x8b", RWKVK_ERROR_FILE, "a gzip file: decompress it first" },
-	{ "\x28\xb5\x2f\xfd", RWKVK_ERROR_FILE, "a zstd file: decompress it first" },
-	{ "\xfd\x37zXZ", RWKVK_ERROR_FILE, "an xz file: decompress it first" },
-	{ "version https://git-lfs", RWKVK_ERROR_FILE,
-	  "a Git LFS pointer instead of the model: fetch the model itself, for example with `git lfs pull`" },
-};
-
-static bool is_html(const uint8_t *data, uint64_t bytes)
-{
-	static const char *const starts[] = { "<!doctype", "<html", "<head", "<?xml" };
-	while (bytes && strchr(" \t\r\n\xef\xbb\xbf", *data) && *data)
-		data++, bytes--;
-	for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
-		if (bytes >= strlen(starts[i]) && strncasecmp((const char *)data, starts[i], strlen(starts[i])) == 0)
-			return true;
-	return false;
-}
-
-static rwkvk_status refuse_foreign(const struct weights *weights)
-{
-	static const char expected[] = "expected a model in GGUF, safetensors, PyTorch or rwkv.cpp format";
-	const uint8_t *data = weights->mapping.data;
-	uint64_t bytes = weights->mapping.bytes;
-	if (bytes == 0)
-		return fail(RWKVK_ERROR_FILE, "%s: %s, found an empty file", weights->path, expected);
-	for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-		if (bytes >= strlen(foreign[i].magic) && memcmp(data, foreign[i].magic, strlen(foreign[i].magic)) == 0)
-			return fail(foreign[i].status, "%s: %s, found %s", weights->path, expected, foreign[i].what);
-	if (is_html(data, bytes))
-		return fail(RWKVK_ERROR_FILE, "%s: %s, found a web page: download the file itself, not the page that shows it",
-		            weights->path, expected);
-	char hex[3 * 8 + 1] = "";
-	for (size_t i = 0; i < 8 && i < bytes; i++)
-		snprintf(hex + 3 * i, 4, " %02x", data[i]);
-	return fail(RWKVK_ERROR_FILE, "%s: %s, found %" PRIu64 " bytes that begin with%s (\"%s\")", weights->path, expected, bytes,
-	            hex, show_text(data, bytes < 8 ? bytes : 8).text);
-}
-
 /* ---------------------------------------------------------------------------------------------------- metadata */
 
 static char *copy_text(const void *text, size_t bytes)
@@ -263,52 +189,6 @@ const char *weights_text(const struct weights *weights, const char *key)
 		if (strcmp(weights->metadata.texts[i].key, key) == 0)
 			return weights->metadata.texts[i].value;
 	return NULL;
-}
-
-static rwkvk_status read_contents(struct weights *weights, const char *names)
-{
-	const uint8_t *data = weights->mapping.data;
-	uint64_t bytes = weights->mapping.bytes;
-	if (bytes >= 4 && memcmp(data, "GGUF", 4) == 0)
-		TRY(gguf_read(weights));
-	else if (bytes >= 4 && memcmp(data, "fmgg", 4) == 0)
-		TRY(ggmf_read(weights));
-	else if (safetensors_is(&weights->mapping))
-		TRY(safetensors_read(weights));
-	else if (bytes && *data == '{')
-		TRY(shards_read(weights));
-	else if (bytes >= 4 && memcmp(data, "PK\3\4", 4) == 0)
-		TRY(pth_read(weights));
-	else
-		return refuse_foreign(weights);
-	if (names)
-		TRY(names_apply(weights, names));
-	return refuse_duplicates(weights);
-}
-
-rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out)
-{
-	*out = (struct weights){ 0 };
-	REQUIRE(path || data);
-	struct weights weights = {
-		.path = data ? strdup(path ? path : "embedded model") : NULL,
-		.mapping = { .data = data, .bytes = bytes },
-		.metadata.sampling = { .temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f },
-	};
-	rwkvk_status status = RWKVK_OK;
-	if (!data)
-		status = shards_resolve(path, &weights.path);
-	else if (!weights.path)
-		status = fail(RWKVK_ERROR_MEMORY, "no memory for a file name");
-	if (status == RWKVK_OK && !data)
-		status = file_map(weights.path, &weights.mapping);
-	if (status == RWKVK_OK)
-		status = read_contents(&weights, names);
-	if (status == RWKVK_OK)
-		*out = weights;
-	else
-		weights_close(&weights);
-	return status;
 }
 
 void weights_close(struct weights *weights)

@@ -1,5 +1,5 @@
-/* A model file as a list of named tensors.  Readers (one file a format) turn their format into this and nothing else; what
- * the tensors mean is the model's business.
+/* A model file as a list of named tensors.  Readers (readers.h) turn their format into this and nothing else; what the tensors
+ * mean is the model's business.
  *
  * Names are the official ones (blocks.0.att.receptance.weight, ...), whatever the file calls them.  Shapes are as stored,
  * outermost dimension first, unit dimensions dropped; tensors that a file keeps fused (GGUF's time_mix_lerp_fused) appear
@@ -72,21 +72,10 @@ struct weights {
 	struct metadata metadata;
 };
 
-/* Opens by content; a folder by the names of the files in it.  `data` non-NULL: parse these bytes instead of the file, `path`
- * is then only a name. `names`: a file of aliases (names.c), NULL for none.  On failure *out is zeroed. */
-rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out);
 void weights_close(struct weights *weights); /* zeroed weights are allowed */
 
 /* NULL when there is none. */
 const struct tensor *weights_find(const struct weights *weights, const char *name);
-
-/* The readers: weights->path and mapping are set, they fill the rest.  On failure they may leave partial contents, which
- * weights_close() frees. */
-rwkvk_status gguf_read(struct weights *weights);
-rwkvk_status ggmf_read(struct weights *weights); /* rwkv.cpp .bin */
-rwkvk_status safetensors_read(struct weights *weights);
-rwkvk_status pth_read(struct weights *weights);
-rwkvk_status shards_read(struct weights *weights); /* an index of safetensors files */
 
 /* Used by the readers.  Takes the strings' content, checks that [offset, offset+bytes) is what type and shape need and lies
  * in `in`, which is weights->mapping or one of its parts; shape is squeezed here. */
@@ -99,41 +88,8 @@ rwkvk_status weights_add_text(struct weights *weights, const void *key, size_t k
 /* The value of a key, NULL when there is none. */
 const char *weights_text(const struct weights *weights, const char *key);
 
-/* Parts of the safetensors readers: told by its first bytes (a 64-bit header length, of which the upper bytes are 0, then a
- * brace); adding the tensors of `file`, weights->mapping or a part, under the names that they have there. */
-bool safetensors_is(const struct mapping *file);
-rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file);
-
-/* What to open for `path`: of a folder, the index or the model in it.  *out is for free(). */
-rwkvk_status shards_resolve(const char *path, char **out);
-/* A file whose name says that it is one of several is refused, with the index to open instead. */
-rwkvk_status shards_refuse_part(const char *path);
-
 /* A copy of one that is there already, with copies of its names. */
 rwkvk_status weights_append(struct weights *weights, const struct tensor *tensor);
-
-/* From the file's names to canonical ones (dialects.c), the last step of a reader: tensors are renamed, split into parts,
- * marked as swapped, and left out where they mean nothing.  Names that are not known stay. */
-enum naming {
-	NAMES_TORCH, /* official names, and those of Hugging Face, fla and web-rwkv */
-	NAMES_RWKV_CPP,
-	NAMES_GGUF_RWKV4,
-	NAMES_GGUF_RWKV5,
-	NAMES_GGUF_RWKV6,
-	NAMES_GGUF_RWKV7
-};
-rwkvk_status weights_rename(struct weights *weights, enum naming naming);
-
-/* The way back, for writers: what a tensor of that canonical name is called in a GGUF file.  false when it has no name there.
- * The file may want it swapped, or as one of the `rows` of a tensor, which all are in `weights`. */
-struct gguf_name {
-	char text[300];
-	bool swapped;
-	bool follows; /* one of the rows, but not the first */
-	uint32_t rows;
-	const struct tensor *row[8];
-};
-bool weights_gguf_name(const struct weights *weights, enum naming naming, const char *name, struct gguf_name *out);
 
 /* More memory, freed with the weights: a mapped file, or `bytes` zeroed bytes (writable until the reader is done).  *out is
  * valid until the next of these calls, what it points to until weights_close(). */
@@ -147,35 +103,5 @@ struct shown {
 };
 struct shown show_text(const void *text, uint64_t bytes);
 struct shown show_shape(uint32_t rank, const uint64_t *shape); /* "[6, 128]" */
-
-/* ---------------------------------------------------------------------------------------------------- writing GGUF */
-
-/* Builds a GGUF v3 file: either all of it in memory order, written atomically (the demonstration model and tests), or the
- * front of one whose data follows (output.h).  Failures are sticky and reported at the end. */
-enum { GGUF_ALIGNMENT = 32 };
-struct gguf_writer;
-struct gguf_writer *gguf_writer_create(void);
-void gguf_put_string(struct gguf_writer *w, const char *key, const char *value);
-void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t value);
-void gguf_put_f32(struct gguf_writer *w, const char *key, float value);
-void gguf_put_bool(struct gguf_writer *w, const char *key, bool value);
-void gguf_put_strings(struct gguf_writer *w, const char *key, const char *const *values, const size_t *bytes, uint64_t count);
-void gguf_put_i32s(struct gguf_writer *w, const char *key, const int32_t *values, uint64_t count);
-/* A key as another file has it: metadata.keys. */
-void gguf_put_raw(struct gguf_writer *w, const void *key, uint64_t bytes);
-
-/* shape outermost first; `data` holds floats and is converted to `type`, which must be encodable, at once. */
-void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
-                     const float *data);
-/* The same of data that is of this type already. */
-void gguf_put_stored(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape,
-                     const void *data);
-/* Writes the file and frees the writer, also on failure. */
-rwkvk_status gguf_writer_finish(struct gguf_writer *w, const char *path);
-
-/* Only the entry; the data follows the front in the order of the entries, each padded to GGUF_ALIGNMENT. */
-void gguf_put_entry(struct gguf_writer *w, const char *name, enum dtype type, uint32_t rank, const uint64_t *shape);
-/* The front, for free(), and frees the writer, also on failure. */
-rwkvk_status gguf_writer_head(struct gguf_writer *w, const char *path, uint8_t **head, size_t *bytes);
 
 #endif

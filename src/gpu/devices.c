@@ -1,12 +1,12 @@
 /* The devices that there are, and which of them is meant. */
 #include "gpu/vk.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/environment.h"
+#include "base/letters.h"
 
 rwkvk_status devices_learn(VkInstance instance, struct device_facts *facts, uint32_t *count)
 {
@@ -47,13 +47,10 @@ static bool better(const struct device_facts *a, const struct device_facts *b)
 
 static bool contains(const char *text, const char *part)
 {
-	for (; *text; text++) {
-		size_t i = 0;
-		while (part[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i]))
-			i++;
-		if (!part[i])
+	size_t length = strlen(part);
+	for (; *text; text++)
+		if (equal_but_case(text, part, length))
 			return true;
-	}
 	return false;
 }
 

@@ -2,8 +2,10 @@
 #ifndef RWKVK_NETWORK_EXPORT_H
 #define RWKVK_NETWORK_EXPORT_H
 
-#include "format/output.h"
 #include "base/report.h"
+#include "format/dialects.h"
+#include "format/gguf_writer.h"
+#include "format/output.h"
 #include "network/outline.h"
 
 struct export

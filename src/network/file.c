@@ -6,6 +6,7 @@
 
 #include "base/report.h"
 #include "base/structs.h"
+#include "format/readers.h"
 #include "network/trained_state.h"
 #include "text/tokenizer.h"
 

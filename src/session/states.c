@@ -9,6 +9,7 @@
 
 #include "base/half.h"
 #include "base/structs.h"
+#include "format/readers.h"
 #include "network/trained_state.h"
 
 static rwkvk_status no_memory(const char *path)

@@ -6,6 +6,7 @@
 #ifndef RWKVK_TEXT_TOKENIZER_H
 #define RWKVK_TEXT_TOKENIZER_H
 
+#include "format/gguf_writer.h"
 #include "format/weights.h"
 
 /* From the token list of a GGUF file (metadata.token_text): Python-escaped literals by id; id 0, control, unused and empty

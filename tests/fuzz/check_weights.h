@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/dialects.h"
+#include "format/readers.h"
 #include "format/weights.h"
 
 #define CHECK(condition)                                                                                                       \

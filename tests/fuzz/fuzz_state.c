@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/readers.h"
 #include "network/trained_state.h"
 #include "session/states.h"
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "feed.h"
+#include "format/gguf_writer.h"
 #include "make_chain.h"
 #include "rwkvk_tools.h"
 

@@ -12,6 +12,8 @@
 #include <stdio.h>
 
 #include "feed.h"
+#include "format/gguf_writer.h"
+#include "format/readers.h"
 #include "network/reference.h"
 #include "score.h"
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "feed.h"
+#include "format/readers.h"
 #include "make_files.h"
 #include "make_model.h"
 #include "engine/model.h"

@@ -3,6 +3,7 @@
 #ifndef RWKVK_TEST_MAKE_CHAIN_H
 #define RWKVK_TEST_MAKE_CHAIN_H
 
+#include "format/gguf_writer.h"
 #include "make_files.h"
 
 /* next[vocab] of which each token is named by few.  256 tokens are bytes. */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "format/gguf_writer.h"
 #include "make_pth.h"
 #include "support.h"
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "format/gguf_writer.h"
 #include "support.h"
 
 /* A matrix of a type that nothing makes: any bytes are blocks, only the f16 scales must be sane. */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "format/readers.h"
 #include "support.h"
 
 /* No two sizes are the same but the rank and a head in some cases. */

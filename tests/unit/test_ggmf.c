@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "format/readers.h"
 #include "format/weights.h"
 #include "make_files.h"
 

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "format/gguf_writer.h"
+#include "format/readers.h"
 #include "format/weights.h"
 
 enum { C = 32, VOCAB = 3 };

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "format/names.h"
+#include "format/readers.h"
 
 /* Weights of these tensors, each a float. */
 static void make_weights(struct weights *w, const char *const *names, size_t count)

@@ -5,6 +5,7 @@
 
 #include <zip.h>
 
+#include "format/readers.h"
 #include "format/weights.h"
 #include "make_pth.h"
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "format/readers.h"
 #include "format/weights.h"
 
 /* Length, header and `data` bytes of data, in a block of exactly that size. */

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "format/readers.h"
 #include "format/weights.h"
 #include "make_files.h"
 

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "format/readers.h"
 #include "network/trained_state.h"
 #include "session/states.h"
 

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "format/readers.h"
 #include "text/tokenizer.h"
 
 static rwkvk_tokenizer *open_tiny(void)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/gguf_writer.h"
+#include "format/readers.h"
 #include "text/tokenizer.h"
 
 struct demo {

@@ -1,0 +1,30 @@
+/* What each family of files calls its tensors. */
+#ifndef RWKVK_FORMAT_DIALECTS_H
+#define RWKVK_FORMAT_DIALECTS_H
+
+#include "format/weights.h"
+
+/* From the file's names to canonical ones (dialects.c), the last step of a reader: tensors are renamed, split into parts,
+ * marked as swapped, and left out where they mean nothing.  Names that are not known stay. */
+enum naming {
+	NAMES_TORCH, /* official names, and those of Hugging Face, fla and web-rwkv */
+	NAMES_RWKV_CPP,
+	NAMES_GGUF_RWKV4,
+	NAMES_GGUF_RWKV5,
+	NAMES_GGUF_RWKV6,
+	NAMES_GGUF_RWKV7
+};
+rwkvk_status weights_rename(struct weights *weights, enum naming naming);
+
+/* The way back, for writers: what a tensor of that canonical name is called in a GGUF file.  false when it has no name there.
+ * The file may want it swapped, or as one of the `rows` of a tensor, which all are in `weights`. */
+struct gguf_name {
+	char text[300];
+	bool swapped;
+	bool follows; /* one of the rows, but not the first */
+	uint32_t rows;
+	const struct tensor *row[8];
+};
+bool weights_gguf_name(const struct weights *weights, enum naming naming, const char *name, struct gguf_name *out);
+
+#endif

@@ -1,0 +1,29 @@
+/* The formats that model files may have. */
+#ifndef RWKVK_FORMAT_READERS_H
+#define RWKVK_FORMAT_READERS_H
+
+#include "format/weights.h"
+
+/* Opens by content; a folder by the names of the files in it.  `data` non-NULL: parse these bytes instead of the file, `path`
+ * is then only a name. `names`: a file of aliases (names.c), NULL for none.  On failure *out is zeroed. */
+rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out);
+
+/* The readers: weights->path and mapping are set, they fill the rest.  On failure they may leave partial contents, which
+ * weights_close() frees. */
+rwkvk_status gguf_read(struct weights *weights);
+rwkvk_status ggmf_read(struct weights *weights); /* rwkv.cpp .bin */
+rwkvk_status safetensors_read(struct weights *weights);
+rwkvk_status pth_read(struct weights *weights);
+rwkvk_status shards_read(struct weights *weights); /* an index of safetensors files */
+
+/* Parts of the safetensors readers: told by its first bytes (a 64-bit header length, of which the upper bytes are 0, then a
+ * brace); adding the tensors of `file`, weights->mapping or a part, under the names that they have there. */
+bool safetensors_is(const struct mapping *file);
+rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file);
+
+/* What to open for `path`: of a folder, the index or the model in it.  *out is for free(). */
+rwkvk_status shards_resolve(const char *path, char **out);
+/* A file whose name says that it is one of several is refused, with the index to open instead. */
+rwkvk_status shards_refuse_part(const char *path);
+
+#endif
