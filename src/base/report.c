@@ -5,7 +5,7 @@
 
 void report(const struct listener *to, rwkvk_log_level level, const char *format, ...)
 {
-	char text[2048];
+	char text[4096];
 	va_list args;
 	if (!to->log)
 		return;

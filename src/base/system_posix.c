@@ -10,6 +10,7 @@
 
 #include "base/environment.h"
 #include "base/file.h"
+#include "base/numbers.h"
 
 char *system_cache_folder(const char *name)
 {
@@ -36,11 +37,6 @@ uint64_t system_memory(void)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), bytes = sysconf(_SC_PAGESIZE);
 	return pages > 0 && bytes > 0 ? (uint64_t)pages * (uint64_t)bytes : UINT64_MAX;
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 #ifdef __linux__
@@ -76,7 +72,7 @@ static uint64_t addresses_left(void)
 
 uint64_t system_memory_free(void)
 {
-	return least(system_memory(), least(available(), addresses_left()));
+	return smaller(system_memory(), smaller(available(), addresses_left()));
 }
 #else
 uint64_t system_memory_free(void)
@@ -88,8 +84,7 @@ uint64_t system_memory_free(void)
 void system_prefer_large_pages(void *memory, uint64_t bytes)
 {
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)memory + bytes,
-			 begin = ((uintptr_t)memory + page - 1) / page * page;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)memory + bytes, begin = round_up((uintptr_t)memory, page);
 	if (end > begin)
 		(void)madvise((void *)(uintptr_t)begin, (size_t)(end - begin), MADV_HUGEPAGE);
 #else

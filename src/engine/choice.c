@@ -62,7 +62,8 @@ static bool parse(const struct mapping *file, const char *model, struct shape *s
 static void drop(const struct rwkvk_model *m, const char *path, const char *reason)
 {
 	remove(path);
-	gpu_log(m->gpu, RWKVK_LOG_WARNING, "%s: dropped, since the device no longer takes what tuning has found: %s", path, reason);
+	report(gpu_listener(m->gpu), RWKVK_LOG_WARNING, "%s: dropped, since the device no longer takes what tuning has found: %s",
+	       path, reason);
 }
 
 /* Plans with the shape of a file, if that is one for this model. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/numbers.h"
 #include "network/trained_state.h"
 
 enum { UPLOAD_BYTES = 8 << 20 };
@@ -128,7 +129,7 @@ static rwkvk_status upload_by_input(struct loader *loader, const struct matrix *
 		return quantise_rows(loader, (struct quantise_rows){ m->parts, m->columns, true, slice->row_begin, all, slice, 0, 1 });
 	uint64_t plane = value_block_bytes(m->type, m->columns), beside = value_side_bytes(m->type, m->columns);
 	uint64_t outputs = VALUE_BLOCK(m->type), first = slice->row_begin / outputs;
-	uint64_t blocks = (all + outputs - 1) / outputs;
+	uint64_t blocks = ceil_div(all, outputs);
 	for (uint64_t done = 0, n; done < blocks; done += n) {
 		void *place;
 		n = blocks - done;

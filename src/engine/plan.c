@@ -5,10 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t ceil_div(uint32_t n, uint32_t by)
-{
-	return (n + by - 1) / by;
-}
+#include "base/half.h"
+#include "base/numbers.h"
 
 /* Rows that one pass of a workgroup covers. */
 static uint32_t pass_rows(const struct shape *shape)
@@ -119,13 +117,6 @@ rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
 	return RWKVK_OK;
 }
 
-static uint32_t float_bits(float value)
-{
-	uint32_t word;
-	memcpy(&word, &value, sizeof word);
-	return word;
-}
-
 /* A stage that is nothing but a matrix: a dispatch for each slice of rows.  `d` is what they have in common. */
 static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *common, struct device_matrix *matrix,
                                 uint32_t passes, uint32_t *parts)
@@ -222,7 +213,7 @@ rwkvk_status plan_att_out(struct rwkvk_model *m, uint32_t layer, uint32_t flags)
 	struct device_matrix *output = &m->layers[layer].output;
 	dispatch_init(m, layer, "att_out", "att_out", &d);
 	d.constants[SPEC_FLAGS] = flags;
-	d.constants[SPEC_RESIDUAL] = float_bits(config_residual(&m->file.network.config, layer));
+	d.constants[SPEC_RESIDUAL] = bits_of_float(config_residual(&m->file.network.config, layer));
 	return plan_matrix(m, &d, output, passes_for(&m->plan.shape, output->matrix.rows), NULL);
 }
 
@@ -273,7 +264,7 @@ static rwkvk_status plan_ffn_out(struct rwkvk_model *m, uint32_t layer, struct d
 			d.constants[SPEC_FLAGS] |= FLAG_COUNT;
 			d.bindings[7] = whole(&m->used_inputs);
 		}
-		d.constants[SPEC_RESIDUAL] = float_bits(config_residual(c, layer));
+		d.constants[SPEC_RESIDUAL] = bits_of_float(config_residual(c, layer));
 		d.groups = ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], VALUE_BLOCK(value->matrix.type)) *
 		           d.constants[SPEC_SUM_SLICES];
 		TRY(plan_step(m, &d));

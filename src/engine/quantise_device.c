@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/numbers.h"
+
 /* One of the pieces on their way: rows as in the file, and what makes blocks of them. */
 struct piece {
 	struct gpu_buffer raw;
@@ -137,7 +139,7 @@ static rwkvk_status copy_rows(struct quantiser *q, struct piece *piece, const st
 	TRY(gpu_upload_begin(&piece->raw, 0, &bytes, &to));
 	INVARIANT(bytes == c.bytes); /* staging memory has room for a piece */
 	c.to = to;
-	parallel_for(q->parallel, (bytes + COPY_BYTES - 1) / COPY_BYTES, copy_run, &c);
+	parallel_for(q->parallel, ceil_div(bytes, COPY_BYTES), copy_run, &c);
 	return gpu_upload_commit(q->gpu);
 }
 
@@ -160,8 +162,8 @@ static rwkvk_status start(struct quantiser *q, struct piece *piece, const struct
                           uint64_t covered)
 {
 	const struct matrix_source *source = &r->part->source;
-	uint32_t row_blocks = (uint32_t)((covered + WORKGROUP_ROWS - 1) / WORKGROUP_ROWS);
-	uint32_t spans = (r->columns + WORKGROUP_COLUMNS - 1) / WORKGROUP_COLUMNS;
+	uint32_t row_blocks = (uint32_t)ceil_div(covered, WORKGROUP_ROWS);
+	uint32_t spans = (uint32_t)ceil_div(r->columns, WORKGROUP_COLUMNS);
 	const uint32_t push[] = { r->by_input, (uint32_t)rows, r->columns, row_blocks, (uint32_t)r->to, (uint32_t)r->step };
 	struct gpu_pipeline *pipeline;
 	TRY(quantiser_pipeline(q->gpu, type_of_dtype(source->tensor->type), source->type, &pipeline));

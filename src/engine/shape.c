@@ -4,17 +4,15 @@
 
 #include <string.h>
 
+#include "base/half.h"
+#include "base/numbers.h"
+
 static uint32_t power_of_two_at_most(uint32_t n)
 {
 	uint32_t power = 1;
 	while (power * 2 <= n)
 		power *= 2;
 	return power;
-}
-
-static uint32_t smaller(uint32_t a, uint32_t b)
-{
-	return a < b ? a : b;
 }
 
 /* Lanes: 8 lanes of 16 bytes are one line of 128; with 16, a matrix of few rows still fills a large device.  Rows: loads of
@@ -104,13 +102,6 @@ bool shape_complete(struct shape *shape, const struct gpu_caps *caps, const stru
 	return true;
 }
 
-static uint32_t bits(float value)
-{
-	uint32_t word;
-	memcpy(&word, &value, sizeof word);
-	return word;
-}
-
 void shape_constants(const struct shape *shape, const struct config *c, uint32_t constants[SPEC_COUNT])
 {
 	memset(constants, 0, SPEC_COUNT * sizeof *constants);
@@ -130,7 +121,7 @@ void shape_constants(const struct shape *shape, const struct config *c, uint32_t
 	constants[SPEC_RANK_MIX] = c->rank_mix;
 	constants[SPEC_STATE_LANES] = shape->state_lanes;
 	constants[SPEC_STATE_STRIDE] = (uint32_t)config_slot_floats(c);
-	constants[SPEC_GROUP_EPSILON] = bits(c->group_norm_epsilon);
-	constants[SPEC_RESIDUAL] = bits(1);
+	constants[SPEC_GROUP_EPSILON] = bits_of_float(c->group_norm_epsilon);
+	constants[SPEC_RESIDUAL] = bits_of_float(1);
 	constants[SPEC_STAGING] = config_act_floats(c) / 4;
 }

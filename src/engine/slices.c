@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/numbers.h"
+
 void device_matrices(struct device_layer *l, struct device_matrix *out[LAYER_MATRICES])
 {
 	struct device_matrix *all[LAYER_MATRICES] = { &l->products,       &l->lora_in,        &l->mix_in,    &l->output,
@@ -48,7 +50,7 @@ rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *matri
 	if (!rows)
 		return fail(RWKVK_ERROR_DEVICE, "%s: a binding may cover %" PRIu64 " bytes, but %" PRIu64 " rows of %s need %" PRIu64,
 		            caps->name, limit, unit, use, matrix_plane_bytes(m, unit));
-	matrix->count = (uint32_t)((m->rows + rows - 1) / rows);
+	matrix->count = (uint32_t)ceil_div(m->rows, rows);
 	matrix->slices = calloc(matrix->count, sizeof *matrix->slices);
 	if (!matrix->slices)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");

@@ -459,11 +459,8 @@ static rwkvk_status name_bonus(struct weights *weights, uint64_t width)
 	for (size_t i = 0; i < weights->count; i++) {
 		struct tensor *tensor = &weights->tensors[i];
 		struct captures found = { 0 };
-		uint64_t count = 1;
 		char name[NAME_BYTES];
-		for (uint32_t d = 0; d < tensor->rank; d++)
-			count *= tensor->shape[d];
-		if (count != width || !matches("blocks.#.att.time_first", tensor->name, &found))
+		if (tensor_elements(tensor) != width || !matches("blocks.#.att.time_first", tensor->name, &found))
 			continue;
 		expand("blocks.#.att.time_faaaa", &found, 0, name);
 		char *copy = strdup(name);

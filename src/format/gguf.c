@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/numbers.h"
+
 enum gguf_type {
 	GGUF_U8,
 	GGUF_I8,
@@ -630,7 +632,7 @@ static rwkvk_status read_tensors(struct gguf *gguf, uint64_t count)
 	uint64_t first = gguf->at, alignment = (uint64_t)gguf->alignment;
 	for (uint64_t i = 0; i < count; i++)
 		TRY(take_entry(gguf, &entry));
-	gguf->data_start = (gguf->at + alignment - 1) / alignment * alignment;
+	gguf->data_start = round_up(gguf->at, alignment);
 	if (count && gguf->data_start > gguf->weights->mapping.bytes)
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: expected tensor data from byte %" PRIu64 " on, but the file ends at byte %" PRIu64

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/numbers.h"
 #include "base/parallel.h"
 
 enum { CHUNK = 1 << 17, CHUNKS_A_THREAD = 2, SLICE_BYTES = 8 << 20 };
@@ -35,14 +36,6 @@ void output_finish(struct output_list *list)
 float output_limit(enum dtype type)
 {
 	return type == DTYPE_F32 || type == DTYPE_BF16 ? INFINITY : 65520;
-}
-
-static uint64_t elements(uint32_t rank, const uint64_t *shape)
-{
-	uint64_t count = 1;
-	for (uint32_t i = 0; i < rank; i++)
-		count *= shape[i];
-	return count;
 }
 
 static uint64_t stored_bytes(enum dtype type, uint64_t count)
@@ -122,12 +115,12 @@ static void make_chunk(void *user, unsigned worker, uint64_t index)
 
 static rwkvk_status write_chunks(struct stream *s, const struct output *output, const struct tensor *source)
 {
-	uint64_t total = elements(source->rank, source->shape);
+	uint64_t total = tensor_elements(source);
 	uint64_t most = (uint64_t)parallel_workers(s->parallel) * CHUNKS_A_THREAD * CHUNK;
 	for (uint64_t first = 0; first < total; first += most) {
 		struct batch batch = { .stream = s, .output = output, .source = source, .first = first };
 		batch.count = total - first < most ? total - first : most;
-		parallel_for(s->parallel, (batch.count + CHUNK - 1) / CHUNK, make_chunk, &batch);
+		parallel_for(s->parallel, ceil_div(batch.count, CHUNK), make_chunk, &batch);
 		if (batch.out_of_range)
 			return out_of_range(s, output, source);
 		TRY(send(s, s->bytes, stored_bytes(output->type, batch.count)));
@@ -140,7 +133,7 @@ static rwkvk_status write_chunks(struct stream *s, const struct output *output, 
 static void transpose(const struct tensor *source, const float *from, float *to)
 {
 	uint64_t rows = source->shape[source->rank - 2], columns = source->shape[source->rank - 1], plane = rows * columns;
-	for (uint64_t p = 0; p < elements(source->rank, source->shape); p += plane)
+	for (uint64_t p = 0; p < tensor_elements(source); p += plane)
 		for (uint64_t i = 0; i < rows; i++)
 			for (uint64_t j = 0; j < columns; j++)
 				to[p + j * rows + i] = from[p + i * columns + j];
@@ -150,7 +143,7 @@ static void transpose(const struct tensor *source, const float *from, float *to)
 static rwkvk_status write_transposed(struct stream *s, const struct output *output)
 {
 	const struct tensor *source = output->source[0];
-	uint64_t count = elements(source->rank, source->shape);
+	uint64_t count = tensor_elements(source);
 	bool possible = count <= SIZE_MAX / sizeof(float);
 	float *from = possible ? malloc(count * sizeof *from) : NULL, *to = possible ? malloc(count * sizeof *to) : NULL;
 	rwkvk_status status = RWKVK_OK;

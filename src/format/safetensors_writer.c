@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "base/numbers.h"
 #include "format/output.h"
 
 enum { ALIGNMENT = 8 }; /* of the data, as the format's own writers keep it; blanks behind the JSON fill up */
@@ -43,7 +44,7 @@ rwkvk_status safetensors_head(const struct output_list *list, const char *path, 
 {
 	char *text = make_json(list, name);
 	size_t length = text ? strlen(text) : 0;
-	uint64_t padded = (length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+	uint64_t padded = round_up(length, ALIGNMENT);
 	*head = text ? malloc(sizeof padded + padded) : NULL;
 	if (!*head) {
 		free(text);

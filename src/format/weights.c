@@ -31,6 +31,14 @@ struct shown show_shape(uint32_t rank, const uint64_t *shape)
 
 /* ---------------------------------------------------------------------------------------------------- the list */
 
+uint64_t tensor_elements(const struct tensor *tensor)
+{
+	uint64_t count = 1;
+	for (uint32_t i = 0; i < tensor->rank; i++)
+		count *= tensor->shape[i];
+	return count;
+}
+
 /* Names go to terminals and JSON: anything but visible ASCII means a damaged or hostile file. */
 static bool name_is_plain(const char *name)
 {

@@ -31,6 +31,8 @@ struct tensor {
 	bool swapped; /* the last two dimensions are the other way round than in an official file; see above */
 };
 
+uint64_t tensor_elements(const struct tensor *tensor);
+
 /* What a file may say beside its tensors.  NULL or 0 where it does not. */
 struct metadata {
 	char *name;         /* general.name */

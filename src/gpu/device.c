@@ -107,8 +107,7 @@ static rwkvk_status keep_options(struct gpu *gpu, const struct gpu_options *opti
 {
 	gpu->profiling = options->profile;
 	gpu->threads = options->threads;
-	gpu->log = options->log;
-	gpu->log_user = options->log_user;
+	gpu->listener = (struct listener){ options->log, options->log_user };
 	gpu->cancel = options->cancel;
 	const char *shaders = environment_text(ENVIRONMENT_SHADER_DIR);
 	gpu->cache_folder = cache_choose_folder(options->cache_dir);
@@ -174,6 +173,11 @@ void gpu_close(struct gpu *gpu)
 void gpu_set_cancel(struct gpu *gpu, const atomic_bool *cancel)
 {
 	gpu->cancel = cancel;
+}
+
+const struct listener *gpu_listener(const struct gpu *gpu)
+{
+	return &gpu->listener;
 }
 
 const struct gpu_caps *gpu_caps(const struct gpu *gpu)

@@ -21,7 +21,7 @@
 
 #include <stdatomic.h>
 
-#include "base/error.h"
+#include "base/report.h"
 
 /* Every pipeline has the same interface: storage buffers 0 .. GPU_BINDINGS-1 of set 0, and push constants.  With
  * caps.texel_reads, binding GPU_BINDINGS + i is a texel buffer on the memory of binding i; that of GPU_RESULTS is the one whose
@@ -90,7 +90,7 @@ rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out);
 void gpu_close(struct gpu *gpu); /* waits for the device; NULL is allowed.  Everything else must be gone. */
 /* Once this is set, nothing more is compiled: RWKVK_CANCELLED.  NULL: never.  It must live until it is replaced. */
 void gpu_set_cancel(struct gpu *gpu, const atomic_bool *cancel);
-void gpu_log(const struct gpu *gpu, rwkvk_log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
+const struct listener *gpu_listener(const struct gpu *gpu); /* gpu_options.log */
 const struct gpu_caps *gpu_caps(const struct gpu *gpu);
 /* These two, and gpu_profile_row(), from any thread at any time. */
 struct gpu_counters gpu_counters(const struct gpu *gpu);

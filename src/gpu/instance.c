@@ -1,7 +1,6 @@
 /* The Vulkan loader and instances: every gpu object and every listing has one of its own. */
 #include "gpu/vk.h"
 
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,24 +34,12 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
 	const char *text = data->pMessage ? data->pMessage : "(no text)";
 	(void)types;
 	atomic_fetch_add(&validation_messages, 1);
-	if (gpu && gpu->log)
-		gpu_log(gpu, severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT ? RWKVK_LOG_ERROR : RWKVK_LOG_WARNING,
-		        "VALIDATION: %s", text);
+	if (gpu && gpu->listener.log)
+		report(&gpu->listener, severity & VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT ? RWKVK_LOG_ERROR : RWKVK_LOG_WARNING,
+		       "VALIDATION: %s", text);
 	else
 		fprintf(stderr, "VALIDATION: %s\n", text);
 	return VK_FALSE;
-}
-
-void gpu_log(const struct gpu *gpu, rwkvk_log_level level, const char *format, ...)
-{
-	char text[4096];
-	va_list args;
-	if (!gpu->log)
-		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof text, format, args);
-	va_end(args);
-	gpu->log(gpu->log_user, (int)level, text);
 }
 
 rwkvk_status no_device_failure(void)

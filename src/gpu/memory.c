@@ -19,16 +19,6 @@
 #define LARGEST_BLOCK  (256 * MIB)
 #define UPLOAD_CHUNK   (16 * MIB)
 
-static uint64_t larger(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static uint64_t round_up(uint64_t value, uint64_t step)
-{
-	return (value + step - 1) / step * step;
-}
-
 static uint64_t slack(const struct gpu *gpu)
 {
 	return gpu->facts.caps.texel_reads ? TEXEL_SLACK : 0;

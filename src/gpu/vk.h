@@ -5,6 +5,7 @@
 
 #include <volk.h>
 
+#include "base/numbers.h"
 #include "base/thread.h"
 #include "gpu/gpu.h"
 
@@ -62,11 +63,6 @@ struct extension_flag {
 };
 void mark_extensions(const VkExtensionProperties *extensions, uint32_t count, const struct extension_flag *flags,
                      size_t flag_count);
-
-static inline uint64_t smaller(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
 
 /* ------------------------------------------------------------------------------------------------------ instance.c */
 
@@ -252,8 +248,7 @@ struct gpu {
 	bool profiling;
 	char *cache_folder, *shader_folder; /* NULL: none */
 	uint32_t threads;
-	rwkvk_log_fn *log;
-	void *log_user;
+	struct listener listener;
 	const atomic_bool *cancel;
 	bool lost; /* the driver gave the device up: nothing is submitted any more */
 	struct memory memory;

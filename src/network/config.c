@@ -78,19 +78,10 @@ bool config_halves(const struct config *c, uint32_t layer)
 	return c->rescale && (layer + 1) % c->rescale == 0;
 }
 
-static void print_shape(const struct tensor *tensor, char *out, size_t size)
-{
-	size_t at = 0;
-	for (uint32_t i = 0; i < tensor->rank; i++)
-		at += (size_t)snprintf(out + at, size - at, "%s%" PRIu64, i ? "," : "", tensor->shape[i]);
-}
-
 static rwkvk_status wrong_shape(const struct weights *weights, const struct tensor *tensor, const char *expected)
 {
-	char found[96];
-	print_shape(tensor, found, sizeof found);
-	return fail(RWKVK_ERROR_FILE, "%s: tensor %s: expected shape [%s], found [%s]", weights->path, tensor->file_name, expected,
-	            found);
+	return fail(RWKVK_ERROR_FILE, "%s: tensor %s: expected shape [%s], found %s", weights->path, tensor->file_name, expected,
+	            show_shape(tensor->rank, tensor->shape).text);
 }
 
 static rwkvk_status find(const struct weights *weights, const struct config *c, const char *name, const struct tensor **out)
@@ -102,17 +93,9 @@ static rwkvk_status find(const struct weights *weights, const struct config *c, 
 	return RWKVK_OK;
 }
 
-static uint64_t elements(const struct tensor *tensor)
-{
-	uint64_t count = 1;
-	for (uint32_t i = 0; i < tensor->rank; i++)
-		count *= tensor->shape[i];
-	return count;
-}
-
 static rwkvk_status expect_vector(const struct weights *weights, const struct tensor *tensor, uint64_t n)
 {
-	if (elements(tensor) == n)
+	if (tensor_elements(tensor) == n)
 		return RWKVK_OK;
 	char expected[32];
 	snprintf(expected, sizeof expected, "%" PRIu64, n);
@@ -124,7 +107,7 @@ static rwkvk_status expect_matrix(const struct weights *weights, const struct te
 	if (tensor->rank == 2 && tensor->shape[0] == rows && tensor->shape[1] == columns)
 		return RWKVK_OK;
 	char expected[64];
-	snprintf(expected, sizeof expected, "%" PRIu64 ",%" PRIu64, rows, columns);
+	snprintf(expected, sizeof expected, "%" PRIu64 ", %" PRIu64, rows, columns);
 	return wrong_shape(weights, tensor, expected);
 }
 
@@ -139,7 +122,7 @@ static rwkvk_status lora_rank(const struct weights *weights, const struct tensor
 		}
 	}
 	char expected[64];
-	snprintf(expected, sizeof expected, "%u,rank", width);
+	snprintf(expected, sizeof expected, "%u, rank", width);
 	return wrong_shape(weights, tensor, expected);
 }
 
@@ -149,7 +132,7 @@ static rwkvk_status expect_lora(const struct weights *weights, const struct tens
 	    ((tensor->shape[0] == width && tensor->shape[1] == rank) || (tensor->shape[0] == rank && tensor->shape[1] == width)))
 		return RWKVK_OK;
 	char expected[64];
-	snprintf(expected, sizeof expected, "%" PRIu64 ",%" PRIu64, width, rank);
+	snprintf(expected, sizeof expected, "%" PRIu64 ", %" PRIu64, width, rank);
 	return wrong_shape(weights, tensor, expected);
 }
 
@@ -164,7 +147,7 @@ static rwkvk_status expect_mix_out(const struct weights *weights, const struct c
 			return RWKVK_OK;
 	}
 	char expected[64];
-	snprintf(expected, sizeof expected, "5,%u,%u", c->rank_mix, c->width);
+	snprintf(expected, sizeof expected, "5, %u, %u", c->rank_mix, c->width);
 	return wrong_shape(weights, tensor, expected);
 }
 
@@ -283,7 +266,7 @@ static rwkvk_status expect_part(const struct weights *weights, const struct conf
 	case VECTOR:
 		return expect_vector(weights, tensor, c->width);
 	case PER_HEAD: /* or per channel */
-		return elements(tensor) == c->heads ? RWKVK_OK : expect_vector(weights, tensor, c->width);
+		return tensor_elements(tensor) == c->heads ? RWKVK_OK : expect_vector(weights, tensor, c->width);
 	case SQUARE:
 		return expect_matrix(weights, tensor, c->width, c->width);
 	case FFN_KEY:
@@ -407,7 +390,7 @@ static rwkvk_status recognise(const struct weights *weights, struct config *c)
  * RWKV-5 has one number a head. */
 static rwkvk_status heads_from(const struct weights *weights, struct config *c, const struct tensor *tensor)
 {
-	uint64_t n = weights->metadata.head_size, said = n, count = elements(tensor);
+	uint64_t n = weights->metadata.head_size, said = n, count = tensor_elements(tensor);
 	if (c->version == 51 && count == c->width)
 		c->version = 52;
 	if (tensor->rank == 2)
@@ -478,13 +461,13 @@ static rwkvk_status sizes(const struct weights *weights, struct network *net)
 	c->layers = count_layers(weights);
 	TRY(find(weights, c, "emb.weight", &net->emb));
 	if (net->emb->rank != 2 || net->emb->shape[0] > MAX_VOCAB || net->emb->shape[1] > MAX_WIDTH || net->emb->shape[1] % 4)
-		return wrong_shape(weights, net->emb, "vocabulary,width");
+		return wrong_shape(weights, net->emb, "vocabulary, width");
 	c->vocab = (uint32_t)net->emb->shape[0];
 	c->width = (uint32_t)net->emb->shape[1];
 	TRY(head_sizes(weights, c));
 	TRY(find(weights, c, "blocks.0.ffn.key.weight", &t));
 	if (t->rank != 2 || t->shape[0] > MAX_FFN)
-		return wrong_shape(weights, t, "FFN width,width");
+		return wrong_shape(weights, t, "FFN width, width");
 	c->ffn = (uint32_t)t->shape[0];
 	float epsilon = weights->metadata.group_norm_epsilon;
 	c->group_norm_epsilon = epsilon != 0 ? epsilon : 64e-5f;

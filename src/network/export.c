@@ -21,14 +21,6 @@ enum kind {
 
 /* ---------------------------------------------------------------------------------------------------- what it is */
 
-static uint64_t elements(const struct tensor *tensor)
-{
-	uint64_t count = 1;
-	for (uint32_t i = 0; i < tensor->rank; i++)
-		count *= tensor->shape[i];
-	return count;
-}
-
 static bool ends_in(const char *text, const char *end)
 {
 	size_t length = strlen(text), tail = strlen(end);
@@ -229,7 +221,7 @@ static bool is_of_batch(const struct config *c, const char *name)
 static void shape_small(const struct export *e, struct output *o, const char *name)
 {
 	const struct config *c = &e->file->network.config;
-	uint64_t count = elements(o->source[0]);
+	uint64_t count = tensor_elements(o->source[0]);
 	if (count == c->width && is_by_head(c, name) && !(e->gguf && ends_in(name, ".r_k")))
 		set_shape(o, 2, c->heads, c->head_size, 0);
 	else if (count == c->width && !e->gguf && is_of_batch(c, name))
@@ -242,7 +234,7 @@ static void shape_small(const struct export *e, struct output *o, const char *na
 static void shape_start(const struct export *e, struct output *o)
 {
 	const struct config *c = &e->file->network.config;
-	if (elements(o->source[0]) == (uint64_t)c->width * c->head_size)
+	if (tensor_elements(o->source[0]) == (uint64_t)c->width * c->head_size)
 		set_shape(o, 3, c->heads, c->head_size, c->head_size);
 }
 
@@ -273,7 +265,7 @@ static rwkvk_status add_fused(struct export *e, const struct tensor *tensor, con
 	memcpy(o->shape, ((uint64_t[]){ name->rows, 1, 1, width }), sizeof o->shape);
 	for (uint32_t i = 0; i < name->rows; i++) {
 		o->source[i] = name->row[i];
-		if (elements(name->row[i]) != width)
+		if (tensor_elements(name->row[i]) != width)
 			return fail(RWKVK_ERROR_FILE, "%s: tensor %s: expected %" PRIu32 " numbers, found the shape %s",
 			            e->file->weights.path, name->row[i]->file_name, width,
 			            show_shape(name->row[i]->rank, name->row[i]->shape).text);
@@ -343,12 +335,12 @@ static float trained_decay_5(float w)
 static rwkvk_status check_decay(const struct export *e, const struct tensor *tensor)
 {
 	bool four = e->file->network.config.version == 40;
-	float *w = malloc(elements(tensor) * sizeof *w);
+	float *w = malloc(tensor_elements(tensor) * sizeof *w);
 	if (!w)
 		return no_memory(e);
-	dtype_to_float(tensor->type, tensor->data, 0, elements(tensor), w);
+	dtype_to_float(tensor->type, tensor->data, 0, tensor_elements(tensor), w);
 	rwkvk_status status = RWKVK_OK;
-	for (uint64_t i = 0; i < elements(tensor) && status == RWKVK_OK; i++)
+	for (uint64_t i = 0; i < tensor_elements(tensor) && status == RWKVK_OK; i++)
 		if (four ? !(w[i] <= 0 && w[i] > -INFINITY) : !(w[i] >= 0 && w[i] <= 1))
 			status = fail(RWKVK_ERROR_FILE, "%s: tensor %s: expected decays %s, found %g, of which no time_decay can be made",
 			              e->file->weights.path, tensor->file_name, four ? "of 0 or less" : "from 0 to 1", (double)w[i]);

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/numbers.h"
+
 enum {
 	VOCABULARY = 65536,
 	HEAD_SIZE = 64,
@@ -161,7 +163,7 @@ static uint8_t *make_units(struct maker *maker, enum dtype type)
 static rwkvk_status fill_bank(struct maker *maker, enum dtype type)
 {
 	const struct mapping *bank;
-	uint64_t count = (maker->bank_size[type] + UNIT - 1) / UNIT, bytes = unit_bytes(type);
+	uint64_t count = ceil_div(maker->bank_size[type], UNIT), bytes = unit_bytes(type);
 	if (!count)
 		return RWKVK_OK;
 	TRY(weights_allocate(maker->weights, count * bytes, &bank));

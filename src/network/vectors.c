@@ -81,9 +81,7 @@ void layer_vector(const struct network *net, uint32_t layer, uint32_t vec, float
 		memset(out, 0, c->width * sizeof *out);
 		return;
 	}
-	uint64_t count = 1;
-	for (uint32_t i = 0; i < tensor->rank; i++)
-		count *= tensor->shape[i];
+	uint64_t count = tensor_elements(tensor);
 	dtype_to_float(tensor->type, tensor->data, 0, count, out); /* C of them, or H: config.c checked */
 	if (count != c->width)
 		spread_heads(c, out);

@@ -56,8 +56,8 @@ static rwkvk_status refused(const struct tuning *t, const rwkvk_tune_row *row, r
 {
 	if (t->count == 0 || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
 		return status;
-	gpu_log(t->m->gpu, RWKVK_LOG_NOTE, "workgroup %u, lanes %u, rows %u, groups %u: not tried: %s", row->workgroup, row->lanes,
-	        row->rows, row->groups, rwkvk_last_error());
+	report(gpu_listener(t->m->gpu), RWKVK_LOG_NOTE, "workgroup %u, lanes %u, rows %u, groups %u: not tried: %s", row->workgroup,
+	       row->lanes, row->rows, row->groups, rwkvk_last_error());
 	return RWKVK_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/numbers.h"
 #include "text/vocabulary.h"
 
 /* ---------------------------------------------------------------------------------------------------- the table */
@@ -259,7 +260,7 @@ const char *tokenizer_file_for(uint32_t vocab)
 bool tokenizer_covers(const rwkvk_tokenizer *tokenizer, uint32_t vocab)
 {
 	enum { UNIT = 512 }; /* models' sizes are rounded up to it at most */
-	return vocab <= ((uint64_t)tokenizer_ids(tokenizer) + UNIT - 1) / UNIT * UNIT;
+	return vocab <= round_up(tokenizer_ids(tokenizer), UNIT);
 }
 
 rwkvk_status tokenizer_fits(const rwkvk_tokenizer *tokenizer, const char *model, uint32_t vocab, const char *own)

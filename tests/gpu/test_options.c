@@ -140,7 +140,7 @@ static void messages(void **state)
 	(void)state;
 	struct heard heard = { 0 };
 	struct gpu *gpu = open_gpu((struct gpu_options){ .log = hear, .log_user = &heard });
-	gpu_log(gpu, RWKVK_LOG_NOTE, "%d of %s", 7, "nine");
+	report(gpu_listener(gpu), RWKVK_LOG_NOTE, "%d of %s", 7, "nine");
 	assert_int_equal(heard.count, 1);
 	assert_int_equal(heard.level, RWKVK_LOG_NOTE);
 	assert_string_equal(heard.text, "7 of nine");
@@ -160,7 +160,7 @@ static void messages(void **state)
 	}
 	gpu_close(gpu);
 	gpu = open_gpu((struct gpu_options){ 0 });
-	gpu_log(gpu, RWKVK_LOG_ERROR, "nobody listens");
+	report(gpu_listener(gpu), RWKVK_LOG_ERROR, "nobody listens");
 	gpu_close(gpu);
 }
 

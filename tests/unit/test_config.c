@@ -143,7 +143,7 @@ static void test_wrong_bonus(void **state)
 	item->count = 8; /* neither a number a head nor one a channel */
 	item->shape[0] = 2;
 	assert_fails(open_list(list, &file), RWKVK_ERROR_FILE,
-	             "x.st: tensor blocks.1.att.time_faaaa: expected shape [12], found [2,4]");
+	             "x.st: tensor blocks.1.att.time_faaaa: expected shape [12], found [2, 4]");
 	list_free(list);
 }
 
