@@ -249,6 +249,9 @@ typedef struct rwkvk_counters {
 	uint64_t allocations;        /* vkAllocateMemory calls */
 	uint64_t buffers;            /* vkCreateBuffer calls */
 	uint64_t recordings;         /* command buffers recorded */
+	/* Spent in the driver's compiler when pipelines were made; what a driver compiles at a pipeline's first use is not in it.
+	 */
+	uint64_t compile_nanoseconds;
 } rwkvk_counters;
 
 RWKVK_API rwkvk_status rwkvk_model_counters(const rwkvk_model *model, rwkvk_counters *counters);

@@ -182,8 +182,9 @@ rwkvk_status rwkvk_model_counters(const rwkvk_model *m, rwkvk_counters *counters
 		                         .descriptor_updates = c.descriptor_updates,
 		                         .allocations = c.allocations,
 		                         .buffers = c.buffers,
-		                         .recordings = c.recordings };
-	return WRITE_RESULT(rwkvk_counters, recordings, &own, counters);
+		                         .recordings = c.recordings,
+		                         .compile_nanoseconds = c.compile_nanoseconds };
+	return WRITE_RESULT(rwkvk_counters, compile_nanoseconds, &own, counters);
 }
 
 bool rwkvk_model_profile(const rwkvk_model *m, size_t index, rwkvk_profile_row *row)

@@ -197,6 +197,7 @@ struct gpu_counters gpu_counters(const struct gpu *gpu)
 		.allocations = counter_get(&c->allocations),
 		.buffers = counter_get(&c->buffers),
 		.recordings = counter_get(&c->recordings),
+		.compile_nanoseconds = counter_get(&c->compile_nanoseconds),
 	};
 }
 

@@ -59,7 +59,8 @@ struct gpu_caps {
 
 /* What was asked of Vulkan so far.  host_calls: to submit, wait and read timestamps, all that recorded commands need. */
 struct gpu_counters {
-	uint64_t dispatches, barriers, submits, host_calls, descriptor_updates, allocations, buffers, recordings;
+	uint64_t dispatches, barriers, submits, host_calls, descriptor_updates, allocations, buffers, recordings,
+		compile_nanoseconds;
 };
 
 struct gpu;

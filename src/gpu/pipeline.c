@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/parallel.h"
 #include "gpu/shaders.h"
@@ -237,7 +238,9 @@ rwkvk_status gpu_pipelines_compile(struct gpu *gpu)
 	for (struct gpu_pipeline *at = gpu->pipelines.first; c.pipelines && at; at = at->next)
 		if (!at->pipeline)
 			c.pipelines[n++] = at;
+	double begin = clock_seconds();
 	rwkvk_status status = c.pipelines && c.results ? compile_list(&c, count) : host_memory_failure("pipelines");
+	counter_add(&gpu->counters.compile_nanoseconds, (uint64_t)(1e9 * (clock_seconds() - begin)));
 	if (status != RWKVK_OK)
 		forget_uncompiled(gpu);
 	free(c.pipelines);

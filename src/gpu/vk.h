@@ -223,7 +223,8 @@ void stamps_destroy(struct gpu *gpu, struct stamps *stamps);
 
 /* struct gpu_counters, which may be read at any time. */
 struct counters {
-	_Atomic uint64_t dispatches, barriers, submits, host_calls, descriptor_updates, allocations, buffers, recordings;
+	_Atomic uint64_t dispatches, barriers, submits, host_calls, descriptor_updates, allocations, buffers, recordings,
+		compile_nanoseconds;
 };
 
 static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)

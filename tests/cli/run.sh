@@ -1040,20 +1040,130 @@ case_interrupt() {
 	exits 0
 }
 
-# A long prompt can be interrupted too.
+# A prompt that was not read to its end is no state to save, and -q does not hide that.
 case_interrupt_prompt() {
-	local i
+	local i signal
 	need_device
 	for i in $(seq 20000); do printf 'Once upon a time there was '; done >"$dir/prompt"
+	echo before >"$dir/state"
 	set -m
-	"$program" generate -n 1 - <"$dir/prompt" >"$out" 2>"$err" &
-	wait_bytes "$out" 1000
-	kill -INT $!
+	for signal in INT TERM; do
+		: >"$out"
+		"$program" generate -q -n 1 --save-state "$dir/state" - <"$dir/prompt" >"$out" 2>"$err" &
+		wait_bytes "$out" 1000
+		kill -$signal $!
+		wait $!
+		code=$?
+		exits $([ $signal = INT ] && echo 130 || echo 143)
+		grep -qE '^rwkvk: interrupted after [0-9]+ of [0-9]+ tokens of the prompt; .*/state is not written$' "$err" || fail "expected a sentence"
+		[ "$(cat "$dir/state")" = before ] || fail "the state file changed"
+	done
+	[ "$(ls "$dir" | grep -c tmp)" = 0 ] || fail "a temporary file is left"
+}
+
+# SIGTERM ends a text as Ctrl-C does.
+case_terminate() {
+	need_device
+	set -m
+	"$program" generate "${endless[@]}" --save-state "$dir/state" "Once upon a time" >"$out" 2>"$err" &
+	wait_bytes "$out" 40
+	kill -TERM $!
 	wait $!
 	code=$?
 	exits 0
 	err_has "interrupted"
-	err_has "text 0 tokens"
+	[ -s "$dir/state" ] || fail "no state was written"
+}
+
+# What is half written is removed, by the first signal and by two at once.
+case_interrupt_writing() {
+	local times i
+	set -m
+	for times in 1 2; do
+		"$program" quantize --threads 1 --type q4_k_m "$demo" "$dir/out.gguf" >"$out" 2>"$err" &
+		for i in $(seq 2000); do
+			ls "$dir"/out.gguf.*tmp >/dev/null 2>&1 && break
+		done
+		kill -TERM $!
+		[ $times = 1 ] || kill -TERM $! 2>/dev/null
+		wait $!
+		code=$?
+		[ $code = 0 ] && rm -f "$dir/out.gguf" && continue # it was faster
+		exits 143
+		[ "$(ls "$dir" | grep -c out.gguf)" = 0 ] || fail "something is left: $(ls "$dir")"
+	done
+}
+
+# What a file's header and the command line tell is checked before the model is loaded.
+case_checked_first() {
+	need_device
+	tiny_model 7
+	run generate -n 0 -q --tokens 1 -m "$dir/7.st" --save-state "$dir/other.state"
+	exits 0
+	local arguments
+	while read -r arguments; do
+		# shellcheck disable=SC2086
+		run $arguments
+		[ "$code" = 1 ] || [ "$code" = 2 ] || fail "$arguments: expected a failure"
+		out_empty
+		! grep -q "ready in\|measuring" "$err" || fail "$arguments: was not found before the work"
+		[ "$(grep -c "^rwkvk: " "$err")" = 1 ] || fail "$arguments: expected one message"
+	done <<END
+generate --save-state $dir/none/x Once
+logits --save-state $dir/none/x Once
+logits -o $dir/none/x Once
+bench --html $dir/none/r.html
+generate --state $dir/other.state Once
+logits --state $dir/other.state Once
+generate --state $dir/nothing.state Once
+generate --ban 99999999 Once
+generate --tokens 5000
+logits --tokens 5000
+perplexity --tokens 1,5000
+generate -m $dir/7.st Once
+perplexity -m $dir/7.st $demo
+generate -m $dir/7.st --stop x --tokens 1
+END
+	[ "$(ls "$dir" | grep -c tmp)" = 0 ] || fail "a temporary file is left"
+}
+
+# A rate has no compiler in it.
+case_compiling() {
+	need_device
+	mkdir "$dir/cache"
+	run generate --cache-dir "$dir/cache" --temp 0 -n 3 "Once upon a time"
+	exits 0
+	grep -qE 'ready in [0-9.]+ s, [0-9.]+ s of them compiling$' "$err" || fail "expected how long compiling took"
+	run generate --profile --temp 0 -n 3 "Once upon a time"
+	grep -qE 'prompt 5 tokens; text 3 tokens' "$err" || fail "expected no rate of a prompt with a profile"
+}
+
+# On a terminal a long prompt shows how far it is, how fast and how long it will take.
+case_prompt_progress() {
+	local i
+	command -v script >/dev/null || skip "no script(1)"
+	need_device
+	for i in $(seq 300); do printf 'Once upon a time there was '; done >"$dir/prompt"
+	script -qec "$program generate --temp 0 -n 1 -f $dir/prompt >$dir/text" /dev/null >"$out" 2>&1 </dev/null
+	tr '\r' '\n' <"$out" | grep -qE '^reading +[0-9]+ %  [0-9]+ of [0-9]+ tokens  [0-9.]+ tok/s  [0-9]+ s left' || fail "expected progress"
+	run generate --temp 0 -n 1 -f "$dir/prompt"
+	cmp -s "$out" "$dir/text" || fail "the text differs"
+	! grep -q "reading" "$err" || fail "expected no progress in a file"
+}
+
+# Nobody reads: a prompt of minutes ends at once, unless its state is wanted.
+case_closed_pipe_prompt() {
+	local i
+	need_device
+	for i in $(seq 20000); do printf 'Once upon a time there was '; done >"$dir/prompt"
+	timeout 60 "$program" generate -q -n 1 -f "$dir/prompt" 2>"$err" | head -c 10 >"$out"
+	code=${PIPESTATUS[0]}
+	exits 1
+	out_is "Once upon "
+	err_empty
+	head -c 3000 "$dir/prompt" >"$dir/short"
+	"$program" generate -q -n 0 -f "$dir/short" --save-state "$dir/state" 2>"$err" | head -c 0 >"$out"
+	[ -s "$dir/state" ] || fail "no state was written"
 }
 
 # A model that loads, and what writes no text, is ended by it as a program that does not catch it; nothing follows.
@@ -1132,6 +1242,22 @@ case_full_disk() {
 	run logits -o /dev/full x
 	exits 1
 	err_has "rwkvk: /dev/full: "
+	(
+		ulimit -f 8 # blocks of 1024 bytes
+		run logits --all -o "$dir/limited" --tokens 1,2,3
+		exits 1
+		err_has "$dir/limited: cannot be written: File too large"
+		run bench -q -p 1 -n 0 -r 1 --no-measure --html "$dir/limited.html"
+		exits 1
+		err_has "$dir/limited.html: cannot be written: File too large"
+	) || exit 1
+	[ "$(ls "$dir" | grep -c limited)" = 0 ] || fail "a part of a file is left: $(ls "$dir")"
+	mkfifo "$dir/fifo"
+	cat "$dir/fifo" >"$dir/read" &
+	run logits -o "$dir/fifo" x
+	exits 0
+	wait
+	[ "$(bytes_of "$dir/read")" = 8192 ] || fail "expected 2048 floats through the pipe"
 	"$program" logits x >/dev/full 2>"$err"
 	code=$?
 	exits 1
@@ -1302,7 +1428,7 @@ case_bench_usage() {
 	usage_error '--quant: expected none, f16, q8, q6, q5 or q4, separated by commas, got "q4,"' bench --quant q4,
 	usage_error '--shape: expected shapes such as 0.1B or 24x2048, separated by commas, got ""' bench --shape ""
 	usage_error '-o: expected md|json|csv|jsonl, got "xml"' bench -o xml
-	usage_error '-p: expected token ids such as 1,2,3, got "x"' bench -p x
+	usage_error '-p: expected numbers of tokens such as 128,512, got "x"' bench -p x
 	usage_error "--compare: expected two files" bench --compare a.json
 	usage_error "--compare: expected two files" bench --compare a.json b.json c.json
 	usage_error "--compare: measures nothing; leave out" bench --compare a.json b.json -m c.gguf

@@ -1,6 +1,5 @@
 /* `bench --html`: one page that needs nothing but itself, no script, no font, no network.  It is well-formed XML as well as
  * HTML, so that a test can take it apart. */
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -279,11 +278,25 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 
 int bench_write_html(const char *path, const char *const *names, const struct bench_report *reports, size_t count)
 {
-	FILE *page = fopen(path, "w");
+	char *text = NULL;
+	size_t bytes = 0;
+	rwkvk_output *output;
+	FILE *page = open_memstream(&text, &bytes);
 	if (!page)
-		return failed("%s: %s", path, strerror(errno));
+		return failed("out of memory");
 	write_page(page, names, reports, count);
 	bool ok = !ferror(page);
 	ok = fclose(page) == 0 && ok;
-	return ok ? EXIT_DONE : failed("%s: %s", path, strerror(errno ? errno : EIO));
+	rwkvk_status status = ok ? rwkvk_output_open(path, &output) : RWKVK_OK;
+	if (ok && status == RWKVK_OK) {
+		status = rwkvk_output_write(output, text, bytes);
+		if (status == RWKVK_OK)
+			status = rwkvk_output_commit(output);
+		else
+			rwkvk_output_drop(output);
+	}
+	free(text);
+	if (!ok)
+		return failed("out of memory");
+	return status == RWKVK_OK ? EXIT_DONE : failed("%s", rwkvk_last_error());
 }

@@ -153,12 +153,10 @@ static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, d
 	return RWKVK_OK;
 }
 
-/* EXIT_DONE, or EXIT_FAILED after a message. */
+/* EXIT_DONE, or the exit code after a message. */
 static int run_failed(rwkvk_status status)
 {
-	if (status == RWKVK_CANCELLED)
-		return failed("interrupted");
-	return status == RWKVK_OK ? EXIT_DONE : failed_call();
+	return status == RWKVK_OK ? EXIT_DONE : failed_with(status);
 }
 
 /* "pp" of `count` tokens, or "tg". */

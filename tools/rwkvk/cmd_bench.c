@@ -125,9 +125,7 @@ static int measure_device(const struct bench *args, struct bench_device *out)
 	out->dispatch_us = rates.dispatch_seconds > 0 ? 1e6 * rates.dispatch_seconds : (double)NAN;
 	out->submit_us = rates.submit_seconds > 0 ? 1e6 * rates.submit_seconds : (double)NAN;
 	out->measured_bytes = rates.measured_bytes;
-	if (status != RWKVK_OK)
-		return status == RWKVK_CANCELLED ? failed("interrupted") : failed_call();
-	return EXIT_DONE;
+	return status == RWKVK_OK ? EXIT_DONE : failed_with(status);
 }
 
 static void share_ceiling(struct bench_report *report)
@@ -250,14 +248,16 @@ static int measure(const struct bench *args)
 	if (code != EXIT_DONE)
 		return code;
 	set_quiet(args->quiet);
-	code = describe_device(args, &report.device);
+	code = args->html ? output_check(args->html) : EXIT_DONE;
+	if (code == EXIT_DONE)
+		code = describe_device(args, &report.device);
 	if (code == EXIT_DONE)
 		code = add_all(args, &plan, &report);
 	if (code ==
 	    EXIT_DONE) { /* last, so that a wrong file name is seen at once; should it fail, the models are shown all the same */
 		int measured = measure_device(args, &report.device);
 		share_ceiling(&report);
-		code = print_report(args, &report);
+		code = measured == EXIT_INTERRUPTED ? measured : print_report(args, &report);
 		code = code == EXIT_DONE ? measured : code;
 	}
 	bench_report_free(&report);

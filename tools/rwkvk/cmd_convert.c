@@ -37,7 +37,7 @@ static int export(const struct convert *args, const rwkvk_file *file)
 	rwkvk_status status = rwkvk_file_export(file, args->files[1], &options);
 	progress_end();
 	if (status != RWKVK_OK)
-		return failed_call();
+		return failed_with(status);
 	note("%s written in %.2f s", args->files[1], now_seconds() - progress.start);
 	return EXIT_DONE;
 }
@@ -82,8 +82,8 @@ static int run(struct convert *args)
 
 static const char out_help[] =
 	"OUT.gguf has the names and keys of llama.cpp for RWKV-6 and 7, and similar ones for RWKV-4 and 5; its vocabulary is\n"
-	"IN's or that of --vocab.  OUT.safetensors has official names, in F32, F16 or BF16.  OUT appears when it is complete; an\n"
-	"interruption leaves OUT.tmp at most.  See docs/formats.md.";
+	"IN's or that of --vocab.  OUT.safetensors has official names, in F32, F16 or BF16.  OUT appears when it is complete; a\n"
+	"failure or Ctrl-C leaves nothing.  See docs/formats.md.";
 
 int cmd_quantize(int argc, char **argv)
 {

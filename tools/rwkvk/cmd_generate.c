@@ -36,7 +36,8 @@ struct run {
 	rwkvk_counters before, after; /* around the generation */
 	uint64_t prompt_tokens;
 	double prompt_seconds, text_seconds;
-	int last_byte; /* of the text so far; -1: none */
+	struct progress progress; /* of the prompt */
+	int last_byte;            /* of the text so far; -1: none */
 };
 
 /* ---------------------------------------------------------------------------------------------------- sampling */
@@ -152,11 +153,13 @@ static void note_speed(const struct run *run)
 	rwkvk_model_info info = { 0 };
 	rwkvk_model_get_info(run->model, &info);
 	double speed = per((double)run->result.tokens, run->text_seconds);
+	char prompt[40] = ""; /* with a profile nothing was compiled before */
+	if (!run->args->profile)
+		snprintf(prompt, sizeof(prompt), ", %.1f tok/s", per((double)run->prompt_tokens, run->prompt_seconds));
 	if (interrupt_seen())
 		note("interrupted");
-	note("prompt %" PRIu64 " tokens, %.1f tok/s; text %" PRIu64 " tokens, %.1f tok/s, %s/s", run->prompt_tokens,
-	     per((double)run->prompt_tokens, run->prompt_seconds), run->result.tokens, speed,
-	     show_bytes((uint64_t)(speed * (double)info.bytes_per_token)).text);
+	note("prompt %" PRIu64 " tokens%s; text %" PRIu64 " tokens, %.1f tok/s, %s/s", run->prompt_tokens, prompt,
+	     run->result.tokens, speed, show_bytes((uint64_t)(speed * (double)info.bytes_per_token)).text);
 	if (run->result.close_draws > 0)
 		note("draws within 1e-5 of a border, where another device may pick another token: %" PRIu64, run->result.close_draws);
 }
@@ -215,12 +218,21 @@ static void note_profile(const struct run *run)
 
 /* ---------------------------------------------------------------------------------------------------- the run */
 
+/* For nobody there is no need to go on, unless the state is wanted. */
+static bool on_prompt(void *user, uint64_t done, uint64_t total)
+{
+	struct run *run = user;
+	return progress_step(&run->progress, done, total) && (run->args->feed.state_out || !out_closed());
+}
+
 static rwkvk_status read_prompt(struct run *run)
 {
 	uint64_t from = rwkvk_session_position(run->session);
 	double start = now_seconds();
-	const rwkvk_eval_options options = { .cancel = interrupt_flag() };
+	const rwkvk_eval_options options = { .cancel = interrupt_flag(), .progress = on_prompt, .progress_user = run };
+	progress_begin(&run->progress, "reading", PROGRESS_TOKENS);
 	rwkvk_status status = rwkvk_session_eval(run->session, run->feed.ids, run->feed.count, &options);
+	progress_end();
 	run->prompt_seconds = now_seconds() - start;
 	run->prompt_tokens = rwkvk_session_position(run->session) - from;
 	return status;
@@ -250,6 +262,20 @@ static rwkvk_status write_text(struct run *run, const rwkvk_sampling *sampling)
 	return status;
 }
 
+/* The text is not there to its end, so nothing follows from it. */
+static int prompt_failed(struct run *run, rwkvk_status status)
+{
+	end_line(run);
+	if (status != RWKVK_CANCELLED)
+		return failed_call();
+	if (!interrupt_seen())
+		return EXIT_FAILED; /* nobody reads what is written */
+	const char *path = run->args->feed.state_out;
+	failed("interrupted after %" PRIu64 " of %zu tokens of the prompt%s%s%s", run->prompt_tokens, run->feed.count,
+	       path ? "; " : "", path ? path : "", path ? " is not written" : "");
+	return EXIT_INTERRUPTED;
+}
+
 static int run_session(struct run *run)
 {
 	const struct generate *args = run->args;
@@ -257,10 +283,15 @@ static int run_session(struct run *run)
 		return failed_call();
 	rwkvk_sampling sampling = choose_sampling(run);
 	note_sampling(&sampling);
-	show_prompt(run);
+	bool one_screen = isatty(STDOUT_FILENO) && isatty(STDERR_FILENO); /* where the progress line would end the prompt's */
+	if (!one_screen)
+		show_prompt(run);
 	rwkvk_status status = read_prompt(run);
-	if (status == RWKVK_OK)
-		status = write_text(run, &sampling);
+	if (one_screen && status == RWKVK_OK)
+		show_prompt(run);
+	if (status != RWKVK_OK)
+		return prompt_failed(run, status);
+	status = write_text(run, &sampling);
 	end_line(run);
 	int code = EXIT_DONE;
 	if (status != RWKVK_OK && status != RWKVK_CANCELLED)
@@ -276,20 +307,35 @@ static int run_session(struct run *run)
 static int run_model(struct run *run)
 {
 	const struct generate *args = run->args;
-	rwkvk_model_info info = { 0 };
-	rwkvk_model_get_info(run->model, &info);
-	int code = feed_tokens("generate", &args->feed, &args->model, run->model, &run->feed);
+	/* With a profile the two more tokens would be in it. */
+	int code = args->profile ? model_open(&args->model, true, &run->model) : model_open_warm(&args->model, &run->model);
 	if (code != EXIT_DONE)
 		return code;
-	code = bias_check("generate", &run->biases, info.vocab);
-	if (code != EXIT_DONE)
-		return code;
-	if (args->stops.count > 0 && !rwkvk_model_tokenizer(run->model))
-		return no_vocabulary(&args->model, &info, "--stop", NULL);
 	if (rwkvk_session_create(run->model, &run->session) != RWKVK_OK)
 		return failed_call();
 	code = run_session(run);
 	rwkvk_session_destroy(run->session);
+	return code;
+}
+
+/* Everything that can be wrong without the model being loaded. */
+static int prepare(struct run *run)
+{
+	const struct generate *args = run->args;
+	rwkvk_file *file = NULL;
+	rwkvk_model_info info = { 0 };
+	int code = model_peek(&args->model, &file);
+	if (code == EXIT_DONE) {
+		rwkvk_file_get_info(file, &info);
+		code = feed_tokens("generate", &args->feed, &args->model, file, &run->feed);
+	}
+	if (code == EXIT_DONE)
+		code = bias_check("generate", &run->biases, info.vocab);
+	if (code == EXIT_DONE && args->stops.count > 0 && !rwkvk_file_tokenizer(file))
+		code = no_vocabulary(&args->model, &info, "--stop", NULL);
+	if (code == EXIT_DONE)
+		code = feed_check(&args->feed, file);
+	rwkvk_file_close(file);
 	return code;
 }
 
@@ -319,7 +365,7 @@ static int generate(const struct generate *args)
 	if (code == EXIT_DONE)
 		code = feed_read("generate", &args->feed, &run.feed);
 	if (code == EXIT_DONE)
-		code = model_open(&args->model, args->profile, &run.model);
+		code = prepare(&run);
 	if (code == EXIT_DONE)
 		code = run_model(&run);
 	rwkvk_model_close(run.model);
@@ -442,8 +488,9 @@ int cmd_generate(int argc, char **argv)
 		.operand = "PROMPT",
 		.notes =
 			"The text ends in a line break; one is added where it has none.  A model without a vocabulary writes token ids.\n"
-			"Ctrl-C ends the text: the state is saved if asked for and the exit code is 0.  A second one ends at once, as\n"
-			"does the first while the model loads.\n"
+			"Ctrl-C, or SIGTERM, ends the text: the state is saved if asked for and the exit code is 0.  While the model loads "
+		    "or\n"
+			"reads the prompt nothing is saved, and the exit code is 130 or 143.  A second one ends at once.\n"
 			"\nExamples\n"
 			"  rwkvk generate \"Once upon a time\"\n"
 			"  rwkvk generate -m model.gguf --temp 0.8 --stop \"User:\" -f chat.txt\n"

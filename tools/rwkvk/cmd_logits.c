@@ -1,6 +1,4 @@
 /* rwkvk logits: the raw numbers behind the next token, as little-endian 32-bit floats. */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,30 +16,28 @@ struct logits {
 
 /* One row of logits on its way out. */
 struct sink {
-	FILE *file;
-	const char *path; /* NULL: standard output */
+	rwkvk_output *output; /* NULL: standard output */
 	float *values;
 	uint8_t *bytes;
 	size_t count;
 };
 
+/* Whatever was written and not finished is gone. */
 static void sink_close(struct sink *sink)
 {
 	free(sink->values);
 	free(sink->bytes);
-	if (sink->path && sink->file)
-		fclose(sink->file);
+	rwkvk_output_drop(sink->output);
 }
 
 static int sink_open(struct sink *sink, const char *path, size_t count)
 {
-	*sink = (struct sink){ .path = path, .count = count };
+	*sink = (struct sink){ .count = count };
 	sink->values = calloc(count, sizeof(float));
 	sink->bytes = calloc(count, sizeof(float));
 	if (!sink->values || !sink->bytes)
 		return failed("out of memory");
-	sink->file = path ? fopen(path, "wb") : stdout;
-	return sink->file ? EXIT_DONE : failed("%s: %s", path, strerror(errno));
+	return !path || rwkvk_output_open(path, &sink->output) == RWKVK_OK ? EXIT_DONE : failed_call();
 }
 
 static int sink_write(struct sink *sink)
@@ -52,21 +48,16 @@ static int sink_write(struct sink *sink)
 		for (int b = 0; b < 4; b++)
 			sink->bytes[4 * i + (size_t)b] = (uint8_t)(bits >> (8 * b));
 	}
-	if (!sink->path)
+	if (!sink->output)
 		return out_write(sink->bytes, 4 * sink->count) ? EXIT_DONE : EXIT_FAILED; /* out_finish() says why */
-	if (fwrite(sink->bytes, 4, sink->count, sink->file) != sink->count)
-		return failed("%s: %s", sink->path, strerror(errno));
-	return EXIT_DONE;
+	return rwkvk_output_write(sink->output, sink->bytes, 4 * sink->count) == RWKVK_OK ? EXIT_DONE : failed_call();
 }
 
-/* A write that was buffered may fail only here. */
 static int sink_finish(struct sink *sink)
 {
-	if (!sink->path)
-		return EXIT_DONE;
-	FILE *file = sink->file;
-	sink->file = NULL;
-	return fclose(file) == 0 ? EXIT_DONE : failed("%s: %s", sink->path, strerror(errno));
+	rwkvk_output *output = sink->output;
+	sink->output = NULL;
+	return !output || rwkvk_output_commit(output) == RWKVK_OK ? EXIT_DONE : failed_call();
 }
 
 static int write_rows(const struct logits *run, rwkvk_session *session, const struct feed *feed, struct sink *sink)
@@ -99,29 +90,42 @@ static int run_session(const struct logits *run, rwkvk_session *session, const s
 	return EXIT_DONE;
 }
 
-static int run_model(const struct logits *run, rwkvk_model *model, struct feed *feed)
+/* Everything that can be wrong without the model being loaded, and the output. */
+static int prepare(const struct logits *run, struct feed *feed, struct sink *sink)
 {
+	rwkvk_file *file = NULL;
 	rwkvk_model_info info = { 0 };
+	int code = model_peek(&run->model, &file);
+	if (code == EXIT_DONE)
+		code = feed_tokens("logits", &run->feed, &run->model, file, feed);
+	if (code == EXIT_DONE)
+		code = feed_check(&run->feed, file);
+	if (code == EXIT_DONE) {
+		rwkvk_file_get_info(file, &info);
+		code = sink_open(sink, run->output, info.vocab);
+	}
+	rwkvk_file_close(file);
+	return code;
+}
+
+static int run_model(const struct logits *run, const struct feed *feed, struct sink *sink)
+{
+	rwkvk_model *model = NULL;
 	rwkvk_session *session = NULL;
-	struct sink sink;
-	int code = feed_tokens("logits", &run->feed, &run->model, model, feed);
-	if (code != EXIT_DONE)
-		return code;
-	rwkvk_model_get_info(model, &info);
-	code = sink_open(&sink, run->output, info.vocab);
+	int code = model_open(&run->model, false, &model);
 	if (code == EXIT_DONE && rwkvk_session_create(model, &session) != RWKVK_OK)
 		code = failed_call();
 	if (code == EXIT_DONE)
-		code = run_session(run, session, feed, &sink);
+		code = run_session(run, session, feed, sink);
 	rwkvk_session_destroy(session);
-	sink_close(&sink);
+	rwkvk_model_close(model);
 	return code;
 }
 
 static int logits(struct logits *run)
 {
 	struct feed feed;
-	rwkvk_model *model = NULL;
+	struct sink sink = { 0 };
 	set_quiet(run->model.quiet);
 	if (run->output && strcmp(run->output, "-") == 0)
 		run->output = NULL;
@@ -130,10 +134,10 @@ static int logits(struct logits *run)
 	int code = feed_read("logits", &run->feed, &feed);
 	if (code != EXIT_DONE)
 		return code;
-	code = model_open(&run->model, false, &model);
+	code = prepare(run, &feed, &sink);
 	if (code == EXIT_DONE)
-		code = run_model(run, model, &feed);
-	rwkvk_model_close(model);
+		code = run_model(run, &feed, &sink);
+	sink_close(&sink);
 	feed_free(&feed);
 	return code;
 }

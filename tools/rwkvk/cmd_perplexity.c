@@ -279,9 +279,13 @@ static int run_models(struct run *run)
 {
 	if (run->feed.bytes == 0 && run->args->feed.ids.count == 0)
 		return failed("%s: expected a text, found nothing", run->args->path ? run->args->path : "--tokens");
-	int code = open_side(&run->model);
+	rwkvk_file *file = NULL;
+	int code = model_peek(&run->model.args, &file);
 	if (code == EXIT_DONE)
-		code = feed_tokens("perplexity", &run->args->feed, &run->model.args, run->model.model, &run->feed);
+		code = feed_tokens("perplexity", &run->args->feed, &run->model.args, file, &run->feed);
+	rwkvk_file_close(file);
+	if (code == EXIT_DONE)
+		code = open_side(&run->model);
 	if (code == EXIT_DONE)
 		code = open_reference(run);
 	if (code != EXIT_DONE)

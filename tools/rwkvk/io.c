@@ -1,10 +1,13 @@
 #include "io.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 static int out_error; /* errno of the first failure */
 
@@ -34,6 +37,26 @@ bool out_printf(const char *format, ...)
 bool out_flush(void)
 {
 	return !out_error && out_check(fflush(stdout) == 0);
+}
+
+bool out_closed(void)
+{
+	struct pollfd output = { .fd = STDOUT_FILENO };
+	if (!out_error && poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP)))
+		out_error = EPIPE;
+	return out_error == EPIPE;
+}
+
+int output_check(const char *path)
+{
+	struct stat info;
+	rwkvk_output *output;
+	if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+		return EXIT_DONE; /* opening a pipe would wait for its reader, and closing it end it */
+	if (rwkvk_output_open(path, &output) != RWKVK_OK)
+		return failed("%s", rwkvk_last_error());
+	rwkvk_output_drop(output);
+	return EXIT_DONE;
 }
 
 int out_finish(int code)

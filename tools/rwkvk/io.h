@@ -11,6 +11,10 @@
 bool out_write(const void *bytes, size_t count);
 bool out_printf(const char *format, ...) TOOL_PRINTF(1, 2);
 bool out_flush(void);
+bool out_closed(void); /* whether nobody reads standard output any more */
+
+/* An output is checked before the work begins: EXIT_DONE if a file can be written there, or it is a pipe or a device. */
+int output_check(const char *path);
 
 /* Flushes and turns a failure of standard output into EXIT_FAILED with a message (none for a closed pipe); else returns
  * `code`. */

@@ -183,7 +183,7 @@ static int print_help(void)
 		"their defaults\n"
 		"\nTo see text at once, with the small model that is part of the program:\n"
 		"  rwkvk generate \"Once upon a time\"\n"
-		"\nExit codes: 0 done, 1 failed, 2 wrong usage.\n");
+		"\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C, 143 by SIGTERM.\n");
 	return EXIT_DONE;
 }
 
@@ -222,6 +222,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	interrupt_install();
 	signal(SIGXFSZ, SIG_IGN); /* a file larger than allowed is an error of write(), too */
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(), and a state may still have to be saved */
 	return interrupt_finish(out_finish(run(argc, argv)));

@@ -51,7 +51,14 @@ int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, c
 	              otherwise ? ", or " : "", otherwise ? otherwise : "");
 }
 
-int model_open(const struct model_args *args, bool profile, rwkvk_model **out)
+int model_peek(const struct model_args *args, rwkvk_file **out)
+{
+	rwkvk_model_options options = model_options(args);
+	options.log = NULL;
+	return rwkvk_file_open(&options, out) == RWKVK_OK ? EXIT_DONE : failed_call();
+}
+
+static int load(const struct model_args *args, bool profile, rwkvk_model **out)
 {
 	struct progress progress;
 	const rwkvk_tools_options tools = { .profile = profile, .shape = args->shape, .shape_type = args->shape_type };
@@ -66,14 +73,59 @@ int model_open(const struct model_args *args, bool profile, rwkvk_model **out)
 	options.progress_user = &progress;
 	rwkvk_status status = rwkvk_model_open(&options, out);
 	progress_end();
+	return status == RWKVK_OK ? EXIT_DONE : failed_with(status);
+}
+
+/* `first_use`: seconds that a driver compiled after pipelines were made. */
+static void note_ready(const struct model_args *args, const rwkvk_model *model, double start, double first_use)
+{
+	rwkvk_model_info info = { 0 };
+	rwkvk_counters counters = { 0 };
+	char device[256];
+	rwkvk_model_get_info(model, &info);
+	rwkvk_model_counters(model, &counters);
+	note("%s on %s: %s parameters, %s on the device, ready in %.2f s, %.2f s of them compiling", model_title(args),
+	     printable(device, sizeof(device), info.device), show_count(info.parameters).text, show_bytes(info.device_bytes).text,
+	     now_seconds() - start, 1e-9 * (double)counters.compile_nanoseconds + first_use);
+}
+
+int model_open(const struct model_args *args, bool profile, rwkvk_model **out)
+{
+	double start = now_seconds();
+	int code = load(args, profile, out);
+	if (code == EXIT_DONE)
+		note_ready(args, *out, start, 0);
+	return code;
+}
+
+/* The same token twice: what the first takes longer is what the driver compiled for it. */
+static rwkvk_status warm_up(rwkvk_model *model, double *first_use)
+{
+	rwkvk_session *session;
+	const uint32_t token = 0;
+	double seconds[2] = { 0 };
+	const rwkvk_eval_options options = { .cancel = interrupt_flag() };
+	rwkvk_status status = rwkvk_session_create(model, &session);
+	for (int i = 0; i < 2 && status == RWKVK_OK; i++) {
+		double start = now_seconds();
+		status = rwkvk_session_eval(session, &token, 1, &options);
+		seconds[i] = now_seconds() - start;
+	}
+	rwkvk_session_destroy(session);
+	*first_use = seconds[0] > seconds[1] ? seconds[0] - seconds[1] : 0;
+	return status;
+}
+
+int model_open_warm(const struct model_args *args, rwkvk_model **out)
+{
+	double start = now_seconds(), first_use;
+	int code = load(args, false, out);
+	if (code != EXIT_DONE)
+		return code;
+	rwkvk_status status = warm_up(*out, &first_use);
 	if (status != RWKVK_OK)
 		return failed_with(status);
-	rwkvk_model_info info = { 0 };
-	rwkvk_model_get_info(*out, &info);
-	char device[256];
-	note("%s on %s: %s parameters, %s on the device, ready in %.2f s", model_title(args),
-	     printable(device, sizeof(device), info.device), show_count(info.parameters).text, show_bytes(info.device_bytes).text,
-	     now_seconds() - progress.start);
+	note_ready(args, *out, start, first_use);
 	return EXIT_DONE;
 }
 
@@ -122,10 +174,10 @@ static bool bos_due(const struct feed_args *args, const rwkvk_model_info *info)
 }
 
 /* Appends the prompt's tokens to feed->ids, which holds feed->count and has room for three a byte. */
-static int append_text(const struct model_args *model_args, const rwkvk_model *model, const rwkvk_model_info *info,
+static int append_text(const struct model_args *model_args, const rwkvk_file *file, const rwkvk_model_info *info,
                        struct feed *feed)
 {
-	const rwkvk_tokenizer *tokenizer = rwkvk_model_tokenizer(model);
+	const rwkvk_tokenizer *tokenizer = rwkvk_file_tokenizer(file);
 	size_t count;
 	if (feed->bytes == 0)
 		return EXIT_DONE;
@@ -150,11 +202,11 @@ static int append_ids(const char *command, const struct feed_args *args, const r
 	return EXIT_DONE;
 }
 
-int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args,
-                const rwkvk_model *model, struct feed *feed)
+int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args, const rwkvk_file *file,
+                struct feed *feed)
 {
 	rwkvk_model_info info = { 0 };
-	rwkvk_model_get_info(model, &info);
+	rwkvk_file_get_info(file, &info);
 	if (args->bos == 1 && info.begin_token == RWKVK_NO_TOKEN)
 		return misused(command, "--bos: %s has no token that begins a text", model_title(model_args));
 	feed->ids = malloc((1 + 3 * feed->bytes + args->ids.count) * sizeof(*feed->ids));
@@ -163,13 +215,21 @@ int feed_tokens(const char *command, const struct feed_args *args, const struct 
 	feed->bos = bos_due(args, &info);
 	if (feed->bos)
 		feed->ids[feed->count++] = info.begin_token;
-	int code = args->ids.given ? append_ids(command, args, &info, feed) : append_text(model_args, model, &info, feed);
+	int code = args->ids.given ? append_ids(command, args, &info, feed) : append_text(model_args, file, &info, feed);
 	if (code != EXIT_DONE)
 		return code;
 	if (feed->count == 0)
 		return misused(command, args->state_in ? "a state says what was read, not what comes next: give a PROMPT or --tokens"
 		                                       : "nothing to begin with: give a PROMPT, --tokens or --bos");
 	return EXIT_DONE;
+}
+
+int feed_check(const struct feed_args *args, const rwkvk_file *file)
+{
+	rwkvk_state_info info = { 0 };
+	if (args->state_in && rwkvk_state_inspect(args->state_in, RWKVK_STATE_ANY, file, &info) != RWKVK_OK)
+		return failed_call();
+	return args->state_out ? output_check(args->state_out) : EXIT_DONE;
 }
 
 void feed_free(struct feed *feed)

@@ -93,6 +93,9 @@ int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, c
  * with the model.  EXIT_DONE, or the exit code after a message. */
 int model_open(const struct model_args *args, bool profile, rwkvk_model **out);
 
+/* The same, and what a driver compiles at the first use of a pipeline belongs to it, not to a rate. */
+int model_open_warm(const struct model_args *args, rwkvk_model **out);
+
 struct feed_args {
 	int bos;            /* -1: as the model says, 0: no, 1: yes */
 	struct arg_ids ids; /* --tokens */
@@ -153,9 +156,16 @@ int text_read(const char *command, const char *option, const char *text, bool es
 /* Before the model is opened: reads the prompt.  EXIT_DONE, or the exit code after a message; then nothing is to be freed. */
 int feed_read(const char *command, const struct feed_args *args, struct feed *feed);
 
-/* With the model: the tokens.  EXIT_DONE, or the exit code after a message.  At least one token, or an error. */
-int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args,
-                const rwkvk_model *model, struct feed *feed);
+/* With the model's file: the tokens.  EXIT_DONE, or the exit code after a message.  At least one token, or an error. */
+int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args, const rwkvk_file *file,
+                struct feed *feed);
+
+/* Whether the state to start from is one of this model's, and that to save can be written.  EXIT_DONE, or the exit code after a
+ * message. */
+int feed_check(const struct feed_args *args, const rwkvk_file *file);
+
+/* The model's file, to check what can be checked before it is loaded, which reports on it. */
+int model_peek(const struct model_args *args, rwkvk_file **out);
 
 void feed_free(struct feed *feed);
 

@@ -10,7 +10,8 @@
 #include "io.h"
 
 static rwkvk_cancel *volatile flag;
-static atomic_int line_width; /* of the progress line; reports may come from other threads */
+static volatile sig_atomic_t caught; /* the first signal */
+static atomic_int line_width;        /* of the progress line; reports may come from other threads */
 
 /* ---------------------------------------------------------------------------------------------------- progress */
 
@@ -44,7 +45,9 @@ static void add_speed(const struct progress *progress, uint64_t done, uint64_t t
 {
 	double speed = (double)done / (now - progress->start);
 	size_t length = strlen(line);
-	if (progress->unit == PROGRESS_BYTES && speed > 0)
+	if (progress->unit == PROGRESS_TOKENS && speed > 0)
+		snprintf(line + length, size - length, " tokens  %.1f tok/s  %.0f s left", speed, (double)(total - done) / speed);
+	else if (progress->unit == PROGRESS_BYTES && speed > 0)
 		snprintf(line + length, size - length, "  %s/s  %.0f s left", show_bytes((uint64_t)speed).text,
 		         (double)(total - done) / speed);
 }
@@ -95,22 +98,37 @@ void show_report(void *user, rwkvk_log_level level, const char *text)
 
 /* ---------------------------------------------------------------------------------------------------- Ctrl-C */
 
-static void on_interrupt(int number)
+/* The system delivers the second one as if nobody caught it, when this returns. */
+static void on_signal(int number)
 {
-	(void)number;
-	rwkvk_cancel_set(flag);
+	if (flag && !caught) {
+		caught = number;
+		rwkvk_cancel_set(flag);
+		return;
+	}
+	rwkvk_outputs_remove();
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+void interrupt_install(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM };
+	for (int i = 0; i < 2; i++) {
+		struct sigaction before, action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+		sigemptyset(&action.sa_mask);
+		if (sigaction(numbers[i], NULL, &before) == 0 &&
+		    before.sa_handler != SIG_IGN) /* as shells start what is in the background */
+			sigaction(numbers[i], &action, NULL);
+	}
 }
 
 /* Without memory for the flag a Ctrl-C goes on ending the program. */
 void interrupt_catch(void)
 {
 	rwkvk_cancel *made;
-	if (flag || rwkvk_cancel_create(&made) != RWKVK_OK)
-		return;
-	flag = made;
-	struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = (int)(SA_RESTART | SA_RESETHAND) };
-	sigemptyset(&action.sa_mask);
-	sigaction(SIGINT, &action, NULL);
+	if (!flag && rwkvk_cancel_create(&made) == RWKVK_OK)
+		flag = made;
 }
 
 const rwkvk_cancel *interrupt_flag(void)
@@ -127,11 +145,11 @@ bool interrupt_seen(void)
 int interrupt_finish(int code)
 {
 	rwkvk_cancel *made = flag;
-	if (made)
-		signal(SIGINT, SIG_DFL);
 	flag = NULL;
 	rwkvk_cancel_destroy(made);
-	if (code == EXIT_INTERRUPTED)
-		raise(SIGINT);
+	if (code == EXIT_INTERRUPTED && caught) {
+		signal(caught, SIG_DFL);
+		raise(caught);
+	}
 	return code;
 }

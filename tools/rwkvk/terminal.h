@@ -4,7 +4,7 @@
 
 #include "tool.h"
 
-enum progress_unit { PROGRESS_BYTES, PROGRESS_STEPS };
+enum progress_unit { PROGRESS_BYTES, PROGRESS_STEPS, PROGRESS_TOKENS };
 
 struct progress {
 	const char *what; /* "loading" */
@@ -28,13 +28,16 @@ void progress_end(void);
 /* A rwkvk_log_fn: a line on standard error for each report.  -q silences notes, but neither warnings nor errors. */
 void show_report(void *user, rwkvk_log_level level, const char *text);
 
+/* Ctrl-C is SIGINT; SIGTERM is the same.  From here on it ends the program, and removes what is half written. */
+void interrupt_install(void);
+
 /* The first Ctrl-C from here on sets interrupt_flag(), which ends what names it, and makes progress_step() give up; the second
  * one ends the program.  May be called again. */
 void interrupt_catch(void);
 const rwkvk_cancel *interrupt_flag(void); /* NULL: Ctrl-C is not caught */
 bool interrupt_seen(void);
 
-/* At the end of the program, which ends as by Ctrl-C if `code` is EXIT_INTERRUPTED. */
+/* At the end of the program, which ends as by the signal that was caught if `code` is EXIT_INTERRUPTED. */
 int interrupt_finish(int code);
 
 #endif
