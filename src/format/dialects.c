@@ -322,10 +322,10 @@ static rwkvk_status find_rule(const struct weights *weights, const struct rule *
 		if (wrong && rule->how != ROWS)
 			break;
 		*out = rule;
-		if (rule->how != ROWS || dtype_info[tensor->type].block == 1)
+		if (rule->how != ROWS || (tensor->type != DTYPE_FOREIGN && dtype_info[tensor->type].block == 1))
 			return RWKVK_OK;
 		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensor %s as F32, F16 or BF16, found %s", weights->path,
-		            tensor->file_name, dtype_info[tensor->type].name);
+		            tensor->file_name, tensor_type(tensor));
 	}
 	if (wrong)
 		return fail(RWKVK_ERROR_FILE, "%s: expected tensor %s to have %zu rows, found the shape %s", weights->path,

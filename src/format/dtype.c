@@ -29,7 +29,7 @@ static const struct block_type {
 
 bool dtype_is_block(enum dtype type)
 {
-	return block_types[type].split != NULL;
+	return type < DTYPE_COUNT && block_types[type].split != NULL;
 }
 
 bool dtype_is_encodable(enum dtype type)

@@ -22,7 +22,9 @@ enum dtype {
 	DTYPE_Q5_K,
 	DTYPE_Q6_K,
 	DTYPE_IQ4_NL,
-	DTYPE_COUNT
+	DTYPE_COUNT,
+	/* Of a tensor that cannot be part of a model: its type is known by name alone, a name that dtype_info does not have. */
+	DTYPE_FOREIGN = DTYPE_COUNT
 };
 
 enum { DTYPE_LARGEST_BLOCK = 256, DTYPE_SMALLEST_GROUP = 16 };

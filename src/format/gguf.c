@@ -546,19 +546,19 @@ static const char *const ggml_type_name[] = {
 	[30] = "BF16",    [34] = "TQ1_0",  [35] = "TQ2_0",   [39] = "MXFP4",
 };
 
-static rwkvk_status map_type(const struct gguf *gguf, const struct tensor_entry *entry, enum dtype *out)
+/* DTYPE_FOREIGN: one that no model that runs here has; `name` is what to call it. */
+static enum dtype map_type(const struct tensor_entry *entry, char name[16])
 {
 	size_t names = sizeof ggml_type_name / sizeof *ggml_type_name;
-	const char *name = entry->type < names ? ggml_type_name[entry->type] : NULL;
-	for (enum dtype type = 0; name && type < DTYPE_COUNT; type++)
-		if (strcmp(name, dtype_info[type].name) == 0) {
-			*out = type;
-			return RWKVK_OK;
-		}
-	return fail(RWKVK_ERROR_UNSUPPORTED,
-	            "%s: tensor %s has the type %s (%" PRIu32
-	            "); this version reads F32, F16, BF16, Q2_K to Q6_K, Q4_0 to Q8_0 and IQ4_NL: use a file in one of these",
-	            gguf->path, entry->name, name ? name : "unknown to this version", entry->type);
+	const char *known = entry->type < names ? ggml_type_name[entry->type] : NULL;
+	enum dtype type = 0;
+	while (type < DTYPE_COUNT && (!known || strcmp(known, dtype_info[type].name) != 0))
+		type++;
+	if (known)
+		snprintf(name, 16, "%s", known);
+	else
+		snprintf(name, 16, "#%" PRIu32, entry->type);
+	return type;
 }
 
 /* Messages may print a name that passed this. */
@@ -612,11 +612,19 @@ static rwkvk_status check_offset(struct gguf *gguf, const struct tensor_entry *e
 	return RWKVK_OK;
 }
 
-static rwkvk_status add_tensor(struct gguf *gguf, const struct tensor_entry *entry)
+/* `end`: where the next tensor's data begins. */
+static rwkvk_status add_tensor(struct gguf *gguf, const struct tensor_entry *entry, uint64_t end)
 {
-	enum dtype type = DTYPE_F32;
-	uint64_t bytes = 0;
-	TRY(map_type(gguf, entry, &type));
+	char name[16];
+	enum dtype type = map_type(entry, name);
+	uint64_t bytes = end > entry->offset ? end - entry->offset : 0;
+	if (type == DTYPE_FOREIGN) {
+		uint64_t need = weights_foreign_bytes(name, entry->rank, entry->shape);
+		bytes = need && need < bytes ? need : bytes; /* less the padding */
+		TRY(check_offset(gguf, entry, bytes));
+		return weights_add_foreign(gguf->weights, &gguf->weights->mapping, entry->name, name, entry->rank, entry->shape,
+		                           gguf->data_start + entry->offset, bytes);
+	}
 	if (!dtype_bytes(type, entry->rank, entry->shape, &bytes))
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: tensor %s has the shape %s, which is impossible for %s (rows in blocks of %" PRIu32 ")", gguf->path,
@@ -628,7 +636,7 @@ static rwkvk_status add_tensor(struct gguf *gguf, const struct tensor_entry *ent
 
 static rwkvk_status read_tensors(struct gguf *gguf, uint64_t count)
 {
-	struct tensor_entry entry = { 0 };
+	struct tensor_entry entry = { 0 }, next = { 0 };
 	uint64_t first = gguf->at, alignment = (uint64_t)gguf->alignment;
 	for (uint64_t i = 0; i < count; i++)
 		TRY(take_entry(gguf, &entry));
@@ -639,9 +647,13 @@ static rwkvk_status read_tensors(struct gguf *gguf, uint64_t count)
 		            ": it is truncated (an incomplete download?)",
 		            gguf->path, gguf->data_start, gguf->weights->mapping.bytes);
 	gguf->at = first;
-	for (uint64_t i = 0; i < count; i++) {
-		TRY(take_entry(gguf, &entry));
-		TRY(add_tensor(gguf, &entry));
+	for (uint64_t i = 0; i <= count; i++) {
+		next.offset = gguf->weights->mapping.bytes - gguf->data_start;
+		if (i < count)
+			TRY(take_entry(gguf, &next));
+		if (i > 0)
+			TRY(add_tensor(gguf, &entry, next.offset));
+		entry = next;
 	}
 	return RWKVK_OK;
 }

@@ -32,6 +32,14 @@ void output_finish(struct output_list *list)
 	*list = (struct output_list){ 0 };
 }
 
+uint64_t output_bytes(const struct output *output)
+{
+	uint64_t bytes = 0;
+	if (output->type == DTYPE_FOREIGN) /* as it is */
+		return output->source[0]->bytes;
+	return dtype_bytes(output->type, output->rank, output->shape, &bytes) ? bytes : 0;
+}
+
 /* What rounds to infinity as F16 starts at 65520; blocks, whose scales are F16, hold more, but no sound weight is so large. */
 float output_limit(enum dtype type)
 {
@@ -194,11 +202,10 @@ static rwkvk_status write_all(struct stream *s, const struct output_list *list, 
 
 static uint64_t total_bytes(const struct output_list *list, size_t head_bytes, uint32_t alignment)
 {
-	uint64_t total = head_bytes, bytes;
+	uint64_t total = head_bytes;
 	for (size_t i = 0; i < list->count; i++) {
-		const struct output *output = &list->items[i];
-		if (dtype_bytes(output->type, output->rank, output->shape, &bytes))
-			total += bytes + (alignment ? (alignment - bytes % alignment) % alignment : 0);
+		uint64_t bytes = output_bytes(&list->items[i]);
+		total += bytes + (alignment ? (alignment - bytes % alignment) % alignment : 0);
 	}
 	return total;
 }

@@ -28,6 +28,8 @@ struct output_list {
 struct output *output_add(struct output_list *list);
 void output_finish(struct output_list *list); /* zeroed lists are allowed */
 
+uint64_t output_bytes(const struct output *output); /* 0: more than 2^64 */
+
 /* The largest magnitude that `type` surely holds; what is not below it is refused. */
 float output_limit(enum dtype type);
 

@@ -24,6 +24,14 @@ static const struct global {
 	{ "torch\nHalfStorage\n", STORAGE_TYPE, PICKLE_F16 },
 	{ "torch\nBFloat16Storage\n", STORAGE_TYPE, PICKLE_BF16 },
 	{ "torch\nDoubleStorage\n", STORAGE_TYPE, PICKLE_F64 },
+	{ "torch\nLongStorage\n", STORAGE_TYPE, PICKLE_I64 },
+	{ "torch\nIntStorage\n", STORAGE_TYPE, PICKLE_I32 },
+	{ "torch\nShortStorage\n", STORAGE_TYPE, PICKLE_I16 },
+	{ "torch\nCharStorage\n", STORAGE_TYPE, PICKLE_I8 },
+	{ "torch\nByteStorage\n", STORAGE_TYPE, PICKLE_U8 },
+	{ "torch\nBoolStorage\n", STORAGE_TYPE, PICKLE_TRUTH },
+	{ "torch\nComplexFloatStorage\n", STORAGE_TYPE, PICKLE_C64 },
+	{ "torch\nComplexDoubleStorage\n", STORAGE_TYPE, PICKLE_C128 },
 };
 
 struct list {
@@ -300,8 +308,8 @@ static rwkvk_status refuse_global(const struct machine *m, const uint8_t *lines,
 	if (module_bytes + 1 == strlen(module) && memcmp(lines, module, strlen(module)) == 0 && name_bytes >= strlen(storage) &&
 	    memcmp(name + name_bytes - strlen(storage), storage, strlen(storage)) == 0)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
-		            "%s: holds tensors in a torch.%s; this version reads FloatStorage, HalfStorage, BFloat16Storage and "
-		            "DoubleStorage from .pth files",
+		            "%s: holds tensors in a torch.%s; this version reads storages of floats, integers and complex numbers "
+		            "from .pth files",
 		            m->path, right.text);
 	return fail(RWKVK_ERROR_FILE, "%s: asks Python to import %s.%s; a model file only needs tensors: it may be malicious",
 	            m->path, left.text, right.text);

@@ -21,7 +21,20 @@ enum pickle_kind {
 	PICKLE_TENSOR,
 };
 
-enum pickle_type { PICKLE_F32, PICKLE_F16, PICKLE_BF16, PICKLE_F64 };
+enum pickle_type {
+	PICKLE_F32,
+	PICKLE_F16,
+	PICKLE_BF16,
+	PICKLE_F64,
+	PICKLE_I64, /* from here on of no weights */
+	PICKLE_I32,
+	PICKLE_I16,
+	PICKLE_I8,
+	PICKLE_U8,
+	PICKLE_TRUTH,
+	PICKLE_C64,
+	PICKLE_C128
+};
 
 struct pickle_storage {
 	const uint8_t *key; /* the name of its entry in the archive */

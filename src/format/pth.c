@@ -19,12 +19,15 @@ enum { MOST_GROWTH = 16, FREE_GROWTH = 16 << 20, MOST_PICKLE_BYTES = 16 << 20, M
 
 static const struct {
 	enum dtype type;
-	uint32_t bytes; /* of an element in the file */
+	uint32_t bytes;   /* of an element in the file */
+	const char *name; /* of a foreign type */
 } types[] = {
-	[PICKLE_F32] = { DTYPE_F32, 4 },
-	[PICKLE_F16] = { DTYPE_F16, 2 },
-	[PICKLE_BF16] = { DTYPE_BF16, 2 },
-	[PICKLE_F64] = { DTYPE_F32, 8 },
+	[PICKLE_F32] = { DTYPE_F32, 4, NULL },      [PICKLE_F16] = { DTYPE_F16, 2, NULL },
+	[PICKLE_BF16] = { DTYPE_BF16, 2, NULL },    [PICKLE_F64] = { DTYPE_F32, 8, NULL },
+	[PICKLE_I64] = { DTYPE_FOREIGN, 8, "I64" }, [PICKLE_I32] = { DTYPE_FOREIGN, 4, "I32" },
+	[PICKLE_I16] = { DTYPE_FOREIGN, 2, "I16" }, [PICKLE_I8] = { DTYPE_FOREIGN, 1, "I8" },
+	[PICKLE_U8] = { DTYPE_FOREIGN, 1, "U8" },   [PICKLE_TRUTH] = { DTYPE_FOREIGN, 1, "BOOL" },
+	[PICKLE_C64] = { DTYPE_FOREIGN, 8, "C64" }, [PICKLE_C128] = { DTYPE_FOREIGN, 16, "C128" },
 };
 
 /* The mapped file as libzip reads it.  libzip does not tell where an entry's data lies, but it must read it from here. */
@@ -244,9 +247,34 @@ static bool view_fits(const struct pickle_tensor *tensor, uint64_t count, bool *
 			return false;
 		last += steps * tensor->stride[i];
 		*contiguous = *contiguous && tensor->stride[i] == expected;
-		expected *= tensor->size[i]; /* what overflows here was refused by dtype_bytes() */
+		expected *= tensor->size[i]; /* what overflows here was refused by tensor_bytes() */
 	}
 	return true;
+}
+
+/* Of an element once it is read. */
+static uint32_t stored_bytes(enum pickle_type type)
+{
+	return type == PICKLE_F64 ? sizeof(float) : types[type].bytes;
+}
+
+static bool tensor_bytes(const struct pickle_tensor *tensor, enum pickle_type type, uint64_t *bytes)
+{
+	*bytes = stored_bytes(type);
+	for (uint32_t i = 0; i < tensor->rank; i++) {
+		if (tensor->size[i] && *bytes > UINT64_MAX / tensor->size[i])
+			return false;
+		*bytes *= tensor->size[i];
+	}
+	return true;
+}
+
+static rwkvk_status add(struct pth *p, const struct mapping *in, const char *name, const struct pickle_tensor *tensor,
+                        enum pickle_type type, uint64_t offset, uint64_t bytes)
+{
+	if (types[type].type == DTYPE_FOREIGN)
+		return weights_add_foreign(p->weights, in, name, types[type].name, tensor->rank, tensor->size, offset, bytes);
+	return weights_add(p->weights, in, name, name, types[type].type, tensor->rank, tensor->size, offset, bytes);
 }
 
 static void copy_element(enum pickle_type type, const uint8_t *from, uint8_t *to)
@@ -266,7 +294,7 @@ static void copy_element(enum pickle_type type, const uint8_t *from, uint8_t *to
 static void gather(const struct pickle_tensor *tensor, enum pickle_type type, const uint8_t *data, uint64_t bytes, uint8_t *to)
 {
 	uint64_t at[PICKLE_DIMENSIONS] = { 0 }, element = tensor->offset;
-	uint32_t size = dtype_info[types[type].type].bytes;
+	uint32_t size = stored_bytes(type);
 	for (uint64_t done = 0; done < bytes; done += size) {
 		copy_element(type, data + element * types[type].bytes, to + done);
 		for (uint32_t i = tensor->rank; i-- > 0;) {
@@ -285,10 +313,9 @@ static rwkvk_status add_tensor(struct pth *p, const char *name, const struct pic
 	bool contiguous;
 	struct mapping data = { 0 }, copy = { 0 };
 	const struct pickle_storage *storage = &p->pickle.values[tensor->storage].storage;
-	enum dtype type = types[storage->type].type;
 	struct shown shown = show_text(name, strlen(name));
-	if (!dtype_bytes(type, tensor->rank, tensor->size, &bytes) || bytes == 0) /* refuses it */
-		return weights_add(p->weights, &p->weights->mapping, name, name, type, tensor->rank, tensor->size, 0, 0);
+	if (!tensor_bytes(tensor, storage->type, &bytes) || bytes == 0) /* refuses it */
+		return add(p, &p->weights->mapping, name, tensor, storage->type, 0, 0);
 	if (!view_fits(tensor, storage->count, &contiguous))
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: tensor %s of shape %s with strides %s from element %" PRIu64 " on does not fit its storage of %" PRIu64
@@ -297,11 +324,10 @@ static rwkvk_status add_tensor(struct pth *p, const char *name, const struct pic
 		            show_shape(tensor->rank, tensor->stride).text, tensor->offset, storage->count);
 	TRY(find_storage(p, shown.text, storage, &data));
 	if (contiguous && storage->type != PICKLE_F64)
-		return weights_add(p->weights, &data, name, name, type, tensor->rank, tensor->size,
-		                   tensor->offset * types[storage->type].bytes, bytes);
+		return add(p, &data, name, tensor, storage->type, tensor->offset * types[storage->type].bytes, bytes);
 	TRY(allocate(p, bytes, &copy));
 	gather(tensor, storage->type, data.data, bytes, (uint8_t *)(uintptr_t)copy.data);
-	return weights_add(p->weights, &copy, name, name, type, tensor->rank, tensor->size, 0, bytes);
+	return add(p, &copy, name, tensor, storage->type, 0, bytes);
 }
 
 /* ---------------------------------------------------------------------------------------------------- the dict */

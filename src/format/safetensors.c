@@ -22,9 +22,8 @@ static rwkvk_status read_dtype(const struct weights *weights, const char *name, 
 			*out = type;
 			return RWKVK_OK;
 		}
-	return fail(RWKVK_ERROR_UNSUPPORTED,
-	            "%s: tensor %s has the dtype %s; this version reads F32, F16 and BF16 from safetensors files", weights->path,
-	            name, show_text(dtype, strlen(dtype)).text);
+	*out = DTYPE_FOREIGN;
+	return RWKVK_OK;
 }
 
 /* An array of `least` to `most` integers that are not negative. */
@@ -76,6 +75,9 @@ static rwkvk_status read_tensor(struct weights *weights, const struct mapping *f
 		            "%s: tensor %s ends at byte %" PRIu64 " of the data, but the file holds %" PRIu64
 		            " bytes of data: it is truncated (an incomplete download?)",
 		            weights->path, safe, offsets[1], room);
+	if (type == DTYPE_FOREIGN)
+		return weights_add_foreign(weights, file, name, json_string_value(json_object_get(tensor, "dtype")), rank, shape,
+		                           data_start + offsets[0], offsets[1] - offsets[0]);
 	return weights_add(weights, file, name, name, type, rank, shape, data_start + offsets[0], offsets[1] - offsets[0]);
 }
 

@@ -14,13 +14,13 @@ static const char *const dtype_names[] = { [DTYPE_F32] = "F32", [DTYPE_F16] = "F
 /* *at: where the tensor's data begins, and then ends. */
 static json_t *describe(const struct output *output, uint64_t *at)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = output_bytes(output);
+	const char *type = output->type == DTYPE_FOREIGN ? output->source[0]->foreign : dtype_names[output->type];
 	json_t *shape = json_array();
 	for (uint32_t i = 0; i < output->rank; i++)
 		json_array_append_new(shape, json_integer((json_int_t)output->shape[i]));
-	dtype_bytes(output->type, output->rank, output->shape, &bytes);
-	json_t *tensor = json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_names[output->type], "shape", shape, "data_offsets",
-	                           (json_int_t)*at, (json_int_t)(*at + bytes));
+	json_t *tensor = json_pack("{s:s, s:o, s:[I, I]}", "dtype", type, "shape", shape, "data_offsets", (json_int_t)*at,
+	                           (json_int_t)(*at + bytes));
 	*at += bytes;
 	return tensor;
 }

@@ -48,6 +48,55 @@ static bool name_is_plain(const char *name)
 	return *name != 0;
 }
 
+/* Bytes of an element of the types that are told by name, as safetensors and PyTorch have them; 0: not known. */
+static uint32_t foreign_bytes(const char *type)
+{
+	static const struct {
+		const char *name;
+		uint32_t bytes;
+	} types[] = { { "F64", 8 }, { "I64", 8 }, { "U64", 8 }, { "I32", 4 },  { "U32", 4 }, { "I16", 2 },
+		          { "U16", 2 }, { "I8", 1 },  { "U8", 1 },  { "BOOL", 1 }, { "C64", 8 }, { "C128", 16 } };
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		if (strcmp(types[i].name, type) == 0)
+			return types[i].bytes;
+	return 0;
+}
+
+uint64_t weights_foreign_bytes(const char *type, uint32_t rank, const uint64_t *shape)
+{
+	uint64_t bytes = foreign_bytes(type);
+	for (uint32_t i = 0; i < rank; i++) {
+		if (shape[i] && bytes > UINT64_MAX / shape[i])
+			return UINT64_MAX;
+		bytes *= shape[i];
+	}
+	return bytes;
+}
+
+const char *tensor_type(const struct tensor *tensor)
+{
+	return tensor->type == DTYPE_FOREIGN ? tensor->foreign : dtype_info[tensor->type].name;
+}
+
+static bool has_data(uint32_t rank, const uint64_t *shape)
+{
+	for (uint32_t i = 0; i < rank; i++)
+		if (shape[i] == 0)
+			return false;
+	return true;
+}
+
+static rwkvk_status check_place(const struct weights *weights, const struct mapping *in, const char *name, uint64_t offset,
+                                uint64_t bytes)
+{
+	if (offset <= in->bytes && bytes <= in->bytes - offset)
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_FILE,
+	            "%s: tensor %s needs %" PRIu64 " bytes from byte %" PRIu64 " on, but the file ends at byte %" PRIu64
+	            ": it is truncated (an incomplete download?)",
+	            weights->path, name, bytes, offset, in->bytes);
+}
+
 static rwkvk_status check_tensor(const struct weights *weights, const struct mapping *in, const char *name, enum dtype type,
                                  uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes)
 {
@@ -67,12 +116,7 @@ static rwkvk_status check_tensor(const struct weights *weights, const struct map
 	if (bytes != need)
 		return fail(RWKVK_ERROR_FILE, "%s: tensor %s: %s of shape %s takes %" PRIu64 " bytes, but the file gives it %" PRIu64,
 		            path, name, dtype_info[type].name, show_shape(rank, shape).text, need, bytes);
-	if (offset > in->bytes || bytes > in->bytes - offset)
-		return fail(RWKVK_ERROR_FILE,
-		            "%s: tensor %s needs %" PRIu64 " bytes from byte %" PRIu64 " on, but the file ends at byte %" PRIu64
-		            ": it is truncated (an incomplete download?)",
-		            path, name, bytes, offset, in->bytes);
-	return RWKVK_OK;
+	return check_place(weights, in, name, offset, bytes);
 }
 
 /* The capacity is not stored: it is 64, then doubles whenever the count reaches a power of two. */
@@ -102,11 +146,9 @@ rwkvk_status weights_append(struct weights *weights, const struct tensor *tensor
 	return RWKVK_OK;
 }
 
-rwkvk_status weights_add(struct weights *weights, const struct mapping *in, const char *name, const char *file_name,
-                         enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes)
+static rwkvk_status add_tensor(struct weights *weights, const char *name, const char *file_name, struct tensor tensor,
+                               uint32_t rank, const uint64_t *shape)
 {
-	TRY(check_tensor(weights, in, file_name, type, rank, shape, offset, bytes));
-	struct tensor tensor = { .type = type, .data = in->data + offset, .bytes = bytes };
 	for (uint32_t i = 0; i < rank; i++) {
 		if (shape[i] == 1)
 			continue;
@@ -120,6 +162,36 @@ rwkvk_status weights_add(struct weights *weights, const struct mapping *in, cons
 	tensor.name = (char *)(uintptr_t)name; /* weights_append() takes copies */
 	tensor.file_name = (char *)(uintptr_t)file_name;
 	return weights_append(weights, &tensor);
+}
+
+rwkvk_status weights_add(struct weights *weights, const struct mapping *in, const char *name, const char *file_name,
+                         enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes)
+{
+	TRY(check_tensor(weights, in, file_name, type, rank, shape, offset, bytes));
+	const struct tensor tensor = { .type = type, .data = in->data + offset, .bytes = bytes };
+	return add_tensor(weights, name, file_name, tensor, rank, shape);
+}
+
+rwkvk_status weights_add_foreign(struct weights *weights, const struct mapping *in, const char *name, const char *type,
+                                 uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes)
+{
+	uint64_t need = weights_foreign_bytes(type, rank, shape);
+	struct tensor tensor = { .type = DTYPE_FOREIGN, .bytes = bytes };
+	if (!name_is_plain(name) || !name_is_plain(type) || strlen(type) >= sizeof tensor.foreign)
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: expected names of tensors and types in plain ASCII, found \"%s\" of type \"%s\": the file is damaged",
+		            weights->path, show_text(name, strlen(name)).text, show_text(type, strlen(type)).text);
+	if (bytes == 0 || !has_data(rank, shape))
+		return fail(RWKVK_ERROR_FILE, "%s: expected tensors with data, found tensor %s of shape %s", weights->path, name,
+		            show_shape(rank, shape).text);
+	if (need && need != bytes)
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: tensor %s: %s of shape %s does not take the %" PRIu64 " bytes that the file gives it", weights->path,
+		            name, type, show_shape(rank, shape).text, bytes);
+	TRY(check_place(weights, in, name, offset, bytes));
+	tensor.data = in->data + offset;
+	strcpy(tensor.foreign, type);
+	return add_tensor(weights, name, name, tensor, rank, shape);
 }
 
 static rwkvk_status add_part(struct weights *weights, const struct mapping **out)

@@ -24,6 +24,7 @@ struct tensor {
 	char *name;      /* official name */
 	char *file_name; /* as the file has it */
 	enum dtype type;
+	char foreign[24];  /* what the file calls a type that is DTYPE_FOREIGN */
 	uint32_t rank;     /* 1 to 4 */
 	uint64_t shape[4]; /* outermost first, as stored; unit dimensions removed, at least one dimension left */
 	const void *data;  /* inside a mapping or an owned block, not necessarily aligned */
@@ -83,6 +84,13 @@ const struct tensor *weights_find(const struct weights *weights, const char *nam
  * in `in`, which is weights->mapping or one of its parts; shape is squeezed here. */
 rwkvk_status weights_add(struct weights *weights, const struct mapping *in, const char *name, const char *file_name,
                          enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes);
+
+/* The same of a type that no model has, which the tensor may have if the model does not use it: any number of bytes but 0. */
+rwkvk_status weights_add_foreign(struct weights *weights, const struct mapping *in, const char *name, const char *type,
+                                 uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes);
+/* The bytes that it takes, more than can be as UINT64_MAX; 0: the type is not known. */
+uint64_t weights_foreign_bytes(const char *type, uint32_t rank, const uint64_t *shape);
+const char *tensor_type(const struct tensor *tensor); /* "F32" */
 
 /* One more entry of metadata.texts; value NULL: a list of `items`. */
 rwkvk_status weights_add_text(struct weights *weights, const void *key, size_t key_bytes, const void *value, size_t value_bytes,

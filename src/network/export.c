@@ -455,13 +455,19 @@ static void note_safetensors(const struct export *e)
 
 /* ---------------------------------------------------------------------------------------------------- the file */
 
+/* Of a type that safetensors files cannot name. */
+static bool is_of_gguf_alone(const struct weights *weights, const struct tensor *tensor)
+{
+	return tensor->type == DTYPE_FOREIGN && strncmp(weights->format, "GGUF", 4) == 0;
+}
+
 static rwkvk_status plan(struct export *e)
 {
 	const struct weights *weights = &e->file->weights;
 	for (size_t i = 0; i < weights->count; i++) {
 		const struct tensor *tensor = &weights->tensors[i];
 		enum kind kind = kind_of(&e->file->network, tensor);
-		if (!e->gguf)
+		if (!e->gguf && !is_of_gguf_alone(weights, tensor))
 			TRY(add_to_safetensors(e, tensor, kind));
 		else if (kind != UNUSED)
 			TRY(add_to_gguf(e, tensor, kind));

@@ -269,7 +269,7 @@ bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *
 		return false;
 	const struct tensor *tensor = &file->weights.tensors[index];
 	rwkvk_tensor_info own = { .name = tensor->file_name,
-		                      .type = dtype_info[tensor->type].name,
+		                      .type = tensor_type(tensor),
 		                      .rank = tensor->rank,
 		                      .bytes = tensor->bytes,
 		                      .device_type = device_type(file, tensor),

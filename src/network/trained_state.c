@@ -104,6 +104,8 @@ static rwkvk_status find(const struct weights *weights, const struct config *c, 
 	if (!tensor)
 		return fail(RWKVK_ERROR_FILE, "%s: tensor %s is missing: a start state has one for each of the model's %u layers",
 		            weights->path, name, c->layers);
+	if (tensor->type == DTYPE_FOREIGN)
+		return refuse_foreign(weights, tensor);
 	if (!shape_of(tensor, &heads, &n) || heads != c->heads || n != c->head_size)
 		return fail(RWKVK_ERROR_FILE, "%s: tensor %s: expected shape [%u, %u, %u], the model's, found %s", weights->path,
 		            tensor->file_name, c->heads, c->head_size, c->head_size, show_shape(tensor->rank, tensor->shape).text);

@@ -107,12 +107,22 @@ static const struct tensor *matrix_of_bias(const struct weights *weights, const 
 	return NULL;
 }
 
+rwkvk_status refuse_foreign(const struct weights *weights, const struct tensor *tensor)
+{
+	return fail(RWKVK_ERROR_UNSUPPORTED,
+	            "%s: tensor %s has the type %s; this version runs F32, F16, BF16, Q2_K to Q6_K, Q4_0 to Q8_0 and IQ4_NL: use a "
+	            "file in one of these",
+	            weights->path, tensor->file_name, tensor->foreign);
+}
+
 rwkvk_status check_unused(const struct weights *weights, const struct network *net, const struct listener *listener)
 {
 	const struct tensor *first = NULL;
 	size_t count = 0;
 	for (size_t i = 0; i < weights->count; i++) {
 		const struct tensor *tensor = &weights->tensors[i];
+		if (tensor->type == DTYPE_FOREIGN && (network_uses(net, tensor) || is_trained_state(tensor)))
+			return refuse_foreign(weights, tensor);
 		if (network_uses(net, tensor) || is_trained_state(tensor) || is_dummy(net, tensor))
 			continue;
 		const struct tensor *matrix = matrix_of_bias(weights, net, tensor);

@@ -213,7 +213,7 @@ static void choose_layers(struct verifier *v, uint64_t effort)
 	uint64_t all = 0, head = (uint64_t)c->width * c->vocab;
 	for (size_t i = 0; i < v->model->file.weights.count; i++) {
 		const struct tensor *t = &v->model->file.weights.tensors[i];
-		if (t->rank > 1)
+		if (t->rank > 1 && t->type != DTYPE_FOREIGN)
 			all += t->bytes / dtype_info[t->type].bytes * dtype_info[t->type].block;
 	}
 	uint64_t layer = all > 2 * head ? (all - 2 * head) / c->layers + 1 : 1;

@@ -323,6 +323,67 @@ static void biases_of_other_names(void **state)
 	refuse(write_list("fla.safetensors", list), bias);
 }
 
+/* Patches the dtype of a tensor of four floats, or of as many bytes as they have. */
+static const char *write_foreign(const char *name, const char *dtype, uint64_t count)
+{
+	struct list *list = list_official("7", &sizes);
+	if (!list_find(list, name))
+		add_item(list, name, count);
+	const char *path = write_list("foreign.safetensors", list);
+	size_t bytes, length = strlen(name);
+	uint8_t *data = test_read_file(path, &bytes);
+	char *at = (char *)data + 8;
+	while (strncmp(at, name, length) != 0 || at[length] != '"')
+		at++;
+	at = strstr(at, "F32");
+	memcpy(at, dtype, 3);
+	test_write_file(path, data, bytes);
+	free(data);
+	return path;
+}
+
+static void foreign_types(void **state)
+{
+	(void)state;
+	static const char *const names[] = {
+		"ln_out.weight", "blocks.1.att.key.weight", "blocks.0.att.w1", "blocks.0.att.x_r", "emb.weight",
+		"head.bias",     "blocks.0.att.time_state"
+	};
+	assert_reports(write_foreign("steps", "I32", 4), NULL, "does not use 1 of its tensors (steps)");
+	assert_reports(write_foreign("steps", "NEW", 4), NULL, "does not use 1 of its tensors (steps)");
+	assert_silent(write_foreign("blocks.0.att.v0", "I32", 4), NULL);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		struct reports reports;
+		char text[128];
+		snprintf(text, sizeof text, "foreign.safetensors: tensor %s has the type I32; this version runs F32, ", names[i]);
+		assert_fails(open_file(write_foreign(names[i], "I32", i == 5 ? sizes.vocab : 4), NULL, &reports),
+		             RWKVK_ERROR_UNSUPPORTED, text);
+	}
+}
+
+/* What a safetensors file cannot hold is left out, the rest stays as it is. */
+static void foreign_types_are_copied(void **state)
+{
+	(void)state;
+	struct reports reports = { 0 };
+	const char *out = test_temp("copied.safetensors");
+	const rwkvk_model_options options = { .path = write_foreign("steps", "I32", 4), .log = keep, .log_user = &reports };
+	rwkvk_file *file;
+	rwkvk_tensor_info info = { 0 };
+	assert_ok(rwkvk_file_open(&options, &file));
+	assert_ok(rwkvk_file_export(file, out, &(rwkvk_export_options){ .type = RWKVK_EXPORT_F16 }));
+	rwkvk_file_close(file);
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = out }, &file));
+	size_t i = 0;
+	while (rwkvk_file_tensor(file, i, &info) && strcmp(info.name, "steps") != 0)
+		i++;
+	assert_string_equal(info.name, "steps");
+	assert_string_equal(info.type, "I32");
+	assert_int_equal(info.bytes, 16);
+	assert_null(info.device_type);
+	rwkvk_file_close(file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -333,6 +394,8 @@ int main(void)
 		cmocka_unit_test(adapters_can_be_ignored),
 		cmocka_unit_test(biases_are_refused),
 		cmocka_unit_test(biases_of_other_names),
+		cmocka_unit_test(foreign_types),
+		cmocka_unit_test(foreign_types_are_copied),
 		cmocka_unit_test(own_vocabulary),
 		cmocka_unit_test(own_vocabulary_covers_little),
 		cmocka_unit_test(own_vocabulary_is_broken),

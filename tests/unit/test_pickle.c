@@ -138,10 +138,10 @@ static const struct {
 	BAD("\x80\2\0", RWKVK_ERROR_FILE, "opcode 0x00"),
 	/* other types and versions */
 	BAD("\x80\2"
-	    "ctorch\nLongStorage\n.",
+	    "ctorch\nQInt8Storage\n.",
 	    RWKVK_ERROR_UNSUPPORTED,
-	    "bad.pth: holds tensors in a torch.LongStorage; this version reads FloatStorage, HalfStorage, BFloat16Storage and "
-	    "DoubleStorage from .pth files"),
+	    "bad.pth: holds tensors in a torch.QInt8Storage; this version reads storages of floats, integers and complex numbers "
+	    "from .pth files"),
 	BAD("\x80\2"
 	    "ctorch\nStorage\n.",
 	    RWKVK_ERROR_UNSUPPORTED, "a torch.Storage;"),

@@ -124,6 +124,35 @@ static void test_types(void **state)
 	}
 }
 
+/* Of types that no weights have; the storages as test_types() has them. */
+static void test_foreign_types(void **state)
+{
+	(void)state;
+	static const struct tensor_spec specs[] = {
+		{ "long", "LongStorage", "f", 12, 1, 1, { 3 }, { 1 }, false },
+		{ "int", "IntStorage", "f", 24, 0, 2, { 2, 3 }, { 1, 2 }, false }, /* transposed */
+		{ "short", "ShortStorage", "0", 12, 0, 1, { 12 }, { 1 }, false },
+		{ "char", "CharStorage", "0", 24, 0, 1, { 24 }, { 1 }, false },
+		{ "byte", "ByteStorage", "0", 24, 0, 1, { 24 }, { 1 }, false },
+		{ "bool", "BoolStorage", "0", 24, 23, 0, { 0 }, { 0 }, false },
+		{ "complex", "ComplexFloatStorage", "f", 12, 0, 1, { 12 }, { 1 }, false },
+		{ "wide", "ComplexDoubleStorage", "f", 6, 0, 1, { 6 }, { 1 }, false },
+	};
+	static const char *const types[] = { "I64", "I32", "I16", "I8", "U8", "BOOL", "C64", "C128" };
+	static const uint64_t bytes[] = { 24, 24, 24, 24, 24, 1, 96, 96 };
+	static const float transposed[] = { 0, 2, 4, 1, 3, 5 };
+	struct weights w;
+	assert_ok(open_tensors(specs, 8, ZIP_STORED, &w));
+	assert_int_equal(w.count, 8);
+	for (size_t i = 0; i < 8; i++) {
+		assert_int_equal(w.tensors[i].type, DTYPE_FOREIGN);
+		assert_string_equal(tensor_type(&w.tensors[i]), types[i]);
+		assert_int_equal(w.tensors[i].bytes, bytes[i]);
+	}
+	assert_memory_equal(w.tensors[1].data, transposed, sizeof transposed); /* the storage holds 0.0f, 1.0f and so on */
+	weights_close(&w);
+}
+
 static void test_strides(void **state)
 {
 	(void)state;
@@ -639,12 +668,12 @@ static void test_reverse(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_types),     cmocka_unit_test(test_strides),         cmocka_unit_test(test_names),
-		cmocka_unit_test(test_nesting),   cmocka_unit_test(test_zip64),           cmocka_unit_test(test_bad_dicts),
-		cmocka_unit_test(test_bad_views), cmocka_unit_test(test_long_names),      cmocka_unit_test(test_entries),
-		cmocka_unit_test(test_folders),   cmocka_unit_test(test_damaged_entries), cmocka_unit_test(test_zip_bomb),
-		cmocka_unit_test(test_truncated), cmocka_unit_test(test_random_damage),   cmocka_unit_test(test_synthetic),
-		cmocka_unit_test(test_reverse),
+		cmocka_unit_test(test_types),     cmocka_unit_test(test_foreign_types), cmocka_unit_test(test_strides),
+		cmocka_unit_test(test_names),     cmocka_unit_test(test_nesting),       cmocka_unit_test(test_zip64),
+		cmocka_unit_test(test_bad_dicts), cmocka_unit_test(test_bad_views),     cmocka_unit_test(test_long_names),
+		cmocka_unit_test(test_entries),   cmocka_unit_test(test_folders),       cmocka_unit_test(test_damaged_entries),
+		cmocka_unit_test(test_zip_bomb),  cmocka_unit_test(test_truncated),     cmocka_unit_test(test_random_damage),
+		cmocka_unit_test(test_synthetic), cmocka_unit_test(test_reverse),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	struct weights w;
