@@ -214,6 +214,7 @@ typedef struct rwkvk_model_options {
 	uint32_t rescale;
 	uint32_t max_sessions;       /* states in the pool; 0: 4, or fewer where a device cannot bind so much at once */
 	uint32_t threads;            /* that pack weights and compile pipelines, at most 64; 0: one for each processor */
+	bool read_file;              /* instead of mapping the file: it may change later, and takes as much main memory */
 	uint64_t device_memory;      /* bytes of the device's memory that the model may take at most; 0: what is free */
 	const rwkvk_cancel *cancel;  /* ends the loading; NULL: none.  Not used after rwkvk_model_open() has returned */
 	rwkvk_progress_fn *progress; /* NULL: none; `done` and `total` are bytes of the file */
@@ -223,8 +224,8 @@ typedef struct rwkvk_model_options {
 	const struct rwkvk_tools_options *tools; /* rwkvk_tools.h; NULL: none */
 } rwkvk_model_options;
 
-/* Opens a model on a device: reads the file (memory-mapped; it must stay unchanged while the model is open), checks that
- * it fits, uploads the weights, compiles the shaders.  On failure *out is NULL. */
+/* Opens a model on a device: reads the file (memory-mapped: it must stay unchanged while the model is open, unless read_file is
+ * set), checks that it fits, uploads the weights, compiles the shaders.  On failure *out is NULL. */
 RWKVK_API rwkvk_status rwkvk_model_open(const rwkvk_model_options *options, rwkvk_model **out);
 
 /* NULL is allowed.  A model that still has sessions is closed for them: their calls fail with RWKVK_ERROR_ARGUMENT, and the

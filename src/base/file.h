@@ -9,11 +9,14 @@ struct mapping {
 	const uint8_t *data;
 	uint64_t bytes;
 	bool mapped;          /* false: the bytes belong to someone else */
+	bool read;            /* mapped, but as a copy in memory, which is freed */
 	uint64_t identity[2]; /* of a mapped file: no other file of the system has it */
 };
 
 /* Maps a regular file.  A missing, unreadable, empty or non-regular file is RWKVK_ERROR_FILE with its name. */
 rwkvk_status file_map(const char *path, struct mapping *out);
+/* The same from a copy in memory, for files that may change. */
+rwkvk_status file_read(const char *path, struct mapping *out);
 void file_unmap(struct mapping *mapping); /* zeroed mappings are allowed */
 /* Whether `path` is the file that is mapped there, under whatever name. */
 bool file_is_mapped(const char *path, const struct mapping *mapping);

@@ -13,7 +13,38 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static rwkvk_status map_descriptor(int fd, const char *path, struct mapping *out)
+static rwkvk_status read_all(int fd, const char *path, uint8_t *data, uint64_t bytes)
+{
+	for (uint64_t at = 0; at < bytes;) {
+		uint64_t most = (uint64_t)1 << 30, left = bytes - at;
+		ssize_t done = read(fd, data + at, (size_t)(left < most ? left : most));
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return fail(RWKVK_ERROR_FILE, "%s: cannot be read: %s", path, strerror(errno));
+		if (done == 0)
+			return fail(RWKVK_ERROR_FILE, "%s: became shorter while it was read: expected %" PRIu64 " bytes, found %" PRIu64,
+			            path, bytes, at);
+		at += (uint64_t)done;
+	}
+	return RWKVK_OK;
+}
+
+static rwkvk_status read_descriptor(int fd, const char *path, struct mapping *out)
+{
+	uint8_t *data = malloc((size_t)out->bytes);
+	if (!data)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for its %" PRIu64 " bytes", path, out->bytes);
+	rwkvk_status status = read_all(fd, path, data, out->bytes);
+	if (status != RWKVK_OK)
+		free(data);
+	else
+		out->data = data;
+	return status;
+}
+
+/* Mapped, or with `copy` read. */
+static rwkvk_status open_descriptor(int fd, const char *path, bool copy, struct mapping *out)
 {
 	struct stat info;
 	if (fstat(fd, &info) != 0)
@@ -25,30 +56,49 @@ static rwkvk_status map_descriptor(int fd, const char *path, struct mapping *out
 		return fail(RWKVK_ERROR_FILE, "%s: is empty", path);
 	if ((uint64_t)info.st_size > SIZE_MAX)
 		return fail(RWKVK_ERROR_FILE, "%s: has %lld bytes, more than this machine can address", path, (long long)info.st_size);
+	struct mapping found = { .bytes = (uint64_t)info.st_size,
+		                     .mapped = true,
+		                     .read = copy,
+		                     .identity = { (uint64_t)info.st_dev, (uint64_t)info.st_ino } };
+	if (copy) {
+		TRY(read_descriptor(fd, path, &found));
+		*out = found;
+		return RWKVK_OK;
+	}
 	void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (data == MAP_FAILED)
 		return fail(RWKVK_ERROR_FILE, "%s: cannot be mapped (%lld bytes): %s", path, (long long)info.st_size, strerror(errno));
-	*out = (struct mapping){ .data = data,
-		                     .bytes = (uint64_t)info.st_size,
-		                     .mapped = true,
-		                     .identity = { (uint64_t)info.st_dev, (uint64_t)info.st_ino } };
+	found.data = data;
+	*out = found;
 	return RWKVK_OK;
 }
 
-rwkvk_status file_map(const char *path, struct mapping *out)
+static rwkvk_status open_mapping(const char *path, bool copy, struct mapping *out)
 {
 	*out = (struct mapping){ 0 };
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a pipe is refused, not waited for */
 	if (fd < 0)
 		return fail(RWKVK_ERROR_FILE, "%s: cannot be opened: %s", path, strerror(errno));
-	rwkvk_status status = map_descriptor(fd, path, out);
+	rwkvk_status status = open_descriptor(fd, path, copy, out);
 	close(fd); /* the mapping stays */
 	return status;
 }
 
+rwkvk_status file_map(const char *path, struct mapping *out)
+{
+	return open_mapping(path, false, out);
+}
+
+rwkvk_status file_read(const char *path, struct mapping *out)
+{
+	return open_mapping(path, true, out);
+}
+
 void file_unmap(struct mapping *mapping)
 {
-	if (mapping->mapped)
+	if (mapping->read)
+		free((void *)(uintptr_t)mapping->data);
+	else if (mapping->mapped)
 		munmap((void *)(uintptr_t)mapping->data, (size_t)mapping->bytes);
 	*mapping = (struct mapping){ 0 };
 }

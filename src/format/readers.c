@@ -100,11 +100,13 @@ static rwkvk_status read_contents(struct weights *weights, const char *names)
 	return refuse_duplicates(weights);
 }
 
-rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out)
+static rwkvk_status open_any(const char *path, const void *data, size_t bytes, const char *names, bool read_files,
+                             struct weights *out)
 {
 	*out = (struct weights){ 0 };
 	REQUIRE(path || data);
 	struct weights weights = {
+		.read_files = read_files,
 		.path = data ? strdup(path ? path : "embedded model") : NULL,
 		.mapping = { .data = data, .bytes = bytes },
 		.metadata.sampling = { .temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f },
@@ -115,7 +117,7 @@ rwkvk_status weights_open(const char *path, const void *data, size_t bytes, cons
 	else if (!weights.path)
 		status = fail(RWKVK_ERROR_MEMORY, "no memory for a file name");
 	if (status == RWKVK_OK && !data)
-		status = file_map(weights.path, &weights.mapping);
+		status = read_files ? file_read(weights.path, &weights.mapping) : file_map(weights.path, &weights.mapping);
 	if (status == RWKVK_OK)
 		status = read_contents(&weights, names);
 	if (status == RWKVK_OK)
@@ -123,4 +125,14 @@ rwkvk_status weights_open(const char *path, const void *data, size_t bytes, cons
 	else
 		weights_close(&weights);
 	return status;
+}
+
+rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out)
+{
+	return open_any(path, data, bytes, names, false, out);
+}
+
+rwkvk_status weights_open_read(const char *path, const char *names, struct weights *out)
+{
+	return open_any(path, NULL, 0, names, true, out);
 }

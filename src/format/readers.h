@@ -7,6 +7,8 @@
 /* Opens by content; a folder by the names of the files in it.  `data` non-NULL: parse these bytes instead of the file, `path`
  * is then only a name. `names`: a file of aliases (names.c), NULL for none.  On failure *out is zeroed. */
 rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out);
+/* The same from files that are read into memory instead of being mapped. */
+rwkvk_status weights_open_read(const char *path, const char *names, struct weights *out);
 
 /* The readers: weights->path and mapping are set, they fill the rest.  On failure they may leave partial contents, which
  * weights_close() frees. */

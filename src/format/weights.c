@@ -208,7 +208,8 @@ static rwkvk_status add_part(struct weights *weights, const struct mapping **out
 rwkvk_status weights_map(struct weights *weights, const char *path, const struct mapping **out)
 {
 	TRY(add_part(weights, out));
-	return file_map(path, &weights->parts[weights->part_count - 1]);
+	struct mapping *part = &weights->parts[weights->part_count - 1];
+	return weights->read_files ? file_read(path, part) : file_map(path, part);
 }
 
 rwkvk_status weights_allocate(struct weights *weights, uint64_t bytes, const struct mapping **out)

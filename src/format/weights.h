@@ -67,6 +67,7 @@ struct metadata {
 struct weights {
 	char *path;      /* for messages; "embedded model" when opened from memory */
 	char format[32]; /* "GGUF v3", "safetensors", "rwkv.cpp v101", "PyTorch .pth" ... */
+	bool read_files; /* into memory, instead of mapping them */
 	struct mapping mapping;
 	struct mapping *parts; /* more memory that tensors lie in: further files, or blocks that a reader made */
 	size_t part_count;

@@ -109,6 +109,8 @@ static rwkvk_status open_weights(const rwkvk_model_options *options, struct weig
 	TRY(READ_OPTIONS(rwkvk_tools_options, shape_type, options->tools, &tools));
 	if (tools.shape)
 		return synthetic_weights(tools.shape, tools.shape_type, out);
+	if (options->read_file && !options->data)
+		return weights_open_read(options->path, options->names, out);
 	return weights_open(options->path ? options->path : "embedded model", options->data, options->data_bytes, options->names,
 	                    out);
 }

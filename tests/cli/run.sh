@@ -173,6 +173,10 @@ case_help_options() {
 		out_has "--group-norm-epsilon X"
 		out_has "--rescale N"
 	done
+	for option in generate logits perplexity bench verify tune quantize convert; do
+		run "$option" --help
+		out_has "--no-mmap"
+	done
 	for option in generate logits perplexity bench verify tune; do
 		run "$option" --help
 		out_has "--threads N"
@@ -1092,6 +1096,24 @@ case_interrupt_writing() {
 		exits 143
 		[ "$(ls "$dir" | grep -c out.gguf)" = 0 ] || fail "something is left: $(ls "$dir")"
 	done
+}
+
+# A model that was read may be cut while it is used; mapped, that would end the program.
+case_no_mmap() {
+	need_device
+	cp "$demo" "$dir/model.gguf"
+	run generate --no-mmap -m "$dir/model.gguf" --temp 0 -n 5 Once
+	exits 0
+	cp "$out" "$dir/text"
+	run generate -m "$dir/model.gguf" --temp 0 -n 5 Once
+	cmp -s "$out" "$dir/text" || fail "the texts differ"
+	run quantize --no-mmap --type q8_0 "$dir/model.gguf" "$dir/model.gguf"
+	exits 1
+	err_has "is the model that is read"
+	run convert --no-mmap "$dir/model.gguf" "$dir/read.gguf"
+	exits 0
+	run convert "$dir/model.gguf" "$dir/mapped.gguf"
+	cmp -s "$dir/read.gguf" "$dir/mapped.gguf" || fail "the files differ"
 }
 
 # What a file's header and the command line tell is checked before the model is loaded.

@@ -61,6 +61,7 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_model_options, rescale, 72),
 		MEMBER(rwkvk_model_options, max_sessions, 76),
 		MEMBER(rwkvk_model_options, threads, 80),
+		MEMBER(rwkvk_model_options, read_file, 84),
 		MEMBER(rwkvk_model_options, device_memory, 88),
 		MEMBER(rwkvk_model_options, cancel, 96),
 		MEMBER(rwkvk_model_options, progress, 104),

@@ -31,7 +31,7 @@ struct bench {
 	struct arg_count repetitions;
 	int output;
 	const char *html, *compare;
-	bool stages, unmeasured, quiet;
+	bool stages, unmeasured, read_file, quiet;
 	const char *files[MOST_FILES]; /* arguments that are no options */
 };
 
@@ -163,6 +163,7 @@ static int add_quants(const struct bench *args, const struct plan *plan, struct 
 	model.device = args->device;
 	model.cache_dir = args->cache_dir;
 	model.threads = args->threads;
+	model.read_file = args->read_file;
 	model.quiet = args->quiet;
 	if (plan->quants.count == 0)
 		return add_model(plan, &model, report);

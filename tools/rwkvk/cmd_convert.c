@@ -77,6 +77,11 @@ static int run(struct convert *args)
 		  .high = 64,                                                                                                          \
 		  .help = "how many threads convert; the file is the same for any number",                                             \
 		  .standard = "one for each processor" },                                                                              \
+		{ .name = "no-mmap",                                                                                                   \
+		  .kind = ARG_FLAG,                                                                                                    \
+		  .target = &(c).model.read_file,                                                                                      \
+		  .help = "read IN into main memory at once: for a file that may change or be cut meanwhile",                          \
+		  .standard = "it is mapped, and must stay as it is" },                                                                \
 		ARG_QUIET((c).model)
 /* clang-format on */
 

@@ -27,6 +27,7 @@ rwkvk_model_options model_options(const struct model_args *args)
 		.group_norm_epsilon = args->group_norm_epsilon.value,
 		.rescale = (uint32_t)args->rescale.value,
 		.cache_dir = args->cache_dir,
+		.read_file = args->read_file,
 		.threads = (uint32_t)args->threads.value,
 		.log = show_report,
 	};

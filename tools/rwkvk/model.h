@@ -14,6 +14,7 @@ struct model_args {
 	struct arg_number group_norm_epsilon;
 	const char *cache_dir;
 	struct arg_count rescale, threads;
+	bool read_file;
 	bool quiet;
 };
 
@@ -69,6 +70,11 @@ extern const char *const quant_words[];
 	  .high = 64,                                                                                                              \
 	  .help = "how many threads load the model",                                                                               \
 	  .standard = "one for each processor" },                                                                                  \
+		{ .name = "no-mmap",                                                                                                   \
+		  .kind = ARG_FLAG,                                                                                                    \
+		  .target = &(m).read_file,                                                                                            \
+		  .help = "read the model into main memory at once: for a file that may change or be cut while it is used",            \
+		  .standard = "the file is mapped, and must stay as it is" },                                                          \
 	{                                                                                                                          \
 		.name = "cache-dir", .kind = ARG_TEXT, .target = &(m).cache_dir, .value = "FOLDER",                                    \
 		.help = "where compiled shaders and tunings are kept; \"\": nowhere",                                                  \
