@@ -1,6 +1,6 @@
 /* The shape that tuning has found for a kind of model on a device: a small text beside the driver's pipeline cache, one for
  * each kind of model, device and driver.  What is damaged, or meant for something else, is as good as missing. */
-#include "engine/model.h"
+#include "engine/plan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -79,7 +79,7 @@ static rwkvk_status plan_stored(struct rwkvk_model *m, const char *path, const s
 	file_unmap(&file);
 	if (!found)
 		return forward_plan(m, usual);
-	if (shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config)) {
+	if (model_complete_shape(m, &shape)) {
 		rwkvk_status status = forward_plan(m, &shape);
 		if (status == RWKVK_OK || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
 			return status;
@@ -92,7 +92,7 @@ static rwkvk_status plan_stored(struct rwkvk_model *m, const char *path, const s
 
 rwkvk_status choice_plan(struct rwkvk_model *m)
 {
-	const struct shape usual = shape_for(gpu_caps(m->gpu), &m->file.network.config);
+	const struct shape usual = model_usual_shape(m);
 	char model[256];
 	describe(m, model, sizeof model);
 	char *path = path_of(m, model);

@@ -1,7 +1,8 @@
 /* Tokens on the device.  The plan (plan.c, rwkv4.c to rwkv7.c) is recorded into two command buffers at load, with and without
  * the head; afterwards a few words for `select` and one submission are a token, or several.  The same driver serves every
  * version of RWKV. */
-#include "engine/model.h"
+#include "engine/check.h"
+#include "engine/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,19 @@ rwkvk_status forward_plan(struct rwkvk_model *m, const struct shape *shape)
 	return RWKVK_OK;
 }
 
+void forward_set_aside(struct rwkvk_model *m)
+{
+	m->aside = m->plan;
+	m->plan = (struct plan){ 0 };
+}
+
+void forward_put_back(struct rwkvk_model *m)
+{
+	forward_drop(m, &m->plan);
+	m->plan = m->aside;
+	m->aside = (struct plan){ 0 };
+}
+
 void forward_drop(struct rwkvk_model *m, struct plan *plan)
 {
 	gpu_cmd_destroy(plan->feed);
@@ -163,11 +177,6 @@ rwkvk_status forward_token(struct rwkvk_model *m, uint32_t slot, uint32_t token,
 	return forward_feed(m, slot, &token, 1, head, &fed);
 }
 
-static struct gpu_cmd **keep_of(const struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
-{
-	return &m->keep[slot * m->snapshots + snapshot];
-}
-
 static void put_float(uint32_t *word, float value)
 {
 	memcpy(word, &value, sizeof value);
@@ -209,7 +218,7 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 	uint32_t n = tokens_at_once(m, &m->run_pace, p->snapshot == NO_SNAPSHOT ? 1 : most);
 	out->count = 0;
 	write_picking(m, slot, p);
-	TRY(submit(m, n > 1 ? *keep_of(m, slot, p->snapshot) : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
+	TRY(submit(m, n > 1 ? *slot_keep(m, slot, p->snapshot) : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
 	if (io[IO_DONE] == DONE_BROKEN && io[IO_STEP] == 0) /* else the tokens before are good, and the next call comes here */
 		return fail(RWKVK_ERROR_DRIVER, "%s computed logits that are not numbers; try another device or driver version",
 		            gpu_caps(m->gpu)->name);
@@ -229,77 +238,6 @@ rwkvk_status forward_select(struct rwkvk_model *m, uint32_t slot, const struct p
 	*token = io[IO_DONE] == DONE_BROKEN ? PART_BROKEN : io[IO_PICKED];
 	*is_close = io[IO_CLOSE] != 0;
 	return RWKVK_OK;
-}
-
-/* ------------------------------------------------------------------------------------------------------ the snapshot */
-
-/* The same part of all layers, from one place to the other.  *out is for free(). */
-static rwkvk_status state_regions(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot, bool back,
-                                  struct gpu_copy_region **out)
-{
-	const struct config *c = &m->file.network.config;
-	uint64_t bytes = config_slot_floats(c) * sizeof(float);
-	*out = malloc(c->layers * sizeof **out);
-	if (!*out)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	for (uint32_t i = 0; i < c->layers; i++) {
-		struct gpu_buffer *state = &m->layers[i].state, *kept = &m->layers[i].snapshots;
-		(*out)[i] = back ? (struct gpu_copy_region){ kept, state, snapshot * bytes, slot * bytes, bytes }
-		                 : (struct gpu_copy_region){ state, kept, slot * bytes, snapshot * bytes, bytes };
-	}
-	return RWKVK_OK;
-}
-
-static rwkvk_status record_keep(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
-{
-	struct gpu_cmd **keep = keep_of(m, slot, snapshot);
-	struct gpu_copy_region *regions;
-	if (*keep)
-		return RWKVK_OK;
-	TRY(state_regions(m, slot, snapshot, false, &regions));
-	rwkvk_status status = gpu_cmd_create(m->gpu, keep);
-	if (status == RWKVK_OK) {
-		gpu_cmd_begin(*keep);
-		gpu_cmd_copy(*keep, regions, m->file.network.config.layers);
-		status = gpu_cmd_end(*keep);
-	}
-	if (status != RWKVK_OK) {
-		gpu_cmd_destroy(*keep);
-		*keep = NULL;
-	}
-	free(regions);
-	return status;
-}
-
-/* A slot gets the same one again where it can, so that few pairs are ever recorded. */
-rwkvk_status forward_take_snapshot(struct rwkvk_model *m, uint32_t slot, uint32_t *snapshot)
-{
-	*snapshot = NO_SNAPSHOT;
-	for (uint32_t i = 0; i < m->snapshots; i++) {
-		uint32_t wanted = (slot + i) % m->snapshots;
-		if (m->snapshot_taken[wanted])
-			continue;
-		TRY(record_keep(m, slot, wanted));
-		m->snapshot_taken[wanted] = true;
-		*snapshot = wanted;
-		return RWKVK_OK;
-	}
-	return RWKVK_OK;
-}
-
-void forward_give_snapshot(struct rwkvk_model *m, uint32_t snapshot)
-{
-	if (snapshot != NO_SNAPSHOT)
-		m->snapshot_taken[snapshot] = false;
-}
-
-rwkvk_status forward_rewind(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
-{
-	struct gpu_copy_region *regions;
-	TRY(state_regions(m, slot, snapshot, true, &regions));
-	rwkvk_status status = gpu_copy_all(m->gpu, regions, m->file.network.config.layers);
-	free(regions);
-	return status;
 }
 
 /* ------------------------------------------------------------------------------------------------------ stage by stage */

@@ -1,5 +1,5 @@
 /* A network onto the device: does it fit, then matrix by matrix from the mapped file into the device's layout. */
-#include "engine/model.h"
+#include "engine/quantise_device.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,16 +18,16 @@ struct loader {
 	bool may_quantise, by_device; /* the device may; it does with the matrix at hand */
 	struct quantiser *quantiser;  /* made for the first matrix that it takes */
 	uint64_t done, total;
-	rwkvk_progress_fn *progress;
-	void *user;
+	const struct load_options *asked;
 };
 
 static rwkvk_status progressed(struct loader *loader, uint64_t bytes)
 {
-	const atomic_bool *cancel = loader->model->cancel;
+	const struct load_options *asked = loader->asked;
 	uint64_t done = loader->done + bytes < loader->total ? loader->done + bytes : loader->total;
 	loader->done += bytes;
-	if ((cancel && atomic_load(cancel)) || (loader->progress && !loader->progress(loader->user, done, loader->total)))
+	if ((asked->cancel && atomic_load(asked->cancel)) ||
+	    (asked->progress && !asked->progress(asked->progress_user, done, loader->total)))
 		return fail(RWKVK_CANCELLED, "loading was cancelled");
 	return RWKVK_OK;
 }
@@ -287,7 +287,7 @@ static rwkvk_status load_all(struct loader *loader)
 	const struct config *c = &net->config;
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * logits_floats(c, m->slots), GPU_READBACK, "logits", &m->logits));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * IO_WORDS, GPU_SHARED, "control words", &m->io));
-	if (m->count_inputs)
+	if (loader->asked->profile)
 		TRY(gpu_buffer_create(m->gpu, 2 * sizeof(uint32_t) * c->layers, GPU_SHARED, "counts", &m->used_inputs));
 	TRY(load_vectors(m));
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * picks_floats(c, m->slots), GPU_DEVICE, "token counts", &m->picks));
@@ -304,7 +304,7 @@ static rwkvk_status load_all(struct loader *loader)
 }
 
 /* States in the pool: as many as were asked for, else 4, or what one binding may cover if that is less. */
-static rwkvk_status choose_slots(struct rwkvk_model *m)
+static rwkvk_status choose_slots(struct rwkvk_model *m, uint32_t asked)
 {
 	const struct config *c = &m->file.network.config;
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
@@ -312,12 +312,11 @@ static rwkvk_status choose_slots(struct rwkvk_model *m)
 	while (most > 0 &&
 	       sizeof(float) * picks_floats(c, (uint32_t)most) > caps->max_buffer) /* a slot's logits are a part of it */
 		most--;
-	if (m->slots > most || most == 0)
+	if (asked > most || most == 0)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
 		            "%s holds at most %" PRIu64 " states of this model in a pool, rwkvk_model_options.max_sessions asks for %u",
-		            caps->name, most, m->slots ? m->slots : 1);
-	if (m->slots == 0)
-		m->slots = most < 4 ? (uint32_t)most : 4;
+		            caps->name, most, asked ? asked : 1);
+	m->slots = asked ? asked : most < 4 ? (uint32_t)most : 4;
 	return RWKVK_OK;
 }
 
@@ -349,7 +348,7 @@ static rwkvk_status loader_init(struct loader *loader)
 	const struct config *c = &net->config;
 	uint64_t longest = c->ffn > c->width ? c->ffn : c->width; /* row of a matrix, or of an outer LoRA factor */
 	longest = config_hidden(c) > longest ? config_hidden(c) : longest;
-	TRY(parallel_start(m->threads, &loader->parallel));
+	TRY(parallel_start(loader->asked->threads, &loader->parallel));
 	loader->scratch = malloc(parallel_workers(loader->parallel) * pack_scratch_floats(longest) * sizeof *loader->scratch);
 	uint64_t pieces = (uint64_t)QUANTISE_PIECES * QUANTISE_PIECE, need = model_device_bytes(net, m->file.quant, m->slots);
 	loader->may_quantise = device_quantises(gpu_caps(m->gpu)) && gpu_memory_available(m->gpu) >= need + pieces;
@@ -365,12 +364,13 @@ static void loader_finish(struct loader *loader)
 	free(loader->side);
 }
 
-rwkvk_status model_load(struct rwkvk_model *m, rwkvk_progress_fn *progress, void *user)
+rwkvk_status model_load(struct rwkvk_model *m, const struct load_options *asked)
 {
 	const struct config *c = &m->file.network.config;
-	TRY(choose_slots(m));
+	m->at_once = asked->profile ? 1 : asked->at_once < MAX_TOKENS ? asked->at_once : MAX_TOKENS;
+	TRY(choose_slots(m, asked->max_sessions));
 	TRY(check_fit(m));
-	struct loader loader = { .model = m, .progress = progress, .user = user };
+	struct loader loader = { .model = m, .asked = asked };
 	for (size_t i = 0; i < m->file.weights.count; i++)
 		loader.total += m->file.weights.tensors[i].bytes;
 	m->layers = calloc(c->layers, sizeof *m->layers);

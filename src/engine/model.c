@@ -1,9 +1,10 @@
-/* Opening and closing: a file, a device, and the plan that joins them.  The public functions about models and devices. */
-#include "engine/model.h"
+/* Opening and closing: a file, a device, and the plan that joins them.  The public functions about models. */
+#include "engine/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/environment.h"
 #include "base/structs.h"
 
@@ -22,32 +23,34 @@ static rwkvk_status open_device(const rwkvk_model_options *options, bool profile
 		.device_memory = options->device_memory,
 		.log = options->log,
 		.log_user = options->log_user,
-		.cancel = m->cancel,
+		.cancel = options->cancel ? &options->cancel->set : NULL,
 	};
-	m->count_inputs = profile;
-	m->at_once = profile ? 1 : m->at_once < MAX_TOKENS ? m->at_once : MAX_TOKENS;
 	return gpu_open(&gpu, &m->gpu);
 }
 
 static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_tools_options *tools, struct rwkvk_model *m)
 {
-	m->slots = options->max_sessions;
-	m->threads = options->threads;
-	m->cancel = options->cancel ? &options->cancel->set : NULL;
+	struct load_options load = {
+		.max_sessions = options->max_sessions,
+		.threads = options->threads,
+		.profile = tools->profile,
+		.cancel = options->cancel ? &options->cancel->set : NULL,
+		.progress = options->progress,
+		.progress_user = options->progress_user,
+	};
 	if (is_set(options->cancel))
 		return fail(RWKVK_CANCELLED, "cancelled before anything was opened");
 	if (!mutex_init(&m->lock))
 		return fail(RWKVK_ERROR_MEMORY, "cannot make a lock");
 	m->has_lock = true;
-	TRY(environment_tokens(&m->at_once));
+	TRY(environment_tokens(&load.at_once));
 	TRY(file_init(options, &m->file));
 	if (is_set(options->cancel))
 		return fail(RWKVK_CANCELLED, "cancelled after %s was opened", m->file.weights.path);
 	TRY(open_device(options, tools->profile, m));
-	TRY(model_load(m, options->progress, options->progress_user));
+	TRY(model_load(m, &load));
 	TRY(choice_plan(m));
 	gpu_set_cancel(m->gpu, NULL); /* the caller's, and opening is over */
-	m->cancel = NULL;
 	return RWKVK_OK;
 }
 
@@ -83,8 +86,25 @@ rwkvk_status rwkvk_model_open(const rwkvk_model_options *given, rwkvk_model **ou
 
 /* ------------------------------------------------------------------------------------------------------ its sessions */
 
-rwkvk_status model_is_closed(const struct rwkvk_model *m)
+const struct rwkvk_file *model_file(const struct rwkvk_model *m)
 {
+	return &m->file;
+}
+
+const struct config *model_config(const struct rwkvk_model *m)
+{
+	return &m->file.network.config;
+}
+
+const struct listener *model_listener(const struct rwkvk_model *m)
+{
+	return gpu_listener(m->gpu);
+}
+
+rwkvk_status model_expect_open(const struct rwkvk_model *m)
+{
+	if (!atomic_load(&m->closed))
+		return RWKVK_OK;
 	return fail(RWKVK_ERROR_ARGUMENT,
 	            "the session's model, %s, has been closed: all there is left to do is to destroy the session",
 	            m->file.weights.path);
@@ -93,10 +113,10 @@ rwkvk_status model_is_closed(const struct rwkvk_model *m)
 rwkvk_status model_lock(struct rwkvk_model *m)
 {
 	mutex_lock(&m->lock);
-	if (!m->closed)
-		return RWKVK_OK;
-	mutex_unlock(&m->lock);
-	return model_is_closed(m);
+	rwkvk_status status = model_expect_open(m);
+	if (status != RWKVK_OK)
+		mutex_unlock(&m->lock);
+	return status;
 }
 
 void model_unlock(struct rwkvk_model *m)
@@ -104,14 +124,26 @@ void model_unlock(struct rwkvk_model *m)
 	mutex_unlock(&m->lock);
 }
 
-float *model_logits(const struct rwkvk_model *m, uint32_t slot)
+rwkvk_status model_take_slot(struct rwkvk_model *m, bool clear, uint32_t *slot)
 {
-	return (float *)m->logits.mapped + slot * V4((size_t)m->file.network.config.vocab);
+	for (*slot = 0; *slot < m->slots; ++*slot)
+		if (!m->slot_taken[*slot]) {
+			if (clear)
+				TRY(slot_start(m, *slot));
+			m->slot_taken[*slot] = true;
+			m->sessions++;
+			return RWKVK_OK;
+		}
+	return fail(RWKVK_ERROR_BUSY,
+	            "all %u sessions of the model are taken: destroy one, or open the model with a larger "
+	            "rwkvk_model_options.max_sessions",
+	            m->slots);
 }
 
-void model_release(struct rwkvk_model *m)
+void model_give_slot(struct rwkvk_model *m, uint32_t slot)
 {
 	mutex_lock(&m->lock);
+	m->slot_taken[slot] = false;
 	m->sessions--;
 	bool last = m->closed && m->sessions == 0;
 	mutex_unlock(&m->lock);
@@ -223,48 +255,4 @@ bool rwkvk_model_sparsity(const rwkvk_model *m, uint32_t layer, rwkvk_sparsity *
 		                         .bytes = matrix_bytes(value),
 		                         .bytes_skipped = (value->columns - read) * (double)(line * blocks) };
 	return WRITE_RESULT(rwkvk_sparsity, bytes_skipped, &own, out) == RWKVK_OK;
-}
-
-/* ------------------------------------------------------------------------------------------------------ devices */
-
-rwkvk_status rwkvk_devices(rwkvk_device_info *infos, size_t capacity, size_t *count)
-{
-	enum { MOST = 64 }; /* that are looked at */
-	REQUIRE(count && (infos || capacity == 0));
-	capacity = capacity < MOST ? capacity : MOST;
-	rwkvk_device_info *own = calloc(MOST, sizeof *own);
-	if (!own)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = gpu_list(own, capacity, count);
-	if (status == RWKVK_OK)
-		status = WRITE_RESULTS(rwkvk_device_info, reason, own, *count, infos, capacity);
-	free(own);
-	return status;
-}
-
-rwkvk_status rwkvk_device_find(const char *device, rwkvk_device_info *out)
-{
-	rwkvk_device_info own;
-	REQUIRE(out);
-	TRY(gpu_find(device, &own));
-	return WRITE_RESULT(rwkvk_device_info, reason, &own, out);
-}
-
-rwkvk_status rwkvk_device_measure(const rwkvk_measure_options *given, rwkvk_device_rates *out)
-{
-	rwkvk_measure_options options;
-	rwkvk_device_rates own = { 0 };
-	struct gpu *gpu;
-	REQUIRE(out);
-	TRY(READ_OPTIONS(rwkvk_measure_options, log_user, given, &options));
-	TRY(gpu_open(&(struct gpu_options){ .device = options.device,
-	                                    .cache_dir = options.cache_dir,
-	                                    .log = options.log,
-	                                    .log_user = options.log_user,
-	                                    .arithmetic = true },
-	             &gpu));
-	rwkvk_status status = gpu_measure(gpu, options.progress, options.progress_user, &own);
-	gpu_close(gpu);
-	rwkvk_status written = WRITE_RESULT(rwkvk_device_rates, measured_bytes, &own, out);
-	return status == RWKVK_OK ? written : status;
 }

@@ -1,6 +1,6 @@
 /* How many tokens one submission has: so many that the host has little to do and the device no pause, so few that text still
  * flows and that no watchdog, which ends programs after two seconds on some systems, ever comes near. */
-#include "engine/model.h"
+#include "engine/plan.h"
 
 enum { MILLISECOND = 1000000, AIM = 30 * MILLISECOND };
 

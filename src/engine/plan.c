@@ -1,6 +1,6 @@
 /* One token on the device: which pipeline, which buffers, how many workgroups, stage by stage.  Here are the stages that
  * versions share; rwkv4.c to rwkv7.c have what is special to one.  docs/model.md has the formulas in the same order. */
-#include "engine/model.h"
+#include "engine/plan.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Floats into blocks by the device (shaders/quantise.comp), where that is a GPU: it is done with a piece before the host has
  * the next one ready.  The host only copies rows as they are in the file; while it does, the device works on the pieces before.
  */
-#include "engine/model.h"
+#include "engine/quantise_device.h"
 
 #include <stdlib.h>
 #include <string.h>

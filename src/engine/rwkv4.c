@@ -1,6 +1,6 @@
 /* RWKV-4: four stages a layer.  Its state is three numbers a channel, so the products and the whole recurrence are one stage.
  */
-#include "engine/model.h"
+#include "engine/plan.h"
 
 static rwkvk_status plan_att_wkv(struct rwkvk_model *m, uint32_t layer)
 {

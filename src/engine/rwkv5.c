@@ -1,7 +1,7 @@
 /* RWKV-5.0, 5.1 and 5.2: five stages a layer.  They differ in whether there is a gate and in whether decay and bonus are
  * numbers a head or a channel, and neither is visible here: a gate is a fourth product, and vectors.c spreads numbers a head.
  */
-#include "engine/model.h"
+#include "engine/plan.h"
 
 /* The state, head by head; RWKV-6's too. */
 rwkvk_status plan_wkv5(struct rwkvk_model *m, uint32_t layer)

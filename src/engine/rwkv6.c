@@ -1,6 +1,6 @@
 /* RWKV-6: seven stages a layer.  The weights of its token shift depend on the token, through a LoRA of their own, so two stages
  * come before the products. */
-#include "engine/model.h"
+#include "engine/plan.h"
 
 /* The five hidden vectors of token shift: a matrix whose rows are all treated alike, by the shader of att_in. */
 static rwkvk_status plan_mix_in(struct rwkvk_model *m, uint32_t layer)

@@ -1,5 +1,5 @@
 /* RWKV-7: five stages a layer. */
-#include "engine/model.h"
+#include "engine/plan.h"
 
 /* The state, head by head. */
 static rwkvk_status plan_wkv7(struct rwkvk_model *m, uint32_t layer)

@@ -1,6 +1,6 @@
 /* How work is cut for a kind of device.  The numbers are starting points (docs/speed.md says which were measured); the
  * shaders are right with any of them. */
-#include "engine/model.h"
+#include "engine/plan.h"
 
 #include <string.h>
 
@@ -124,4 +124,14 @@ void shape_constants(const struct shape *shape, const struct config *c, uint32_t
 	constants[SPEC_GROUP_EPSILON] = bits_of_float(c->group_norm_epsilon);
 	constants[SPEC_RESIDUAL] = bits_of_float(1);
 	constants[SPEC_STAGING] = config_act_floats(c) / 4;
+}
+
+struct shape model_usual_shape(const struct rwkvk_model *m)
+{
+	return shape_for(gpu_caps(m->gpu), model_config(m));
+}
+
+bool model_complete_shape(const struct rwkvk_model *m, struct shape *shape)
+{
+	return shape_complete(shape, gpu_caps(m->gpu), model_config(m));
 }

@@ -1,5 +1,5 @@
 /* The matrices of an outline on the device: slices of rows, since a large one exceeds what one binding may cover. */
-#include "engine/model.h"
+#include "engine/plan.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

@@ -27,7 +27,7 @@ static rwkvk_status sample(rwkvk_session *s, const rwkvk_sampling *sampling, uin
 	if (!s->ready)
 		return no_logits();
 	TRY(model_lock(s->model));
-	rwkvk_status status = sampler_pick(sampling, &s->seen, session_logits(s), s->position, token);
+	rwkvk_status status = sampler_pick(sampling, &s->seen, slot_logits(s->model, s->slot), s->position, token);
 	model_unlock(s->model);
 	TRY(status);
 	session_count(s, *token, sampling->decay);
@@ -93,7 +93,7 @@ static rwkvk_status cancel(struct generation *g)
 
 static const void *text_of(const rwkvk_session *s, uint32_t token, size_t *bytes)
 {
-	const rwkvk_tokenizer *tokenizer = s->model->file.tokenizer;
+	const rwkvk_tokenizer *tokenizer = model_file(s->model)->tokenizer;
 	*bytes = 0;
 	return tokenizer ? rwkvk_tokenizer_token(tokenizer, token, bytes) : NULL;
 }
@@ -195,7 +195,7 @@ static rwkvk_status first_token(struct generation *g)
 	rwkvk_session *s = g->session;
 	uint32_t token, fed;
 	TRY(model_lock(s->model));
-	rwkvk_status status = sampler_pick(&g->sampling, &s->seen, session_logits(s), s->position, &token);
+	rwkvk_status status = sampler_pick(&g->sampling, &s->seen, slot_logits(s->model, s->slot), s->position, &token);
 	model_unlock(s->model);
 	TRY(status);
 	g->done.close_draws += s->seen.is_close;
@@ -218,7 +218,7 @@ static rwkvk_status pick_some(struct generation *g, uint64_t most)
 {
 	rwkvk_session *s = g->session;
 	if (g->picking.snapshot == NO_SNAPSHOT)
-		TRY(forward_take_snapshot(s->model, s->slot, &g->picking.snapshot));
+		TRY(slot_take_snapshot(s->model, s->slot, &g->picking.snapshot));
 	g->picking.position = s->position;
 	rwkvk_status status = forward_pick(s->model, s->slot, &g->picking, most, &g->picked);
 	if (status != RWKVK_OK) {
@@ -305,7 +305,7 @@ static rwkvk_status pick_and_feed(struct generation *g)
 static rwkvk_status choose_stops(struct generation *g)
 {
 	const rwkvk_generate_options *o = &g->options;
-	const struct rwkvk_file *file = &g->session->model->file;
+	const struct rwkvk_file *file = model_file(g->session->model);
 	REQUIRE(o->stop_tokens || o->stop_token_count == 0);
 	REQUIRE(!o->ignore_end || !o->stop_tokens);
 	if (o->stop_token_count > MAX_STOPS)
@@ -329,9 +329,9 @@ static rwkvk_status choose_texts(struct generation *g)
 		if (!*o->stop_texts[i])
 			return fail(RWKVK_ERROR_ARGUMENT, "stop text %zu is empty: expected at least one character", i);
 	}
-	if ((o->stop_text_count || o->on_text) && !g->session->model->file.tokenizer)
+	if ((o->stop_text_count || o->on_text) && !model_file(g->session->model)->tokenizer)
 		return fail(RWKVK_ERROR_ARGUMENT, "%s has no vocabulary, which %s needs: name one in rwkvk_model_options.vocab",
-		            g->session->model->file.weights.path, o->on_text ? "on_text" : "rwkvk_generate_options.stop_texts");
+		            model_file(g->session->model)->weights.path, o->on_text ? "on_text" : "rwkvk_generate_options.stop_texts");
 	g->holds = o->stop_text_count || o->on_text;
 	g->stream = (struct stream){ .stops = o->stop_texts, .stop_count = o->stop_text_count, .characters = o->on_text != NULL };
 	return RWKVK_OK;
@@ -345,9 +345,7 @@ static rwkvk_status generate(struct generation *g)
 	TRY(choose_stops(g));
 	TRY(choose_texts(g));
 	rwkvk_status status = pick_and_feed(g);
-	mutex_lock(&g->session->model->lock); /* of a closed model, too */
-	forward_give_snapshot(g->session->model, g->picking.snapshot);
-	mutex_unlock(&g->session->model->lock);
+	slot_give_snapshot(g->session->model, g->picking.snapshot);
 	release_rest(g);
 	g->done.tokens = g->session->position - before;
 	return status;

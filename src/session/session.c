@@ -7,46 +7,14 @@
 #include "base/structs.h"
 #include "session/state_file.h"
 
-static uint64_t slot_floats(const rwkvk_model *m)
-{
-	return config_slot_floats(&m->file.network.config);
-}
-
-uint64_t session_slot(const rwkvk_session *s)
-{
-	return s->slot * slot_floats(s->model) * sizeof(float);
-}
-
-rwkvk_status session_pieces(const rwkvk_session *s, float *state, uint64_t stride, uint64_t floats, struct gpu_piece **out)
-{
-	rwkvk_model *m = s->model;
-	uint32_t layers = m->file.network.config.layers;
-	*out = malloc(layers * sizeof **out);
-	if (!*out)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	for (uint32_t i = 0; i < layers; i++)
-		(*out)[i] = (struct gpu_piece){ &m->layers[i].state, session_slot(s), floats * sizeof(float), state + i * stride };
-	return RWKVK_OK;
-}
-
 /* No token seen. */
 rwkvk_status session_clear(rwkvk_session *s)
 {
-	rwkvk_model *m = s->model;
-	struct gpu_piece *pieces;
 	s->ready = false;
-	TRY(session_pieces(s, m->start_state, slot_floats(m), slot_floats(m), &pieces));
-	rwkvk_status status = gpu_write_all(m->gpu, pieces, m->file.network.config.layers);
-	free(pieces);
-	return status;
+	return slot_start(s->model, s->slot);
 }
 
-/* ------------------------------------------------------------------------------------------------------ logits, tokens */
-
-float *session_logits(const rwkvk_session *s)
-{
-	return model_logits(s->model, s->slot);
-}
+/* ------------------------------------------------------------------------------------------------------ tokens, picking */
 
 rwkvk_status session_feed(rwkvk_session *s, const uint32_t *tokens, size_t count, bool head, uint32_t *fed)
 {
@@ -61,7 +29,7 @@ rwkvk_status session_rewind(rwkvk_session *s, uint32_t snapshot, const uint32_t 
 {
 	uint32_t fed;
 	s->ready = false;
-	TRY(forward_rewind(s->model, s->slot, snapshot));
+	TRY(slot_rewind(s->model, s->slot, snapshot));
 	for (; count > 0; tokens += fed, count -= fed)
 		TRY(session_feed(s, tokens, count, true, &fed));
 	return RWKVK_OK;
@@ -69,8 +37,9 @@ rwkvk_status session_rewind(rwkvk_session *s, uint32_t snapshot, const uint32_t 
 
 static float token_weight(const rwkvk_model *m, uint32_t token)
 {
+	const rwkvk_tokenizer *tokenizer = model_file(m)->tokenizer;
 	size_t bytes = 0;
-	const void *text = m->file.tokenizer ? rwkvk_tokenizer_token(m->file.tokenizer, token, &bytes) : NULL;
+	const void *text = tokenizer ? rwkvk_tokenizer_token(tokenizer, token, &bytes) : NULL;
 	return occurrences_weight(text, bytes);
 }
 
@@ -82,25 +51,18 @@ void session_count(rwkvk_session *s, uint32_t token, float decay)
 /* Once a model: which tokens count for nothing. */
 static rwkvk_status write_light(rwkvk_model *m)
 {
-	uint64_t vocab = m->file.network.config.vocab, words = V4(vocab) / 32;
-	if (m->has_light)
+	uint32_t vocab = model_config(m)->vocab;
+	if (model_has_light(m))
 		return RWKVK_OK;
-	uint32_t *light = calloc(words, sizeof *light);
+	uint32_t *light = calloc(V4(vocab) / 32, sizeof *light);
 	if (!light)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	for (uint32_t i = 0; i < vocab; i++)
 		if (token_weight(m, i) == 0)
 			light[i / 32] |= 1u << i % 32;
-	rwkvk_status status = gpu_write(&m->picks, PICKS_LIGHT * sizeof *light, light, words * sizeof *light);
-	m->has_light = status == RWKVK_OK;
+	rwkvk_status status = model_write_light(m, light);
 	free(light);
 	return status;
-}
-
-static uint64_t picks_offset(const rwkvk_session *s, uint64_t at)
-{
-	uint64_t vocab = s->model->file.network.config.vocab;
-	return (PICKS_SLOT(vocab, s->slot) + at) * sizeof(float);
 }
 
 static rwkvk_status write_counts(rwkvk_session *s)
@@ -110,14 +72,13 @@ static rwkvk_status write_counts(rwkvk_session *s)
 		return RWKVK_OK;
 	for (uint32_t i = 0; i < seen->vocab; i++)
 		seen->probability[i] = seen->present[i] ? seen->count[i] : -1;
-	TRY(gpu_write(&s->model->picks, picks_offset(s, PICKS_COUNT), seen->probability, seen->vocab * sizeof(float)));
+	TRY(slot_write_counts(s->model, s->slot, seen->probability));
 	s->counts_on_device = true;
 	return RWKVK_OK;
 }
 
 static rwkvk_status write_biases(rwkvk_session *s, const rwkvk_sampling *sampling)
 {
-	uint64_t vocab = s->seen.vocab;
 	size_t bytes = sampling->bias_count * sizeof *s->biases;
 	if (s->bias_count == sampling->bias_count && memcmp(s->biases, sampling->biases, bytes) == 0)
 		return RWKVK_OK;
@@ -126,9 +87,9 @@ static rwkvk_status write_biases(rwkvk_session *s, const rwkvk_sampling *samplin
 	s->biases = malloc(bytes);
 	if (!s->biases)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	memset(s->seen.probability, 0, vocab * sizeof(float));
+	memset(s->seen.probability, 0, s->seen.vocab * sizeof(float));
 	sampler_add_biases(sampling, s->seen.probability);
-	TRY(gpu_write(&s->model->picks, picks_offset(s, PICKS_BIAS(vocab)), s->seen.probability, vocab * sizeof(float)));
+	TRY(slot_write_biases(s->model, s->slot, s->seen.probability));
 	memcpy(s->biases, sampling->biases, bytes);
 	s->bias_count = sampling->bias_count;
 	return RWKVK_OK;
@@ -168,34 +129,15 @@ static rwkvk_status enter_any(rwkvk_session *s, const char *call)
 rwkvk_status session_enter(rwkvk_session *s, const char *call)
 {
 	TRY(enter_any(s, call));
-	if (!atomic_load(&s->model->closed))
-		return RWKVK_OK;
-	session_leave(s);
-	return model_is_closed(s->model);
+	rwkvk_status status = model_expect_open(s->model);
+	if (status != RWKVK_OK)
+		session_leave(s);
+	return status;
 }
 
 void session_leave(rwkvk_session *s)
 {
 	atomic_store(&s->in_use, false);
-}
-
-/* With the lock held.  clear: an empty state, else any. */
-static rwkvk_status take_slot(rwkvk_session *s, bool clear)
-{
-	rwkvk_model *m = s->model;
-	for (uint32_t i = 0; i < m->slots; i++)
-		if (!m->slot_taken[i]) {
-			s->slot = i;
-			if (clear)
-				TRY(session_clear(s));
-			m->slot_taken[i] = true;
-			m->sessions++;
-			return RWKVK_OK;
-		}
-	return fail(RWKVK_ERROR_BUSY,
-	            "all %u sessions of the model are taken: destroy one, or open the model with a larger "
-	            "rwkvk_model_options.max_sessions",
-	            m->slots);
 }
 
 static void free_session(rwkvk_session *s)
@@ -212,11 +154,11 @@ rwkvk_status session_make(rwkvk_model *m, bool clear, rwkvk_session **out)
 	if (!s)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	s->model = m;
-	rwkvk_status status = occurrences_init(&s->seen, m->file.network.config.vocab);
+	rwkvk_status status = occurrences_init(&s->seen, model_config(m)->vocab);
 	if (status == RWKVK_OK)
 		status = model_lock(m);
 	if (status == RWKVK_OK) {
-		status = take_slot(s, clear);
+		status = model_take_slot(m, clear, &s->slot);
 		model_unlock(m);
 	}
 	if (status == RWKVK_OK)
@@ -237,11 +179,9 @@ void rwkvk_session_destroy(rwkvk_session *s)
 	if (!s || enter_any(s, __func__) != RWKVK_OK)
 		return;
 	rwkvk_model *m = s->model;
-	mutex_lock(&m->lock);
-	m->slot_taken[s->slot] = false;
-	mutex_unlock(&m->lock);
+	uint32_t slot = s->slot;
 	free_session(s);
-	model_release(m);
+	model_give_slot(m, slot);
 }
 
 static rwkvk_status reset(rwkvk_session *s)
@@ -273,7 +213,7 @@ uint64_t rwkvk_session_position(const rwkvk_session *s)
 
 static rwkvk_status check_tokens(const rwkvk_session *s, const uint32_t *tokens, size_t count)
 {
-	const uint32_t vocab = s->model->file.network.config.vocab;
+	const uint32_t vocab = model_config(s->model)->vocab;
 	for (size_t i = 0; i < count; i++)
 		if (tokens[i] >= vocab)
 			return fail(RWKVK_ERROR_ARGUMENT, "token %u at position %zu: expected an id below the model's vocabulary of %u",
@@ -286,7 +226,7 @@ static rwkvk_status give_logits(rwkvk_session *s, float *logits)
 	if (!s->ready)
 		return fail(RWKVK_ERROR_ARGUMENT, "there are no logits yet: feed at least one token");
 	TRY(model_lock(s->model));
-	memcpy(logits, session_logits(s), s->model->file.network.config.vocab * sizeof *logits);
+	memcpy(logits, slot_logits(s->model, s->slot), model_config(s->model)->vocab * sizeof *logits);
 	model_unlock(s->model);
 	return RWKVK_OK;
 }

@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include "engine/model.h"
+#include "engine/engine.h"
 #include "session/sampler.h"
 
 struct rwkvk_session {
@@ -28,17 +28,6 @@ void session_leave(rwkvk_session *session);
 rwkvk_status session_make(rwkvk_model *model, bool clear, rwkvk_session **out);
 
 /* The functions below are called with the model's lock held. */
-
-/* Where the session's state begins in a layer's pool, in bytes. */
-uint64_t session_slot(const rwkvk_session *session);
-
-/* The state's place in each layer beside `state`, in which layers follow each other after `stride` floats.  *out is for free().
- */
-rwkvk_status session_pieces(const rwkvk_session *session, float *state, uint64_t stride, uint64_t floats,
-                            struct gpu_piece **out);
-
-/* The slot's row of logits, [V]. */
-float *session_logits(const rwkvk_session *session);
 
 /* Feeds some of the tokens, as many as one submission takes; *fed tells how many.  The head runs after the last of them all. */
 rwkvk_status session_feed(rwkvk_session *session, const uint32_t *tokens, size_t count, bool head, uint32_t *fed);

@@ -8,32 +8,15 @@
 #include "base/file.h"
 #include "session/states.h"
 
-/* Floats of a layer's state that are real; the rest of the slot is padding. */
-static uint64_t layer_floats(const rwkvk_model *m)
-{
-	return config_layer_floats(&m->file.network.config);
-}
-
 /* ------------------------------------------------------------------------------------------------------ copies */
 
 /* With the lock held. */
 static rwkvk_status copy_state(rwkvk_session *from, rwkvk_session *to)
 {
 	rwkvk_model *m = from->model;
-	const struct config *c = &m->file.network.config;
-	struct gpu_copy_region *regions = malloc(c->layers * sizeof *regions);
-	if (!regions)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	for (uint32_t i = 0; i < c->layers; i++) {
-		struct gpu_buffer *state = &m->layers[i].state;
-		regions[i] = (struct gpu_copy_region){ state, state, session_slot(from), session_slot(to),
-			                                   config_slot_floats(c) * sizeof(float) };
-	}
-	rwkvk_status status = gpu_copy_all(m->gpu, regions, c->layers);
-	free(regions);
-	TRY(status);
+	TRY(slot_copy(m, from->slot, to->slot));
 	if (from->ready)
-		memcpy(session_logits(to), session_logits(from), c->vocab * sizeof(float));
+		memcpy(slot_logits(m, to->slot), slot_logits(m, from->slot), model_config(m)->vocab * sizeof(float));
 	to->position = from->position;
 	to->ready = from->ready;
 	occurrences_copy(&to->seen, &from->seen);
@@ -67,39 +50,27 @@ rwkvk_status rwkvk_session_clone(rwkvk_session *s, rwkvk_session **out)
 
 static rwkvk_status get_floats(rwkvk_session *s, float *state)
 {
-	rwkvk_model *m = s->model;
-	struct gpu_piece *pieces;
-	TRY(session_pieces(s, state, layer_floats(m), layer_floats(m), &pieces));
-	rwkvk_status status = model_lock(m);
-	if (status == RWKVK_OK) {
-		status = gpu_read_all(m->gpu, pieces, m->file.network.config.layers);
-		model_unlock(m);
-	}
-	free(pieces);
+	TRY(model_lock(s->model));
+	rwkvk_status status = slot_read(s->model, s->slot, state);
+	model_unlock(s->model);
 	return status;
 }
 
 static rwkvk_status set_floats(rwkvk_session *s, const float *state, uint64_t position)
 {
-	rwkvk_model *m = s->model;
-	struct gpu_piece *pieces; /* which are only read */
-	TRY(session_pieces(s, (float *)(uintptr_t)state, layer_floats(m), layer_floats(m), &pieces));
-	rwkvk_status status = model_lock(m);
-	if (status == RWKVK_OK) {
-		status = gpu_write_all(m->gpu, pieces, m->file.network.config.layers);
-		s->ready = false;
-		model_unlock(m);
-	}
-	free(pieces);
+	TRY(model_lock(s->model));
+	rwkvk_status status = slot_write(s->model, s->slot, state);
+	model_unlock(s->model);
+	s->ready = s->counts_on_device = false;
+	TRY(status);
 	s->position = position;
 	occurrences_clear(&s->seen);
-	s->counts_on_device = false;
-	return status;
+	return RWKVK_OK;
 }
 
 static uint64_t state_floats(const rwkvk_session *s)
 {
-	return config_state_floats(&s->model->file.network.config);
+	return config_state_floats(model_config(s->model));
 }
 
 size_t rwkvk_session_state_floats(const rwkvk_session *s)
@@ -148,7 +119,7 @@ rwkvk_status rwkvk_session_floats_set(rwkvk_session *s, const float *state, size
 
 static struct state_header header_of(const rwkvk_session *s)
 {
-	struct state_header header = state_header_of(&s->model->file.network.config);
+	struct state_header header = state_header_of(model_config(s->model));
 	header.position = s->position;
 	return header;
 }
@@ -234,7 +205,7 @@ rwkvk_status rwkvk_session_save(rwkvk_session *s, const char *path)
 
 static rwkvk_status load(rwkvk_session *s, const char *path)
 {
-	const struct config *config = &s->model->file.network.config;
+	const struct config *config = model_config(s->model);
 	uint64_t position;
 	float *state = malloc(config_state_floats(config) * sizeof *state);
 	if (!state)

@@ -32,7 +32,7 @@ static int by_size(const void *a, const void *b)
 static rwkvk_status measure(struct tuning *t, double *seconds)
 {
 	double samples[MOST_SAMPLES], begin = clock_seconds();
-	uint32_t vocab = t->m->file.network.config.vocab, count = 0;
+	uint32_t vocab = model_config(t->m)->vocab, count = 0;
 	for (uint32_t i = 0; i < WARM_UP; i++) /* drivers compile at the first use */
 		TRY(forward_token(t->m, t->slot, i % vocab, true));
 	for (begin = clock_seconds(); count < MOST_SAMPLES && (count < LEAST_SAMPLES || clock_seconds() - begin < t->sample);
@@ -56,7 +56,7 @@ static rwkvk_status refused(const struct tuning *t, const rwkvk_tune_row *row, r
 {
 	if (t->count == 0 || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
 		return status;
-	report(gpu_listener(t->m->gpu), RWKVK_LOG_NOTE, "workgroup %u, lanes %u, rows %u, groups %u: not tried: %s", row->workgroup,
+	report(model_listener(t->m), RWKVK_LOG_NOTE, "workgroup %u, lanes %u, rows %u, groups %u: not tried: %s", row->workgroup,
 	       row->lanes, row->rows, row->groups, rwkvk_last_error());
 	return RWKVK_OK;
 }
@@ -72,7 +72,7 @@ static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
 {
 	struct rwkvk_model *m = t->m;
 	struct shape shape = shape_of(wanted);
-	if (!shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config) || t->count == RWKVK_TUNE_ROWS || !has_time(t))
+	if (!model_complete_shape(m, &shape) || t->count == RWKVK_TUNE_ROWS || !has_time(t))
 		return RWKVK_OK;
 	for (size_t i = 0; i < t->count; i++) {
 		struct shape tried = shape_of(&t->rows[i]);
@@ -99,7 +99,7 @@ static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
 /* One property after the other, from the best so far: half and twice of it. */
 static rwkvk_status try_all(struct tuning *t)
 {
-	const struct shape usual = shape_for(gpu_caps(t->m->gpu), &t->m->file.network.config);
+	const struct shape usual = model_usual_shape(t->m);
 	TRY(try_shape(t, &(rwkvk_tune_row){
 						 .workgroup = usual.workgroup, .lanes = usual.lanes, .rows = usual.rows, .groups = usual.groups }));
 	for (int property = 0; property < 4; property++)
@@ -122,7 +122,7 @@ static rwkvk_status confirm(struct tuning *t)
 	double seconds[2];
 	for (int i = 0; i < 2; i++) {
 		struct shape shape = shape_of(&t->rows[i ? t->best : 0]);
-		shape_complete(&shape, gpu_caps(t->m->gpu), &t->m->file.network.config);
+		model_complete_shape(t->m, &shape);
 		TRY(forward_plan(t->m, &shape));
 		TRY(measure(t, &seconds[i]));
 	}
@@ -135,19 +135,17 @@ static rwkvk_status confirm(struct tuning *t)
 static rwkvk_status tune(struct tuning *t)
 {
 	struct rwkvk_model *m = t->m;
-	struct plan own = m->plan;
-	m->plan = (struct plan){ 0 };
+	forward_set_aside(m);
 	t->started = clock_seconds();
 	t->budget = t->options.seconds > 0 ? t->options.seconds : BUDGET_SECONDS;
 	t->sample = t->budget * SAMPLE_SHARE < SAMPLE_SECONDS ? t->budget * SAMPLE_SHARE : SAMPLE_SECONDS;
 	rwkvk_status status = try_all(t);
 	if (status == RWKVK_OK && t->best != 0)
 		status = confirm(t);
-	forward_drop(m, &m->plan);
-	m->plan = own;
+	forward_put_back(m);
 	TRY(status);
 	struct shape best = shape_of(&t->rows[t->best]);
-	shape_complete(&best, gpu_caps(m->gpu), &m->file.network.config);
+	model_complete_shape(m, &best);
 	TRY(forward_plan(m, &best));
 	t->rows[t->best].chosen = true;
 	return choice_save(m);

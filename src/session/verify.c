@@ -6,6 +6,7 @@
 
 #include "base/environment.h"
 #include "base/structs.h"
+#include "engine/check.h"
 #include "network/reference.h"
 #include "session/verify.h"
 
@@ -88,23 +89,16 @@ static void spoil(const char *stage, float *result)
 /* The device's turn at a stage: from the reference's numbers to v->got and v->state_got. */
 static rwkvk_status device_stage(struct verifier *v, uint32_t layer, const char *stage, const float *state)
 {
-	struct rwkvk_model *m = v->model;
-	const struct config *c = &m->file.network.config;
-	uint64_t act_bytes = (config_act_floats(c) - ACT_X) * sizeof(float), slot_bytes = config_slot_floats(c) * sizeof(float);
-	uint64_t at = v->session->slot * slot_bytes;
-	uint32_t control[ACT_X] = { [CONTROL_SLOT] = v->session->slot };
-	TRY(gpu_write(&m->plan.act, 0, control, sizeof control));
-	TRY(gpu_write(&m->plan.act, sizeof control, v->act + ACT_X, act_bytes));
+	const struct config *c = model_config(v->model);
+	memcpy(v->got, v->act, config_act_floats(c) * sizeof(float));
 	if (state)
-		TRY(gpu_write(&m->layers[layer].state, at, state, slot_bytes));
-	TRY(forward_stage(m, layer, stage));
-	TRY(gpu_read(&m->plan.act, sizeof control, v->got + ACT_X, act_bytes));
-	return state ? gpu_read(&m->layers[layer].state, at, v->state_got, slot_bytes) : RWKVK_OK;
+		memcpy(v->state_got, state, config_slot_floats(c) * sizeof(float));
+	return check_stage(v->model, v->session->slot, layer, stage, v->got, state ? v->state_got : NULL);
 }
 
 static rwkvk_status verify_stage(struct verifier *v, uint32_t layer, const struct stage *stage, float *state)
 {
-	const struct config *c = &v->model->file.network.config;
+	const struct config *c = model_config(v->model);
 	struct region regions[MAX_REGIONS];
 	uint32_t count = act_regions(c, regions), D = c->width;
 	rwkvk_verify_row *row;
@@ -126,31 +120,26 @@ static rwkvk_status verify_stage(struct verifier *v, uint32_t layer, const struc
 
 static rwkvk_status verify_select(struct verifier *v, uint32_t token)
 {
-	struct rwkvk_model *m = v->model;
-	uint32_t *io = m->io.mapped, D = m->file.network.config.width;
+	const struct config *c = model_config(v->model);
 	rwkvk_verify_row *row;
 	TRY(find_row(v, "select", STAGE_LIMIT, &row));
-	io[IO_MODE] = MODE_FEED;
-	io[IO_STEP] = 0;
-	io[IO_TOKENS] = token;
-	io[IO_SLOT] = v->session->slot;
-	TRY(device_stage(v, 0, "select", NULL));
+	memcpy(v->got, v->act, config_act_floats(c) * sizeof(float));
+	TRY(check_select(v->model, v->session->slot, token, v->got));
 	reference_select(&v->reference, token, v->act);
 	spoil("select", v->got + ACT_X);
 	row->compared++;
-	note(row, 0, "x", v->got + ACT_X, v->act + ACT_X, D);
+	note(row, 0, "x", v->got + ACT_X, v->act + ACT_X, c->width);
 	return RWKVK_OK;
 }
 
 static rwkvk_status verify_head(struct verifier *v)
 {
-	struct rwkvk_model *m = v->model;
-	const struct config *c = &m->file.network.config;
+	const struct config *c = model_config(v->model);
 	rwkvk_verify_row *row;
 	TRY(find_row(v, "head", STAGE_LIMIT, &row));
 	TRY(device_stage(v, c->layers, "head", NULL));
 	reference_head(&v->reference, v->act, v->logits);
-	memcpy(v->logits_got, session_logits(v->session), c->vocab * sizeof(float));
+	memcpy(v->logits_got, slot_logits(v->model, v->session->slot), c->vocab * sizeof(float));
 	spoil("head", v->logits_got);
 	row->compared++;
 	note(row, 0, "logits", v->logits_got, v->logits, c->vocab);
@@ -160,16 +149,16 @@ static rwkvk_status verify_head(struct verifier *v)
 /* Some token ids of any vocabulary. */
 static uint32_t token_at(const struct verifier *v, uint32_t i)
 {
-	return (uint32_t)((uint64_t)(i + 1) * 2654435761u % v->model->file.network.config.vocab);
+	return (uint32_t)((uint64_t)(i + 1) * 2654435761u % model_config(v->model)->vocab);
 }
 
 static rwkvk_status verify_token(struct verifier *v, uint32_t i, uint32_t tokens, const rwkvk_verify_options *options)
 {
 	struct stage stages[MAX_STAGES];
-	uint64_t slot = config_slot_floats(&v->model->file.network.config);
+	uint64_t slot = config_slot_floats(model_config(v->model));
 	TRY(verify_select(v, token_at(v, i)));
 	for (uint32_t j = 0; j < v->layer_count; j++) {
-		uint32_t count = layer_stages(&v->model->file.network, v->layers[j], stages);
+		uint32_t count = layer_stages(&model_file(v->model)->network, v->layers[j], stages);
 		for (uint32_t k = 0; k < count; k++)
 			TRY(verify_stage(v, v->layers[j], &stages[k], v->states + j * slot));
 		if (options->progress &&
@@ -188,7 +177,7 @@ static rwkvk_status verify_whole(struct verifier *v, uint32_t tokens)
 	for (uint32_t i = 0; i < tokens; i++)
 		TRY(forward_token(v->model, v->session->slot, token_at(v, i), i + 1 == tokens));
 	row->compared = tokens;
-	note(row, 0, "logits", session_logits(v->session), v->logits, v->model->file.network.config.vocab);
+	note(row, 0, "logits", slot_logits(v->model, v->session->slot), v->logits, model_config(v->model)->vocab);
 	return RWKVK_OK;
 }
 
@@ -196,11 +185,11 @@ static rwkvk_status verify_whole(struct verifier *v, uint32_t tokens)
 static rwkvk_status verify_exact(struct verifier *v)
 {
 	rwkvk_verify_row *row;
-	if (isfinite(share(v->logits, v->logits, v->model->file.network.config.vocab))) { /* else the head's row says so */
+	if (isfinite(share(v->logits, v->logits, model_config(v->model)->vocab))) { /* else the head's row says so */
 		TRY(find_row(v, "pick", 0, &row));
 		TRY(verify_picks(v->session, v->logits, breaks("pick"), row));
 	}
-	if (!device_quantises(gpu_caps(v->model->gpu)))
+	if (!check_quantises(v->model))
 		return RWKVK_OK;
 	TRY(find_row(v, "quantise", 0, &row));
 	return verify_blocks(v->model, breaks("quantise"), row);
@@ -209,10 +198,11 @@ static rwkvk_status verify_exact(struct verifier *v)
 /* All layers if the effort allows, else as many as it does, evenly spread, the first and the last among them. */
 static void choose_layers(struct verifier *v, uint64_t effort)
 {
-	const struct config *c = &v->model->file.network.config;
+	const struct config *c = model_config(v->model);
 	uint64_t all = 0, head = (uint64_t)c->width * c->vocab;
-	for (size_t i = 0; i < v->model->file.weights.count; i++) {
-		const struct tensor *t = &v->model->file.weights.tensors[i];
+	const struct weights *weights = &model_file(v->model)->weights;
+	for (size_t i = 0; i < weights->count; i++) {
+		const struct tensor *t = &weights->tensors[i];
 		if (t->rank > 1 && t->type != DTYPE_FOREIGN)
 			all += t->bytes / dtype_info[t->type].bytes * dtype_info[t->type].block;
 	}
@@ -226,10 +216,10 @@ static void choose_layers(struct verifier *v, uint64_t effort)
 
 static rwkvk_status verify_all(struct verifier *v, const rwkvk_verify_options *options)
 {
-	const struct config *c = &v->model->file.network.config;
+	const struct config *c = model_config(v->model);
 	uint32_t tokens = options->tokens ? options->tokens : 3;
 	uint64_t slot = config_slot_floats(c);
-	TRY(reference_init(&v->reference, &v->model->file.network, v->model->file.quant));
+	TRY(reference_init(&v->reference, &model_file(v->model)->network, model_file(v->model)->quant));
 	v->act = calloc(config_act_floats(c), sizeof(float));
 	v->got = calloc(config_act_floats(c), sizeof(float));
 	v->states = calloc(c->layers * slot, sizeof(float));

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/check.h"
 #include "session/verify.h"
 
 /* ------------------------------------------------------------------------------------------------------ blocks */
@@ -42,56 +43,37 @@ static float hostile(uint32_t row, uint32_t column, uint64_t *seed)
 }
 
 struct blocks {
-	struct gpu *gpu;
+	struct rwkvk_model *model;
 	struct parallel *parallel;
 	float *values, *scratch;
 	void *source;
-	uint8_t *want, *got; /* the slice's two buffers after each other */
+	uint8_t *want, *got; /* the plane of weights, and what lies beside it */
 	struct tensor tensor;
 	struct matrix matrix;
-	struct device_slice slice;
-	uint64_t weight_bytes, bytes;
+	uint64_t bytes;
 };
-
-static rwkvk_status by_device(struct blocks *b, struct quantiser *q)
-{
-	struct quantise_rows rows = {
-		.part = &b->matrix.parts[0], .columns = COLUMNS, .rows = ROWS, .slice = &b->slice, .step = 1
-	};
-	INVARIANT(quantiser_takes(q, &b->matrix));
-	while (rows.rows > 0)
-		TRY(quantise_piece(q, &rows));
-	TRY(quantiser_finish(q));
-	TRY(gpu_read(&b->slice.weights, 0, b->got, b->weight_bytes));
-	return gpu_read(&b->slice.side, 0, b->got + b->weight_bytes, b->bytes - b->weight_bytes);
-}
 
 /* Both ways: the device's bytes to b->got, the threads' to b->want. */
 static rwkvk_status make_blocks(struct blocks *b, enum dtype from, uint32_t type)
 {
 	struct matrix *m = &b->matrix;
-	struct quantiser *q;
 	dtype_from_float(from, b->values, COUNT, b->source);
 	b->tensor = (struct tensor){
 		.type = from, .rank = 2, .shape = { ROWS, COLUMNS }, .data = b->source, .bytes = COUNT * dtype_info[from].bytes
 	};
 	*m = (struct matrix){ .type = type, .rows = ROWS, .columns = COLUMNS, .part_count = 1 };
 	m->parts[0] = (struct matrix_part){ matrix_source(&b->tensor, COLUMNS, type), ROWS };
-	b->weight_bytes = matrix_plane_bytes(m, ROWS);
-	b->bytes = b->weight_bytes + matrix_side_bytes(m, ROWS);
+	b->bytes = matrix_bytes(m);
 	INVARIANT(b->bytes <= COUNT * sizeof(float));
-	pack_tiles(b->parallel, m->parts, 1, COLUMNS, 0, ROWS / 8, b->want, b->want + b->weight_bytes, b->scratch);
-	TRY(quantiser_create(b->gpu, b->parallel, COUNT * sizeof(float), &q));
-	rwkvk_status status = by_device(b, q);
-	quantiser_destroy(q);
-	return status;
+	pack_tiles(b->parallel, m->parts, 1, COLUMNS, 0, ROWS / 8, b->want, b->want + matrix_plane_bytes(m, ROWS), b->scratch);
+	return check_quantise(b->model, b->parallel, m, b->got);
 }
 
 static rwkvk_status blocks_init(struct blocks *b, struct rwkvk_model *m)
 {
 	uint64_t seed = 1;
-	b->gpu = m->gpu;
-	TRY(parallel_start(m->threads, &b->parallel));
+	b->model = m;
+	TRY(parallel_start(1, &b->parallel)); /* so few rows */
 	b->scratch = malloc(parallel_workers(b->parallel) * pack_scratch_floats(COLUMNS) * sizeof(float));
 	b->values = malloc(COUNT * sizeof(float));
 	b->source = malloc(COUNT * sizeof(float));
@@ -101,15 +83,11 @@ static rwkvk_status blocks_init(struct blocks *b, struct rwkvk_model *m)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	for (uint32_t i = 0; i < COUNT; i++)
 		b->values[i] = hostile(i / COLUMNS, i % COLUMNS, &seed);
-	b->slice.row_end = ROWS;
-	TRY(gpu_buffer_create(b->gpu, COUNT * sizeof(float), GPU_DEVICE, "weights", &b->slice.weights));
-	return gpu_buffer_create(b->gpu, COUNT * sizeof(float), GPU_DEVICE, "weights", &b->slice.side);
+	return RWKVK_OK;
 }
 
 static void blocks_finish(struct blocks *b)
 {
-	gpu_buffer_destroy(&b->slice.weights);
-	gpu_buffer_destroy(&b->slice.side);
 	free(b->scratch);
 	free(b->values);
 	free(b->source);
@@ -180,9 +158,9 @@ rwkvk_status verify_picks(rwkvk_session *s, const float *logits, bool spoil, rwk
 {
 	enum { DRAWS = 16, WAYS = sizeof ways / sizeof *ways };
 	struct rwkvk_model *m = s->model;
-	const uint32_t vocab = m->file.network.config.vocab;
+	const uint32_t vocab = model_config(m)->vocab;
 	uint32_t different = 0;
-	memcpy(session_logits(s), logits, vocab * sizeof *logits);
+	memcpy(slot_logits(m, s->slot), logits, vocab * sizeof *logits);
 	for (uint32_t i = 0; i < vocab; i += 1 + vocab / 50) /* some for the penalties */
 		session_count(s, i, 0.99f);
 	s->counts_on_device = false;

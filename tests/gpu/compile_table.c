@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "compiler_statistics.h"
+#include "engine/quantise_device.h"
 #include "plan_model.h"
 
 /* The models, and the stages of each that no line before has shown: all when there is no list. */

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "compiler_statistics.h"
+#include "engine/quantise_device.h"
 #include "plan_model.h"
 
 /* Sizes that no official model has. */

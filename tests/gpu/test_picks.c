@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "make_model.h"
+#include "engine/plan.h"
 #include "session/session.h"
 
 /* Nothing but a head and an embedding of that many tokens. */
@@ -81,7 +82,7 @@ static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64
 	set_float(io + IO_FREQUENCY, s->frequency);
 	set_float(io + IO_DECAY, s->decay);
 	if (bare) {
-		memcpy(session_logits(session), logits, VOCAB * sizeof *logits);
+		memcpy(slot_logits(model, session->slot), logits, VOCAB * sizeof *logits);
 	} else { /* what the head would have told */
 		static float ready[VOCAB];
 		float largest = -INFINITY;
@@ -242,7 +243,7 @@ static void broken_logits(void **state)
 		for (uint32_t k = 0; k < VOCAB; k++)
 			logits[k] = i == 3 ? -INFINITY : 0;
 		logits[40000] = wrong[i];
-		memcpy(session_logits(session), logits, VOCAB * sizeof *logits);
+		memcpy(slot_logits(model, session->slot), logits, VOCAB * sizeof *logits);
 		for (int draw = 0; draw < 2; draw++) {
 			io[IO_MODE] = MODE_PICK;
 			io[IO_SLOT] = io[IO_STEP] = io[IO_STOP_COUNT] = 0;

@@ -10,7 +10,7 @@
 #include "base/half.h"
 #include "fill.h"
 #include "make_model.h"
-#include "engine/model.h"
+#include "engine/quantise_device.h"
 
 enum { POISON = 0xa5, PARTS = 3 };
 static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K };
@@ -450,7 +450,7 @@ static void open_model(rwkvk_model *m, const char *path, rwkvk_quant quant, cons
 	assert_non_null(saved);
 	snprintf(changed, sizeof changed, "%s,%s", saved, more);
 	setenv("RWKVK_CAPS", changed, 1);
-	*m = (rwkvk_model){ .slots = 1 };
+	*m = (rwkvk_model){ 0 };
 	assert_ok(gpu_open(&(struct gpu_options){ 0 }, &m->gpu));
 	setenv("RWKVK_CAPS", saved, 1);
 	free(saved);
@@ -461,7 +461,7 @@ static void load(rwkvk_model *m, const char *path, rwkvk_quant quant, const char
 {
 	uint64_t last = 0;
 	open_model(m, path, quant, more);
-	assert_ok(model_load(m, in_order, &last));
+	assert_ok(model_load(m, &(struct load_options){ .max_sessions = 1, .progress = in_order, .progress_user = &last }));
 	assert_true(last == UINT64_MAX);
 }
 
@@ -536,7 +536,9 @@ static void test_cancelled(void **state)
 		rwkvk_model m;
 		int times = after;
 		open_model(&m, path, RWKVK_QUANT_Q4, "as-gpu");
-		assert_fails(model_load(&m, few_times, &times), RWKVK_CANCELLED, "cancelled");
+		assert_fails(
+			model_load(&m, &(struct load_options){ .max_sessions = 1, .progress = few_times, .progress_user = &times }),
+			RWKVK_CANCELLED, "cancelled");
 		assert_true(gpu_counters(m.gpu).dispatches > 0);
 		unload(&m);
 	}

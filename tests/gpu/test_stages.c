@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "make_model.h"
-#include "engine/model.h"
+#include "engine/plan.h"
 #include "network/reference.h"
 
 /* Largest error allowed, as a share of a vector's largest value.  A row's sum has at most 2176 products of size 1 in f32;
@@ -440,7 +440,7 @@ static void poison_others(struct fixture *f, struct gpu_buffer *state, uint32_t 
 	poison(f->picks, (uint32_t)PICKS_FLOATS(vocab, m->slots));
 	assert_ok(gpu_write(&m->picks, 0, f->picks, PICKS_FLOATS(vocab, m->slots) * sizeof(float)));
 	for (uint32_t i = 0; i < m->slots; i++)
-		poison(model_logits(m, i), vocab);
+		poison(slot_logits(m, i), vocab);
 }
 
 static bool is_poison(const float *x, size_t n)
@@ -465,7 +465,7 @@ static void check_others(struct fixture *f, struct gpu_buffer *state, uint32_t s
 		const float *own = f->picks + PICKS_SLOT(vocab, i);
 		bool untouched = i == slot || is_poison(f->pool + (size_t)i * f->slot_floats, f->slot_floats);
 		untouched &= is_poison(own, i == slot && is_head ? PICKS_PART(vocab) : PICKS_STRIDE(vocab));
-		untouched &= (i == slot && is_head) || is_poison(model_logits(m, i), vocab);
+		untouched &= (i == slot && is_head) || is_poison(slot_logits(m, i), vocab);
 		if (!untouched)
 			fail_msg("%s: slot %u was written, the stage is slot %u's", f->what, i, slot);
 	}
@@ -590,7 +590,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 		const float *parts = f->picks + PICKS_SLOT(c->vocab, slot) + PICKS_PART(c->vocab);
 		uint32_t best = 0, found = UINT32_MAX;
 		float largest = -INFINITY;
-		memcpy(f->logits, model_logits(m, slot), c->vocab * sizeof *f->logits);
+		memcpy(f->logits, slot_logits(m, slot), c->vocab * sizeof *f->logits);
 		assert_close(what, f->logits, f->want_logits, c->vocab, LIMIT);
 		for (uint32_t i = 1; i < c->vocab; i++)
 			if (f->logits[i] > f->logits[best])

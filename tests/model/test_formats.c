@@ -8,7 +8,7 @@
 
 #include "feed.h"
 #include "make_files.h"
-#include "engine/model.h"
+#include "engine/plan.h"
 #include "rwkvk_tools.h"
 
 enum { VOCAB = 50, WIDTH = 64, HEAD = 16, FFN = 448, LAYERS = 2, TOKENS = 10, MOST_STATE = LAYERS * WIDTH * (2 + HEAD) };
@@ -48,9 +48,9 @@ static struct gpu *gpu;
 
 static rwkvk_status open_model(const rwkvk_model_options *options, rwkvk_model *m)
 {
-	*m = (rwkvk_model){ .gpu = gpu, .slots = 1 };
+	*m = (rwkvk_model){ .gpu = gpu };
 	TRY(file_init(options, &m->file));
-	TRY(model_load(m, NULL, NULL));
+	TRY(model_load(m, &(struct load_options){ .max_sessions = 1 }));
 	const struct shape shape = shape_for(gpu_caps(gpu), &m->file.network.config);
 	return forward_plan(m, &shape);
 }

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "feed.h"
-#include "engine/model.h"
+#include "engine/plan.h"
 #include "network/reference.h"
 #include "rwkvk_tools.h"
 

@@ -6,6 +6,7 @@
 
 #include "gpu/vk.h"
 #include "make_model.h"
+#include "engine/plan.h"
 #include "session/session.h"
 
 static const struct model_spec spec = {
@@ -58,10 +59,12 @@ static rwkvk_status generate(rwkvk_session *session, uint64_t tokens)
 	return rwkvk_session_generate(session, &options, NULL);
 }
 
+static const struct load_options one_session = { .max_sessions = 1 };
+
 /* A model by hand, before it is loaded. */
 static void begin(rwkvk_model *m, struct gpu_options options)
 {
-	*m = (rwkvk_model){ .slots = 1 };
+	*m = (rwkvk_model){ 0 };
 	make_model(test_temp("model"), &spec);
 	assert_ok(gpu_open(&options, &m->gpu));
 	assert_ok(file_init(&(rwkvk_model_options){ .path = test_temp("model") }, &m->file));
@@ -295,7 +298,7 @@ static rwkvk_status open_tuned(rwkvk_model *m, struct heard *heard, enum call ca
 	*heard = (struct heard){ 0 };
 	begin(m, (struct gpu_options){ .cache_dir = folder, .log = hear, .log_user = heard });
 	make_unreliable(m->gpu);
-	assert_ok(model_load(m, NULL, NULL));
+	assert_ok(model_load(m, &one_session));
 	break_calls(call, 0, count);
 	return choice_plan(m);
 }
@@ -371,7 +374,7 @@ static rwkvk_status load_into(uint64_t room, uint64_t bound, uint64_t all)
 	budget = room;
 	assert_int_equal(gpu_memory_available(m.gpu), bound && bound < room ? bound : room);
 	uint64_t allocations = gpu_counters(m.gpu).allocations;
-	rwkvk_status status = model_load(&m, NULL, NULL);
+	rwkvk_status status = model_load(&m, &one_session);
 	assert_true(status == RWKVK_OK || gpu_counters(m.gpu).allocations == allocations); /* found out before it begins */
 	vkGetPhysicalDeviceMemoryProperties2 = memory_properties;
 	end(&m);
@@ -428,7 +431,7 @@ static void the_first_failure_is_read(void **state)
 		m.gpu->vk.vkQueueSubmit = submit_some;
 		m.gpu->vk.vkWaitForFences = wait_and_fail;
 		submits_left = left;
-		assert_fails(model_load(&m, NULL, NULL), RWKVK_ERROR_DRIVER, "vkQueueSubmit");
+		assert_fails(model_load(&m, &one_session), RWKVK_ERROR_DRIVER, "vkQueueSubmit");
 		snprintf(first, sizeof first, "%s", rwkvk_last_error());
 		end(&m);
 		assert_string_equal(rwkvk_last_error(), first);

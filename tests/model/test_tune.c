@@ -8,7 +8,7 @@
 
 #include "feed.h"
 #include "make_model.h"
-#include "engine/model.h"
+#include "engine/plan.h"
 #include "rwkvk_tools.h"
 
 static const struct model_spec spec = {

@@ -10,7 +10,7 @@
 #include "format/readers.h"
 #include "make_files.h"
 #include "make_model.h"
-#include "engine/model.h"
+#include "engine/plan.h"
 #include "network/reference.h"
 #include "rwkvk_tools.h"
 

@@ -5,7 +5,7 @@
 #define RWKVK_TEST_PLAN_MODEL_H
 
 #include "make_model.h"
-#include "engine/model.h"
+#include "engine/plan.h"
 
 /* Sizes of official models, one or more of each version. */
 enum official {

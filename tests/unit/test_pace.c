@@ -1,7 +1,7 @@
 /* How many tokens a submission has: 20 to 40 ms, never past the bound, and careful beginnings. */
 #include "support.h"
 
-#include "engine/model.h"
+#include "engine/plan.h"
 
 enum { US = 1000, MS = 1000000 };
 

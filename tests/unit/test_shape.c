@@ -1,7 +1,7 @@
 /* How work is cut for devices that are not here: whatever their limits, the shaders' rules hold. */
 #include "support.h"
 
-#include "engine/model.h"
+#include "engine/plan.h"
 
 static bool is_power_of_two(uint32_t n)
 {

@@ -1,5 +1,7 @@
-/* The engine: what a device makes of a network (network/network.h), every size in a comment.
+/* What an engine is made of, every size in a comment: matrices on the device, the plan of a token, the model.  For this folder
+ * and for tests; what sessions see is in engine.h.
  *
+ *   model.c      open, close, information
  *   load.c       does it fit, upload
  *   slices.c     matrices in slices that bindings can cover
  *   quantise_device.c   blocks made from floats by the device
@@ -8,17 +10,18 @@
  *   plan.c       the stages that versions share: pipeline, bindings, rows
  *   rwkv4.c ...  what is special to a version
  *   forward.c    the token's plan: recorded once, submitted for every token
- *   pace.c       how many tokens a submission has */
-#ifndef RWKVK_ENGINE_MODEL_H
-#define RWKVK_ENGINE_MODEL_H
+ *   slot.c       what a session has on the device
+ *   pace.c       how many tokens a submission has
+ *   check.c      single stages, for verification
+ *   devices.c    devices without a model: which there are, what they do at best */
+#ifndef RWKVK_ENGINE_PLAN_H
+#define RWKVK_ENGINE_PLAN_H
 
 #include <stdatomic.h>
 
-#include "base/cancel.h"
-#include "base/report.h"
 #include "base/thread.h"
+#include "engine/engine.h"
 #include "gpu/gpu.h"
-#include "network/outline.h"
 
 /* A matrix in slices of rows, each at most one binding's range. */
 struct device_slice {
@@ -66,42 +69,6 @@ rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *matri
 rwkvk_status slices_create(struct gpu *gpu, struct device_matrix *matrix, const char *use);
 void slices_destroy(struct device_matrix *matrix); /* zeroed is allowed */
 
-/* quantise_device.c: rows of floats go to the device as they are in the file, and there they become blocks in its layout: the
- * same bytes that pack_tiles() and pack_value_blocks() make (shaders/common/exact.glsl). */
-struct quantiser;
-/* Whether devices of the kind do that: not where they are the same processors as the host's threads. */
-bool device_quantises(const struct gpu_caps *caps);
-/* Pieces have QUANTISE_PIECE bytes at most, and QUANTISE_PIECES of them are on their way at once, in memory of the device.  The
- * host's caches should hold them: then it writes half as fast again (docs/speed.md). */
-enum { QUANTISE_PIECE = 4 << 20, QUANTISE_PIECES = 3 };
-rwkvk_status quantiser_create(struct gpu *gpu, struct parallel *parallel, uint64_t piece_bytes, struct quantiser **out);
-void quantiser_destroy(struct quantiser *quantiser); /* waits; NULL is allowed */
-/* What makes blocks of a type of such floats; for those who look at what compilers make of it. */
-rwkvk_status quantiser_pipeline(struct gpu *gpu, uint32_t floats, uint32_t type, struct gpu_pipeline **out);
-/* Whether it makes this matrix: Q8, Q6K, Q5K or Q4K of floats, in columns of 32. */
-bool quantiser_takes(const struct quantiser *quantiser, const struct matrix *matrix);
-/* Rows of a part that a slice gets, `first` a multiple of 8. */
-struct quantise_rows {
-	const struct matrix_part *part;
-	uint32_t columns;
-	bool by_input;
-	uint64_t first, rows;
-	struct device_slice *slice; /* lives as long as the quantiser does */
-	uint64_t to, step; /* tiles: the first one's place, and from one to the next; by input: the first block of 32 outputs */
-};
-/* Starts on as many of the rows as a piece has, and takes them away; the last piece of a matrix by input fills its block up. */
-rwkvk_status quantise_piece(struct quantiser *quantiser, struct quantise_rows *rows);
-/* Waits until the device has done all of it. */
-rwkvk_status quantiser_finish(struct quantiser *quantiser);
-
-/* How the work is cut for a kind of device: specialisation constants. */
-struct shape {
-	uint32_t workgroup, lanes, rows, chunk;
-	uint32_t state_lanes;
-	uint32_t groups;         /* workgroups that a stage should have when it can */
-	uint32_t staging_groups; /* those that have a place behind the activations, STAGING_FLOATS each */
-};
-
 /* One recorded dispatch; a barrier follows each.  Slices of one matrix do not depend on each other, but they are bound to the
  * same vectors, and nothing but a barrier tells validation and drivers that they touch different parts. */
 struct step {
@@ -139,13 +106,11 @@ struct rwkvk_model {
 	struct rwkvk_file file;
 	struct gpu *gpu;
 	struct plan plan;
+	struct plan aside; /* while tuning tries others */
 	struct mutex lock; /* around everything that touches the device */
 	bool has_lock;
-	atomic_bool closed;        /* by rwkvk_model_close(): what is left of it belongs to its sessions */
-	uint32_t sessions;         /* alive */
-	bool count_inputs;         /* before model_load(): a profile is wanted */
-	uint32_t threads;          /* that pack weights; 0: one for each processor */
-	const atomic_bool *cancel; /* while opening: gives up once it is set; NULL: never */
+	atomic_bool closed; /* by rwkvk_model_close(): what is left of it belongs to its sessions */
+	uint32_t sessions;  /* alive */
 
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;
@@ -164,66 +129,34 @@ struct rwkvk_model {
 	float *start_state; /* [L][STATE_STRIDE]: before the first token */
 	bool *slot_taken;   /* [slots] */
 	uint32_t slots;
-	bool has_light;          /* PICKS_LIGHT is there: since the first session */
+	bool has_light;          /* PICKS_LIGHT is there: since the first text */
 	_Atomic uint64_t tokens; /* fed so far */
 };
 
-/* model.c: takes the lock, unless the model is closed; and the error that it then is. */
-rwkvk_status model_lock(struct rwkvk_model *model);
-rwkvk_status model_is_closed(const struct rwkvk_model *model);
-void model_unlock(struct rwkvk_model *model);
-/* The logits of a slot, [V]. */
-float *model_logits(const struct rwkvk_model *model, uint32_t slot);
-/* One session less; the last one of a closed model frees it. */
-void model_release(struct rwkvk_model *model);
-
-/* load.c: fit check, buffers, upload. */
-rwkvk_status model_load(struct rwkvk_model *model, rwkvk_progress_fn *progress, void *user);
+/* load.c: fit check, buffers, upload.  What is asked for; the model has what there is. */
+struct load_options {
+	uint32_t max_sessions;     /* 0: 4, or as many as the device can have if those are less */
+	uint32_t threads;          /* that pack weights; 0: one for each processor */
+	uint32_t at_once;          /* tokens of every submission; 0: as many as suit the device */
+	bool profile;              /* counts inputs of ffn.value, and a submission has one token */
+	const atomic_bool *cancel; /* gives up once it is set; NULL: never */
+	rwkvk_progress_fn *progress;
+	void *progress_user;
+};
+rwkvk_status model_load(struct rwkvk_model *model, const struct load_options *options);
 void model_unload(struct rwkvk_model *model);
 
 /* forward.c */
 /* A plan for a shape, after load: activations, pipelines, sets, recording.  The model's own is not touched. */
 rwkvk_status forward_make(struct rwkvk_model *model, const struct shape *shape, struct plan *out);
-/* The same for the model's own plan; when it cannot be made, the one before stays. */
-rwkvk_status forward_plan(struct rwkvk_model *model, const struct shape *shape);
 void forward_drop(struct rwkvk_model *model, struct plan *plan); /* zeroed is allowed */
 /* Pipelines and sets of the model's own plan, whose shape is set; without activations, pipelines alone. */
 rwkvk_status forward_steps(struct rwkvk_model *model);
-/* Feeds tokens in one submission, as many as the pace allows; *fed tells how many.  The head runs after the last of `count`. */
-rwkvk_status forward_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
-                          uint32_t *fed);
-rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t token, bool head);
-
-/* How tokens are picked on the device.  The counts and biases that `pick` names are in the picks buffer. */
-struct picking {
-	uint32_t pick;     /* PICK_* */
-	bool bare;         /* no head has made the logits ready for this way of picking */
-	uint32_t snapshot; /* where the state from before may be kept; NO_SNAPSHOT: nowhere, so one token is picked */
-	uint64_t position; /* of the first token */
-	const rwkvk_sampling *sampling;
-	const uint32_t *stops; /* MAX_STOPS at most */
-	size_t stop_count;
-};
-struct picked {
-	uint32_t tokens[MAX_TOKENS], count; /* fed */
-	bool stopped;                       /* a token of the list was picked after these, and not fed */
-	uint32_t stop;                      /* which, then */
-	uint32_t close;                     /* draws that rounding may have decided */
-};
-/* Picks and feeds tokens in one submission, as many as the pace and `most` allow, from the logits on the device, which must be
- * the slot's. */
-rwkvk_status forward_pick(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint64_t most,
-                          struct picked *out);
-/* The first token it would pick, and nothing is fed: for verification. */
-rwkvk_status forward_select(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint32_t *token,
-                            bool *is_close);
-/* Takes a snapshot for a text in this slot, and records how it is made if this pair is new; NO_SNAPSHOT: none is free. */
-rwkvk_status forward_take_snapshot(struct rwkvk_model *model, uint32_t slot, uint32_t *snapshot);
-void forward_give_snapshot(struct rwkvk_model *model, uint32_t snapshot); /* NO_SNAPSHOT is allowed */
-/* The snapshot becomes the slot's state. */
-rwkvk_status forward_rewind(struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
-/* Runs the steps of one stage of one layer on whatever the buffers hold: for tests and verification. */
+/* Runs the steps of one stage of one layer on whatever the buffers hold. */
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
+
+/* slot.c: what copies a slot's state to a snapshot; NULL: not recorded yet. */
+struct gpu_cmd **slot_keep(const struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
 
 /* plan.c: a dispatch in the making.  dispatch_init() fills in what all have: sizes, activations, the layer's vectors and state
  * (layer L: the vectors of no layer, no state); the stage sets the rest and hands it to plan_step(). */
@@ -266,8 +199,6 @@ bool shape_complete(struct shape *shape, const struct gpu_caps *caps, const stru
 /* choice.c: plans a loaded model with the shape that tuning found for such models on the device, else with the usual one.  What
  * was found and does not work any more is dropped, with a message. */
 rwkvk_status choice_plan(struct rwkvk_model *model);
-/* Keeps the shape of the model's plan. */
-rwkvk_status choice_save(const struct rwkvk_model *model);
 /* The constants that all stages have. */
 void shape_constants(const struct shape *shape, const struct config *config, uint32_t constants[SPEC_COUNT]);
 

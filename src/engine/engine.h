@@ -1,0 +1,103 @@
+/* The engine as sessions, verification and tuning see it: a network on a device, with a slot for each session.  A slot has a
+ * state, a row of logits, counts and biases; tokens are fed to it and picked in it.  What an engine is made of is in plan.h.
+ *
+ * But for those that say otherwise, functions are called with the model's lock held. */
+#ifndef RWKVK_ENGINE_H
+#define RWKVK_ENGINE_H
+
+#include "base/report.h"
+#include "network/outline.h"
+
+/* ------------------------------------------------------------------------------------------------------ model.c */
+
+/* Without the lock: what the model was opened from. */
+const struct rwkvk_file *model_file(const struct rwkvk_model *model);
+const struct config *model_config(const struct rwkvk_model *model);
+/* Who hears what there is to say. */
+const struct listener *model_listener(const struct rwkvk_model *model);
+
+/* Takes the lock, which is around everything that touches the device, unless the model is closed. */
+rwkvk_status model_lock(struct rwkvk_model *model);
+void model_unlock(struct rwkvk_model *model);
+/* Without the lock: the error that a closed model is. */
+rwkvk_status model_expect_open(const struct rwkvk_model *model);
+/* A slot for a new session, with the start state in it if it is to be `clear`, else anything. */
+rwkvk_status model_take_slot(struct rwkvk_model *model, bool clear, uint32_t *slot);
+/* One session less; the last one of a closed model frees it.  Takes the lock, of a closed model, too. */
+void model_give_slot(struct rwkvk_model *model, uint32_t slot);
+
+/* ------------------------------------------------------------------------------------------------------ slot.c */
+
+/* The state from before the first token. */
+rwkvk_status slot_start(struct rwkvk_model *model, uint32_t slot);
+/* A state as numbers, [config_state_floats()]. */
+rwkvk_status slot_read(struct rwkvk_model *model, uint32_t slot, float *state);
+rwkvk_status slot_write(struct rwkvk_model *model, uint32_t slot, const float *state);
+/* The state alone. */
+rwkvk_status slot_copy(struct rwkvk_model *model, uint32_t from, uint32_t to);
+/* [V], in memory of the device. */
+float *slot_logits(const struct rwkvk_model *model, uint32_t slot);
+/* What tokens are picked by, [V]: how often each was generated, decayed, -1 if it never was; what is added to its logit. */
+rwkvk_status slot_write_counts(struct rwkvk_model *model, uint32_t slot, const float *counts);
+rwkvk_status slot_write_biases(struct rwkvk_model *model, uint32_t slot, const float *biases);
+/* And of all slots, once a model: tokens that count for nothing, a bit each, [V4 / 32]. */
+bool model_has_light(const struct rwkvk_model *model);
+rwkvk_status model_write_light(struct rwkvk_model *model, const uint32_t *light);
+
+/* Takes a snapshot for a text in this slot, and records how it is made if this pair is new; NO_SNAPSHOT: none is free. */
+rwkvk_status slot_take_snapshot(struct rwkvk_model *model, uint32_t slot, uint32_t *snapshot);
+/* Takes the lock, of a closed model, too; NO_SNAPSHOT is allowed. */
+void slot_give_snapshot(struct rwkvk_model *model, uint32_t snapshot);
+/* The snapshot becomes the slot's state. */
+rwkvk_status slot_rewind(struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
+
+/* ------------------------------------------------------------------------------------------------------ forward.c */
+
+/* Feeds tokens in one submission, as many as the pace allows; *fed tells how many.  The head runs after the last of `count`. */
+rwkvk_status forward_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
+                          uint32_t *fed);
+rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t token, bool head);
+
+/* How tokens are picked on the device.  The counts and biases that `pick` names are in the picks buffer. */
+struct picking {
+	uint32_t pick;     /* PICK_* */
+	bool bare;         /* no head has made the logits ready for this way of picking */
+	uint32_t snapshot; /* where the state from before may be kept; NO_SNAPSHOT: nowhere, so one token is picked */
+	uint64_t position; /* of the first token */
+	const rwkvk_sampling *sampling;
+	const uint32_t *stops; /* MAX_STOPS at most */
+	size_t stop_count;
+};
+struct picked {
+	uint32_t tokens[MAX_TOKENS], count; /* fed */
+	bool stopped;                       /* a token of the list was picked after these, and not fed */
+	uint32_t stop;                      /* which, then */
+	uint32_t close;                     /* draws that rounding may have decided */
+};
+/* Picks and feeds tokens in one submission, as many as the pace and `most` allow, from the logits on the device, which must be
+ * the slot's. */
+rwkvk_status forward_pick(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint64_t most,
+                          struct picked *out);
+
+/* ------------------------------------------------------------------------------------------------------ shapes, for tuning */
+
+/* How the work is cut for a kind of device: specialisation constants. */
+struct shape {
+	uint32_t workgroup, lanes, rows, chunk;
+	uint32_t state_lanes;
+	uint32_t groups;         /* workgroups that a stage should have when it can */
+	uint32_t staging_groups; /* those that have a place behind the activations, STAGING_FLOATS each */
+};
+/* What a device of this kind usually has. */
+struct shape model_usual_shape(const struct rwkvk_model *model);
+/* Fills in what follows from workgroup, lanes, rows and groups; false when the device or the shaders cannot have these. */
+bool model_complete_shape(const struct rwkvk_model *model, struct shape *shape);
+/* From now on tokens run with this shape; when it cannot be planned, as before. */
+rwkvk_status forward_plan(struct rwkvk_model *model, const struct shape *shape);
+/* The plan stays beside those that come, the first of which may fail; and it is the model's again, whatever came. */
+void forward_set_aside(struct rwkvk_model *model);
+void forward_put_back(struct rwkvk_model *model);
+/* choice.c: keeps the shape of the model's plan for the next time. */
+rwkvk_status choice_save(const struct rwkvk_model *model);
+
+#endif

@@ -1,0 +1,191 @@
+/* What a session has on the device: a slot, whose state lies in the pools of the layers, and whose logits, counts and biases in
+ * those that picking needs; and snapshots of a state. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/plan.h"
+
+/* ------------------------------------------------------------------------------------------------------ states */
+
+static uint64_t slot_bytes(const struct rwkvk_model *m)
+{
+	return config_slot_floats(model_config(m)) * sizeof(float);
+}
+
+/* The slot's place in each layer, beside `state`, in which layers follow each other after `stride` floats, of which `floats`
+ * are meant.  *out is for free(). */
+static rwkvk_status state_pieces(struct rwkvk_model *m, uint32_t slot, float *state, uint64_t stride, uint64_t floats,
+                                 struct gpu_piece **out)
+{
+	uint32_t layers = model_config(m)->layers;
+	*out = malloc(layers * sizeof **out);
+	if (!*out)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < layers; i++)
+		(*out)[i] = (struct gpu_piece){ &m->layers[i].state, slot * slot_bytes(m), floats * sizeof(float), state + i * stride };
+	return RWKVK_OK;
+}
+
+/* `state` is only read. */
+static rwkvk_status write_state(struct rwkvk_model *m, uint32_t slot, const float *state, uint64_t stride)
+{
+	struct gpu_piece *pieces;
+	TRY(state_pieces(m, slot, (float *)(uintptr_t)state, stride, stride, &pieces));
+	rwkvk_status status = gpu_write_all(m->gpu, pieces, model_config(m)->layers);
+	free(pieces);
+	return status;
+}
+
+rwkvk_status slot_start(struct rwkvk_model *m, uint32_t slot)
+{
+	return write_state(m, slot, m->start_state, config_slot_floats(model_config(m)));
+}
+
+rwkvk_status slot_write(struct rwkvk_model *m, uint32_t slot, const float *state)
+{
+	return write_state(m, slot, state, config_layer_floats(model_config(m)));
+}
+
+rwkvk_status slot_read(struct rwkvk_model *m, uint32_t slot, float *state)
+{
+	uint64_t floats = config_layer_floats(model_config(m)); /* the rest of the slot is padding */
+	struct gpu_piece *pieces;
+	TRY(state_pieces(m, slot, state, floats, floats, &pieces));
+	rwkvk_status status = gpu_read_all(m->gpu, pieces, model_config(m)->layers);
+	free(pieces);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------------ copies of states */
+
+/* A slot, or a snapshot. */
+struct place {
+	bool snapshot;
+	uint32_t index;
+};
+
+static struct gpu_buffer *pool(struct device_layer *layer, struct place place)
+{
+	return place.snapshot ? &layer->snapshots : &layer->state;
+}
+
+/* The same part of all layers, from one place to the other.  *out is for free(). */
+static rwkvk_status state_regions(struct rwkvk_model *m, struct place from, struct place to, struct gpu_copy_region **out)
+{
+	uint32_t layers = model_config(m)->layers;
+	uint64_t bytes = slot_bytes(m);
+	*out = malloc(layers * sizeof **out);
+	if (!*out)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	for (uint32_t i = 0; i < layers; i++)
+		(*out)[i] = (struct gpu_copy_region){ pool(&m->layers[i], from), pool(&m->layers[i], to), from.index * bytes,
+			                                  to.index * bytes, bytes };
+	return RWKVK_OK;
+}
+
+static rwkvk_status copy_state(struct rwkvk_model *m, struct place from, struct place to)
+{
+	struct gpu_copy_region *regions;
+	TRY(state_regions(m, from, to, &regions));
+	rwkvk_status status = gpu_copy_all(m->gpu, regions, model_config(m)->layers);
+	free(regions);
+	return status;
+}
+
+rwkvk_status slot_copy(struct rwkvk_model *m, uint32_t from, uint32_t to)
+{
+	return copy_state(m, (struct place){ false, from }, (struct place){ false, to });
+}
+
+rwkvk_status slot_rewind(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
+{
+	return copy_state(m, (struct place){ true, snapshot }, (struct place){ false, slot });
+}
+
+/* ------------------------------------------------------------------------------------------------------ snapshots */
+
+struct gpu_cmd **slot_keep(const struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
+{
+	return &m->keep[slot * m->snapshots + snapshot];
+}
+
+static rwkvk_status record_keep(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
+{
+	struct gpu_cmd **keep = slot_keep(m, slot, snapshot);
+	struct gpu_copy_region *regions;
+	if (*keep)
+		return RWKVK_OK;
+	TRY(state_regions(m, (struct place){ false, slot }, (struct place){ true, snapshot }, &regions));
+	rwkvk_status status = gpu_cmd_create(m->gpu, keep);
+	if (status == RWKVK_OK) {
+		gpu_cmd_begin(*keep);
+		gpu_cmd_copy(*keep, regions, model_config(m)->layers);
+		status = gpu_cmd_end(*keep);
+	}
+	if (status != RWKVK_OK) {
+		gpu_cmd_destroy(*keep);
+		*keep = NULL;
+	}
+	free(regions);
+	return status;
+}
+
+/* A slot gets the same one again where it can, so that few pairs are ever recorded. */
+rwkvk_status slot_take_snapshot(struct rwkvk_model *m, uint32_t slot, uint32_t *snapshot)
+{
+	*snapshot = NO_SNAPSHOT;
+	for (uint32_t i = 0; i < m->snapshots; i++) {
+		uint32_t wanted = (slot + i) % m->snapshots;
+		if (m->snapshot_taken[wanted])
+			continue;
+		TRY(record_keep(m, slot, wanted));
+		m->snapshot_taken[wanted] = true;
+		*snapshot = wanted;
+		return RWKVK_OK;
+	}
+	return RWKVK_OK;
+}
+
+void slot_give_snapshot(struct rwkvk_model *m, uint32_t snapshot)
+{
+	if (snapshot == NO_SNAPSHOT)
+		return;
+	mutex_lock(&m->lock);
+	m->snapshot_taken[snapshot] = false;
+	mutex_unlock(&m->lock);
+}
+
+/* ------------------------------------------------------------------------------------------------------ picking */
+
+float *slot_logits(const struct rwkvk_model *m, uint32_t slot)
+{
+	return (float *)m->logits.mapped + slot * V4((size_t)model_config(m)->vocab);
+}
+
+static rwkvk_status write_picks(struct rwkvk_model *m, uint32_t slot, uint64_t at, const float *values)
+{
+	uint64_t vocab = model_config(m)->vocab;
+	return gpu_write(&m->picks, (PICKS_SLOT(vocab, slot) + at) * sizeof(float), values, vocab * sizeof(float));
+}
+
+rwkvk_status slot_write_counts(struct rwkvk_model *m, uint32_t slot, const float *counts)
+{
+	return write_picks(m, slot, PICKS_COUNT, counts);
+}
+
+rwkvk_status slot_write_biases(struct rwkvk_model *m, uint32_t slot, const float *biases)
+{
+	return write_picks(m, slot, PICKS_BIAS((uint64_t)model_config(m)->vocab), biases);
+}
+
+bool model_has_light(const struct rwkvk_model *m)
+{
+	return m->has_light;
+}
+
+rwkvk_status model_write_light(struct rwkvk_model *m, const uint32_t *light)
+{
+	TRY(gpu_write(&m->picks, PICKS_LIGHT * sizeof *light, light, V4((uint64_t)model_config(m)->vocab) / 32 * sizeof *light));
+	m->has_light = true;
+	return RWKVK_OK;
+}
