@@ -109,7 +109,7 @@ static rwkvk_status open_any(const char *path, const void *data, size_t bytes, c
 		.read_files = read_files,
 		.path = data ? strdup(path ? path : "embedded model") : NULL,
 		.mapping = { .data = data, .bytes = bytes },
-		.metadata.sampling = { .temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f },
+		.metadata.sampling = usual_sampling,
 	};
 	rwkvk_status status = RWKVK_OK;
 	if (!data)

@@ -25,7 +25,7 @@ static json_t *describe(const struct output *output, uint64_t *at)
 	return tensor;
 }
 
-static char *make_json(const struct output_list *list, const char *name)
+static json_t *describe_all(const struct output_list *list, const char *name)
 {
 	json_t *root = json_object(), *metadata = json_pack("{s:s}", "format", "pt");
 	uint64_t at = 0;
@@ -35,25 +35,27 @@ static char *make_json(const struct output_list *list, const char *name)
 	whole &= json_object_set_new(root, "__metadata__", metadata) == 0;
 	for (size_t i = 0; i < list->count; i++)
 		whole &= json_object_set_new(root, list->items[i].name, describe(&list->items[i], &at)) == 0;
-	char *text = whole ? json_dumps(root, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+	if (whole)
+		return root;
 	json_decref(root);
-	return text;
+	return NULL;
 }
 
 rwkvk_status safetensors_head(const struct output_list *list, const char *path, const char *name, uint8_t **head, size_t *bytes)
 {
-	char *text = make_json(list, name);
-	size_t length = text ? strlen(text) : 0;
+	const size_t flags = JSON_COMPACT | JSON_PRESERVE_ORDER;
+	json_t *root = describe_all(list, name);
+	size_t length = root ? json_dumpb(root, NULL, 0, flags) : 0;
 	uint64_t padded = round_up(length, ALIGNMENT);
-	*head = text ? malloc(sizeof padded + padded) : NULL;
-	if (!*head) {
-		free(text);
-		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the names of %zu tensors", path, list->count);
+	*head = length ? malloc(sizeof padded + padded) : NULL;
+	if (*head) {
+		memcpy(*head, &padded, sizeof padded);
+		memset(*head + sizeof padded, ' ', padded);
+		json_dumpb(root, (char *)*head + sizeof padded, length, flags);
 	}
-	memcpy(*head, &padded, sizeof padded);
-	memset(*head + sizeof padded, ' ', padded);
-	memcpy(*head + sizeof padded, text, length);
+	json_decref(root);
+	if (!*head)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the names of %zu tensors", path, list->count);
 	*bytes = sizeof padded + padded;
-	free(text);
 	return RWKVK_OK;
 }

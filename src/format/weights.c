@@ -272,6 +272,10 @@ const char *weights_text(const struct weights *weights, const char *key)
 	return NULL;
 }
 
+const rwkvk_sampling usual_sampling = {
+	.temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f
+};
+
 void weights_close(struct weights *weights)
 {
 	for (size_t i = 0; i < weights->count; i++) {

@@ -76,6 +76,9 @@ struct weights {
 	struct metadata metadata;
 };
 
+/* How tokens are picked unless a file says otherwise, as rwkvk_model_sampling() promises. */
+extern const rwkvk_sampling usual_sampling;
+
 void weights_close(struct weights *weights); /* zeroed weights are allowed */
 
 /* NULL when there is none. */

@@ -318,8 +318,7 @@ static rwkvk_status set_names(const struct maker *maker)
 
 rwkvk_status synthetic_weights(const char *shape, const char *type, struct weights *out)
 {
-	*out = (struct weights){ .metadata.sampling = {
-								 .temperature = 1.0f, .top_p = 0.3f, .presence = 0.5f, .frequency = 0.5f, .decay = 0.996f } };
+	*out = (struct weights){ .metadata.sampling = usual_sampling };
 	struct maker maker = { .weights = out, .random = 42 };
 	TRY(find_sizes(shape, &maker.sizes));
 	TRY(find_kind(type, &maker.sizes, &maker.kind));

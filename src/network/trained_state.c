@@ -10,9 +10,10 @@
 
 #include "base/file.h"
 #include "base/half.h"
+#include "format/output.h"
 
 enum { MOST_LAYERS = 4096, MOST_HEADS = 1 << 16, MOST_HEAD = 256 };
-enum { NAME = 64, ENTRY = 160 }; /* bytes of a name, and of what the header of a file says about a tensor */
+enum { NAME = 64 }; /* bytes of a name */
 
 /* The layer whose time_state this is; -1: another tensor. */
 static int64_t layer_of(const struct tensor *tensor)
@@ -153,27 +154,35 @@ rwkvk_status trained_state(const struct weights *weights, const struct config *c
 
 /* ---------------------------------------------------------------------------------------------------- writing */
 
-static void put(uint8_t *at, uint64_t value, int bytes)
+static void put(uint8_t *at, uint32_t value)
 {
-	for (int i = 0; i < bytes; i++)
+	for (int i = 0; i < 4; i++)
 		at[i] = (uint8_t)(value >> 8 * i);
 }
 
-/* The header: its length in 8 bytes, then JSON, padded with blanks so that the data is aligned. */
-static size_t write_header(const struct config *c, char *out, size_t room)
+/* What the file holds. */
+static bool list_matrices(const struct config *c, struct output_list *list)
 {
-	uint64_t bytes = (uint64_t)c->width * c->head_size * sizeof(float);
-	size_t at = 8 + (size_t)snprintf(out + 8, room - 8, "{\"__metadata__\":{\"format\":\"pt\"}");
-	for (uint32_t i = 0; i < c->layers; i++)
-		at += (size_t)snprintf(
-			out + at, room - at,
-			",\"blocks.%u.att.time_state\":{\"dtype\":\"F32\",\"shape\":[%u,%u,%u],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}",
-			i, c->heads, c->head_size, c->head_size, i * bytes, (i + 1) * bytes);
-	out[at++] = '}';
-	while (at % 8)
-		out[at++] = ' ';
-	put((uint8_t *)out, at - 8, 8);
-	return at;
+	for (uint32_t i = 0; i < c->layers; i++) {
+		struct output *output = output_add(list);
+		if (!output)
+			return false;
+		snprintf(output->name, sizeof output->name, "blocks.%u.att.time_state", i);
+		output->type = DTYPE_F32;
+		output->rank = 3;
+		output->shape[0] = c->heads;
+		output->shape[1] = output->shape[2] = c->head_size;
+	}
+	return true;
+}
+
+static rwkvk_status make_head(const struct config *c, const char *path, uint8_t **head, size_t *bytes)
+{
+	struct output_list list = { 0 };
+	rwkvk_status status = list_matrices(c, &list) ? safetensors_head(&list, path, NULL, head, bytes)
+	                                              : fail(RWKVK_ERROR_MEMORY, "%s: no memory for its names", path);
+	output_finish(&list);
+	return status;
 }
 
 static void write_matrix(const struct config *c, const float *in, uint8_t *out)
@@ -182,23 +191,22 @@ static void write_matrix(const struct config *c, const float *in, uint8_t *out)
 	for (uint32_t h = 0; h < c->heads; h++, in += n * n)
 		for (size_t value = 0; value < n; value++)
 			for (size_t key = 0; key < n; key++, out += 4)
-				put(out, bits_of_float(c->version == 70 ? in[value * n + key] : in[key * n + value]), 4);
+				put(out, bits_of_float(c->version == 70 ? in[value * n + key] : in[key * n + value]));
 }
 
 rwkvk_status trained_state_write(const char *path, const struct config *config, const float *state)
 {
 	TRY(expect_matrices(path, config));
-	size_t room = ENTRY * ((size_t)config->layers + 1), layer = (size_t)config->width * config->head_size * sizeof(float);
-	char *header = malloc(room);
-	uint8_t *data = malloc(config->layers * layer);
-	rwkvk_status status = RWKVK_OK;
-	if (!header || !data)
-		status = fail(RWKVK_ERROR_MEMORY, "%s: no memory for a state of %" PRIu64 " floats", path, config_state_floats(config));
+	size_t layer = (size_t)config->width * config->head_size * sizeof(float), head_bytes = 0;
+	uint8_t *head = NULL, *data = malloc(config->layers * layer);
+	rwkvk_status status =
+		data ? make_head(config, path, &head, &head_bytes)
+			 : fail(RWKVK_ERROR_MEMORY, "%s: no memory for a state of %" PRIu64 " floats", path, config_state_floats(config));
 	for (uint32_t i = 0; i < config->layers && status == RWKVK_OK; i++)
 		write_matrix(config, state + matrix(config, i), data + i * layer);
 	if (status == RWKVK_OK)
-		status = file_write(path, header, write_header(config, header, room), data, config->layers * layer);
-	free(header);
+		status = file_write(path, head, head_bytes, data, config->layers * layer);
+	free(head);
 	free(data);
 	return status;
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/structs.h"
-#include "session/state_file.h"
+#include "network/state_file.h"
 #include "text/stream.h"
 
 static rwkvk_status no_logits(void)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/structs.h"
-#include "session/state_file.h"
+#include "network/state_file.h"
 
 /* No token seen. */
 rwkvk_status session_clear(rwkvk_session *s)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "session/states.h"
+#include "network/states.h"
 
 /* ------------------------------------------------------------------------------------------------------ copies */
 

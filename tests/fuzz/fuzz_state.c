@@ -7,7 +7,7 @@
 
 #include "format/readers.h"
 #include "network/trained_state.h"
-#include "session/states.h"
+#include "network/states.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

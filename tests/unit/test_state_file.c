@@ -4,7 +4,7 @@
 #include <math.h>
 #include <unistd.h>
 
-#include "session/state_file.h"
+#include "network/state_file.h"
 
 #define FLOATS 24 /* 2 layers of 2 * 2 + 1 * 2 * 2 and some more: the shape is the caller's business */
 

@@ -7,7 +7,7 @@
 
 #include "format/readers.h"
 #include "network/trained_state.h"
-#include "session/states.h"
+#include "network/states.h"
 
 enum { LAYERS = 2, HEADS = 2, N = 4, WIDTH = HEADS * N, MATRIX = WIDTH * N, LAYER = 2 * WIDTH + MATRIX };
 

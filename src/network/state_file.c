@@ -1,6 +1,6 @@
 /* Writing and reading state files.  All numbers are little-endian on disk and put together byte by byte, so nothing
  * depends on the machine's own order or alignment. */
-#include "session/state_file.h"
+#include "network/state_file.h"
 
 #include <inttypes.h>
 #include <math.h>

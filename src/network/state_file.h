@@ -1,7 +1,7 @@
 /* A state on disk (docs/formats.md, State file): a header that says which models it fits, then the floats in canonical
  * order. */
-#ifndef RWKVK_SESSION_STATE_FILE_H
-#define RWKVK_SESSION_STATE_FILE_H
+#ifndef RWKVK_NETWORK_STATE_FILE_H
+#define RWKVK_NETWORK_STATE_FILE_H
 
 #include "base/error.h"
 

@@ -1,5 +1,5 @@
 /* States in files of other programs: what they are, and turning one into another.  All go through the canonical floats. */
-#include "session/states.h"
+#include "network/states.h"
 
 #include <inttypes.h>
 #include <math.h>

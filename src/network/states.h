@@ -1,9 +1,9 @@
 /* States in files of any kind, as canonical floats (docs/formats.md).  The public functions about them are in rwkvk.h. */
-#ifndef RWKVK_SESSION_STATES_H
-#define RWKVK_SESSION_STATES_H
+#ifndef RWKVK_NETWORK_STATES_H
+#define RWKVK_NETWORK_STATES_H
 
 #include "network/network.h"
-#include "session/state_file.h"
+#include "network/state_file.h"
 
 /* What a state file of this model says; position 0. */
 struct state_header state_header_of(const struct config *config);
