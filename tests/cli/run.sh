@@ -1986,7 +1986,7 @@ for layer in range(4):
 	cmp -s "$dir/start.state" "$dir/turned.state" && fail "web-rwkv's orientation is the same"
 	run logits --state "$root/tests/data/v7-c192-bf16.safetensors" --tokens 287 -o "$dir/x"
 	exits 1
-	err_has "v7-c192-bf16.safetensors: holds no trained start state"
+	err_has "v7-c192-bf16.safetensors: is a model; expected a state"
 	run logits -m "$root/tests/data/v7-c128-f16.gguf" --state "$dir/trained.safetensors" --tokens 2 -o "$dir/x"
 	exits 1
 	err_has "trained.safetensors: is the start state of a model with 4 layers; this one has 3"
