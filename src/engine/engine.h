@@ -79,25 +79,25 @@ struct picked {
 rwkvk_status forward_pick(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint64_t most,
                           struct picked *out);
 
-/* ------------------------------------------------------------------------------------------------------ shapes, for tuning */
+/* ------------------------------------------------------------------------------------------------------ tunings, for tuning */
 
 /* How the work is cut for a kind of device: specialisation constants. */
-struct shape {
+struct tuning {
 	uint32_t workgroup, lanes, rows, chunk;
 	uint32_t state_lanes;
 	uint32_t groups;         /* workgroups that a stage should have when it can */
 	uint32_t staging_groups; /* those that have a place behind the activations, STAGING_FLOATS each */
 };
 /* What a device of this kind usually has. */
-struct shape model_usual_shape(const struct rwkvk_model *model);
+struct tuning model_usual_shape(const struct rwkvk_model *model);
 /* Fills in what follows from workgroup, lanes, rows and groups; false when the device or the shaders cannot have these. */
-bool model_complete_shape(const struct rwkvk_model *model, struct shape *shape);
-/* From now on tokens run with this shape; when it cannot be planned, as before. */
-rwkvk_status forward_plan(struct rwkvk_model *model, const struct shape *shape);
+bool model_complete_shape(const struct rwkvk_model *model, struct tuning *tuning);
+/* From now on tokens run with this tuning; when it cannot be planned, as before. */
+rwkvk_status forward_plan(struct rwkvk_model *model, const struct tuning *tuning);
 /* The plan stays beside those that come, the first of which may fail; and it is the model's again, whatever came. */
 void forward_set_aside(struct rwkvk_model *model);
 void forward_put_back(struct rwkvk_model *model);
-/* choice.c: keeps the shape of the model's plan for the next time. */
-rwkvk_status choice_save(const struct rwkvk_model *model);
+/* tuned.c: keeps the tuning of the model's plan for the next time. */
+rwkvk_status tuned_save(const struct rwkvk_model *model);
 
 #endif

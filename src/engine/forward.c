@@ -48,12 +48,12 @@ rwkvk_status forward_steps(struct rwkvk_model *m)
 	return gpu_pipelines_compile(m->gpu);
 }
 
-/* The activations, with places for the workgroups of the shape; zeros. */
+/* The activations, with places for the workgroups of the tuning; zeros. */
 static rwkvk_status make_activations(struct rwkvk_model *m)
 {
 	const struct config *c = &m->file.network.config;
-	const struct shape *shape = &m->plan.shape;
-	uint64_t places = (uint64_t)shape->staging_groups * STAGING_FLOATS(shape->chunk, c->head_size);
+	const struct tuning *tuning = &m->plan.tuning;
+	uint64_t places = (uint64_t)tuning->staging_groups * STAGING_FLOATS(tuning->chunk, c->head_size);
 	return gpu_buffer_create(m->gpu, sizeof(float) * (config_act_floats(c) + places), GPU_DEVICE, "activations", &m->plan.act);
 }
 
@@ -66,10 +66,10 @@ static rwkvk_status make(struct rwkvk_model *m)
 	return record_new(m, 0, m->plan.step_count, &m->plan.run);
 }
 
-rwkvk_status forward_make(struct rwkvk_model *m, const struct shape *shape, struct plan *out)
+rwkvk_status forward_make(struct rwkvk_model *m, const struct tuning *tuning, struct plan *out)
 {
 	struct plan before = m->plan; /* what makes one works on the model's own */
-	m->plan = (struct plan){ .shape = *shape };
+	m->plan = (struct plan){ .tuning = *tuning };
 	rwkvk_status status = make(m);
 	*out = m->plan;
 	m->plan = before;
@@ -78,10 +78,10 @@ rwkvk_status forward_make(struct rwkvk_model *m, const struct shape *shape, stru
 	return status;
 }
 
-rwkvk_status forward_plan(struct rwkvk_model *m, const struct shape *shape)
+rwkvk_status forward_plan(struct rwkvk_model *m, const struct tuning *tuning)
 {
 	struct plan made;
-	TRY(forward_make(m, shape, &made));
+	TRY(forward_make(m, tuning, &made));
 	forward_drop(m, &m->plan);
 	m->plan = made;
 	return RWKVK_OK;

@@ -49,7 +49,7 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 		return fail(RWKVK_CANCELLED, "cancelled after %s was opened", m->file.weights.path);
 	TRY(open_device(options, tools->profile, m));
 	TRY(model_load(m, &load));
-	TRY(choice_plan(m));
+	TRY(tuned_plan(m));
 	gpu_set_cancel(m->gpu, NULL); /* the caller's, and opening is over */
 	return RWKVK_OK;
 }

@@ -9,19 +9,19 @@
 #include "base/numbers.h"
 
 /* Rows that one pass of a workgroup covers. */
-static uint32_t pass_rows(const struct shape *shape)
+static uint32_t pass_rows(const struct tuning *tuning)
 {
-	return shape->workgroup / shape->lanes * shape->rows;
+	return tuning->workgroup / tuning->lanes * tuning->rows;
 }
 
-uint32_t passes_for(const struct shape *shape, uint32_t rows)
+uint32_t passes_for(const struct tuning *tuning, uint32_t rows)
 {
-	return ceil_div(ceil_div(rows, pass_rows(shape)), shape->groups);
+	return ceil_div(ceil_div(rows, pass_rows(tuning)), tuning->groups);
 }
 
-uint32_t groups_for(const struct shape *shape, uint32_t rows, uint32_t passes)
+uint32_t groups_for(const struct tuning *tuning, uint32_t rows, uint32_t passes)
 {
-	return ceil_div(rows, pass_rows(shape) * passes);
+	return ceil_div(rows, pass_rows(tuning) * passes);
 }
 
 struct gpu_binding whole(struct gpu_buffer *buffer)
@@ -47,7 +47,7 @@ void dispatch_init(struct rwkvk_model *m, uint32_t layer, const char *shader, co
 	*d = (struct dispatch){ .shader = shader, .stage = stage, .layer = layer, .groups = 1 };
 	d->push[PUSH_FIRST] = 1;
 	d->push[PUSH_LAYER] = layer;
-	shape_constants(&m->plan.shape, c, d->constants);
+	tuning_constants(&m->plan.tuning, c, d->constants);
 	d->bindings[0] = d->bindings[1] = whole(&m->plan.act);
 	d->bindings[2] = layer_vectors(m, layer);
 	if (layer < c->layers)
@@ -125,7 +125,7 @@ static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *co
 		struct dispatch d = *common;
 		dispatch_slice(&d, matrix, i);
 		d.constants[SPEC_PASSES] = passes;
-		d.groups = groups_for(&m->plan.shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes);
+		d.groups = groups_for(&m->plan.tuning, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes);
 		d.push[PUSH_PART] = parts ? *parts : 0;
 		TRY(plan_step(m, &d));
 		if (parts)
@@ -134,7 +134,7 @@ static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *co
 	return RWKVK_OK;
 }
 
-/* One workgroup goes through all logits, whatever the shape of the others: 64 threads on processors, else up to 256 if shared
+/* One workgroup goes through all logits, whatever the tuning of the others: 64 threads on processors, else up to 256 if shared
  * memory allows (48 bytes a thread in select.comp and a few). */
 static uint32_t select_workgroup(const struct rwkvk_model *m)
 {
@@ -176,10 +176,10 @@ static uint32_t att_in_groups(const struct rwkvk_model *m, const struct device_m
 		uint32_t begin = slice->row_begin > i * padded ? slice->row_begin - i * padded : 0;
 		uint32_t end = slice->row_end > i * padded ? slice->row_end - i * padded : 0;
 		end = end < width ? end : width;
-		groups += end > begin ? groups_for(&m->plan.shape, end - begin, passes) : 0;
+		groups += end > begin ? groups_for(&m->plan.tuning, end - begin, passes) : 0;
 	}
 	for (uint32_t i = 0; lora && i < lora->matrix.part_count; i++)
-		groups += groups_for(&m->plan.shape, lora->matrix.parts[i].rows, passes);
+		groups += groups_for(&m->plan.tuning, lora->matrix.parts[i].rows, passes);
 	return groups;
 }
 
@@ -190,7 +190,7 @@ rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, uint32_t flags)
 	const struct config *c = &m->file.network.config;
 	/* the same for all layers, which share a pipeline, though RWKV-7's layer 0 has one factor less */
 	uint32_t hidden = HIDDEN(c->rank_decay, c->rank_iclr, c->rank_gate, c->rank_value);
-	uint32_t passes = passes_for(&m->plan.shape, products->matrix.rows + hidden);
+	uint32_t passes = passes_for(&m->plan.tuning, products->matrix.rows + hidden);
 	for (uint32_t i = 0; i < products->count; i++) {
 		struct dispatch d;
 		dispatch_init(m, layer, "att_in", "att_in", &d);
@@ -214,14 +214,14 @@ rwkvk_status plan_att_out(struct rwkvk_model *m, uint32_t layer, uint32_t flags)
 	dispatch_init(m, layer, "att_out", "att_out", &d);
 	d.constants[SPEC_FLAGS] = flags;
 	d.constants[SPEC_RESIDUAL] = bits_of_float(config_residual(&m->file.network.config, layer));
-	return plan_matrix(m, &d, output, passes_for(&m->plan.shape, output->matrix.rows), NULL);
+	return plan_matrix(m, &d, output, passes_for(&m->plan.tuning, output->matrix.rows), NULL);
 }
 
 /* Key and receptance share the dispatches: slice i of both, as long as there are any. */
 static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct device_ffn *ffn, uint32_t flags)
 {
 	uint32_t slices = ffn->key.count > ffn->receptance.count ? ffn->key.count : ffn->receptance.count;
-	uint32_t passes = passes_for(&m->plan.shape, ffn->key.matrix.rows + ffn->receptance.matrix.rows);
+	uint32_t passes = passes_for(&m->plan.tuning, ffn->key.matrix.rows + ffn->receptance.matrix.rows);
 	for (uint32_t i = 0; i < slices; i++) {
 		struct dispatch d;
 		dispatch_init(m, layer, "ffn_in", flags & FLAG_PRE ? "pre_in" : "ffn_in", &d);
@@ -233,8 +233,8 @@ static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct de
 		d.constants[SPEC_SECOND_TYPE] = ffn->receptance.matrix.type;
 		d.constants[SPEC_PASSES] = passes;
 		d.constants[SPEC_FLAGS] = flags;
-		d.groups = groups_for(&m->plan.shape, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes) +
-		           groups_for(&m->plan.shape, d.push[PUSH_SECOND_END] - d.push[PUSH_SECOND_BEGIN], passes);
+		d.groups = groups_for(&m->plan.tuning, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes) +
+		           groups_for(&m->plan.tuning, d.push[PUSH_SECOND_END] - d.push[PUSH_SECOND_BEGIN], passes);
 		TRY(plan_step(m, &d));
 	}
 	return RWKVK_OK;
@@ -242,10 +242,10 @@ static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct de
 
 /* Blocks of outputs are few, so the inputs are cut as well, until there are workgroups enough; but each of a workgroup's sets
  * of eight threads should have a group of inputs. */
-static uint32_t sum_slices(const struct shape *shape, const struct device_matrix *value)
+static uint32_t sum_slices(const struct tuning *tuning, const struct device_matrix *value)
 {
-	uint32_t blocks = ceil_div(value->matrix.rows, VALUE_BLOCK(value->matrix.type)), slices = ceil_div(shape->groups, blocks);
-	uint32_t most = ceil_div(VALUE_INPUTS(value->matrix.columns) / VALUE_GROUP(value->matrix.type), shape->workgroup / 8);
+	uint32_t blocks = ceil_div(value->matrix.rows, VALUE_BLOCK(value->matrix.type)), slices = ceil_div(tuning->groups, blocks);
+	uint32_t most = ceil_div(VALUE_INPUTS(value->matrix.columns) / VALUE_GROUP(value->matrix.type), tuning->workgroup / 8);
 	slices = slices < most ? slices : most;
 	return slices < MAX_SUM_SLICES ? slices : MAX_SUM_SLICES;
 }
@@ -258,7 +258,7 @@ static rwkvk_status plan_ffn_out(struct rwkvk_model *m, uint32_t layer, struct d
 		struct dispatch d;
 		dispatch_init(m, layer, "ffn_out", pre ? "pre_out" : "ffn_out", &d);
 		dispatch_slice(&d, value, i);
-		d.constants[SPEC_SUM_SLICES] = sum_slices(&m->plan.shape, value);
+		d.constants[SPEC_SUM_SLICES] = sum_slices(&m->plan.tuning, value);
 		d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);
 		if (!pre && m->used_inputs.bytes) {
 			d.constants[SPEC_FLAGS] |= FLAG_COUNT;
@@ -283,9 +283,9 @@ rwkvk_status plan_ffn(struct rwkvk_model *m, uint32_t layer, struct device_ffn *
 rwkvk_status plan_head(struct rwkvk_model *m)
 {
 	const struct config *c = &m->file.network.config;
-	uint32_t passes = passes_for(&m->plan.shape, m->head.matrix.rows);
+	uint32_t passes = passes_for(&m->plan.tuning, m->head.matrix.rows);
 	/* one entry of ACT_PART for each workgroup; slices may each add one that is not full */
-	while (groups_for(&m->plan.shape, m->head.matrix.rows, passes) + m->head.count > MAX_PARTS)
+	while (groups_for(&m->plan.tuning, m->head.matrix.rows, passes) + m->head.count > MAX_PARTS)
 		passes++;
 	m->plan.head_step = m->plan.step_count;
 	m->plan.parts = 0;

@@ -5,8 +5,8 @@
  *   load.c       does it fit, upload
  *   slices.c     matrices in slices that bindings can cover
  *   quantise_device.c   blocks made from floats by the device
- *   shape.c      how work is cut for a kind of device
- *   choice.c     and what tuning found instead
+ *   tuning.c     how work is cut for a kind of device
+ *   tuned.c      and what rwkvk_model_tune() found instead
  *   plan.c       the stages that versions share: pipeline, bindings, rows
  *   rwkv4.c ...  what is special to a version
  *   forward.c    the token's plan: recorded once, submitted for every token
@@ -91,10 +91,10 @@ void pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
 /* From 1 to most, and to MAX_TOKENS. */
 uint32_t pace_tokens(const struct pace *pace, rwkvk_device_type type, uint64_t most);
 
-/* How this device runs a token of the model: everything that follows from a shape.  It can be replaced while states and weights
- * stay. */
+/* How this device runs a token of the model: everything that follows from a tuning.  It can be replaced while states and
+ * weights stay. */
 struct plan {
-	struct shape shape;
+	struct tuning tuning;
 	struct gpu_buffer act;                         /* ACT_* */
 	struct step *steps;                            /* one token: select, the layers', head */
 	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */
@@ -147,10 +147,10 @@ rwkvk_status model_load(struct rwkvk_model *model, const struct load_options *op
 void model_unload(struct rwkvk_model *model);
 
 /* forward.c */
-/* A plan for a shape, after load: activations, pipelines, sets, recording.  The model's own is not touched. */
-rwkvk_status forward_make(struct rwkvk_model *model, const struct shape *shape, struct plan *out);
+/* A plan for a tuning, after load: activations, pipelines, sets, recording.  The model's own is not touched. */
+rwkvk_status forward_make(struct rwkvk_model *model, const struct tuning *tuning, struct plan *out);
 void forward_drop(struct rwkvk_model *model, struct plan *plan); /* zeroed is allowed */
-/* Pipelines and sets of the model's own plan, whose shape is set; without activations, pipelines alone. */
+/* Pipelines and sets of the model's own plan, whose tuning is set; without activations, pipelines alone. */
 rwkvk_status forward_steps(struct rwkvk_model *model);
 /* Runs the steps of one stage of one layer on whatever the buffers hold. */
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
@@ -176,9 +176,9 @@ void dispatch_second(struct dispatch *dispatch, struct device_matrix *matrix, ui
 void dispatch_lora(struct dispatch *dispatch, struct device_lora *lora);
 rwkvk_status plan_step(struct rwkvk_model *model, const struct dispatch *dispatch);
 struct gpu_binding whole(struct gpu_buffer *buffer);
-/* Workgroups for `rows` rows at `passes` passes, and the passes with which about shape.groups of them do `rows`. */
-uint32_t groups_for(const struct shape *shape, uint32_t rows, uint32_t passes);
-uint32_t passes_for(const struct shape *shape, uint32_t rows);
+/* Workgroups for `rows` rows at `passes` passes, and the passes with which about tuning.groups of them do `rows`. */
+uint32_t groups_for(const struct tuning *tuning, uint32_t rows, uint32_t passes);
+uint32_t passes_for(const struct tuning *tuning, uint32_t rows);
 /* The stages that versions share.  att_in: flags FLAG_MIXED or 0; att_out: FLAG_SHIFT or 0. */
 rwkvk_status plan_select(struct rwkvk_model *model);
 rwkvk_status plan_att_in(struct rwkvk_model *model, uint32_t layer, uint32_t flags);
@@ -192,14 +192,14 @@ rwkvk_status rwkv6_plan(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv7_plan(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 
-/* shape.c: the table of device kinds; `caps` limits what is taken from it. */
-struct shape shape_for(const struct gpu_caps *caps, const struct config *config);
+/* tuning.c: the table of device kinds; `caps` limits what is taken from it. */
+struct tuning tuning_for(const struct gpu_caps *caps, const struct config *config);
 /* Fills in what follows from workgroup, lanes, rows and groups; false when the device or the shaders cannot have these. */
-bool shape_complete(struct shape *shape, const struct gpu_caps *caps, const struct config *config);
-/* choice.c: plans a loaded model with the shape that tuning found for such models on the device, else with the usual one.  What
- * was found and does not work any more is dropped, with a message. */
-rwkvk_status choice_plan(struct rwkvk_model *model);
+bool tuning_complete(struct tuning *tuning, const struct gpu_caps *caps, const struct config *config);
+/* tuned.c: plans a loaded model with the tuning that was found for such models on the device, else with the usual one.  One
+ * that no longer works is dropped, with a message. */
+rwkvk_status tuned_plan(struct rwkvk_model *model);
 /* The constants that all stages have. */
-void shape_constants(const struct shape *shape, const struct config *config, uint32_t constants[SPEC_COUNT]);
+void tuning_constants(const struct tuning *tuning, const struct config *config, uint32_t constants[SPEC_COUNT]);
 
 #endif

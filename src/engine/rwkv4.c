@@ -5,14 +5,14 @@
 static rwkvk_status plan_att_wkv(struct rwkvk_model *m, uint32_t layer)
 {
 	struct device_matrix *products = &m->layers[layer].products;
-	uint32_t channels = products->matrix.rows / products->matrix.part_count, passes = passes_for(&m->plan.shape, channels);
+	uint32_t channels = products->matrix.rows / products->matrix.part_count, passes = passes_for(&m->plan.tuning, channels);
 	for (uint32_t i = 0; i < products->count; i++) {
 		struct dispatch d;
 		dispatch_init(m, layer, "att_wkv4", "att_wkv", &d);
 		dispatch_slice(&d, products, i);
 		d.constants[SPEC_PASSES] = passes;
 		channels = (d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN]) / products->matrix.part_count; /* of this slice */
-		d.groups = groups_for(&m->plan.shape, channels, passes);
+		d.groups = groups_for(&m->plan.tuning, channels, passes);
 		d.bytes += 2 * sizeof(float) * 3 * (uint64_t)channels;
 		TRY(plan_step(m, &d));
 	}

@@ -9,9 +9,9 @@ static rwkvk_status plan_mix_in(struct rwkvk_model *m, uint32_t layer)
 	struct dispatch d;
 	dispatch_init(m, layer, "att_in", "mix_in", &d);
 	dispatch_second(&d, mix_in, 0);
-	d.constants[SPEC_PASSES] = passes_for(&m->plan.shape, mix_in->matrix.rows);
+	d.constants[SPEC_PASSES] = passes_for(&m->plan.tuning, mix_in->matrix.rows);
 	d.constants[SPEC_FLAGS] = FLAG_MIX_IN;
-	d.groups = groups_for(&m->plan.shape, mix_in->matrix.rows, d.constants[SPEC_PASSES]);
+	d.groups = groups_for(&m->plan.tuning, mix_in->matrix.rows, d.constants[SPEC_PASSES]);
 	return plan_step(m, &d);
 }
 

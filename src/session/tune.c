@@ -1,6 +1,6 @@
-/* Which cut of the work is fastest for this model on this device: a few shapes are tried on whole tokens, one property after
- * the other, and the best is kept for the next time (src/engine/choice.c).  Every shape computes the same sums, in another
- * order, so results agree within rounding, and are the same bits whenever the shape is the same. */
+/* Which cut of the work is fastest for this model on this device: a few tunings are tried on whole tokens, one property after
+ * the other, and the best is stored for the next time (src/engine/tuned.c).  Every tuning computes the same sums, in another
+ * order, so results agree within rounding, and are the same bits whenever the tuning is the same. */
 #include "session/session.h"
 
 #include <stdlib.h>
@@ -12,14 +12,14 @@
 enum { WARM_UP = 2, MOST_SAMPLES = 31, LEAST_SAMPLES = 5 };
 static const double SAMPLE_SECONDS = 1.0, SAMPLE_SHARE = 0.05, BUDGET_SECONDS = 35, WORTH_IT = 0.98;
 
-struct tuning {
+struct search {
 	struct rwkvk_model *m;
 	uint32_t slot;
 	rwkvk_tune_options options;
 	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
 	size_t count, best;
 	double started, budget;
-	double sample, longest; /* seconds of a measurement, and of a shape with what the driver compiles for it */
+	double sample, longest; /* seconds of a measurement, and of a tuning with what the driver compiles for it */
 };
 
 static int by_size(const void *a, const void *b)
@@ -29,7 +29,7 @@ static int by_size(const void *a, const void *b)
 }
 
 /* Median of the seconds that a token takes, the same tokens each time. */
-static rwkvk_status measure(struct tuning *t, double *seconds)
+static rwkvk_status measure(struct search *t, double *seconds)
 {
 	double samples[MOST_SAMPLES], begin = clock_seconds();
 	uint32_t vocab = model_config(t->m)->vocab, count = 0;
@@ -46,13 +46,13 @@ static rwkvk_status measure(struct tuning *t, double *seconds)
 	return RWKVK_OK;
 }
 
-static struct shape shape_of(const rwkvk_tune_row *row)
+static struct tuning tuning_of(const rwkvk_tune_row *row)
 {
-	return (struct shape){ .workgroup = row->workgroup, .lanes = row->lanes, .rows = row->rows, .groups = row->groups };
+	return (struct tuning){ .workgroup = row->workgroup, .lanes = row->lanes, .rows = row->rows, .groups = row->groups };
 }
 
-/* A shape that the driver cannot have, though it should, is not tried; the first, which is the usual one, must do. */
-static rwkvk_status refused(const struct tuning *t, const rwkvk_tune_row *row, rwkvk_status status)
+/* A tuning that the driver cannot have, though it should, is not tried; the first, which is the usual one, must do. */
+static rwkvk_status refused(const struct search *t, const rwkvk_tune_row *row, rwkvk_status status)
 {
 	if (t->count == 0 || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
 		return status;
@@ -61,29 +61,30 @@ static rwkvk_status refused(const struct tuning *t, const rwkvk_tune_row *row, r
 	return RWKVK_OK;
 }
 
-/* Whether there is time for a further shape, as slow as the slowest so far, and for the last measurements. */
-static bool has_time(const struct tuning *t)
+/* Whether there is time for a further tuning, as slow as the slowest so far, and for the last measurements. */
+static bool has_time(const struct search *t)
 {
 	return t->count == 0 || clock_seconds() - t->started + t->longest + 2 * t->sample <= t->budget;
 }
 
-/* Tries a shape unless it was tried, the device cannot have it, or the time is over. */
-static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
+/* Tries a tuning unless it was tried, the device cannot have it, or the time is over. */
+static rwkvk_status try_tuning(struct search *t, const rwkvk_tune_row *wanted)
 {
 	struct rwkvk_model *m = t->m;
-	struct shape shape = shape_of(wanted);
-	if (!model_complete_shape(m, &shape) || t->count == RWKVK_TUNE_ROWS || !has_time(t))
+	struct tuning tuning = tuning_of(wanted);
+	if (!model_complete_shape(m, &tuning) || t->count == RWKVK_TUNE_ROWS || !has_time(t))
 		return RWKVK_OK;
 	for (size_t i = 0; i < t->count; i++) {
-		struct shape tried = shape_of(&t->rows[i]);
-		if (tried.workgroup == shape.workgroup && tried.lanes == shape.lanes && tried.rows == shape.rows &&
-		    tried.groups == shape.groups)
+		struct tuning tried = tuning_of(&t->rows[i]);
+		if (tried.workgroup == tuning.workgroup && tried.lanes == tuning.lanes && tried.rows == tuning.rows &&
+		    tried.groups == tuning.groups)
 			return RWKVK_OK;
 	}
 	rwkvk_tune_row *row = &t->rows[t->count];
-	*row = (rwkvk_tune_row){ .workgroup = shape.workgroup, .lanes = shape.lanes, .rows = shape.rows, .groups = shape.groups };
+	*row =
+		(rwkvk_tune_row){ .workgroup = tuning.workgroup, .lanes = tuning.lanes, .rows = tuning.rows, .groups = tuning.groups };
 	double begin = clock_seconds();
-	rwkvk_status status = forward_plan(m, &shape);
+	rwkvk_status status = forward_plan(m, &tuning);
 	if (status != RWKVK_OK)
 		return refused(t, row, status);
 	TRY(measure(t, &row->seconds));
@@ -92,16 +93,16 @@ static rwkvk_status try_shape(struct tuning *t, const rwkvk_tune_row *wanted)
 		t->best = t->count;
 	t->count++;
 	if (t->options.progress && !t->options.progress(t->options.progress_user, t->count, RWKVK_TUNE_ROWS))
-		return fail(RWKVK_CANCELLED, "stopped by the caller after %zu shapes", t->count);
+		return fail(RWKVK_CANCELLED, "stopped by the caller after %zu tunings", t->count);
 	return RWKVK_OK;
 }
 
 /* One property after the other, from the best so far: half and twice of it. */
-static rwkvk_status try_all(struct tuning *t)
+static rwkvk_status try_all(struct search *t)
 {
-	const struct shape usual = model_usual_shape(t->m);
-	TRY(try_shape(t, &(rwkvk_tune_row){
-						 .workgroup = usual.workgroup, .lanes = usual.lanes, .rows = usual.rows, .groups = usual.groups }));
+	const struct tuning usual = model_usual_shape(t->m);
+	TRY(try_tuning(t, &(rwkvk_tune_row){
+						  .workgroup = usual.workgroup, .lanes = usual.lanes, .rows = usual.rows, .groups = usual.groups }));
 	for (int property = 0; property < 4; property++)
 		for (int twice = 0; twice < 2; twice++) {
 			size_t best;
@@ -110,20 +111,20 @@ static rwkvk_status try_all(struct tuning *t)
 				rwkvk_tune_row row = t->rows[best];
 				uint32_t *value = (uint32_t *[]){ &row.rows, &row.workgroup, &row.groups, &row.lanes }[property];
 				*value = twice ? *value * 2 : *value / 2;
-				TRY(try_shape(t, &row));
+				TRY(try_tuning(t, &row));
 			} while (t->best != best);
 		}
 	return RWKVK_OK;
 }
 
-/* Machines are busy with other things, too: the best must be better than the usual shape once more. */
-static rwkvk_status confirm(struct tuning *t)
+/* Machines are busy with other things, too: the best must be better than the usual tuning once more. */
+static rwkvk_status confirm(struct search *t)
 {
 	double seconds[2];
 	for (int i = 0; i < 2; i++) {
-		struct shape shape = shape_of(&t->rows[i ? t->best : 0]);
-		model_complete_shape(t->m, &shape);
-		TRY(forward_plan(t->m, &shape));
+		struct tuning tuning = tuning_of(&t->rows[i ? t->best : 0]);
+		model_complete_shape(t->m, &tuning);
+		TRY(forward_plan(t->m, &tuning));
 		TRY(measure(t, &seconds[i]));
 	}
 	if (seconds[1] > WORTH_IT * seconds[0])
@@ -132,7 +133,7 @@ static rwkvk_status confirm(struct tuning *t)
 }
 
 /* Whatever fails, the model's own plan, which is kept beside those that are tried, runs it again. */
-static rwkvk_status tune(struct tuning *t)
+static rwkvk_status tune(struct search *t)
 {
 	struct rwkvk_model *m = t->m;
 	forward_set_aside(m);
@@ -144,11 +145,11 @@ static rwkvk_status tune(struct tuning *t)
 		status = confirm(t);
 	forward_put_back(m);
 	TRY(status);
-	struct shape best = shape_of(&t->rows[t->best]);
+	struct tuning best = tuning_of(&t->rows[t->best]);
 	model_complete_shape(m, &best);
 	TRY(forward_plan(m, &best));
 	t->rows[t->best].chosen = true;
-	return choice_save(m);
+	return tuned_save(m);
 }
 
 rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options, rwkvk_tune_row *rows, size_t capacity,
@@ -156,7 +157,7 @@ rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options,
 {
 	REQUIRE(m && (rows || capacity == 0) && count);
 	*count = 0;
-	struct tuning t = { .m = m };
+	struct search t = { .m = m };
 	TRY(READ_OPTIONS(rwkvk_tune_options, progress_user, options, &t.options));
 	if (!(t.options.seconds >= 0))
 		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_tune_options.seconds is %g: expected 0 or more", t.options.seconds);

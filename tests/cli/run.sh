@@ -1793,7 +1793,7 @@ text = open(sys.argv[2]).read().split("\n")
 assert text[0].startswith("RWKV-7 layers 4 width 256 "), text
 assert text[1:5] == ["%s %d" % (key, chosen[key]) for key in ("workgroup", "lanes", "rows", "groups")], (text, chosen)
 assert all(row["seconds_per_token"] > 0 for row in rows), rows
-' "$out" "$dir"/cache/shape-*.txt || fail "the choice is not what was kept"
+' "$out" "$dir"/cache/tuning-*.txt || fail "the choice is not what was kept"
 	RWKVK_CACHE_DIR=$dir/cache run generate --temp 0 -n 8 "Once upon a time" # goes on with it
 	exits 0
 	run tune --seconds 4000

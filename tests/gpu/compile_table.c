@@ -100,7 +100,7 @@ static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 		bool outside = !strcmp(step->stage, "select") || !strcmp(step->stage, "head");
 		if (!again && (step->layer == 1 || outside) && listed(row->stages, step->stage))
 			status = add_pipeline(gpu, step->pipeline, official_models[row->model].name, m.head.matrix.type, step->stage,
-			                      m.plan.shape.workgroup);
+			                      m.plan.tuning.workgroup);
 	}
 	unplan_model(&m);
 	return status;

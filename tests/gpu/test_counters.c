@@ -170,7 +170,7 @@ static void check_official(struct gpu *gpu, enum official which, enum dtype type
 		assert_true((double)act < 0.05 * t.packed);
 	assert_true(t.largest <= gpu_caps(gpu)->max_range && t.largest <= (128u << 20));
 	assert_true(sizeof(float) * (uint64_t)config_act_floats(c) <= (128u << 20));
-	assert_true(m.plan.shape.workgroup <= 256);
+	assert_true(m.plan.tuning.workgroup <= 256);
 	unplan_model(&m);
 }
 

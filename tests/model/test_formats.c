@@ -51,8 +51,8 @@ static rwkvk_status open_model(const rwkvk_model_options *options, rwkvk_model *
 	*m = (rwkvk_model){ .gpu = gpu };
 	TRY(file_init(options, &m->file));
 	TRY(model_load(m, &(struct load_options){ .max_sessions = 1 }));
-	const struct shape shape = shape_for(gpu_caps(gpu), &m->file.network.config);
-	return forward_plan(m, &shape);
+	const struct tuning tuning = tuning_for(gpu_caps(gpu), &m->file.network.config);
+	return forward_plan(m, &tuning);
 }
 
 static void close_model(rwkvk_model *m)

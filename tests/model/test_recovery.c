@@ -191,19 +191,19 @@ static void break_calls(enum call call, int left, int count)
 	failures = count;
 }
 
-static bool same_shape(const struct shape *a, const struct shape *b)
+static bool same_tuning(const struct tuning *a, const struct tuning *b)
 {
 	return a->workgroup == b->workgroup && a->lanes == b->lanes && a->rows == b->rows && a->groups == b->groups;
 }
 
-/* Another shape than the usual one, the i-th. */
-static struct shape other_shape(const rwkvk_model *m, uint32_t i)
+/* Another tuning than the usual one, the i-th. */
+static struct tuning other_tuning(const rwkvk_model *m, uint32_t i)
 {
-	struct shape shape = shape_for(gpu_caps(m->gpu), &m->file.network.config);
-	shape.rows = shape.rows == 1 ? 2 : shape.rows / 2;
-	shape.groups = 3 + i;
-	assert_true(shape_complete(&shape, gpu_caps(m->gpu), &m->file.network.config));
-	return shape;
+	struct tuning tuning = tuning_for(gpu_caps(m->gpu), &m->file.network.config);
+	tuning.rows = tuning.rows == 1 ? 2 : tuning.rows / 2;
+	tuning.groups = 3 + i;
+	assert_true(tuning_complete(&tuning, gpu_caps(m->gpu), &m->file.network.config));
+	return tuning;
 }
 
 /* Whichever call fails, the model goes on with the plan it has; and what is left of the other one is not in its way. */
@@ -211,7 +211,7 @@ static void another_plan(void **state)
 {
 	(void)state;
 	rwkvk_model *model = open_model();
-	const struct shape usual = model->plan.shape, other = other_shape(model, 0);
+	const struct tuning usual = model->plan.tuning, other = other_tuning(model, 0);
 	float want[VOCAB], got[VOCAB];
 	uint32_t failed[CALLS] = { 0 };
 	feed(model, want);
@@ -227,7 +227,7 @@ static void another_plan(void **state)
 			}
 			assert_true(status == RWKVK_ERROR_DRIVER || status == RWKVK_ERROR_MEMORY);
 			failed[call]++;
-			assert_true(same_shape(&model->plan.shape, &usual));
+			assert_true(same_tuning(&model->plan.tuning, &usual));
 			feed(model, got);
 			assert_memory_equal(got, want, sizeof got);
 		}
@@ -242,15 +242,15 @@ static void another_plan(void **state)
 	rwkvk_model_close(model);
 }
 
-/* Tuning tries shape after shape.  What the driver cannot have is left out; when it fails altogether, the model is as it was.
+/* It tries one tuning after another and skips what the driver cannot have; when it fails altogether, the model is as it was.
  */
 static void tuning(void **state)
 {
 	(void)state;
 	setenv("RWKVK_CACHE_DIR", test_temp("cache"), 1); /* not where the same test on another kind of device writes */
 	rwkvk_model *model = open_model();
-	const struct shape usual = model->plan.shape;
-	const rwkvk_tune_options options = { .seconds = 0.01 }; /* the first shape, and what is needed for it */
+	const struct tuning usual = model->plan.tuning;
+	const rwkvk_tune_options options = { .seconds = 0.01 }; /* the first tuning, and what is needed for it */
 	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { { 0 } };
 	float want[VOCAB], got[VOCAB];
 	size_t count;
@@ -263,11 +263,11 @@ static void tuning(void **state)
 			rwkvk_status status = rwkvk_model_tune(model, &options, rows, RWKVK_TUNE_ROWS, &count);
 			assert_true(status == RWKVK_ERROR_DRIVER || status == RWKVK_ERROR_MEMORY);
 			break_calls(calls[i], 0, 0);
-			assert_true(same_shape(&model->plan.shape, &usual));
+			assert_true(same_tuning(&model->plan.tuning, &usual));
 			feed(model, got);
 			assert_memory_equal(got, want, sizeof got);
 		}
-	break_calls(PIPELINE, 0, 1000); /* those of the usual shape are there */
+	break_calls(PIPELINE, 0, 1000); /* those of the usual tuning are there */
 	assert_ok(rwkvk_model_tune(model, &(rwkvk_tune_options){ .seconds = 2 }, rows, RWKVK_TUNE_ROWS, &count));
 	break_calls(PIPELINE, 0, 0);
 	assert_true(count >= 1 && rows[0].chosen);
@@ -300,10 +300,10 @@ static rwkvk_status open_tuned(rwkvk_model *m, struct heard *heard, enum call ca
 	make_unreliable(m->gpu);
 	assert_ok(model_load(m, &one_session));
 	break_calls(call, 0, count);
-	return choice_plan(m);
+	return tuned_plan(m);
 }
 
-/* What tuning has found serves until it fails; then the usual shape does, and it is said once. */
+/* What tuning has found serves until it fails; then the usual tuning does, and it is said once. */
 static void stored_tunings(void **state)
 {
 	(void)state;
@@ -311,34 +311,34 @@ static void stored_tunings(void **state)
 	struct heard heard;
 	folder = test_temp("tunings");
 	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
-	const struct shape usual = m.plan.shape, tuned = other_shape(&m, 7);
+	const struct tuning usual = m.plan.tuning, tuned = other_tuning(&m, 7);
 	assert_ok(forward_plan(&m, &tuned));
-	assert_ok(choice_save(&m));
+	assert_ok(tuned_save(&m));
 	end(&m);
 
 	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
-	assert_true(same_shape(&m.plan.shape, &tuned));
+	assert_true(same_tuning(&m.plan.tuning, &tuned));
 	end(&m);
 	assert_fails(open_tuned(&m, &heard, PIPELINE, 1000), RWKVK_ERROR_DRIVER, "vkCreateComputePipelines"); /* not to blame */
 	assert_int_equal(heard.count, 0);
 	end(&m);
 
 	assert_ok(open_tuned(&m, &heard, PIPELINE, 1));
-	assert_true(same_shape(&m.plan.shape, &usual));
+	assert_true(same_tuning(&m.plan.tuning, &usual));
 	assert_int_equal(heard.count, 1);
 	assert_non_null(strstr(heard.text, "vkCreateComputePipelines"));
 	assert_non_null(strstr(heard.text, folder));
 	end(&m);
 	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
-	assert_true(same_shape(&m.plan.shape, &usual));
+	assert_true(same_tuning(&m.plan.tuning, &usual));
 	assert_int_equal(heard.count, 0);
 
-	m.plan.shape.rows = 3; /* what no device can have */
-	assert_ok(choice_save(&m));
+	m.plan.tuning.rows = 3; /* what no device can have */
+	assert_ok(tuned_save(&m));
 	end(&m);
 	for (int i = 1; i >= 0; i--) {
 		assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
-		assert_true(same_shape(&m.plan.shape, &usual));
+		assert_true(same_tuning(&m.plan.tuning, &usual));
 		assert_int_equal(heard.count, i);
 		end(&m);
 	}

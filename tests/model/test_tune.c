@@ -46,12 +46,12 @@ static void feed(rwkvk_model *model, float logits[VOCAB])
 	rwkvk_session_destroy(session);
 }
 
-static bool same(const struct shape *a, const struct shape *b)
+static bool same(const struct tuning *a, const struct tuning *b)
 {
 	return a->workgroup == b->workgroup && a->lanes == b->lanes && a->rows == b->rows && a->groups == b->groups;
 }
 
-static void every_shape_agrees(void **state)
+static void every_tuning_agrees(void **state)
 {
 	(void)state;
 	rwkvk_model *m = open_model(&spec);
@@ -62,10 +62,10 @@ static void every_shape_agrees(void **state)
 	for (uint32_t workgroup = 8; workgroup <= 256; workgroup *= 4)
 		for (uint32_t lanes = 2; lanes <= 32; lanes *= 4)
 			for (uint32_t rows = 1; rows <= 8; rows *= 2) {
-				struct shape shape = { .workgroup = workgroup, .lanes = lanes, .rows = rows, .groups = 1 + 5 * rows };
-				if (!shape_complete(&shape, caps, &m->file.network.config) || skip++ % 3 != 0) /* compiling takes its time */
+				struct tuning tuning = { .workgroup = workgroup, .lanes = lanes, .rows = rows, .groups = 1 + 5 * rows };
+				if (!tuning_complete(&tuning, caps, &m->file.network.config) || skip++ % 3 != 0) /* compiling takes its time */
 					continue;
-				assert_ok(forward_plan(m, &shape));
+				assert_ok(forward_plan(m, &tuning));
 				feed(m, got);
 				assert_close("logits", got, want, VOCAB, 1e-4);
 				feed(m, again);
@@ -76,13 +76,13 @@ static void every_shape_agrees(void **state)
 	rwkvk_model_close(m);
 }
 
-static void impossible_shapes(void **state)
+static void impossible_tunings(void **state)
 {
 	(void)state;
 	rwkvk_model *m = open_model(&spec);
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
 	const struct config *c = &m->file.network.config;
-	static const struct shape bad[] = {
+	static const struct tuning bad[] = {
 		{ .workgroup = 0, .lanes = 1, .rows = 4, .groups = 8 },   { .workgroup = 4, .lanes = 1, .rows = 4, .groups = 8 },
 		{ .workgroup = 96, .lanes = 1, .rows = 4, .groups = 8 },  { .workgroup = 512, .lanes = 1, .rows = 4, .groups = 8 },
 		{ .workgroup = 64, .lanes = 0, .rows = 4, .groups = 8 },  { .workgroup = 64, .lanes = 3, .rows = 4, .groups = 8 },
@@ -91,12 +91,12 @@ static void impossible_shapes(void **state)
 		{ .workgroup = 64, .lanes = 1, .rows = 0, .groups = 8 },
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-		struct shape shape = bad[i];
-		assert_false(shape_complete(&shape, caps, c));
+		struct tuning tuning = bad[i];
+		assert_false(tuning_complete(&tuning, caps, c));
 	}
-	struct shape usual = shape_for(caps, c), shape = usual;
-	assert_true(shape_complete(&shape, caps, c));
-	assert_memory_equal(&shape, &usual, sizeof shape);
+	struct tuning usual = tuning_for(caps, c), tuning = usual;
+	assert_true(tuning_complete(&tuning, caps, c));
+	assert_memory_equal(&tuning, &usual, sizeof tuning);
 	rwkvk_model_close(m);
 }
 
@@ -107,7 +107,7 @@ static void rewrite(const char *folder, const char *text, char *old, size_t byte
 	DIR *dir = opendir(folder);
 	assert_non_null(dir);
 	for (struct dirent *entry; (entry = readdir(dir));)
-		if (strncmp(entry->d_name, "shape-", 6) == 0)
+		if (strncmp(entry->d_name, "tuning-", 7) == 0)
 			snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
 	closedir(dir);
 	FILE *file = fopen(path, "r+");
@@ -127,7 +127,7 @@ static void the_choice_is_kept(void **state)
 	const char *folder = test_temp("cache");
 	setenv("RWKVK_CACHE_DIR", folder, 1);
 	rwkvk_model *m = open_model(&spec);
-	struct shape usual = m->plan.shape;
+	struct tuning usual = m->plan.tuning;
 	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { { 0 } };
 	size_t count = 0, chosen = 0, which = 0;
 	float tuned[VOCAB], again[VOCAB];
@@ -141,13 +141,13 @@ static void the_choice_is_kept(void **state)
 		chosen += rows[i].chosen;
 	}
 	assert_int_equal(chosen, 1);
-	assert_int_equal(m->plan.shape.workgroup, rows[which].workgroup);
-	assert_int_equal(m->plan.shape.groups, rows[which].groups);
-	struct shape best = m->plan.shape;
+	assert_int_equal(m->plan.tuning.workgroup, rows[which].workgroup);
+	assert_int_equal(m->plan.tuning.groups, rows[which].groups);
+	struct tuning best = m->plan.tuning;
 	feed(m, tuned);
 	rwkvk_model_close(m);
 	m = open_model(&spec);
-	assert_true(same(&m->plan.shape, &best));
+	assert_true(same(&m->plan.tuning, &best));
 	feed(m, again);
 	assert_memory_equal(tuned, again, sizeof tuned);
 	rwkvk_model_close(m);
@@ -162,24 +162,24 @@ static void the_choice_is_kept(void **state)
 	for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
 		rewrite(folder, damaged[i], old, sizeof old);
 		m = open_model(&spec);
-		assert_true(same(&m->plan.shape, &usual));
+		assert_true(same(&m->plan.tuning, &usual));
 		rwkvk_model_close(m);
 	}
 	rewrite(folder, text, old, sizeof old); /* well-formed: is taken */
 	m = open_model(&spec);
-	assert_int_equal(m->plan.shape.rows, 2);
-	assert_int_equal(m->plan.shape.groups, 3);
+	assert_int_equal(m->plan.tuning.rows, 2);
+	assert_int_equal(m->plan.tuning.groups, 3);
 	rwkvk_model_close(m);
 	numbers = strstr(text, "rows 2");
 	memcpy(numbers, "rows 3", 6); /* what no shader can do: is not */
 	rewrite(folder, text, old, sizeof old);
 	m = open_model(&spec);
-	assert_true(same(&m->plan.shape, &usual));
+	assert_true(same(&m->plan.tuning, &usual));
 	rwkvk_model_close(m);
 	struct model_spec other = spec; /* another model of other types has its own choice, here none */
 	other.type = DTYPE_F32;
 	m = open_model(&other);
-	assert_true(same(&m->plan.shape, &usual));
+	assert_true(same(&m->plan.tuning, &usual));
 	rwkvk_model_close(m);
 }
 
@@ -193,7 +193,7 @@ static void cancelled(void **state)
 {
 	(void)state;
 	rwkvk_model *m = open_model(&spec);
-	struct shape usual = m->plan.shape;
+	struct tuning usual = m->plan.tuning;
 	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { { 0 } };
 	size_t count = 0;
 	uint64_t most = 1;
@@ -201,8 +201,8 @@ static void cancelled(void **state)
 	feed(m, want);
 	assert_fails(rwkvk_model_tune(m, &(rwkvk_tune_options){ .progress = stop_after, .progress_user = &most }, rows,
 	                              RWKVK_TUNE_ROWS, &count),
-	             RWKVK_CANCELLED, "stopped by the caller after 1 shapes");
-	assert_true(same(&m->plan.shape, &usual));
+	             RWKVK_CANCELLED, "stopped by the caller after 1 tunings");
+	assert_true(same(&m->plan.tuning, &usual));
 	feed(m, got);
 	assert_memory_equal(got, want, sizeof got);
 	rwkvk_model_close(m);
@@ -211,8 +211,8 @@ static void cancelled(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_shape_agrees),
-		cmocka_unit_test(impossible_shapes),
+		cmocka_unit_test(every_tuning_agrees),
+		cmocka_unit_test(impossible_tunings),
 		cmocka_unit_test(the_choice_is_kept),
 		cmocka_unit_test(cancelled),
 	};

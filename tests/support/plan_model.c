@@ -138,7 +138,7 @@ rwkvk_status plan_model(struct gpu *gpu, const struct model_spec *spec, rwkvk_qu
 	TRY(adding.status);
 	TRY(network_init(&m->file.weights, &m->file.network));
 	const struct network *net = &m->file.network;
-	m->plan.shape = shape_for(gpu_caps(gpu), &net->config);
+	m->plan.tuning = tuning_for(gpu_caps(gpu), &net->config);
 	m->layers = calloc(net->config.layers, sizeof *m->layers);
 	if (!m->layers)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");

@@ -1,5 +1,6 @@
-/* The shape that tuning has found for a kind of model on a device: a small text beside the driver's pipeline cache, one for
- * each kind of model, device and driver.  What is damaged, or meant for something else, is as good as missing. */
+/* The tuning that rwkvk_model_tune() has found for a kind of model on a device: a small text beside the driver's pipeline
+ * cache, one for each kind of model, device and driver.  What is damaged, or meant for something else, is as good as missing.
+ */
 #include "engine/plan.h"
 
 #include <inttypes.h>
@@ -10,7 +11,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-/* What the best shape depends on, in words. */
+/* What the best tuning depends on, in words. */
 static void describe(const struct rwkvk_model *m, char *text, size_t bytes)
 {
 	const struct config *c = &m->file.network.config;
@@ -24,21 +25,21 @@ static void describe(const struct rwkvk_model *m, char *text, size_t bytes)
 static char *path_of(const struct rwkvk_model *m, const char *text)
 {
 	char name[32];
-	snprintf(name, sizeof name, "shape-%016" PRIx64, fnv1a(FNV1A_START, text, strlen(text)));
+	snprintf(name, sizeof name, "tuning-%016" PRIx64, fnv1a(FNV1A_START, text, strlen(text)));
 	return gpu_cache_path(m->gpu, name, ".txt");
 }
 
-#define CHOICE "%s\nworkgroup %u\nlanes %u\nrows %u\ngroups %u\n"
+#define TUNED "%s\nworkgroup %u\nlanes %u\nrows %u\ngroups %u\n"
 
-rwkvk_status choice_save(const struct rwkvk_model *m)
+rwkvk_status tuned_save(const struct rwkvk_model *m)
 {
 	char model[256], text[512];
 	describe(m, model, sizeof model);
 	char *path = path_of(m, model);
 	if (!path)
 		return RWKVK_OK; /* no caches are wanted */
-	int bytes = snprintf(text, sizeof text, CHOICE, model, m->plan.shape.workgroup, m->plan.shape.lanes, m->plan.shape.rows,
-	                     m->plan.shape.groups);
+	int bytes = snprintf(text, sizeof text, TUNED, model, m->plan.tuning.workgroup, m->plan.tuning.lanes, m->plan.tuning.rows,
+	                     m->plan.tuning.groups);
 	file_make_folders(path);
 	rwkvk_status status = file_write(path, text, (uint64_t)bytes, "", 0);
 	free(path);
@@ -46,7 +47,7 @@ rwkvk_status choice_save(const struct rwkvk_model *m)
 }
 
 /* The numbers of a file's text, if it was written for this model. */
-static bool parse(const struct mapping *file, const char *model, struct shape *shape)
+static bool parse(const struct mapping *file, const char *model, struct tuning *tuning)
 {
 	char text[512];
 	size_t head = strlen(model);
@@ -54,8 +55,8 @@ static bool parse(const struct mapping *file, const char *model, struct shape *s
 		return false;
 	memcpy(text, file->data, file->bytes);
 	text[file->bytes] = 0;
-	return sscanf(text + head, "\nworkgroup %u\nlanes %u\nrows %u\ngroups %u\n", &shape->workgroup, &shape->lanes, &shape->rows,
-	              &shape->groups) == 4;
+	return sscanf(text + head, "\nworkgroup %u\nlanes %u\nrows %u\ngroups %u\n", &tuning->workgroup, &tuning->lanes,
+	              &tuning->rows, &tuning->groups) == 4;
 }
 
 /* What was found is of no use here; the next opening need not try it. */
@@ -66,21 +67,21 @@ static void drop(const struct rwkvk_model *m, const char *path, const char *reas
 	       path, reason);
 }
 
-/* Plans with the shape of a file, if that is one for this model. */
-static rwkvk_status plan_stored(struct rwkvk_model *m, const char *path, const struct shape *usual)
+/* Plans with the tuning of a file, if that is one for this model. */
+static rwkvk_status plan_stored(struct rwkvk_model *m, const char *path, const struct tuning *usual)
 {
 	char model[256], reason[1024] = "it is past the device's limits";
 	struct mapping file = { 0 };
-	struct shape shape = { 0 };
+	struct tuning tuning = { 0 };
 	describe(m, model, sizeof model);
 	error_hold();
-	bool found = file_map(path, &file) == RWKVK_OK && parse(&file, model, &shape);
+	bool found = file_map(path, &file) == RWKVK_OK && parse(&file, model, &tuning);
 	error_release();
 	file_unmap(&file);
 	if (!found)
 		return forward_plan(m, usual);
-	if (model_complete_shape(m, &shape)) {
-		rwkvk_status status = forward_plan(m, &shape);
+	if (model_complete_shape(m, &tuning)) {
+		rwkvk_status status = forward_plan(m, &tuning);
 		if (status == RWKVK_OK || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
 			return status;
 		snprintf(reason, sizeof reason, "%s", rwkvk_last_error());
@@ -90,9 +91,9 @@ static rwkvk_status plan_stored(struct rwkvk_model *m, const char *path, const s
 	return RWKVK_OK;
 }
 
-rwkvk_status choice_plan(struct rwkvk_model *m)
+rwkvk_status tuned_plan(struct rwkvk_model *m)
 {
-	const struct shape usual = model_usual_shape(m);
+	const struct tuning usual = model_usual_shape(m);
 	char model[256];
 	describe(m, model, sizeof model);
 	char *path = path_of(m, model);

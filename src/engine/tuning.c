@@ -46,40 +46,40 @@ static uint32_t state_lanes_for(uint32_t most, uint32_t head_size)
 }
 
 /* What follows from the rest. */
-static void complete(struct shape *shape, const struct gpu_caps *caps, const struct config *c)
+static void complete(struct tuning *tuning, const struct gpu_caps *caps, const struct config *c)
 {
-	shape->state_lanes = 1; /* without shuffles a state row stays with one thread */
+	tuning->state_lanes = 1; /* without shuffles a state row stays with one thread */
 	if (caps->subgroups)
-		shape->state_lanes = state_lanes_for(smaller(kind_of(caps)->state_lanes, caps->subgroup_size), c->head_size);
+		tuning->state_lanes = state_lanes_for(smaller(kind_of(caps)->state_lanes, caps->subgroup_size), c->head_size);
 	/* Half of the shared memory for the staged input: the rest is for the sums.  With texel reads it is staged behind the
 	 * activations, by each of the workgroups that a stage may have: one for each matrix can come on top, and wkv7 has one for
 	 * each head. */
 	uint32_t floats = caps->max_shared_bytes / 2 / sizeof(float) / 256 * 256, heads = c->head_size > 1 ? c->heads : 0;
-	shape->chunk = caps->texel_reads ? PAD(c->width, 256) : smaller(floats, PAD(c->width, 256));
-	shape->staging_groups = !caps->texel_reads ? 0 : shape->groups + 8 > heads ? shape->groups + 8 : heads;
+	tuning->chunk = caps->texel_reads ? PAD(c->width, 256) : smaller(floats, PAD(c->width, 256));
+	tuning->staging_groups = !caps->texel_reads ? 0 : tuning->groups + 8 > heads ? tuning->groups + 8 : heads;
 }
 
-struct shape shape_for(const struct gpu_caps *caps, const struct config *c)
+struct tuning tuning_for(const struct gpu_caps *caps, const struct config *c)
 {
 	const struct kind *kind = kind_of(caps);
-	struct shape shape = { .rows = kind->rows, .groups = kind->groups };
+	struct tuning tuning = { .rows = kind->rows, .groups = kind->groups };
 	enum { ARM = 0x13b5 };
 	if (caps->vendor_id == ARM)
-		shape.rows = 1; /* a thread has 64 registers, and 32 if all that fit into a core are to run */
+		tuning.rows = 1; /* a thread has 64 registers, and 32 if all that fit into a core are to run */
 	if (caps->type != RWKVK_DEVICE_CPU && c->width < 512)
-		shape.rows = 1; /* more workgroups; and compilers unroll so short a row, so that all of it is to be held at once */
-	if (!shape.groups)
-		shape.groups = 4 * (caps->processors < 1 ? 1 : smaller(caps->processors, 64));
-	shape.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
+		tuning.rows = 1; /* more workgroups; and compilers unroll so short a row, so that all of it is to be held at once */
+	if (!tuning.groups)
+		tuning.groups = 4 * (caps->processors < 1 ? 1 : smaller(caps->processors, 64));
+	tuning.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
 	if (caps->max_shared_bytes < 32768)
-		shape.workgroup = smaller(shape.workgroup, 128); /* sums take 16 bytes of it for each thread, and more */
+		tuning.workgroup = smaller(tuning.workgroup, 128); /* sums take 16 bytes of it for each thread, and more */
 	if (caps->texel_reads) /* a processor runs a workgroup's subgroups in turn, and switching between them takes time */
-		shape.workgroup = 8;
-	while (caps->subgroups && shape.workgroup < caps->subgroup_size && shape.workgroup * 2 <= caps->max_invocations)
-		shape.workgroup *= 2;
-	shape.lanes = caps->subgroups ? smaller(kind->lanes, caps->subgroup_size) : kind->lanes;
-	complete(&shape, caps, c);
-	return shape;
+		tuning.workgroup = 8;
+	while (caps->subgroups && tuning.workgroup < caps->subgroup_size && tuning.workgroup * 2 <= caps->max_invocations)
+		tuning.workgroup *= 2;
+	tuning.lanes = caps->subgroups ? smaller(kind->lanes, caps->subgroup_size) : kind->lanes;
+	complete(&tuning, caps, c);
+	return tuning;
 }
 
 static bool power_of_two(uint32_t n, uint32_t least, uint32_t most)
@@ -87,28 +87,28 @@ static bool power_of_two(uint32_t n, uint32_t least, uint32_t most)
 	return n >= least && n <= most && (n & (n - 1)) == 0;
 }
 
-bool shape_complete(struct shape *shape, const struct gpu_caps *caps, const struct config *c)
+bool tuning_complete(struct tuning *tuning, const struct gpu_caps *caps, const struct config *c)
 {
 	uint32_t least = caps->subgroups && caps->subgroup_size > 8 ? caps->subgroup_size : 8; /* ffn_out has sets of 8 */
-	if (!power_of_two(shape->workgroup, least, smaller(256, caps->max_invocations)) || !power_of_two(shape->rows, 1, 8) ||
-	    !power_of_two(shape->lanes, 1, caps->subgroups ? smaller(32, caps->subgroup_size) : 32) ||
-	    shape->lanes > shape->workgroup || shape->groups < 1 || shape->groups > 1024)
+	if (!power_of_two(tuning->workgroup, least, smaller(256, caps->max_invocations)) || !power_of_two(tuning->rows, 1, 8) ||
+	    !power_of_two(tuning->lanes, 1, caps->subgroups ? smaller(32, caps->subgroup_size) : 32) ||
+	    tuning->lanes > tuning->workgroup || tuning->groups < 1 || tuning->groups > 1024)
 		return false;
 	/* shared memory: the sums of ffn_out's sets; of rows, beside the staged input, where there are no subgroups */
-	uint32_t sets = shape->workgroup / 16 * 1024 + 2048, sums = caps->subgroups ? 0 : shape->workgroup * shape->rows * 8;
+	uint32_t sets = tuning->workgroup / 16 * 1024 + 2048, sums = caps->subgroups ? 0 : tuning->workgroup * tuning->rows * 8;
 	if (sets > caps->max_shared_bytes || sums > caps->max_shared_bytes / 2)
 		return false;
-	complete(shape, caps, c);
+	complete(tuning, caps, c);
 	return true;
 }
 
-void shape_constants(const struct shape *shape, const struct config *c, uint32_t constants[SPEC_COUNT])
+void tuning_constants(const struct tuning *tuning, const struct config *c, uint32_t constants[SPEC_COUNT])
 {
 	memset(constants, 0, SPEC_COUNT * sizeof *constants);
-	constants[0] = constants[SPEC_WORKGROUP] = shape->workgroup;
-	constants[SPEC_LANES] = shape->lanes;
-	constants[SPEC_ROWS] = shape->rows;
-	constants[SPEC_CHUNK] = shape->chunk;
+	constants[0] = constants[SPEC_WORKGROUP] = tuning->workgroup;
+	constants[SPEC_LANES] = tuning->lanes;
+	constants[SPEC_ROWS] = tuning->rows;
+	constants[SPEC_CHUNK] = tuning->chunk;
 	constants[SPEC_PASSES] = 1;
 	constants[SPEC_WIDTH] = c->width;
 	constants[SPEC_FFN] = c->ffn;
@@ -119,19 +119,19 @@ void shape_constants(const struct shape *shape, const struct config *c, uint32_t
 	constants[SPEC_RANK_GATE] = c->rank_gate;
 	constants[SPEC_RANK_VALUE] = c->rank_value;
 	constants[SPEC_RANK_MIX] = c->rank_mix;
-	constants[SPEC_STATE_LANES] = shape->state_lanes;
+	constants[SPEC_STATE_LANES] = tuning->state_lanes;
 	constants[SPEC_STATE_STRIDE] = (uint32_t)config_slot_floats(c);
 	constants[SPEC_GROUP_EPSILON] = bits_of_float(c->group_norm_epsilon);
 	constants[SPEC_RESIDUAL] = bits_of_float(1);
 	constants[SPEC_STAGING] = config_act_floats(c) / 4;
 }
 
-struct shape model_usual_shape(const struct rwkvk_model *m)
+struct tuning model_usual_shape(const struct rwkvk_model *m)
 {
-	return shape_for(gpu_caps(m->gpu), model_config(m));
+	return tuning_for(gpu_caps(m->gpu), model_config(m));
 }
 
-bool model_complete_shape(const struct rwkvk_model *m, struct shape *shape)
+bool model_complete_shape(const struct rwkvk_model *m, struct tuning *tuning)
 {
-	return shape_complete(shape, gpu_caps(m->gpu), model_config(m));
+	return tuning_complete(tuning, gpu_caps(m->gpu), model_config(m));
 }

@@ -10,7 +10,7 @@ static bool is_power_of_two(uint32_t n)
 
 static void check(const struct gpu_caps *caps, const struct config *c)
 {
-	struct shape s = shape_for(caps, c);
+	struct tuning s = tuning_for(caps, c);
 	assert_true(is_power_of_two(s.workgroup) && s.workgroup <= 256 && s.workgroup <= caps->max_invocations);
 	assert_int_equal(s.workgroup % caps->subgroup_size, 0);
 	assert_true(is_power_of_two(s.lanes) && s.lanes <= s.workgroup);
@@ -30,8 +30,8 @@ static void check(const struct gpu_caps *caps, const struct config *c)
 	uint32_t shared = 4 * s.chunk + 16 * (caps->subgroups ? s.workgroup / 4 : s.workgroup) + 8 * s.workgroup +
 	                  (caps->subgroups ? 0 : 4 * s.workgroup * s.rows);
 	assert_true(shared <= caps->max_shared_bytes);
-	struct shape tuned = s; /* tuning begins with it */
-	assert_true(shape_complete(&tuned, caps, c));
+	struct tuning tuned = s; /* tuning begins with it */
+	assert_true(tuning_complete(&tuned, caps, c));
 	assert_memory_equal(&tuned, &s, sizeof s);
 }
 
@@ -69,11 +69,11 @@ static void state_lanes(void **state)
 		                     .subgroup_size = 64,
 		                     .max_invocations = 1024,
 		                     .max_shared_bytes = 65536 };
-	assert_int_equal(shape_for(&caps, &c).state_lanes, 16);
+	assert_int_equal(tuning_for(&caps, &c).state_lanes, 16);
 	caps.subgroup_size = 8;
-	assert_int_equal(shape_for(&caps, &c).state_lanes, 8);
+	assert_int_equal(tuning_for(&caps, &c).state_lanes, 8);
 	caps.type = RWKVK_DEVICE_CPU;
-	assert_int_equal(shape_for(&caps, &c).state_lanes, 4);
+	assert_int_equal(tuning_for(&caps, &c).state_lanes, 4);
 }
 
 int main(void)
