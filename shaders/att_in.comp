@@ -97,7 +97,7 @@ void main()
 		return;
 	if (!flag(FLAG_MIXED)) {
 		norm_statistics();
-		keep_normed(VEC_LN1_W, ACT_N1(D));
+		store_normed(VEC_LN1_W, ACT_N1(D));
 	}
 
 	// Workgroups go to the matrices in order, so that all rows of one share an input.

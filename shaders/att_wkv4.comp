@@ -60,7 +60,7 @@ void main()
 	if (done())
 		return;
 	norm_statistics();
-	keep_normed(VEC_LN1_W, ACT_N1(D));
+	store_normed(VEC_LN1_W, ACT_N1(D));
 	for (uint pass = 0; pass < PASSES; pass++) {
 		pass_begin = row_begin / MATRICES + (gl_WorkGroupID.x * PASSES + pass) * PASS_ROWS;
 		if (pass_begin >= row_end / MATRICES)

@@ -39,9 +39,9 @@ void main()
 		return;
 	norm_statistics();
 	if (flag(FLAG_PRE))
-		keep_normed(VEC_LN1_W, ACT_N1(D));
+		store_normed(VEC_LN1_W, ACT_N1(D));
 	else
-		keep_normed(VEC_LN2_W, ACT_N2(D));
+		store_normed(VEC_LN2_W, ACT_N2(D));
 	uint key_groups = groups_for(row_end - row_begin), group = gl_WorkGroupID.x;
 	is_receptance = group >= key_groups;
 	end = is_receptance ? second_end : row_end;

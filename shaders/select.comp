@@ -4,7 +4,7 @@
 //   x     = LN(emb[token]; ln0)
 //
 // Also tells the later stages the state's slot, whether the token ends the text, and what the head is to do with its logits.
-// Tokens of one submission follow each other without the host: IO_STEP counts them, and after the last all stages of the others
+// Tokens of one submission follow each other without the host: IO_FED counts them, and after the last all stages of the others
 // do nothing.  An embedding table of several slices has a dispatch for each; the first picks, the one that holds the token's row
 // writes x.  Recorded by plan_select() in src/engine/plan.c.
 //
@@ -76,16 +76,16 @@ bool stops(uint token)
 	return s_stops != 0;
 }
 
-uint pick_token(uint step, out uint done, out bool is_close)
+uint pick_token(uint fed, out uint done, out bool is_close)
 {
 	is_close = false;
-	find_best(io[IO_BARE] == 1 && step == 0);
+	find_best(io[IO_BARE] == 1 && fed == 0);
 	done = best_id >= V ? DONE_BROKEN : 0;
 	if (done != 0)
 		return best_id;
 	uint token = best_id;
 	if ((io[IO_PICK] & PICK_DRAW) != 0) {
-		uint carry, position = uaddCarry(io[IO_POSITION], step, carry);
+		uint carry, position = uaddCarry(io[IO_POSITION], fed, carry);
 		token = draw(best, io_float(IO_TEMPERATURE), io_float(IO_TOP_P), io[IO_TOP_K], uvec2(io[IO_SEED], io[IO_SEED + 1]),
 		             uvec2(position, io[IO_POSITION + 1] + carry), is_close);
 	}
@@ -94,8 +94,8 @@ uint pick_token(uint step, out uint done, out bool is_close)
 	return token;
 }
 
-// What the later stages and the host are told.
-void tell(uint step, uint token, uint done, bool is_close)
+// For the later stages and the host.
+void report(uint fed, uint token, uint done, bool is_close)
 {
 	io[IO_PICKED] = token;
 	io[IO_DONE] = done;
@@ -106,8 +106,8 @@ void tell(uint step, uint token, uint done, bool is_close)
 	result_word[ACT_CONTROL + CONTROL_PICK] = io[IO_MODE] == MODE_PICK ? io[IO_PICK] : 0;
 	if (done != 0)
 		return;
-	io[IO_TOKENS + step] = token;
-	io[IO_STEP] = step + 1;
+	io[IO_TOKENS + fed] = token;
+	io[IO_FED] = fed + 1;
 	bool light = (picks_word[PICKS_LIGHT + token / 32] >> token % 32 & 1) != 0;
 	result[ACT_CONTROL + CONTROL_WEIGHT] = light ? 0 : 1;
 	result_word[ACT_CONTROL + CONTROL_PRESENCE] = io[IO_PRESENCE];
@@ -141,29 +141,29 @@ vec4 embedding(uint row, uint i)
 }
 
 // The token to feed; false when nothing is fed.  The same for all threads.
-bool choose(out uint token)
+bool next_token(out uint token)
 {
 	token = act_word[ACT_CONTROL + CONTROL_TOKEN];
-	uint done = act_word[ACT_CONTROL + CONTROL_DONE], step = io[IO_STEP];
-	if (first_slice != 1 || (step != 0 && done != 0))
-		return done == 0; // the first slice's dispatch has chosen, or the submission's text has ended
+	uint done = act_word[ACT_CONTROL + CONTROL_DONE], fed = io[IO_FED];
+	if (first_slice != 1 || (fed != 0 && done != 0))
+		return done == 0; // the first slice's dispatch has it, or the submission's text has ended
 	bool is_close = false;
 	if (io[IO_MODE] == MODE_PICK) {
-		token = pick_token(step, done, is_close);
+		token = pick_token(fed, done, is_close);
 	} else {
-		token = io[IO_TOKENS + step];
+		token = io[IO_TOKENS + fed];
 		done = 0;
 	}
-	barrier(); // until all have read the step
+	barrier(); // until all have read IO_FED
 	if (thread == 0)
-		tell(step, token, done, is_close);
+		report(fed, token, done, is_close);
 	return done == 0;
 }
 
 void main()
 {
 	uint token;
-	if (!choose(token) || token < row_begin || token >= row_end)
+	if (!next_token(token) || token < row_begin || token >= row_end)
 		return; // the same for all threads
 
 	vec4 sum = vec4(0);

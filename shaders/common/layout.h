@@ -27,7 +27,7 @@
 #define SPEC_STATE_STRIDE   18  // floats of a slot: STATE_STRIDE
 #define SPEC_GROUP_EPSILON  19  // of ln_x, the bits of a float
 #define SPEC_RESIDUAL       20  // what a stage adds to x is multiplied by this, the bits of a float; 1 unless a model is rescaled
-#define SPEC_SUM_SLICES     21  // ffn_out: parts that the inputs are cut into, each a workgroup's for a block of outputs
+#define SPEC_SUM_SLICES     21  // ffn_out: parts that the inputs are divided into, each a workgroup's for a block of outputs
 #define SPEC_STAGING        22  // with texel reads: which vec4 of the activations is the first of the workgroups' places
 #define SPEC_FLAGS          23
 #define SPEC_RANK_MIX       24  // of each of the five LoRA factors of RWKV-6's token shift
@@ -131,10 +131,10 @@
 #define DONE_BROKEN          2 // a logit is no number, or all are -infinity
 #define DONE_UNKNOWN         3 // the host's, at IO_DONE, until the device has said something else
 
-// The host's words, read and written by `select` alone.  A submission is one or more tokens: IO_STEP counts them.
+// The host's words, read and written by `select` alone.  A submission is one or more tokens: IO_FED counts them.
 #define IO_MODE              0 // MODE_*
 #define IO_SLOT              1
-#define IO_STEP              2 // the host's 0; tokens fed since
+#define IO_FED               2 // the host's 0; tokens fed since
 #define IO_PARTS             3 // entries at PICKS_PART; what follows is for MODE_PICK
 #define IO_PICK              4 // PICK_*
 #define IO_BARE              5 // 1: the first pick is from the bare logits, which no head has made ready (common/picks.glsl)

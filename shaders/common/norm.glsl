@@ -58,8 +58,8 @@ void stage_shifted(uint from, uint J, uint norm, uint shift, uint mix)
 	}
 }
 
-// The first workgroup keeps LN(x): a later stage moves it into the state, which the others still read.
-void keep_normed(uint norm, uint at)
+// The first workgroup stores LN(x): a later stage moves it into the state, which the others still read.
+void store_normed(uint norm, uint at)
 {
 	if (gl_WorkGroupID.x == 0 && first_slice == 1)
 		for (uint i = thread; i < D / 4; i += WORKGROUP)

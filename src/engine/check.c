@@ -21,7 +21,7 @@ rwkvk_status check_select(struct rwkvk_model *m, uint32_t slot, uint32_t token, 
 {
 	uint32_t *io = m->io.mapped;
 	io[IO_MODE] = MODE_FEED;
-	io[IO_STEP] = 0;
+	io[IO_FED] = 0;
 	io[IO_TOKENS] = token;
 	io[IO_SLOT] = slot;
 	return check_stage(m, slot, 0, "select", act, NULL);

@@ -125,7 +125,7 @@ static uint32_t tokens_at_once(const struct rwkvk_model *m, const struct pace *p
 static rwkvk_status check_work(const struct rwkvk_model *m, uint32_t asked)
 {
 	const uint32_t *io = m->io.mapped;
-	uint32_t fed = io[IO_STEP], done = io[IO_DONE];
+	uint32_t fed = io[IO_FED], done = io[IO_DONE];
 	bool ended = io[IO_MODE] == MODE_PICK && (done == DONE_STOP || done == DONE_BROKEN);
 	if (ended ? fed < asked : fed == asked && done == 0)
 		return RWKVK_OK;
@@ -149,9 +149,9 @@ static rwkvk_status submit(struct rwkvk_model *m, struct gpu_cmd *before, struct
 	TRY(gpu_cmd_run_list(list, length));
 	TRY(check_work(m, count));
 	const uint32_t *io = m->io.mapped;
-	if (io[IO_STEP] == count) /* else the text has ended */
+	if (io[IO_FED] == count) /* else the text has ended */
 		pace_measured(pace, count, clock_nanoseconds() - start);
-	atomic_fetch_add_explicit(&m->tokens, io[IO_STEP], memory_order_relaxed);
+	atomic_fetch_add_explicit(&m->tokens, io[IO_FED], memory_order_relaxed);
 	return RWKVK_OK;
 }
 
@@ -163,7 +163,7 @@ rwkvk_status forward_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *
 	uint32_t n = tokens_at_once(m, pace, count);
 	io[IO_MODE] = MODE_FEED;
 	io[IO_SLOT] = slot;
-	io[IO_STEP] = 0;
+	io[IO_FED] = 0;
 	io[IO_DONE] = DONE_UNKNOWN;
 	memcpy(io + IO_TOKENS, tokens, n * sizeof *tokens);
 	TRY(submit(m, NULL, m->plan.feed, head && n == count ? m->plan.run : m->plan.feed, n, pace));
@@ -193,9 +193,9 @@ static void write_picking(const struct rwkvk_model *m, uint32_t slot, const stru
 	uint32_t *io = m->io.mapped;
 	io[IO_MODE] = MODE_PICK;
 	io[IO_SLOT] = slot;
-	io[IO_STEP] = io[IO_CLOSE] = 0;
+	io[IO_FED] = io[IO_CLOSE] = 0;
 	io[IO_DONE] = DONE_UNKNOWN;
-	io[IO_PARTS] = m->plan.parts;
+	io[IO_PARTS] = m->plan.head_groups;
 	io[IO_PICK] = p->pick;
 	io[IO_BARE] = p->bare;
 	put_u64(io + IO_POSITION, p->position);
@@ -218,11 +218,11 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 	uint32_t n = tokens_at_once(m, &m->run_pace, p->snapshot == NO_SNAPSHOT ? 1 : most);
 	out->count = 0;
 	write_picking(m, slot, p);
-	TRY(submit(m, n > 1 ? *slot_keep(m, slot, p->snapshot) : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
-	if (io[IO_DONE] == DONE_BROKEN && io[IO_STEP] == 0) /* else the tokens before are good, and the next call comes here */
+	TRY(submit(m, n > 1 ? *slot_snapshot_cmd(m, slot, p->snapshot) : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
+	if (io[IO_DONE] == DONE_BROKEN && io[IO_FED] == 0) /* else the tokens before are good, and the next call comes here */
 		return fail(RWKVK_ERROR_DRIVER, "%s computed logits that are not numbers; try another device or driver version",
 		            gpu_caps(m->gpu)->name);
-	out->count = io[IO_STEP];
+	out->count = io[IO_FED];
 	out->stopped = io[IO_DONE] == DONE_STOP;
 	out->stop = io[IO_PICKED];
 	out->close = io[IO_CLOSE];

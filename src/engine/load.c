@@ -376,9 +376,9 @@ rwkvk_status model_load(struct rwkvk_model *m, const struct load_options *asked)
 	m->layers = calloc(c->layers, sizeof *m->layers);
 	m->slot_taken = calloc(m->slots, sizeof *m->slot_taken);
 	m->snapshots = model_snapshots(m->slots);
-	m->keep = calloc((size_t)m->slots * m->snapshots, sizeof(struct gpu_cmd *));
+	m->snapshot_cmds = calloc((size_t)m->slots * m->snapshots, sizeof(struct gpu_cmd *));
 	rwkvk_status status = RWKVK_OK;
-	if (!m->layers || !m->slot_taken || !m->keep)
+	if (!m->layers || !m->slot_taken || !m->snapshot_cmds)
 		status = fail(RWKVK_ERROR_MEMORY, "out of memory");
 	if (status == RWKVK_OK)
 		status = load_start_state(m);
@@ -417,13 +417,13 @@ void model_unload(struct rwkvk_model *m)
 	gpu_buffer_destroy(&m->io);
 	gpu_buffer_destroy(&m->used_inputs);
 	free(m->layers);
-	for (uint32_t i = 0; m->keep && i < m->slots * m->snapshots; i++)
-		gpu_cmd_destroy(m->keep[i]);
-	free(m->keep);
+	for (uint32_t i = 0; m->snapshot_cmds && i < m->slots * m->snapshots; i++)
+		gpu_cmd_destroy(m->snapshot_cmds[i]);
+	free(m->snapshot_cmds);
 	free(m->slot_taken);
 	free(m->start_state);
 	m->layers = NULL;
-	m->keep = NULL;
+	m->snapshot_cmds = NULL;
 	m->slot_taken = NULL;
 	m->start_state = NULL;
 }

@@ -240,8 +240,8 @@ static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct de
 	return RWKVK_OK;
 }
 
-/* Blocks of outputs are few, so the inputs are cut as well, until there are workgroups enough; but each of a workgroup's sets
- * of eight threads should have a group of inputs. */
+/* Blocks of outputs are few, so the inputs are divided as well, until there are enough workgroups; but each of a workgroup's
+ * sets of eight threads should have a group of inputs. */
 static uint32_t sum_slices(const struct tuning *tuning, const struct device_matrix *value)
 {
 	uint32_t blocks = ceil_div(value->matrix.rows, VALUE_BLOCK(value->matrix.type)), slices = ceil_div(tuning->groups, blocks);
@@ -288,11 +288,11 @@ rwkvk_status plan_head(struct rwkvk_model *m)
 	while (groups_for(&m->plan.tuning, m->head.matrix.rows, passes) + m->head.count > MAX_PARTS)
 		passes++;
 	m->plan.head_step = m->plan.step_count;
-	m->plan.parts = 0;
+	m->plan.head_groups = 0;
 	struct dispatch d;
 	dispatch_init(m, c->layers, "head", "head", &d);
 	d.constants[SPEC_FLAGS] = m->file.network.head_b ? FLAG_HEAD_BIAS : 0;
 	d.bindings[5] = whole(&m->picks);
 	d.bindings[7] = whole(&m->logits);
-	return plan_matrix(m, &d, &m->head, passes, &m->plan.parts);
+	return plan_matrix(m, &d, &m->head, passes, &m->plan.head_groups);
 }

@@ -62,9 +62,9 @@ void device_matrices(struct device_layer *layer, struct device_matrix *out[LAYER
 void device_loras(struct device_layer *layer, struct device_lora *out[LAYER_LORAS]);
 /* The outline of a layer, for its device_layer. */
 void device_layer_init(const struct network *network, rwkvk_quant quant, uint32_t index, struct device_layer *out);
-/* Cuts a matrix into slices of rows, each within what one binding may cover; no buffers yet.  Free matrix->slices.  `use` names
- * it in the message that one row does not fit. */
-rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *matrix, const char *use);
+/* Divides a matrix into slices of rows, each within what one binding may cover; no buffers yet.  Free matrix->slices.  `use`
+ * names it in the message that one row does not fit. */
+rwkvk_status matrix_slice(const struct gpu_caps *caps, struct device_matrix *matrix, const char *use);
 /* The same with buffers. */
 rwkvk_status slices_create(struct gpu *gpu, struct device_matrix *matrix, const char *use);
 void slices_destroy(struct device_matrix *matrix); /* zeroed is allowed */
@@ -98,7 +98,7 @@ struct plan {
 	struct gpu_buffer act;                         /* ACT_* */
 	struct step *steps;                            /* one token: select, the layers', head */
 	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */
-	uint32_t parts;                                /* workgroups of the head */
+	uint32_t head_groups;                          /* workgroups of the head */
 	struct gpu_cmd *feed, *run;                    /* a token without and with the head */
 };
 
@@ -122,7 +122,7 @@ struct rwkvk_model {
 
 	uint32_t snapshots;                 /* model_snapshots(slots) */
 	bool snapshot_taken[MAX_SNAPSHOTS]; /* by a text that is being written */
-	struct gpu_cmd **keep;              /* [slots][snapshots] copies a slot's state there; NULL: not recorded yet */
+	struct gpu_cmd **snapshot_cmds;     /* [slots][snapshots] copies a slot's state there; NULL: not recorded yet */
 	struct pace feed_pace, run_pace;
 	uint32_t at_once; /* tokens of every submission, if not 0 */
 
@@ -156,7 +156,7 @@ rwkvk_status forward_steps(struct rwkvk_model *model);
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
 
 /* slot.c: what copies a slot's state to a snapshot; NULL: not recorded yet. */
-struct gpu_cmd **slot_keep(const struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
+struct gpu_cmd **slot_snapshot_cmd(const struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
 
 /* plan.c: a dispatch in the making.  dispatch_init() fills in what all have: sizes, activations, the layer's vectors and state
  * (layer L: the vectors of no layer, no state); the stage sets the rest and hands it to plan_step(). */

@@ -40,7 +40,7 @@ void device_layer_init(const struct network *net, rwkvk_quant quant, uint32_t in
 		loras_on_device[i]->lora = *loras[i];
 }
 
-rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *matrix, const char *use)
+rwkvk_status matrix_slice(const struct gpu_caps *caps, struct device_matrix *matrix, const char *use)
 {
 	const struct matrix *m = &matrix->matrix;
 	uint64_t limit = caps->max_buffer < caps->max_range ? caps->max_buffer : caps->max_range;
@@ -63,7 +63,7 @@ rwkvk_status matrix_cut(const struct gpu_caps *caps, struct device_matrix *matri
 
 rwkvk_status slices_create(struct gpu *gpu, struct device_matrix *matrix, const char *use)
 {
-	TRY(matrix_cut(gpu_caps(gpu), matrix, use));
+	TRY(matrix_slice(gpu_caps(gpu), matrix, use));
 	for (uint32_t i = 0; i < matrix->count; i++) {
 		struct device_slice *slice = &matrix->slices[i];
 		uint64_t n = slice->row_end - slice->row_begin, beside = matrix_side_bytes(&matrix->matrix, n);

@@ -104,27 +104,27 @@ rwkvk_status slot_rewind(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot
 
 /* ------------------------------------------------------------------------------------------------------ snapshots */
 
-struct gpu_cmd **slot_keep(const struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
+struct gpu_cmd **slot_snapshot_cmd(const struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
 {
-	return &m->keep[slot * m->snapshots + snapshot];
+	return &m->snapshot_cmds[slot * m->snapshots + snapshot];
 }
 
-static rwkvk_status record_keep(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
+static rwkvk_status record_snapshot(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
 {
-	struct gpu_cmd **keep = slot_keep(m, slot, snapshot);
+	struct gpu_cmd **cmd = slot_snapshot_cmd(m, slot, snapshot);
 	struct gpu_copy_region *regions;
-	if (*keep)
+	if (*cmd)
 		return RWKVK_OK;
 	TRY(state_regions(m, (struct place){ false, slot }, (struct place){ true, snapshot }, &regions));
-	rwkvk_status status = gpu_cmd_create(m->gpu, keep);
+	rwkvk_status status = gpu_cmd_create(m->gpu, cmd);
 	if (status == RWKVK_OK) {
-		gpu_cmd_begin(*keep);
-		gpu_cmd_copy(*keep, regions, model_config(m)->layers);
-		status = gpu_cmd_end(*keep);
+		gpu_cmd_begin(*cmd);
+		gpu_cmd_copy(*cmd, regions, model_config(m)->layers);
+		status = gpu_cmd_end(*cmd);
 	}
 	if (status != RWKVK_OK) {
-		gpu_cmd_destroy(*keep);
-		*keep = NULL;
+		gpu_cmd_destroy(*cmd);
+		*cmd = NULL;
 	}
 	free(regions);
 	return status;
@@ -138,7 +138,7 @@ rwkvk_status slot_take_snapshot(struct rwkvk_model *m, uint32_t slot, uint32_t *
 		uint32_t wanted = (slot + i) % m->snapshots;
 		if (m->snapshot_taken[wanted])
 			continue;
-		TRY(record_keep(m, slot, wanted));
+		TRY(record_snapshot(m, slot, wanted));
 		m->snapshot_taken[wanted] = true;
 		*snapshot = wanted;
 		return RWKVK_OK;

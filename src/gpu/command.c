@@ -162,8 +162,8 @@ void gpu_cmd_destroy(struct gpu_cmd *cmd)
 	free(cmd);
 }
 
-/* Keeps the first failure with its text, until gpu_cmd_end(). */
-static void keep(struct gpu_cmd *cmd, rwkvk_status status)
+/* Holds the first failure with its text, until gpu_cmd_end(). */
+static void note_failure(struct gpu_cmd *cmd, rwkvk_status status)
 {
 	if (status == RWKVK_OK || cmd->status != RWKVK_OK)
 		return;
@@ -189,7 +189,7 @@ void gpu_cmd_begin(struct gpu_cmd *cmd)
 	cmd->dispatches = cmd->barriers = 0;
 	cmd->pipeline = NULL;
 	cmd->set = NULL;
-	keep(cmd, begin(cmd));
+	note_failure(cmd, begin(cmd));
 }
 
 static rwkvk_status dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, const void *push,
@@ -220,7 +220,7 @@ void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct
                       uint32_t push_bytes, uint32_t groups, const char *stage, uint64_t bytes)
 {
 	if (cmd->status == RWKVK_OK)
-		keep(cmd, dispatch(cmd, pipeline, set, push, push_bytes, groups, stage, bytes));
+		note_failure(cmd, dispatch(cmd, pipeline, set, push, push_bytes, groups, stage, bytes));
 }
 
 void gpu_cmd_barrier(struct gpu_cmd *cmd)
@@ -267,7 +267,7 @@ rwkvk_status gpu_cmd_end(struct gpu_cmd *cmd)
 	if (cmd->open)
 		gpu_cmd_barrier(cmd);
 	if (cmd->recording || cmd->status == RWKVK_OK)
-		keep(cmd, end(cmd));
+		note_failure(cmd, end(cmd));
 	if (cmd->status != RWKVK_OK)
 		return fail(cmd->status, "%s", cmd->text);
 	cmd->ready = true;

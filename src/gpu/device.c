@@ -103,7 +103,7 @@ static rwkvk_status open_locked(struct gpu *gpu, const struct gpu_options *optio
 	return create_device(gpu, options);
 }
 
-static rwkvk_status keep_options(struct gpu *gpu, const struct gpu_options *options)
+static rwkvk_status copy_options(struct gpu *gpu, const struct gpu_options *options)
 {
 	gpu->profiling = options->profile;
 	gpu->threads = options->threads;
@@ -133,7 +133,7 @@ rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out)
 	struct device_facts *facts = calloc(MAX_DEVICES, sizeof *facts);
 	rwkvk_status status = gpu && facts ? RWKVK_OK : host_memory_failure("a device");
 	if (status == RWKVK_OK)
-		status = keep_options(gpu, options);
+		status = copy_options(gpu, options);
 	if (status == RWKVK_OK) {
 		loader_lock();
 		status = open_locked(gpu, options, facts);

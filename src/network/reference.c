@@ -113,7 +113,7 @@ void reference_att_out(const struct reference *ref, uint32_t index, float *state
 /* The same stage for ffn and, with other vectors, for the ffnPre in place of time-mix. */
 struct channel_mix {
 	uint32_t norm_w, norm_b, mix_k, mix_r; /* VEC_* */
-	uint32_t kept, shift;                  /* where LN(x) goes, and where the state has the one before */
+	uint32_t normed, shift;                /* where LN(x) goes, and where the state has the one before */
 	struct outline_ffn matrices;
 };
 
@@ -131,7 +131,7 @@ static void channel_mix_in(const struct reference *ref, uint32_t index, bool pre
 {
 	const struct config *c = &ref->network->config;
 	struct channel_mix m = channel_mix(ref, index, pre);
-	float *n = act + m.kept, *mixed = reference_line(ref, 3), *f = act + ACT_F(c->width);
+	float *n = act + m.normed, *mixed = reference_line(ref, 3), *f = act + ACT_F(c->width);
 	reference_norm(act + ACT_X, reference_vector(ref, 1, index, m.norm_w), reference_vector(ref, 2, index, m.norm_b), c->width,
 	               n);
 	reference_shift(n, state + m.shift, reference_vector(ref, 1, index, m.mix_k), c->width, mixed);
@@ -155,7 +155,7 @@ static void channel_mix_out(const struct reference *ref, uint32_t index, bool pr
 		float receptance = m.matrices.receptance.part_count ? 1 / (1 + expf(-act[ACT_FR(c->width) + i])) : 1;
 		act[ACT_X + i] = (act[ACT_X + i] + out[i] * receptance * residual) * scale;
 	}
-	memcpy(state + m.shift, act + m.kept, c->width * sizeof *state);
+	memcpy(state + m.shift, act + m.normed, c->width * sizeof *state);
 }
 
 void reference_ffn_in(const struct reference *ref, uint32_t index, float *state, float *act)

@@ -179,7 +179,7 @@ static rwkvk_status fill_bank(struct maker *maker, enum dtype type)
 
 /* ------------------------------------------------------------------------------------------------------ tensors */
 
-static void keep(struct maker *maker, rwkvk_status status)
+static void note_failure(struct maker *maker, rwkvk_status status)
 {
 	if (maker->status == RWKVK_OK)
 		maker->status = status;
@@ -205,8 +205,8 @@ static void put_matrix(struct maker *maker, int layer, const char *name, enum dt
 	char full[64];
 	uint64_t start = maker->tensors++ * 17 % STARTS * START_STEP;
 	tensor_name(full, sizeof full, layer, name);
-	keep(maker, weights_add(maker->weights, &maker->bank[type], full, full, type, 2, (uint64_t[]){ rows, columns },
-	                        start / info->block * info->bytes, count / info->block * info->bytes));
+	note_failure(maker, weights_add(maker->weights, &maker->bank[type], full, full, type, 2, (uint64_t[]){ rows, columns },
+	                                start / info->block * info->bytes, count / info->block * info->bytes));
 }
 
 static void put_large(struct maker *maker, int layer, const char *name, enum matrix_role role, uint64_t rows, uint64_t columns)
@@ -229,8 +229,8 @@ static void put_vector(struct maker *maker, int layer, const char *name, uint64_
 	for (uint64_t i = 0; i < count; i++)
 		to[i] = middle + spread * random_number(&maker->random);
 	tensor_name(full, sizeof full, layer, name);
-	keep(maker, weights_add(maker->weights, &maker->vectors, full, full, DTYPE_F32, 2, (uint64_t[]){ rows, columns },
-	                        maker->vectors_at * sizeof *to, count * sizeof *to));
+	note_failure(maker, weights_add(maker->weights, &maker->vectors, full, full, DTYPE_F32, 2, (uint64_t[]){ rows, columns },
+	                                maker->vectors_at * sizeof *to, count * sizeof *to));
 	maker->vectors_at += count;
 }
 

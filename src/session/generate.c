@@ -242,7 +242,7 @@ static rwkvk_status take_all(struct generation *g, uint32_t *taken)
 }
 
 /* The tokens behind the end never happened. */
-static rwkvk_status cut(struct generation *g, uint32_t taken)
+static rwkvk_status drop_rest(struct generation *g, uint32_t taken)
 {
 	rwkvk_session *s = g->session;
 	s->position -= taken;
@@ -254,7 +254,7 @@ static rwkvk_status cut(struct generation *g, uint32_t taken)
 }
 
 /* One submission, and the caller's part in it. */
-static rwkvk_status step(struct generation *g, uint64_t most)
+static rwkvk_status run_submission(struct generation *g, uint64_t most)
 {
 	rwkvk_session *s = g->session;
 	uint32_t taken;
@@ -266,7 +266,7 @@ static rwkvk_status step(struct generation *g, uint64_t most)
 	if (!(g->picking.pick & PICK_PENALTY))
 		s->counts_on_device = false;
 	if (taken < g->picked.count)
-		TRY(cut(g, taken));
+		TRY(drop_rest(g, taken));
 	if (status == RWKVK_OK && !ended(g) && g->picked.stopped)
 		end(g, RWKVK_END_STOP_TOKEN, find_stop(&g->picking, g->picked.stop));
 	return status;
@@ -292,7 +292,7 @@ static rwkvk_status pick_and_feed(struct generation *g)
 		if (!first && !prepared)
 			TRY(prepare(g));
 		prepared = !first;
-		TRY(first ? first_token(g) : step(g, limit - g->tokens));
+		TRY(first ? first_token(g) : run_submission(g, limit - g->tokens));
 	}
 	if (!ended(g))
 		end(g, RWKVK_END_LENGTH, 0);

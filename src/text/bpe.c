@@ -1,9 +1,9 @@
 /* Byte-level BPE, from text to ids, in the order in which Hugging Face's tokenizers does it for GPT-NeoX:
  *
- *   the text is cut at special tokens             raw trie
+ *   the text is split at special tokens           raw trie
  *   characters and accents are composed           nfc.c
- *   it is cut at runs of spaces                   normal trie
- *   what is left is cut into words                pattern
+ *   it is split at runs of spaces                 normal trie
+ *   what is left is split into words              pattern
  *   a word's bytes are merged pair by pair        merge_word()
  *
  * Bytes that are not UTF-8 become the tokens of single bytes, and the text before and after them is encoded on its own. */
@@ -129,7 +129,7 @@ static rwkvk_status merge_word(struct run *run, const uint8_t *word, size_t byte
 	return RWKVK_OK;
 }
 
-/* ---------------------------------------------------------------------------------------------------- cutting */
+/* ---------------------------------------------------------------------------------------------------- splitting */
 
 static rwkvk_status encode_words(struct run *run, const uint8_t *text, size_t bytes)
 {
@@ -138,7 +138,7 @@ static rwkvk_status encode_words(struct run *run, const uint8_t *text, size_t by
 		int code = pcre2_match(run->bpe->pattern, text, bytes, at, PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, run->match, NULL);
 		size_t end = code > 0 ? pcre2_get_ovector_pointer(run->match)[1] : at;
 		if (end <= at)
-			return fail(RWKVK_ERROR_MEMORY, "%s: PCRE2 could not cut the text into words: error %d", run->tokenizer->name,
+			return fail(RWKVK_ERROR_MEMORY, "%s: PCRE2 could not split the text into words: error %d", run->tokenizer->name,
 			            code);
 		TRY(merge_word(run, text + at, end - at));
 		at = end;
@@ -149,7 +149,7 @@ static rwkvk_status encode_words(struct run *run, const uint8_t *text, size_t by
 typedef rwkvk_status encode_fn(struct run *run, const uint8_t *text, size_t bytes);
 
 /* Leftmost, then longest: each token of `marks` in the text is an id, what lies between them goes to `encode`. */
-static rwkvk_status cut(struct run *run, const struct trie *marks, encode_fn *encode, const uint8_t *text, size_t bytes)
+static rwkvk_status split(struct run *run, const struct trie *marks, encode_fn *encode, const uint8_t *text, size_t bytes)
 {
 	size_t from = 0, length = 0;
 	for (size_t at = 0; at < bytes;) {
@@ -171,8 +171,8 @@ static rwkvk_status encode_characters(struct run *run, const uint8_t *text, size
 	size_t composed_bytes = 0;
 	if (run->bpe->nfc && !nfc(text, bytes, &composed, &composed_bytes))
 		return no_memory(run);
-	rwkvk_status status = composed ? cut(run, &run->bpe->normal, encode_words, composed, composed_bytes)
-	                               : cut(run, &run->bpe->normal, encode_words, text, bytes);
+	rwkvk_status status = composed ? split(run, &run->bpe->normal, encode_words, composed, composed_bytes)
+	                               : split(run, &run->bpe->normal, encode_words, text, bytes);
 	free(composed);
 	return status;
 }
@@ -207,7 +207,7 @@ static rwkvk_status encode_any(struct run *run, const uint8_t *text, size_t byte
 rwkvk_status bpe_encode(const rwkvk_tokenizer *t, const uint8_t *text, size_t bytes, struct id_sink *out)
 {
 	struct run run = { .tokenizer = t, .bpe = t->bpe, .text = text, .out = out, .match = pcre2_match_data_create(1, NULL) };
-	rwkvk_status status = run.match ? cut(&run, &t->bpe->raw, encode_any, text, bytes) : no_memory(&run);
+	rwkvk_status status = run.match ? split(&run, &t->bpe->raw, encode_any, text, bytes) : no_memory(&run);
 	pcre2_match_data_free(run.match);
 	free(run.symbols);
 	free(run.heap);

@@ -20,10 +20,10 @@ struct bpe {
 	uint32_t byte_id[256]; /* the token of a single byte; NO_ID for some that never are part of UTF-8 */
 	struct merge *merges;  /* a hash table with open addressing */
 	uint32_t mask;         /* its size, a power of 2 above twice the merges, less one */
-	pcre2_code *pattern;   /* cuts a text into words; merges never cross their borders */
+	pcre2_code *pattern;   /* splits a text into words; merges never cross their borders */
 	bool nfc;              /* the text is normalised before */
 
-	/* Tokens that are cut out of the text first, longest first; value: id + 1.  Those of `raw` before it is normalised. */
+	/* Tokens at which the text is split first, longest first; value: id + 1.  Those of `raw` before it is normalised. */
 	struct trie raw, normal;
 };
 

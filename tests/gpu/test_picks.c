@@ -67,7 +67,7 @@ static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64
 	assert_ok(session_prepare(session, s, &pick));
 	io[IO_MODE] = MODE_PICK;
 	io[IO_SLOT] = session->slot;
-	io[IO_STEP] = io[IO_CLOSE] = io[IO_STOP_COUNT] = 0;
+	io[IO_FED] = io[IO_CLOSE] = io[IO_STOP_COUNT] = 0;
 	io[IO_PARTS] = 1;
 	io[IO_PICK] = pick;
 	io[IO_BARE] = bare;
@@ -246,7 +246,7 @@ static void broken_logits(void **state)
 		memcpy(slot_logits(model, session->slot), logits, VOCAB * sizeof *logits);
 		for (int draw = 0; draw < 2; draw++) {
 			io[IO_MODE] = MODE_PICK;
-			io[IO_SLOT] = io[IO_STEP] = io[IO_STOP_COUNT] = 0;
+			io[IO_SLOT] = io[IO_FED] = io[IO_STOP_COUNT] = 0;
 			io[IO_PICK] = draw ? PICK_ON | PICK_DRAW : PICK_ON;
 			io[IO_BARE] = 1;
 			assert_ok(forward_stage(model, 0, "select"));

@@ -160,7 +160,7 @@ static void quantise_slice(struct quantiser *q, const struct device_matrix *m, s
 
 static void make_slices(struct gpu *gpu, struct device_matrix *m)
 {
-	assert_ok(matrix_cut(gpu_caps(gpu), m, "weights"));
+	assert_ok(matrix_slice(gpu_caps(gpu), m, "weights"));
 	for (uint32_t i = 0; i < m->count; i++) {
 		struct device_slice *s = &m->slices[i];
 		uint64_t rows = s->row_end - s->row_begin;

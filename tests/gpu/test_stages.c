@@ -595,7 +595,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 		for (uint32_t i = 1; i < c->vocab; i++)
 			if (f->logits[i] > f->logits[best])
 				best = i;
-		for (uint32_t i = 0; i < m->plan.parts; i++) {
+		for (uint32_t i = 0; i < m->plan.head_groups; i++) {
 			uint32_t id;
 			memcpy(&id, &parts[2 * i + 1], sizeof id);
 			if (parts[2 * i] > largest || (parts[2 * i] == largest && id < found)) {
@@ -702,7 +702,7 @@ static void weights_are_exact(void **state)
 			uint32_t *io = f.model->io.mapped;
 			dtype_to_float(emb->type, emb->data, (uint64_t)token * C, C, row);
 			io[IO_MODE] = MODE_FEED;
-			io[IO_STEP] = 0;
+			io[IO_FED] = 0;
 			io[IO_TOKENS] = token;
 			io[IO_SLOT] = 0;
 			assert_ok(forward_stage(f.model, 0, "select"));
@@ -760,7 +760,7 @@ static void select_embeds(void **state)
 			memset(f.want, 0, f.act_floats * sizeof(float));
 			reference_select(&f.reference, token, f.want);
 			io[IO_MODE] = MODE_FEED;
-			io[IO_STEP] = 0;
+			io[IO_FED] = 0;
 			io[IO_TOKENS] = token;
 			io[IO_SLOT] = 0;
 			assert_ok(forward_stage(f.model, 0, "select"));
@@ -808,7 +808,7 @@ static void select_picks(void **state)
 		assert_ok(gpu_write(&f.model->plan.act, 0, f.act, f.act_floats * sizeof(float)));
 		io[IO_MODE] = MODE_PICK;
 		io[IO_PICK] = PICK_ON;
-		io[IO_BARE] = io[IO_STEP] = 0;
+		io[IO_BARE] = io[IO_FED] = 0;
 		io[IO_PARTS] = 4;
 		io[IO_SLOT] = slot;
 		io[IO_STOP_COUNT] = 1;

@@ -101,11 +101,11 @@ static void add_tensor(void *user, const struct model_tensor *t)
 }
 
 /* Sizes of the buffers that loading would make. */
-static rwkvk_status cut(struct rwkvk_model *m, struct device_matrix *matrix)
+static rwkvk_status slice(struct rwkvk_model *m, struct device_matrix *matrix)
 {
 	if (!matrix->matrix.part_count)
 		return RWKVK_OK;
-	TRY(matrix_cut(gpu_caps(m->gpu), matrix, "weights"));
+	TRY(matrix_slice(gpu_caps(m->gpu), matrix, "weights"));
 	for (uint32_t i = 0; i < matrix->count; i++) {
 		struct device_slice *slice = &matrix->slices[i];
 		slice->weights.bytes = matrix_plane_bytes(&matrix->matrix, slice->row_end - slice->row_begin);
@@ -123,7 +123,7 @@ static rwkvk_status plan_layer(struct rwkvk_model *m, uint32_t index)
 	device_matrices(layer, matrices);
 	device_loras(layer, loras);
 	for (int i = 0; i < LAYER_MATRICES; i++)
-		TRY(cut(m, matrices[i]));
+		TRY(slice(m, matrices[i]));
 	for (int i = 0; i < LAYER_LORAS; i++)
 		loras[i]->buffer.bytes = lora_bytes(&loras[i]->lora, &m->file.network.config);
 	return RWKVK_OK;
@@ -144,8 +144,8 @@ rwkvk_status plan_model(struct gpu *gpu, const struct model_spec *spec, rwkvk_qu
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	outline_table(net, net->emb, quant, &m->emb.matrix);
 	outline_table(net, net->head, quant, &m->head.matrix);
-	TRY(cut(m, &m->emb));
-	TRY(cut(m, &m->head));
+	TRY(slice(m, &m->emb));
+	TRY(slice(m, &m->head));
 	for (uint32_t i = 0; i < net->config.layers; i++)
 		TRY(plan_layer(m, i));
 	return forward_steps(m);
