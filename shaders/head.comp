@@ -1,8 +1,8 @@
 // After the last layer: logits = head LN(x; ln_out) + its bias.  [V,D]
 //
 // Reads ACT_X; writes the slot's logits (binding 7) and, for each workgroup, its largest logit and that one's id to PICKS_PART,
-// where `select` finds them: nobody has to read 65,536 logits to pick the most probable token.  If the next token is to be picked on
-// the device, these are logits with penalties and biases, and they, too, are kept (PICKS_LOGITS) where one is to be drawn.  Each
+// where `select` finds them: nobody has to read 65,536 logits to pick the most probable token.  If the device picks the next
+// token, these are logits with penalties and biases, and they, too, are stored (PICKS_LOGITS) where one is drawn.  Each
 // row's count of generated tokens belongs to the thread that has the row, so the counts need no stage of their own.
 // Recorded by plan_head() in src/engine/plan.c.
 #version 450

@@ -9,7 +9,7 @@
 //      narrowing down the range of ids, a part for each team of threads
 //
 // Sums carry their rounding errors along, and are added in an order that depends on nothing but the workgroup's size.  Draws
-// that come so close to a border that rounding may decide are told.  The logits are those at PICKS_LOGITS.
+// that come so close to a border that rounding may decide are reported.  The logits are those at PICKS_LOGITS.
 //
 // Compilers inline all calls, and take long over loops and barriers: what is long is called at one place.  Where they would
 // unroll a loop with barriers, they would also keep a condition for each turn in a register.

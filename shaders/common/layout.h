@@ -122,7 +122,7 @@
 #define CONTROL_SLOT         0 // which state of the pool
 #define CONTROL_DONE         1 // DONE_*; unless it is 0, nothing is fed and every stage returns at once
 #define CONTROL_TOKEN        2 // the token that is fed
-#define CONTROL_PICK         3 // PICK_*, 0 if no token is to be picked from the head's logits: the rest then has no meaning
+#define CONTROL_PICK         3 // PICK_*, 0 if no token is picked from the head's logits: the rest then has no meaning
 #define CONTROL_WEIGHT       4 // float: what the token adds to its count
 #define CONTROL_PRESENCE     5 // floats, as in IO_*
 #define CONTROL_FREQUENCY    6

@@ -1,4 +1,4 @@
-// LayerNorm and token shift of the residual stream, done anew by every workgroup: reading 5 vectors from a cache costs less
+// LayerNorm and token shift of the residual stream, repeated by every workgroup: reading 5 vectors from a cache costs less
 // than a stage of its own.  The result is staged in shared memory (TEXELS: in memory, a place for each workgroup) in the order
 // in which the matrix rows are read.
 const float NORM_EPSILON = 1e-5;

@@ -51,8 +51,8 @@ layout(set = 0, binding = 5) buffer State1 { float state[]; };
 layout(set = 0, binding = 6) readonly restrict buffer Second { uvec4 second[]; };
 layout(set = 0, binding = 7) readonly restrict buffer SecondSide { uint second_side[]; };
 
-// Reads.  TEXELS: through texel buffers on the same memory (create_set() in src/engine/plan.c says of which kind), for drivers that run on a
-// processor: they read storage buffers and shared memory lane by lane, texels with vector instructions.
+// Reads.  TEXELS: through texel buffers on the same memory (create_set() in src/engine/plan.c says of which kind), for drivers of CPU
+// devices: they read storage buffers and shared memory lane by lane, texels with vector instructions.
 #if TEXELS
 layout(set = 0, binding = 8) uniform samplerBuffer act_texels;
 layout(set = 0, binding = 10) uniform samplerBuffer vectors_texels;
@@ -101,7 +101,7 @@ uint thread = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
 uint thread = gl_LocalInvocationIndex;
 #endif
 
-// The token ends the text: nothing is to be computed.  The same for all threads.
+// The token ends the text: there is nothing to compute.  The same for all threads.
 bool done()
 {
 	return act_word[ACT_CONTROL + CONTROL_DONE] != 0;

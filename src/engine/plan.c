@@ -134,7 +134,7 @@ static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *co
 	return RWKVK_OK;
 }
 
-/* One workgroup goes through all logits, whatever the tuning of the others: 64 threads on processors, else up to 256 if shared
+/* One workgroup goes through all logits, whatever the tuning of the others: 64 threads on CPU devices, else up to 256 if shared
  * memory allows (48 bytes a thread in select.comp and a few). */
 static uint32_t select_workgroup(const struct rwkvk_model *m)
 {

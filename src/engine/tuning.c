@@ -67,13 +67,13 @@ struct tuning tuning_for(const struct gpu_caps *caps, const struct config *c)
 	if (caps->vendor_id == ARM)
 		tuning.rows = 1; /* a thread has 64 registers, and 32 if all that fit into a core are to run */
 	if (caps->type != RWKVK_DEVICE_CPU && c->width < 512)
-		tuning.rows = 1; /* more workgroups; and compilers unroll so short a row, so that all of it is to be held at once */
+		tuning.rows = 1; /* more workgroups; and compilers unroll so short a row, so that registers must hold all of it */
 	if (!tuning.groups)
 		tuning.groups = 4 * (caps->processors < 1 ? 1 : smaller(caps->processors, 64));
 	tuning.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
 	if (caps->max_shared_bytes < 32768)
 		tuning.workgroup = smaller(tuning.workgroup, 128); /* sums take 16 bytes of it for each thread, and more */
-	if (caps->texel_reads) /* a processor runs a workgroup's subgroups in turn, and switching between them takes time */
+	if (caps->texel_reads) /* a CPU device runs a workgroup's subgroups in turn, and switching between them takes time */
 		tuning.workgroup = 8;
 	while (caps->subgroups && tuning.workgroup < caps->subgroup_size && tuning.workgroup * 2 <= caps->max_invocations)
 		tuning.workgroup *= 2;

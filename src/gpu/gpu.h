@@ -38,7 +38,7 @@ struct gpu_caps {
 	uint32_t index, vendor_id, device_id, api_version[3];
 	uint32_t subgroup_size; /* 1 when subgroups are not usable */
 	bool subgroups;         /* basic, arithmetic and shuffle operations in compute shaders */
-	bool texel_reads;       /* shaders read through texel buffers: a processor that plays a GPU does that far faster */
+	bool texel_reads;       /* shaders read through texel buffers: far faster on CPU devices */
 	bool unified_memory;    /* weights can be written where the shaders read them */
 	bool timestamps;
 	double timestamp_period;  /* nanoseconds per tick */

@@ -359,7 +359,7 @@ static const struct tensor *decay_tensor(const struct weights *weights)
 	return tensor ? tensor : find_first(weights, "att.decay");
 }
 
-/* Which RWKV this is, told by the tensors that only one version has. */
+/* Which RWKV this is, by the tensors that only one version has. */
 static rwkvk_status recognise(const struct weights *weights, struct config *c)
 {
 	static const struct {
