@@ -89,9 +89,9 @@ struct tuning {
 	uint32_t staging_groups; /* those that have a place behind the activations, STAGING_FLOATS each */
 };
 /* What a device of this kind usually has. */
-struct tuning model_usual_shape(const struct rwkvk_model *model);
+struct tuning model_usual_tuning(const struct rwkvk_model *model);
 /* Fills in what follows from workgroup, lanes, rows and groups; false when the device or the shaders cannot have these. */
-bool model_complete_shape(const struct rwkvk_model *model, struct tuning *tuning);
+bool model_complete_tuning(const struct rwkvk_model *model, struct tuning *tuning);
 /* From now on tokens run with this tuning; when it cannot be planned, as before. */
 rwkvk_status forward_plan(struct rwkvk_model *model, const struct tuning *tuning);
 /* The plan stays beside those that come, the first of which may fail; and it is the model's again, whatever came. */

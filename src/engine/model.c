@@ -48,8 +48,10 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 	if (is_set(options->cancel))
 		return fail(RWKVK_CANCELLED, "cancelled after %s was opened", m->file.weights.path);
 	TRY(open_device(options, tools->profile, m));
+	struct tuned tuned;
+	tuned_choose(m, &tuned);
 	TRY(model_load(m, &load));
-	TRY(tuned_plan(m));
+	TRY(tuned_plan(m, &tuned));
 	gpu_set_cancel(m->gpu, NULL); /* the caller's, and opening is over */
 	return RWKVK_OK;
 }

@@ -196,9 +196,14 @@ rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 struct tuning tuning_for(const struct gpu_caps *caps, const struct config *config);
 /* Fills in what follows from workgroup, lanes, rows and groups; false when the device or the shaders cannot have these. */
 bool tuning_complete(struct tuning *tuning, const struct gpu_caps *caps, const struct config *config);
-/* tuned.c: plans a loaded model with the tuning that was found for such models on the device, else with the usual one.  One
- * that no longer works is dropped, with a message. */
-rwkvk_status tuned_plan(struct rwkvk_model *model);
+/* tuned.c: the tuning that was found for such models on the device, else the usual one, chosen before loading; and the plan of
+ * the loaded model with it.  A stored one that no longer works is dropped, with a message, and the usual one serves. */
+struct tuned {
+	struct tuning tuning;
+	bool stored;
+};
+void tuned_choose(const struct rwkvk_model *model, struct tuned *out);
+rwkvk_status tuned_plan(struct rwkvk_model *model, const struct tuned *chosen);
 /* The constants that all stages have. */
 void tuning_constants(const struct tuning *tuning, const struct config *config, uint32_t constants[SPEC_COUNT]);
 

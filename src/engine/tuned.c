@@ -16,10 +16,12 @@ static void describe(const struct rwkvk_model *m, char *text, size_t bytes)
 {
 	const struct config *c = &m->file.network.config;
 	struct outline layer;
+	struct matrix head;
 	outline_layer(&m->file.network, m->file.quant, c->layers - 1, &layer);
+	outline_table(&m->file.network, m->file.network.head, m->file.quant, &head);
 	snprintf(text, bytes, "RWKV-%s layers %u width %u ffn %u vocab %u types %s %s %s %s", config_version(c), c->layers,
 	         c->width, c->ffn, c->vocab, type_name(layer.products.type), type_name(layer.ffn.key.type),
-	         type_name(layer.ffn.value.type), type_name(m->head.matrix.type));
+	         type_name(layer.ffn.value.type), type_name(head.type));
 }
 
 static char *path_of(const struct rwkvk_model *m, const char *text)
@@ -67,10 +69,10 @@ static void drop(const struct rwkvk_model *m, const char *path, const char *reas
 	       path, reason);
 }
 
-/* Plans with the tuning of a file, if that is one for this model. */
-static rwkvk_status plan_stored(struct rwkvk_model *m, const char *path, const struct tuning *usual)
+/* The tuning of a file, if that is one for this model and the device can have it. */
+static bool find_stored(const struct rwkvk_model *m, const char *path, struct tuning *out)
 {
-	char model[256], reason[1024] = "it is past the device's limits";
+	char model[256];
 	struct mapping file = { 0 };
 	struct tuning tuning = { 0 };
 	describe(m, model, sizeof model);
@@ -78,26 +80,42 @@ static rwkvk_status plan_stored(struct rwkvk_model *m, const char *path, const s
 	bool found = file_map(path, &file) == RWKVK_OK && parse(&file, model, &tuning);
 	error_release();
 	file_unmap(&file);
-	if (!found)
-		return forward_plan(m, usual);
-	if (model_complete_shape(m, &tuning)) {
-		rwkvk_status status = forward_plan(m, &tuning);
-		if (status == RWKVK_OK || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
-			return status;
-		snprintf(reason, sizeof reason, "%s", rwkvk_last_error());
+	if (found && !model_complete_tuning(m, &tuning)) {
+		drop(m, path, "it is past the device's limits");
+		return false;
 	}
-	TRY(forward_plan(m, usual)); /* if this fails as well, the file is not to blame */
-	drop(m, path, reason);
-	return RWKVK_OK;
+	if (found)
+		*out = tuning;
+	return found;
 }
 
-rwkvk_status tuned_plan(struct rwkvk_model *m)
+static char *path_for(const struct rwkvk_model *m)
 {
-	const struct tuning usual = model_usual_shape(m);
 	char model[256];
 	describe(m, model, sizeof model);
-	char *path = path_of(m, model);
-	rwkvk_status status = path ? plan_stored(m, path, &usual) : forward_plan(m, &usual);
+	return path_of(m, model);
+}
+
+void tuned_choose(const struct rwkvk_model *m, struct tuned *out)
+{
+	char *path = path_for(m);
+	*out = (struct tuned){ .tuning = model_usual_tuning(m) };
+	out->stored = path && find_stored(m, path, &out->tuning);
 	free(path);
-	return status;
+}
+
+rwkvk_status tuned_plan(struct rwkvk_model *m, const struct tuned *chosen)
+{
+	char reason[1024];
+	rwkvk_status status = forward_plan(m, &chosen->tuning);
+	if (status == RWKVK_OK || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST || !chosen->stored)
+		return status;
+	snprintf(reason, sizeof reason, "%s", rwkvk_last_error());
+	const struct tuning usual = model_usual_tuning(m);
+	TRY(forward_plan(m, &usual)); /* if this fails as well, the file is not to blame */
+	char *path = path_for(m);
+	if (path)
+		drop(m, path, reason);
+	free(path);
+	return RWKVK_OK;
 }

@@ -126,12 +126,12 @@ void tuning_constants(const struct tuning *tuning, const struct config *c, uint3
 	constants[SPEC_STAGING] = config_act_floats(c) / 4;
 }
 
-struct tuning model_usual_shape(const struct rwkvk_model *m)
+struct tuning model_usual_tuning(const struct rwkvk_model *m)
 {
 	return tuning_for(gpu_caps(m->gpu), model_config(m));
 }
 
-bool model_complete_shape(const struct rwkvk_model *m, struct tuning *tuning)
+bool model_complete_tuning(const struct rwkvk_model *m, struct tuning *tuning)
 {
 	return tuning_complete(tuning, gpu_caps(m->gpu), model_config(m));
 }

@@ -72,7 +72,7 @@ static rwkvk_status try_tuning(struct search *t, const rwkvk_tune_row *wanted)
 {
 	struct rwkvk_model *m = t->m;
 	struct tuning tuning = tuning_of(wanted);
-	if (!model_complete_shape(m, &tuning) || t->count == RWKVK_TUNE_ROWS || !has_time(t))
+	if (!model_complete_tuning(m, &tuning) || t->count == RWKVK_TUNE_ROWS || !has_time(t))
 		return RWKVK_OK;
 	for (size_t i = 0; i < t->count; i++) {
 		struct tuning tried = tuning_of(&t->rows[i]);
@@ -100,7 +100,7 @@ static rwkvk_status try_tuning(struct search *t, const rwkvk_tune_row *wanted)
 /* One property after the other, from the best so far: half and twice of it. */
 static rwkvk_status try_all(struct search *t)
 {
-	const struct tuning usual = model_usual_shape(t->m);
+	const struct tuning usual = model_usual_tuning(t->m);
 	TRY(try_tuning(t, &(rwkvk_tune_row){
 						  .workgroup = usual.workgroup, .lanes = usual.lanes, .rows = usual.rows, .groups = usual.groups }));
 	for (int property = 0; property < 4; property++)
@@ -123,7 +123,7 @@ static rwkvk_status confirm(struct search *t)
 	double seconds[2];
 	for (int i = 0; i < 2; i++) {
 		struct tuning tuning = tuning_of(&t->rows[i ? t->best : 0]);
-		model_complete_shape(t->m, &tuning);
+		model_complete_tuning(t->m, &tuning);
 		TRY(forward_plan(t->m, &tuning));
 		TRY(measure(t, &seconds[i]));
 	}
@@ -146,7 +146,7 @@ static rwkvk_status tune(struct search *t)
 	forward_put_back(m);
 	TRY(status);
 	struct tuning best = tuning_of(&t->rows[t->best]);
-	model_complete_shape(m, &best);
+	model_complete_tuning(m, &best);
 	TRY(forward_plan(m, &best));
 	t->rows[t->best].chosen = true;
 	return tuned_save(m);

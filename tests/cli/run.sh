@@ -1514,7 +1514,7 @@ END
 	grep -qF "A | B" "$dir/page.html" && grep -qF ">C</td>" "$dir/page.html" || fail "the page lacks a device"
 	run bench --compare "$dir/a.json" "$dir/b.json" --html "$dir/none/page.html"
 	exits 1
-	err_has "$dir/none/page.html: No such file or directory"
+	err_has "$dir/none/page.html: cannot be written: No such file or directory"
 }
 
 # The page is well-formed, has the report's numbers, and asks for nothing from elsewhere.

@@ -298,9 +298,11 @@ static rwkvk_status open_tuned(rwkvk_model *m, struct heard *heard, enum call ca
 	*heard = (struct heard){ 0 };
 	begin(m, (struct gpu_options){ .cache_dir = folder, .log = hear, .log_user = heard });
 	make_unreliable(m->gpu);
+	struct tuned tuned;
+	tuned_choose(m, &tuned);
 	assert_ok(model_load(m, &one_session));
 	break_calls(call, 0, count);
-	return tuned_plan(m);
+	return tuned_plan(m, &tuned);
 }
 
 /* What tuning has found serves until it fails; then the usual tuning does, and it is said once. */
