@@ -175,9 +175,12 @@ typedef struct rwkvk_export_options {
  *   .safetensors   official names, shapes and orientation, in F32, F16 or BF16, without vocabulary.
  * The file appears as a whole or not at all: until then it is called `path`.PID-N.tmp, which a failure removes.  Nothing is
  * held in memory but a few megabytes for each thread and the file's list of tensors.  `path` may exist, but not be the model
- * itself. options: NULL for the defaults. RWKVK_ERROR_ARGUMENT: another ending.  RWKVK_ERROR_UNSUPPORTED: a quantised tensor
- * for safetensors with RWKVK_EXPORT_KEEP, or a quantised type for it.  RWKVK_ERROR_FILE: the file cannot be written, or a
- * number is out of the type's range. RWKVK_CANCELLED: the progress function returned false. */
+ * itself.  options: NULL for the defaults.
+ *
+ * RWKVK_ERROR_ARGUMENT: another ending.
+ * RWKVK_ERROR_UNSUPPORTED: a quantised tensor for safetensors with RWKVK_EXPORT_KEEP, or a quantised type for it.
+ * RWKVK_ERROR_FILE: the file cannot be written, or a number is out of the type's range.
+ * RWKVK_CANCELLED: the progress function returned false. */
 RWKVK_API rwkvk_status rwkvk_file_export(const rwkvk_file *file, const char *path, const rwkvk_export_options *options);
 
 /* ---------------------------------------------------------------------------------------------------- states */
