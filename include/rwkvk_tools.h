@@ -20,6 +20,10 @@ typedef struct rwkvk_tools_options {
 	 * numbers.  Its matrices are of the type "f32", "f16", "bf16", or what a rwkvk_quant makes, "q8", "q6", "q5", "q4"; NULL:
 	 * f16. */
 	const char *shape, *shape_type;
+	/* For rwkvk_model_open(), instead of path and data: a file that is open already, so that it is not read twice.  What is
+	 * about files in rwkvk_model_options is as it was when the file was opened.  The model takes it over if it opens, and then
+	 * `file` must not be used any more. */
+	struct rwkvk_file *file;
 } rwkvk_tools_options;
 
 /* ---------------------------------------------------------------------------------------------------- devices */

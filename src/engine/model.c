@@ -44,7 +44,10 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 		return fail(RWKVK_ERROR_MEMORY, "cannot make a lock");
 	m->has_lock = true;
 	TRY(environment_tokens(&load.at_once));
-	TRY(file_init(options, &m->file));
+	if (tools->file)
+		m->file = *tools->file; /* which stays the caller's until the model is open */
+	else
+		TRY(file_init(options, &m->file));
 	if (is_set(options->cancel))
 		return fail(RWKVK_CANCELLED, "cancelled after %s was opened", m->file.weights.path);
 	TRY(open_device(options, tools->profile, m));
@@ -56,15 +59,21 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 	return RWKVK_OK;
 }
 
-static void destroy_model(struct rwkvk_model *m)
+/* Everything but the file. */
+static void destroy_engine(struct rwkvk_model *m)
 {
 	if (m->gpu) {
 		model_unload(m);
 		gpu_close(m->gpu);
 	}
-	file_finish(&m->file);
 	if (m->has_lock)
 		mutex_destroy(&m->lock);
+}
+
+static void destroy_model(struct rwkvk_model *m)
+{
+	destroy_engine(m);
+	file_finish(&m->file);
 	free(m);
 }
 
@@ -79,10 +88,15 @@ rwkvk_status rwkvk_model_open(const rwkvk_model_options *given, rwkvk_model **ou
 	if (!m)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	rwkvk_status status = open_model(&options, &tools, m);
-	if (status == RWKVK_OK)
+	if (status == RWKVK_OK) {
 		*out = m;
-	else
-		destroy_model(m);
+		free(tools.file); /* what was in it is the model's */
+		return RWKVK_OK;
+	}
+	destroy_engine(m);
+	if (!tools.file)
+		file_finish(&m->file);
+	free(m);
 	return status;
 }
 

@@ -25,12 +25,14 @@ static rwkvk_status check_numbers(const rwkvk_model_options *o)
 rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_options *own, rwkvk_tools_options *tools)
 {
 	TRY(READ_OPTIONS(rwkvk_model_options, tools, given, own));
-	TRY(READ_OPTIONS(rwkvk_tools_options, shape_type, own->tools, tools));
-	if (!own->path && !own->data && !tools->shape)
+	TRY(READ_OPTIONS(rwkvk_tools_options, file, own->tools, tools));
+	int models = (own->path || own->data) + (tools->shape != NULL) + (tools->file != NULL);
+	if (models == 0)
 		return fail(RWKVK_ERROR_ARGUMENT, "no model: set rwkvk_model_options.path or .data");
-	if (tools->shape && (own->path || own->data))
+	if (models > 1)
 		return fail(RWKVK_ERROR_ARGUMENT,
-		            "two models: rwkvk_tools_options.shape stands instead of rwkvk_model_options.path and .data");
+		            "%d models: rwkvk_tools_options.shape and .file stand instead of rwkvk_model_options.path and .data",
+		            models);
 	if (!own->data && own->data_bytes)
 		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.data_bytes is %zu without data", own->data_bytes);
 	return check_numbers(own);
@@ -106,7 +108,7 @@ static rwkvk_status special_token(const struct rwkvk_file *file, const char *key
 static rwkvk_status open_weights(const rwkvk_model_options *options, struct weights *out)
 {
 	rwkvk_tools_options tools;
-	TRY(READ_OPTIONS(rwkvk_tools_options, shape_type, options->tools, &tools));
+	TRY(READ_OPTIONS(rwkvk_tools_options, file, options->tools, &tools));
 	if (tools.shape)
 		return synthetic_weights(tools.shape, tools.shape_type, out);
 	if (options->read_file && !options->data)
@@ -221,6 +223,7 @@ rwkvk_status rwkvk_file_open(const rwkvk_model_options *given, rwkvk_file **out)
 	REQUIRE(given && out);
 	*out = NULL;
 	TRY(read_model_options(given, &options, &tools));
+	REQUIRE(!tools.file);
 	struct rwkvk_file *file = malloc(sizeof *file);
 	if (!file)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");

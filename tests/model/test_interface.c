@@ -1203,9 +1203,46 @@ static int close_chain(void **state)
 	return 0;
 }
 
+/* A file that is open already becomes a model; where that fails it stays the caller's. */
+static void opened_files(void **state)
+{
+	(void)state;
+	rwkvk_file *file;
+	rwkvk_model *from_file;
+	rwkvk_session *a, *b;
+	rwkvk_cancel *cancel;
+	const uint32_t tokens[] = { 1, 2, 3 };
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = chain_path }, &file));
+	rwkvk_tools_options tools = { .file = file };
+	assert_ok(rwkvk_cancel_create(&cancel));
+	rwkvk_cancel_set(cancel);
+	assert_int_equal(rwkvk_model_open(&(rwkvk_model_options){ .tools = &tools, .cancel = cancel }, &from_file),
+	                 RWKVK_CANCELLED);
+	rwkvk_cancel_destroy(cancel);
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .tools = &tools, .device_memory = 1 }, &from_file),
+	             RWKVK_ERROR_MEMORY, "device_memory");
+	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .tools = &tools, .path = chain_path }, &from_file),
+	             RWKVK_ERROR_ARGUMENT, "2 models");
+	rwkvk_model_info info = { 0 };
+	assert_ok(rwkvk_file_get_info(file, &info)); /* still there */
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .tools = &tools, .max_sessions = 1 }, &from_file));
+	assert_ok(rwkvk_session_create(from_file, &a));
+	assert_ok(rwkvk_session_create(model, &b));
+	float *got = malloc(info.vocab * sizeof *got), *want = malloc(info.vocab * sizeof *want);
+	assert_ok(rwkvk_session_eval(a, tokens, 3, &(rwkvk_eval_options){ .logits = got }));
+	assert_ok(rwkvk_session_eval(b, tokens, 3, &(rwkvk_eval_options){ .logits = want }));
+	assert_memory_equal(got, want, info.vocab * sizeof *got);
+	free(got);
+	free(want);
+	rwkvk_session_destroy(a);
+	rwkvk_session_destroy(b);
+	rwkvk_model_close(from_file);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(opened_files),
 		cmocka_unit_test(texts_and_tokens),
 		cmocka_unit_test(ended_while_held_back),
 		cmocka_unit_test(tokens_of_several_bytes),

@@ -221,7 +221,7 @@ static void describe_model(struct run *run)
 
 static int open_run(struct run *run, bool profile)
 {
-	int code = model_open(run->args, profile, &run->model);
+	int code = model_open(run->args, NULL, profile, &run->model);
 	if (code == EXIT_DONE && rwkvk_session_create(run->model, &run->session) != RWKVK_OK)
 		code = failed_call();
 	rwkvk_model_info info = { 0 };

@@ -27,6 +27,7 @@ struct generate {
 /* One run: what is written, and what is counted. */
 struct run {
 	const struct generate *args;
+	rwkvk_file *file; /* until the model has it */
 	rwkvk_model *model;
 	rwkvk_session *session;
 	struct feed feed;
@@ -307,8 +308,11 @@ static int run_session(struct run *run)
 static int run_model(struct run *run)
 {
 	const struct generate *args = run->args;
-	/* With a profile the two more tokens would be in it. */
-	int code = args->profile ? model_open(&args->model, true, &run->model) : model_open_warm(&args->model, &run->model);
+	/* With a profile the token more would be in it. */
+	rwkvk_file *file = run->file;
+	run->file = NULL;
+	int code =
+		args->profile ? model_open(&args->model, file, true, &run->model) : model_open_warm(&args->model, file, &run->model);
 	if (code != EXIT_DONE)
 		return code;
 	if (rwkvk_session_create(run->model, &run->session) != RWKVK_OK)
@@ -322,20 +326,18 @@ static int run_model(struct run *run)
 static int prepare(struct run *run)
 {
 	const struct generate *args = run->args;
-	rwkvk_file *file = NULL;
 	rwkvk_model_info info = { 0 };
-	int code = model_peek(&args->model, &file);
+	int code = model_peek(&args->model, &run->file);
 	if (code == EXIT_DONE) {
-		rwkvk_file_get_info(file, &info);
-		code = feed_tokens("generate", &args->feed, &args->model, file, &run->feed);
+		rwkvk_file_get_info(run->file, &info);
+		code = feed_tokens("generate", &args->feed, &args->model, run->file, &run->feed);
 	}
 	if (code == EXIT_DONE)
 		code = bias_check("generate", &run->biases, info.vocab);
-	if (code == EXIT_DONE && args->stops.count > 0 && !rwkvk_file_tokenizer(file))
+	if (code == EXIT_DONE && args->stops.count > 0 && !rwkvk_file_tokenizer(run->file))
 		code = no_vocabulary(&args->model, &info, "--stop", NULL);
 	if (code == EXIT_DONE)
-		code = feed_check(&args->feed, file);
-	rwkvk_file_close(file);
+		code = feed_check(&args->feed, run->file);
 	return code;
 }
 
@@ -369,6 +371,7 @@ static int generate(const struct generate *args)
 	if (code == EXIT_DONE)
 		code = run_model(&run);
 	rwkvk_model_close(run.model);
+	rwkvk_file_close(run.file);
 	feed_free(&run.feed);
 	for (size_t i = 0; run.stops && i < args->stops.count; i++)
 		free(run.stops[i]);
@@ -489,7 +492,7 @@ int cmd_generate(int argc, char **argv)
 		.notes =
 			"The text ends in a line break; one is added where it has none.  A model without a vocabulary writes token ids.\n"
 			"Ctrl-C, or SIGTERM, ends the text: the state is saved if asked for and the exit code is 0.  While the model loads "
-		    "or\n"
+			"or\n"
 			"reads the prompt nothing is saved, and the exit code is 130 or 143.  A second one ends at once.\n"
 			"\nExamples\n"
 			"  rwkvk generate \"Once upon a time\"\n"

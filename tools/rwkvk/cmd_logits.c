@@ -91,28 +91,26 @@ static int run_session(const struct logits *run, rwkvk_session *session, const s
 }
 
 /* Everything that can be wrong without the model being loaded, and the output. */
-static int prepare(const struct logits *run, struct feed *feed, struct sink *sink)
+static int prepare(const struct logits *run, rwkvk_file **file, struct feed *feed, struct sink *sink)
 {
-	rwkvk_file *file = NULL;
 	rwkvk_model_info info = { 0 };
-	int code = model_peek(&run->model, &file);
+	int code = model_peek(&run->model, file);
 	if (code == EXIT_DONE)
-		code = feed_tokens("logits", &run->feed, &run->model, file, feed);
+		code = feed_tokens("logits", &run->feed, &run->model, *file, feed);
 	if (code == EXIT_DONE)
-		code = feed_check(&run->feed, file);
+		code = feed_check(&run->feed, *file);
 	if (code == EXIT_DONE) {
-		rwkvk_file_get_info(file, &info);
+		rwkvk_file_get_info(*file, &info);
 		code = sink_open(sink, run->output, info.vocab);
 	}
-	rwkvk_file_close(file);
 	return code;
 }
 
-static int run_model(const struct logits *run, const struct feed *feed, struct sink *sink)
+static int run_model(const struct logits *run, rwkvk_file *file, const struct feed *feed, struct sink *sink)
 {
 	rwkvk_model *model = NULL;
 	rwkvk_session *session = NULL;
-	int code = model_open(&run->model, false, &model);
+	int code = model_open(&run->model, file, false, &model);
 	if (code == EXIT_DONE && rwkvk_session_create(model, &session) != RWKVK_OK)
 		code = failed_call();
 	if (code == EXIT_DONE)
@@ -134,9 +132,12 @@ static int logits(struct logits *run)
 	int code = feed_read("logits", &run->feed, &feed);
 	if (code != EXIT_DONE)
 		return code;
-	code = prepare(run, &feed, &sink);
+	rwkvk_file *file = NULL;
+	code = prepare(run, &file, &feed, &sink);
 	if (code == EXIT_DONE)
-		code = run_model(run, &feed, &sink);
+		code = run_model(run, file, &feed, &sink);
+	else
+		rwkvk_file_close(file);
 	sink_close(&sink);
 	feed_free(&feed);
 	return code;

@@ -234,9 +234,9 @@ static int score_text(struct run *run)
 
 /* ---------------------------------------------------------------------------------------------------- models */
 
-static int open_side(struct side *side)
+static int open_side(struct side *side, rwkvk_file *file)
 {
-	int code = model_open(&side->args, false, &side->model);
+	int code = model_open(&side->args, file, false, &side->model);
 	if (code != EXIT_DONE)
 		return code;
 	rwkvk_model_get_info(side->model, &side->info);
@@ -267,7 +267,7 @@ static int open_reference(struct run *run)
 		reference->args.path = args->against;
 		reference->args.names = NULL;
 	}
-	int code = open_side(reference);
+	int code = open_side(reference, NULL);
 	if (code != EXIT_DONE || reference->info.vocab == run->model.info.vocab)
 		return code;
 	return failed("%s: expected a vocabulary of %" PRIu32 " tokens, as %s has, found %" PRIu32
@@ -283,9 +283,10 @@ static int run_models(struct run *run)
 	int code = model_peek(&run->model.args, &file);
 	if (code == EXIT_DONE)
 		code = feed_tokens("perplexity", &run->args->feed, &run->model.args, file, &run->feed);
-	rwkvk_file_close(file);
 	if (code == EXIT_DONE)
-		code = open_side(&run->model);
+		code = open_side(&run->model, file);
+	else
+		rwkvk_file_close(file);
 	if (code == EXIT_DONE)
 		code = open_reference(run);
 	if (code != EXIT_DONE)

@@ -42,7 +42,7 @@ static int run(const struct tune *args)
 	rwkvk_model *model = NULL;
 	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { 0 };
 	size_t count = 0;
-	int code = model_open(&args->model, false, &model);
+	int code = model_open(&args->model, NULL, false, &model);
 	if (code != EXIT_DONE)
 		return code;
 	struct progress progress;

@@ -120,7 +120,7 @@ static int verify_device(const struct verify *run, const char *device, json_t *a
 	struct model_args args = run->model;
 	rwkvk_model *model = NULL;
 	args.device = device;
-	int code = model_open(&args, false, &model);
+	int code = model_open(&args, NULL, false, &model);
 	if (code == EXIT_DONE)
 		code = compare(run, model, all);
 	rwkvk_model_close(model);

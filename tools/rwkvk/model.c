@@ -55,29 +55,35 @@ int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, c
 int model_peek(const struct model_args *args, rwkvk_file **out)
 {
 	rwkvk_model_options options = model_options(args);
-	options.log = NULL;
 	return rwkvk_file_open(&options, out) == RWKVK_OK ? EXIT_DONE : failed_call();
 }
 
-static int load(const struct model_args *args, bool profile, rwkvk_model **out)
+/* A file that could not become a model is closed. */
+static int load(const struct model_args *args, rwkvk_file *file, bool profile, rwkvk_model **out)
 {
 	struct progress progress;
-	const rwkvk_tools_options tools = { .profile = profile, .shape = args->shape, .shape_type = args->shape_type };
+	const rwkvk_tools_options tools = {
+		.profile = profile, .shape = file ? NULL : args->shape, .shape_type = args->shape_type, .file = file
+	};
 	set_quiet(args->quiet);
 	interrupt_catch();
 	progress_begin(&progress, "loading", PROGRESS_BYTES);
 	rwkvk_model_options options = model_options(args);
 	options.max_sessions = 1;
 	options.tools = &tools;
+	if (file)
+		options.path = options.data = NULL, options.data_bytes = 0;
 	options.cancel = interrupt_flag();
 	options.progress = progress_step;
 	options.progress_user = &progress;
 	rwkvk_status status = rwkvk_model_open(&options, out);
 	progress_end();
+	if (status != RWKVK_OK)
+		rwkvk_file_close(file);
 	return status == RWKVK_OK ? EXIT_DONE : failed_with(status);
 }
 
-/* `first_use`: seconds that a driver compiled after pipelines were made. */
+/* `first_use`: seconds of a first token, in which drivers compile, too. */
 static void note_ready(const struct model_args *args, const rwkvk_model *model, double start, double first_use)
 {
 	rwkvk_model_info info = { 0 };
@@ -90,43 +96,32 @@ static void note_ready(const struct model_args *args, const rwkvk_model *model, 
 	     now_seconds() - start, 1e-9 * (double)counters.compile_nanoseconds + first_use);
 }
 
-int model_open(const struct model_args *args, bool profile, rwkvk_model **out)
+int model_open(const struct model_args *args, rwkvk_file *file, bool profile, rwkvk_model **out)
 {
 	double start = now_seconds();
-	int code = load(args, profile, out);
+	int code = load(args, file, profile, out);
 	if (code == EXIT_DONE)
 		note_ready(args, *out, start, 0);
 	return code;
 }
 
-/* The same token twice: what the first takes longer is what the driver compiled for it. */
-static rwkvk_status warm_up(rwkvk_model *model, double *first_use)
+int model_open_warm(const struct model_args *args, rwkvk_file *file, rwkvk_model **out)
 {
-	rwkvk_session *session;
+	double start = now_seconds(), loaded;
+	rwkvk_session *session = NULL;
 	const uint32_t token = 0;
-	double seconds[2] = { 0 };
 	const rwkvk_eval_options options = { .cancel = interrupt_flag() };
-	rwkvk_status status = rwkvk_session_create(model, &session);
-	for (int i = 0; i < 2 && status == RWKVK_OK; i++) {
-		double start = now_seconds();
-		status = rwkvk_session_eval(session, &token, 1, &options);
-		seconds[i] = now_seconds() - start;
-	}
-	rwkvk_session_destroy(session);
-	*first_use = seconds[0] > seconds[1] ? seconds[0] - seconds[1] : 0;
-	return status;
-}
-
-int model_open_warm(const struct model_args *args, rwkvk_model **out)
-{
-	double start = now_seconds(), first_use;
-	int code = load(args, false, out);
+	int code = load(args, file, false, out);
 	if (code != EXIT_DONE)
 		return code;
-	rwkvk_status status = warm_up(*out, &first_use);
+	loaded = now_seconds();
+	rwkvk_status status = rwkvk_session_create(*out, &session);
+	if (status == RWKVK_OK)
+		status = rwkvk_session_eval(session, &token, 1, &options);
+	rwkvk_session_destroy(session);
 	if (status != RWKVK_OK)
 		return failed_with(status);
-	note_ready(args, *out, start, first_use);
+	note_ready(args, *out, start, now_seconds() - loaded);
 	return EXIT_DONE;
 }
 

@@ -96,11 +96,12 @@ const char *model_title(const struct model_args *args);
 int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, const char *what, const char *otherwise);
 
 /* Opens it and notes what it is and how long that took.  From here on Ctrl-C is caught: name interrupt_flag() in what is done
- * with the model.  EXIT_DONE, or the exit code after a message. */
-int model_open(const struct model_args *args, bool profile, rwkvk_model **out);
+ * with the model.  `file`: from model_peek(), or NULL; it is the model's from now on, or closed.  EXIT_DONE, or the exit code
+ * after a message. */
+int model_open(const struct model_args *args, rwkvk_file *file, bool profile, rwkvk_model **out);
 
-/* The same, and what a driver compiles at the first use of a pipeline belongs to it, not to a rate. */
-int model_open_warm(const struct model_args *args, rwkvk_model **out);
+/* The same with a first token: what a driver compiles at the first use of a pipeline belongs to loading, not to a rate. */
+int model_open_warm(const struct model_args *args, rwkvk_file *file, rwkvk_model **out);
 
 struct feed_args {
 	int bos;            /* -1: as the model says, 0: no, 1: yes */
