@@ -1266,6 +1266,8 @@ case_full_disk() {
 	err_has "rwkvk: /dev/full: "
 	(
 		ulimit -f 8 # blocks of 1024 bytes
+		run logits -q --tokens 1 # Mesa 25's lavapipe has its memory in files of its own, which the limit breaks
+		[ "$code" -lt 128 ] || { echo "*** NOT TESTED: the driver does not live with the limit ***"; exit 0; }
 		run logits --all -o "$dir/limited" --tokens 1,2,3
 		exits 1
 		err_has "$dir/limited: cannot be written: File too large"
