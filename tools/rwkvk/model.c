@@ -91,9 +91,10 @@ static void note_ready(const struct model_args *args, const rwkvk_model *model, 
 	char device[256];
 	rwkvk_model_get_info(model, &info);
 	rwkvk_model_counters(model, &counters);
-	note("%s on %s: %s parameters, %s on the device, ready in %.2f s, %.2f s of them compiling", model_title(args),
+	note("%s on %s: %s parameters, %s on the device, ready in %.2f s, %.2f s of them compiling%s", model_title(args),
 	     printable(device, sizeof(device), info.device), show_count(info.parameters).text, show_bytes(info.device_bytes).text,
-	     now_seconds() - start, 1e-9 * (double)counters.compile_nanoseconds + first_use);
+	     now_seconds() - start, 1e-9 * (double)counters.compile_nanoseconds + first_use,
+	     first_use > 0 ? " and a first token" : "");
 }
 
 int model_open(const struct model_args *args, rwkvk_file *file, bool profile, rwkvk_model **out)
