@@ -207,8 +207,9 @@ typedef struct rwkvk_model_options {
 	 * ~/.cache/rwkvk, else nowhere. */
 	const char *cache_dir;
 	rwkvk_quant quant;
-	float
-		group_norm_epsilon; /* of ln_x, at most 1; 0: what the file's kind implies, 1e-5 for RWKV-5 from rwkv.cpp, else 64e-5 */
+	/* Of ln_x, at most 1; 0: what the file says or its kind implies: 1e-5 for RWKV-5 from rwkv.cpp, N * 1e-5 for RWKV-7 from
+	 * flash-linear-attention with heads of N (docs/formats.md), else 64e-5. */
+	float group_norm_epsilon;
 	/* n > 0: halve the residual stream after every n layers, of any version, as 16-bit engines do with RWKV-4 to 6; it changes
 	 * nothing but the share that LayerNorm's epsilon has.  Files that are stored so (rwkv6 GGUF) are always run so. */
 	uint32_t rescale;

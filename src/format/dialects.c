@@ -1,6 +1,7 @@
 /* What files call their tensors.  Each table below is one dialect: the names of a family of files and what they are in the
  * canonical names of weights.h.  A reader adds its tensors under the names of the file and ends in weights_rename(). */
 #include "format/dialects.h"
+#include "format/readers.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,6 +18,8 @@ struct rule {
 		SWAPPED, /* the last two dimensions are the other way round than in an official file */
 		FLAT,    /* one vector, whatever the shape */
 		ROWS,    /* [letters of `rows`, C]: one tensor a row, its letter takes the place of the `?` */
+		STACKED, /* swapped matrices under each other, one a letter of `rows`, which come into the order of MIXES_6 */
+		BESIDE,  /* the same beside each other, which come to be a dimension of their own, too */
 		UNUSED   /* left out */
 	} how;
 	const char *rows;
@@ -53,25 +56,51 @@ static const struct rule hugging_face[] = {
 	{ 0 },
 };
 
-/* RWKV-7 of flash-linear-attention (fla-hub/...). */
-static const struct rule fla_7[] = {
+/* flash-linear-attention (fla-hub/...): what its models share, then those of RWKV-7. */
+static const struct rule fla[] = {
 	{ .from = "embeddings.*", .to = "emb.*" },
 	{ .from = "norm.*", .to = "ln_out.*" },
 	{ .from = "lm_head.*", .to = "head.*" },
 	{ .from = "layers.#.pre_norm.*", .to = "blocks.#.ln0.*" },
 	{ .from = "layers.#.attn_norm.*", .to = "blocks.#.ln1.*" },
 	{ .from = "layers.#.ffn_norm.*", .to = "blocks.#.ln2.*" },
+	{ .from = "layers.#.attn.o_proj.*", .to = "blocks.#.att.output.*" },
+	{ .from = "layers.#.attn.g_norm.*", .to = "blocks.#.att.ln_x.*" },
+	{ .from = "blocks.#.**", .to = "blocks.#.**" },
+	{ 0 },
+};
+
+static const struct rule fla_7[] = {
 	{ .from = "layers.#.attn.r_proj.*", .to = "blocks.#.att.receptance.*" },
 	{ .from = "layers.#.attn.k_proj.*", .to = "blocks.#.att.key.*" },
 	{ .from = "layers.#.attn.v_proj.*", .to = "blocks.#.att.value.*" },
-	{ .from = "layers.#.attn.o_proj.*", .to = "blocks.#.att.output.*" },
-	{ .from = "layers.#.attn.g_norm.*", .to = "blocks.#.att.ln_x.*" },
 	{ .from = "layers.#.attn.*_lora.lora.0.weight", .to = "blocks.#.att.*1", .how = SWAPPED },
 	{ .from = "layers.#.attn.*_lora.lora.2.weight", .to = "blocks.#.att.*2", .how = SWAPPED },
 	{ .from = "layers.#.attn.*_lora.lora.2.bias", .to = "blocks.#.att.*0" },
 	{ .from = "layers.#.attn.x_x", .to = "blocks.#.att.x_?", .how = ROWS, .rows = "rwkvag" },
 	{ .from = "layers.#.attn.*", .to = "blocks.#.att.*" },
 	{ .from = "layers.#.ffn.**", .to = "blocks.#.ffn.**" },
+	{ 0 },
+};
+
+#define MIXES_6 "wkvrg" /* the official order; fla has another */
+static const struct rule fla_6[] = {
+	{ .from = "layers.#.attn.x_proj.0.mu", .to = "blocks.#.att.time_maa_x" },
+	{ .from = "layers.#.attn.x_proj.0.linear.weight", .to = "blocks.#.att.time_maa_w1", .how = STACKED, .rows = "rwkvg" },
+	{ .from = "layers.#.attn.x_proj.2.weight", .to = "blocks.#.att.time_maa_w2", .how = BESIDE, .rows = "rwkvg" },
+	{ .from = "layers.#.attn.x_bias", .to = "blocks.#.att.time_maa_?", .how = ROWS, .rows = "rwkvg" },
+	{ .from = "layers.#.attn.w_proj.linear.lora.0.weight", .to = "blocks.#.att.time_decay_w1", .how = SWAPPED },
+	{ .from = "layers.#.attn.w_proj.linear.lora.2.weight", .to = "blocks.#.att.time_decay_w2", .how = SWAPPED },
+	{ .from = "layers.#.attn.w_proj.linear.lora.2.bias", .to = "blocks.#.att.time_decay" },
+	{ .from = "layers.#.attn.bonus", .to = "blocks.#.att.time_faaaa" },
+	{ .from = "layers.#.attn.r_proj.linear.*", .to = "blocks.#.att.receptance.*" },
+	{ .from = "layers.#.attn.k_proj.linear.*", .to = "blocks.#.att.key.*" },
+	{ .from = "layers.#.attn.v_proj.linear.*", .to = "blocks.#.att.value.*" },
+	{ .from = "layers.#.attn.g_proj.linear.*", .to = "blocks.#.att.gate.*" },
+	{ .from = "layers.#.ffn.key.mu", .to = "blocks.#.ffn.time_maa_k" },
+	{ .from = "layers.#.ffn.receptance.mu", .to = "blocks.#.ffn.time_maa_r" },
+	{ .from = "layers.#.ffn.*.linear.*", .to = "blocks.#.ffn.*.*" },
+	{ .from = "layers.#.ffn.*.*", .to = "blocks.#.ffn.*.*" },
 	{ 0 },
 };
 
@@ -199,24 +228,28 @@ static const struct rule gguf_7[] = {
 struct dialect {
 	const char *sign;
 	const struct rule *rules, *common;
+	enum { OTHERS, HUGGING_FACE, FLA_6, FLA_7 } family; /* whose config.json says more, see take_settings() */
 };
 
 static const struct dialect torch[] = {
-	{ "layers.#.attn.r_proj.weight", fla_7, official },
-	{ "blocks.#.attention.key.weight", hugging_face, official },
-	{ "blocks.#.att.time_mix_x", web_6, official },
-	{ NULL, official, NULL },
+	{ "layers.#.attn.r_proj.weight", fla_7, fla, FLA_7 },
+	{ "layers.#.attn.r_proj.linear.weight", fla_6, fla, FLA_6 },
+	{ "blocks.#.attention.key.weight", hugging_face, official, HUGGING_FACE },
+	{ "blocks.#.att.time_mix_x", web_6, official, OTHERS },
+	{ NULL, official, NULL, OTHERS },
 };
 
 static const struct dialect rwkv_cpp[] = {
-	{ "blocks.#.att.r_k", cpp_7, NULL },
-	{ "blocks.#.att.time_maa_x", cpp_6, NULL },
-	{ "blocks.#.att.ln_x.weight", cpp_5, NULL },
-	{ NULL, cpp_4, NULL },
+	{ "blocks.#.att.r_k", cpp_7, NULL, OTHERS },
+	{ "blocks.#.att.time_maa_x", cpp_6, NULL, OTHERS },
+	{ "blocks.#.att.ln_x.weight", cpp_5, NULL, OTHERS },
+	{ NULL, cpp_4, NULL, OTHERS },
 };
 
-static const struct dialect gguf_rwkv4[] = { { NULL, gguf_4, gguf_all } }, gguf_rwkv5[] = { { NULL, gguf_5, gguf_all } },
-							gguf_rwkv6[] = { { NULL, gguf_6, gguf_all } }, gguf_rwkv7[] = { { NULL, gguf_7, gguf_all } };
+static const struct dialect gguf_rwkv4[] = { { NULL, gguf_4, gguf_all, OTHERS } },
+							gguf_rwkv5[] = { { NULL, gguf_5, gguf_all, OTHERS } },
+							gguf_rwkv6[] = { { NULL, gguf_6, gguf_all, OTHERS } },
+							gguf_rwkv7[] = { { NULL, gguf_7, gguf_all, OTHERS } };
 
 static const struct dialect *const dialects[] = {
 	[NAMES_TORCH] = torch,           [NAMES_RWKV_CPP] = rwkv_cpp,     [NAMES_GGUF_RWKV4] = gguf_rwkv4,
@@ -322,7 +355,8 @@ static rwkvk_status find_rule(const struct weights *weights, const struct rule *
 		if (wrong && rule->how != ROWS)
 			break;
 		*out = rule;
-		if (rule->how != ROWS || (tensor->type != DTYPE_FOREIGN && dtype_info[tensor->type].block == 1))
+		bool whole = rule->how != ROWS && rule->how != STACKED && rule->how != BESIDE;
+		if (whole || (tensor->type != DTYPE_FOREIGN && dtype_info[tensor->type].block == 1))
 			return RWKVK_OK;
 		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensor %s as F32, F16 or BF16, found %s", weights->path,
 		            tensor->file_name, tensor_type(tensor));
@@ -342,7 +376,7 @@ static rwkvk_status append_as(struct weights *weights, const struct tensor *tens
 		            show_text(tensor->file_name, strlen(tensor->file_name)).text);
 	struct tensor renamed = *tensor;
 	renamed.name = name;
-	renamed.swapped = rule->how == SWAPPED;
+	renamed.swapped = rule->how == SWAPPED || rule->how == STACKED || rule->how == BESIDE;
 	if (rule->how == FLAT) {
 		while (renamed.rank > 1)
 			renamed.shape[0] *= renamed.shape[--renamed.rank];
@@ -364,6 +398,38 @@ static rwkvk_status append_rows(struct weights *weights, const struct tensor *te
 	return RWKVK_OK;
 }
 
+/* Copies the parts of [outer, parts, inner] one after the other, in the official order. */
+static void place_parts(const struct tensor *tensor, const char *rows, uint64_t outer, uint8_t *to)
+{
+	uint64_t parts = strlen(rows), inner = tensor->bytes / outer / parts;
+	for (uint64_t part = 0; part < parts; part++) {
+		const uint8_t *from = (const uint8_t *)tensor->data + (uint64_t)(strchr(rows, MIXES_6[part]) - rows) * inner;
+		for (uint64_t i = 0; i < outer; i++, to += inner)
+			memcpy(to, from + i * parts * inner, inner);
+	}
+}
+
+static rwkvk_status append_parts(struct weights *weights, const struct tensor *tensor, const struct rule *rule,
+                                 const struct captures *found)
+{
+	uint64_t parts = strlen(rule->rows);
+	uint32_t divided = rule->how == STACKED ? 0 : 1; /* which dimension */
+	const struct mapping *copy;
+	struct tensor turned = *tensor;
+	if (tensor->rank != 2 || tensor->shape[divided] % parts)
+		return fail(RWKVK_ERROR_FILE, "%s: expected tensor %s to be a matrix of %" PRIu64 " parts %s each other, found %s",
+		            weights->path, tensor->file_name, parts, divided ? "beside" : "under",
+		            show_shape(tensor->rank, tensor->shape).text);
+	TRY(weights_allocate(weights, tensor->bytes, &copy));
+	place_parts(tensor, rule->rows, divided ? tensor->shape[0] : 1, (uint8_t *)(uintptr_t)copy->data);
+	turned.data = copy->data;
+	if (divided) {
+		turned.rank = 3;
+		memcpy(turned.shape, ((uint64_t[]){ parts, tensor->shape[0], tensor->shape[1] / parts }), sizeof(uint64_t[3]));
+	}
+	return append_as(weights, &turned, rule, found, 0);
+}
+
 /* A name that no rule knows stays. */
 static rwkvk_status append_renamed(struct weights *weights, const struct tensor *tensor, enum naming naming,
                                    const struct dialect *dialect)
@@ -378,6 +444,8 @@ static rwkvk_status append_renamed(struct weights *weights, const struct tensor 
 		return weights_append(weights, tensor);
 	if (rule->how == ROWS)
 		return append_rows(weights, tensor, rule, &found);
+	if (rule->how == STACKED || rule->how == BESIDE)
+		return append_parts(weights, tensor, rule, &found);
 	return rule->how == UNUSED ? RWKVK_OK : append_as(weights, tensor, rule, &found, 0);
 }
 
@@ -475,6 +543,38 @@ static rwkvk_status name_bonus(struct weights *weights, uint64_t width)
 	return RWKVK_OK;
 }
 
+/* What names imply beside tensors, or a config.json beside the file says.  Hugging Face's programs leave out a head that is
+ * the embedding.  fla's RWKV-7 normalises heads with an epsilon that grows with them, its RWKV-6 with norm_eps as it is; where
+ * nothing says that, the official one stays, since fla's converter makes such files of official models. */
+static rwkvk_status take_settings(struct weights *weights, const struct dialect *dialect)
+{
+	struct metadata *m = &weights->metadata;
+	struct config_json config;
+	if (dialect->family == OTHERS && (weights_find(weights, "head.weight") || !weights_find(weights, "emb.weight")))
+		return RWKVK_OK;
+	TRY(config_json_read(weights, &config));
+	m->tied = config.says_tied ? config.tied : dialect->family != OTHERS;
+	if (dialect->family == FLA_7)
+		m->channel_epsilon = config.norm_epsilon > 0 ? config.norm_epsilon : 1e-5;
+	if (dialect->family == FLA_6 && m->group_norm_epsilon == 0)
+		m->group_norm_epsilon = (float)config.norm_epsilon;
+	if (dialect->family == FLA_6 || dialect->family == FLA_7)
+		m->said_norm_epsilon = config.norm_epsilon;
+	return RWKVK_OK;
+}
+
+rwkvk_status weights_tie(struct weights *weights)
+{
+	const struct tensor *emb = weights_find(weights, "emb.weight");
+	struct metadata *m = &weights->metadata;
+	m->tied = m->tied && emb && !weights_find(weights, "head.weight");
+	if (!m->tied)
+		return RWKVK_OK;
+	struct tensor head = *emb;
+	head.name = (char *)(uintptr_t) "head.weight"; /* weights_append() takes copies */
+	return weights_append(weights, &head);
+}
+
 rwkvk_status weights_rename(struct weights *weights, enum naming naming)
 {
 	const struct dialect *dialect = recognise(weights, naming);
@@ -486,6 +586,8 @@ rwkvk_status weights_rename(struct weights *weights, enum naming naming)
 		status = append_renamed(weights, &old.tensors[i], naming, dialect);
 	weights_close(&old);
 	TRY(status);
+	if (naming == NAMES_TORCH)
+		TRY(take_settings(weights, dialect));
 	const struct tensor *emb = weights_find(weights, "emb.weight");
 	if (naming != NAMES_TORCH || !emb)
 		return RWKVK_OK;

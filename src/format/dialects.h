@@ -15,6 +15,8 @@ enum naming {
 	NAMES_GGUF_RWKV7
 };
 rwkvk_status weights_rename(struct weights *weights, enum naming naming);
+/* The last step of all: the embedding becomes the head, too, where metadata.tied allows it and there is none. */
+rwkvk_status weights_tie(struct weights *weights);
 
 /* The way back, for writers: what a tensor of that canonical name is called in a GGUF file.  false when it has no name there.
  * The file may want it swapped, or as one of the `rows` of a tensor, which all are in `weights`. */

@@ -44,8 +44,8 @@ struct output_options {
 rwkvk_status output_write(const struct output_list *list, const char *path, const char *from, const uint8_t *head,
                           size_t head_bytes, const struct output_options *options);
 
-/* The front of a safetensors file, for free(); `name` may be NULL. */
-rwkvk_status safetensors_head(const struct output_list *list, const char *path, const char *name, uint8_t **head,
+/* The front of a safetensors file, for free(); `name` may be NULL; the epsilon of ln_x, 0: it is the usual one. */
+rwkvk_status safetensors_head(const struct output_list *list, const char *path, const char *name, float epsilon, uint8_t **head,
                               size_t *bytes);
 
 #endif

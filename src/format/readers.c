@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/letters.h"
+#include "format/dialects.h"
 #include "format/names.h"
 
 static const struct foreign {
@@ -97,6 +98,7 @@ static rwkvk_status read_contents(struct weights *weights, const char *names)
 		return refuse_foreign(weights);
 	if (names)
 		TRY(names_apply(weights, names));
+	TRY(weights_tie(weights));
 	return refuse_duplicates(weights);
 }
 

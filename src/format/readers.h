@@ -20,8 +20,18 @@ rwkvk_status shards_read(struct weights *weights); /* an index of safetensors fi
 
 /* Parts of the safetensors readers: told by its first bytes (a 64-bit header length, of which the upper bytes are 0, then a
  * brace); adding the tensors of `file`, weights->mapping or a part, under the names that they have there. */
+#define SAFETENSORS_EPSILON "rwkvk.group_norm_epsilon" /* a key of __metadata__, of our own: the epsilon of ln_x */
 bool safetensors_is(const struct mapping *file);
 rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file);
+
+/* config_json.c: what a config.json beside a model's file says, as Hugging Face's programs write it; zeroed without one.  One
+ * that cannot be read is RWKVK_ERROR_FILE. */
+struct config_json {
+	double norm_epsilon;  /* norm_eps; 0: not said */
+	bool says_tied, tied; /* tie_word_embeddings */
+};
+rwkvk_status config_json_read(const struct weights *weights, struct config_json *out);
+rwkvk_status config_json_parse(const char *path, const struct mapping *file, struct config_json *out); /* its bytes */
 
 /* What to open for `path`: of a folder, the index or the model in it.  *out is for free(). */
 rwkvk_status shards_resolve(const char *path, char **out);

@@ -107,6 +107,23 @@ static rwkvk_status check_coverage(struct weights *weights, const struct mapping
 	return RWKVK_OK;
 }
 
+/* Values of metadata are texts; this one is a number in JSON. */
+static rwkvk_status read_epsilon(struct weights *weights, const json_t *text)
+{
+	if (!text)
+		return RWKVK_OK;
+	const char *digits = json_is_string(text) ? json_string_value(text) : "";
+	json_t *number = json_loads(digits, JSON_DECODE_ANY, NULL);
+	double value = json_number_value(number); /* 0 of what is none */
+	json_decref(number);
+	if (!(value >= 1e-30 && value <= 1))
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: expected \"" SAFETENSORS_EPSILON "\" in \"__metadata__\" to be a number from 1e-30 to 1, found \"%s\"",
+		            weights->path, show_text(digits, strlen(digits)).text);
+	weights->metadata.group_norm_epsilon = (float)value;
+	return RWKVK_OK;
+}
+
 static rwkvk_status read_metadata(struct weights *weights, const json_t *object)
 {
 	if (!json_is_object(object))
@@ -120,6 +137,7 @@ static rwkvk_status read_metadata(struct weights *weights, const json_t *object)
 		if (first && text)
 			TRY(weights_add_text(weights, key, strlen(key), text, json_string_length(value), 1));
 	}
+	TRY(read_epsilon(weights, json_object_get(object, SAFETENSORS_EPSILON)));
 	const json_t *name = json_object_get(object, "name");
 	if (!name || weights->metadata.name)
 		return RWKVK_OK;

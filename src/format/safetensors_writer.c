@@ -6,6 +6,7 @@
 
 #include "base/numbers.h"
 #include "format/output.h"
+#include "format/readers.h"
 
 enum { ALIGNMENT = 8 }; /* of the data, as the format's own writers keep it; blanks behind the JSON fill up */
 
@@ -25,13 +26,26 @@ static json_t *describe(const struct output *output, uint64_t *at)
 	return tensor;
 }
 
-static json_t *describe_all(const struct output_list *list, const char *name)
+/* As a text, as all that is in __metadata__; nine digits are a float. */
+static json_t *number_text(float value)
+{
+	json_t *number = json_real((double)value);
+	char *text = json_dumps(number, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+	json_t *string = json_string(text); /* NULL of NULL */
+	json_decref(number);
+	free(text);
+	return string;
+}
+
+static json_t *describe_all(const struct output_list *list, const char *name, float epsilon)
 {
 	json_t *root = json_object(), *metadata = json_pack("{s:s}", "format", "pt");
 	uint64_t at = 0;
 	bool whole = true;
 	if (name)
 		json_object_set_new(metadata, "name", json_string(name)); /* left out if it is no UTF-8 */
+	if (epsilon != 0)
+		whole &= json_object_set_new(metadata, SAFETENSORS_EPSILON, number_text(epsilon)) == 0;
 	whole &= json_object_set_new(root, "__metadata__", metadata) == 0;
 	for (size_t i = 0; i < list->count; i++)
 		whole &= json_object_set_new(root, list->items[i].name, describe(&list->items[i], &at)) == 0;
@@ -41,10 +55,11 @@ static json_t *describe_all(const struct output_list *list, const char *name)
 	return NULL;
 }
 
-rwkvk_status safetensors_head(const struct output_list *list, const char *path, const char *name, uint8_t **head, size_t *bytes)
+rwkvk_status safetensors_head(const struct output_list *list, const char *path, const char *name, float epsilon, uint8_t **head,
+                              size_t *bytes)
 {
 	const size_t flags = JSON_COMPACT | JSON_PRESERVE_ORDER;
-	json_t *root = describe_all(list, name);
+	json_t *root = describe_all(list, name, epsilon);
 	size_t length = root ? json_dumpb(root, NULL, 0, flags) : 0;
 	uint64_t padded = round_up(length, ALIGNMENT);
 	*head = length ? malloc(sizeof padded + padded) : NULL;

@@ -40,7 +40,10 @@ struct metadata {
 	char *architecture; /* "rwkv7"; NULL for safetensors */
 	uint64_t head_size; /* {arch}.wkv.head_size */
 	float layer_norm_epsilon;
-	float group_norm_epsilon;  /* of ln_x, where a key says so or the format implies another than 64e-5: rwkv.cpp's RWKV-5 */
+	float group_norm_epsilon;  /* of ln_x, where the file says so or its format implies another than 64e-5: rwkv.cpp's RWKV-5 */
+	double channel_epsilon;    /* the same for each channel of a head: fla's RWKV-7 */
+	double said_norm_epsilon;  /* of all norms of an fla model, where its config.json says it */
+	bool tied;                 /* a head that is missing is the embedding; once the file is read: head.weight is such a copy */
 	uint32_t rescale;          /* rwkv6.rescale_every_n_layers: att.output and ffn.value of layer i are stored / 2^floor(i/n) */
 	bool has_add_bos, add_bos; /* tokenizer.ggml.add_bos_token */
 	bool has_sampling;         /* at least one general.sampling.* key */

@@ -469,7 +469,8 @@ static rwkvk_status sizes(const struct weights *weights, struct network *net)
 	if (t->rank != 2 || t->shape[0] > MAX_FFN)
 		return wrong_shape(weights, t, "FFN width, width");
 	c->ffn = (uint32_t)t->shape[0];
-	float epsilon = weights->metadata.group_norm_epsilon;
+	const struct metadata *m = &weights->metadata;
+	float epsilon = m->group_norm_epsilon != 0 ? m->group_norm_epsilon : (float)(m->channel_epsilon * c->head_size);
 	c->group_norm_epsilon = epsilon != 0 ? epsilon : 64e-5f;
 	c->rescale = weights->metadata.rescale;
 	c->rescale_stored = c->rescale != 0;

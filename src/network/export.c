@@ -433,6 +433,12 @@ static void note_gguf(const struct export *e)
 		report(&e->listener, RWKVK_LOG_NOTE, "llama.cpp will not load %s: %s", e->path, why);
 }
 
+/* Of ln_x, where it is not the usual one. */
+static float own_epsilon(const struct config *c)
+{
+	return c->version != 40 && c->group_norm_epsilon != 64e-5f ? c->group_norm_epsilon : 0;
+}
+
 static void note_safetensors(const struct export *e)
 {
 	const struct rwkvk_file *file = e->file;
@@ -445,10 +451,9 @@ static void note_safetensors(const struct export *e)
 		report(&e->listener, RWKVK_LOG_NOTE,
 		       "att.output and ffn.value are multiplied back: %s had them divided by 2 after every %" PRIu32 " layers",
 		       file->weights.path, c->rescale);
-	if (c->version != 40 && c->group_norm_epsilon != 64e-5f)
-		report(&e->listener, RWKVK_LOG_NOTE,
-		       "%s does not say that the epsilon of ln_x is %g: open it with rwkvk_model_options.group_norm_epsilon = %g",
-		       e->path, (double)c->group_norm_epsilon, (double)c->group_norm_epsilon);
+	if (own_epsilon(c) != 0)
+		report(&e->listener, RWKVK_LOG_NOTE, "%s says that the epsilon of ln_x is %g, which other programs do not look for",
+		       e->path, (double)c->group_norm_epsilon);
 	if (file->weights.metadata.token_count || file->vocab_given)
 		report(&e->listener, RWKVK_LOG_NOTE, "the vocabulary is not in %s, which has no place for it", e->path);
 }
@@ -483,7 +488,8 @@ static rwkvk_status make_head(const struct export *e, uint8_t **head, size_t *by
 {
 	if (!e->gguf) {
 		note_safetensors(e);
-		return safetensors_head(&e->outputs, e->path, e->file->weights.metadata.name, head, bytes);
+		return safetensors_head(&e->outputs, e->path, e->file->weights.metadata.name, own_epsilon(&e->file->network.config),
+		                        head, bytes);
 	}
 	struct gguf_writer *writer = gguf_writer_create();
 	rwkvk_status status = export_keys(e, writer);

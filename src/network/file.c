@@ -1,6 +1,7 @@
 /* A model file without a device: opening it as the options say, and what the public interface shows of it. */
 #include "network/outline.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -117,13 +118,26 @@ static rwkvk_status open_weights(const rwkvk_model_options *options, struct weig
 	                    out);
 }
 
+/* Only ln_x has an epsilon that can be chosen. */
+static void report_epsilon(const struct rwkvk_file *file, const struct listener *listener)
+{
+	double said = file->weights.metadata.said_norm_epsilon;
+	if (said != 0 && fabs(said - 1e-5) > 1e-9)
+		report(
+			listener, RWKVK_LOG_WARNING,
+			"%s: the config.json beside it has norm_eps %g: LayerNorm runs with 1e-5 all the same, so results differ a little",
+			file->weights.path, said);
+}
+
 static rwkvk_status file_open(const rwkvk_model_options *options, struct rwkvk_file *file)
 {
 	const struct listener listener = { options->log, options->log_user };
 	TRY(open_weights(options, &file->weights));
 	TRY(refuse_adapters(&file->weights));
+	TRY(refuse_attention(&file->weights));
 	TRY(network_init(&file->weights, &file->network));
 	TRY(check_unused(&file->weights, &file->network, &listener));
+	report_epsilon(file, &listener);
 	if (options->group_norm_epsilon != 0)
 		file->network.config.group_norm_epsilon = options->group_norm_epsilon;
 	if (!file->network.config.rescale_stored)
@@ -154,15 +168,13 @@ void file_finish(struct rwkvk_file *file)
 
 /* ------------------------------------------------------------------------------------------------------ describing */
 
+/* A head that is the embedding has none of its own. */
 static uint64_t parameters(const struct weights *weights)
 {
 	uint64_t sum = 0;
-	for (size_t i = 0; i < weights->count; i++) {
-		uint64_t count = 1;
-		for (uint32_t j = 0; j < weights->tensors[i].rank; j++)
-			count *= weights->tensors[i].shape[j];
-		sum += count;
-	}
+	for (size_t i = 0; i < weights->count; i++)
+		if (!weights->metadata.tied || strcmp(weights->tensors[i].name, "head.weight") != 0)
+			sum += tensor_elements(&weights->tensors[i]);
 	return sum;
 }
 

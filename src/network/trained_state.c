@@ -179,7 +179,7 @@ static bool list_matrices(const struct config *c, struct output_list *list)
 static rwkvk_status make_head(const struct config *c, const char *path, uint8_t **head, size_t *bytes)
 {
 	struct output_list list = { 0 };
-	rwkvk_status status = list_matrices(c, &list) ? safetensors_head(&list, path, NULL, head, bytes)
+	rwkvk_status status = list_matrices(c, &list) ? safetensors_head(&list, path, NULL, 0, head, bytes)
 	                                              : fail(RWKVK_ERROR_MEMORY, "%s: no memory for its names", path);
 	output_finish(&list);
 	return status;

@@ -87,6 +87,52 @@ rwkvk_status refuse_adapters(const struct weights *weights)
 	return RWKVK_OK;
 }
 
+/* ---------------------------------------------------------------------------------------------------- attention */
+
+static bool ends_in(const char *name, const char *end)
+{
+	size_t length = strlen(name), tail = strlen(end);
+	return length >= tail && strcmp(name + length - tail, end) == 0;
+}
+
+static bool has_rwkv(const struct weights *weights)
+{
+	static const char *const signs[] = { ".att.r_k", ".att.time_maa_x", ".att.time_decay", ".att.ln_x.weight" };
+	for (size_t i = 0; i < weights->count; i++)
+		for (size_t j = 0; j < sizeof signs / sizeof *signs; j++)
+			if (ends_in(weights->tensors[i].name, signs[j]))
+				return true;
+	return false;
+}
+
+/* What makes queries, alone or together with keys and values; *layer: the number before. */
+static bool is_of_attention(const char *name, unsigned *layer)
+{
+	static const char *const signs[] = { ".q_proj.weight", ".qkv_proj.weight", ".query.weight" };
+	const char *at = strstr(name, "layers.");
+	at = at ? at + 7 : strstr(name, "blocks.") ? strstr(name, "blocks.") + 7 : name;
+	for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+		if (ends_in(name, signs[i]))
+			return sscanf(at, "%u.", layer) == 1;
+	return false;
+}
+
+rwkvk_status refuse_attention(const struct weights *weights)
+{
+	const struct tensor *first = NULL;
+	unsigned layer, lowest = 0;
+	for (size_t i = 0; i < weights->count; i++)
+		if (is_of_attention(weights->tensors[i].file_name, &layer) && (!first || layer < lowest)) {
+			first = &weights->tensors[i];
+			lowest = layer;
+		}
+	if (!first || !has_rwkv(weights))
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_UNSUPPORTED,
+	            "%s: layer %u is attention (tensor %s), as in hybrid models; expected RWKV layers only", weights->path, lowest,
+	            first->file_name);
+}
+
 /* ---------------------------------------------------------------------------------------------------- biases */
 
 /* The matrix that it is added to, in the official names or in those of the file; NULL when there is none. */

@@ -138,7 +138,7 @@ static bool has(const struct subject *s, enum format format)
 {
 	bool seven = *s->version == '7';
 	if (format == FLA || format == FLA_FUSED)
-		return seven && !s->sizes.states; /* which fla has not */
+		return (seven || (*s->version == '6' && format == FLA)) && !s->sizes.states; /* which fla has not */
 	if (format == WEB && seven)
 		return s->sizes.rank != WIDTH; /* all factors square: docs/formats.md */
 	if (format == HUGGING_FACE)
@@ -200,8 +200,10 @@ static void run_format(const char *what, const struct subject *s, enum format fo
 		list_to_web(list, s->version, &s->sizes);
 	if (format == HUGGING_FACE)
 		list_to_hugging_face(list, s->version);
-	if (format == FLA || format == FLA_FUSED)
+	if (format == FLA || format == FLA_FUSED) {
 		list_to_fla(list, format == FLA_FUSED);
+		options.group_norm_epsilon = 64e-5f; /* it implies another for heads of this size */
+	}
 	if (format == GGUF || format == GGUF_FUSED) {
 		run_gguf(what, s, list, format == GGUF_FUSED, 0, out);
 	} else if (format == SHARDS) {

@@ -321,6 +321,94 @@ void list_to_hugging_face(struct list *list, const char *version)
 	}
 }
 
+/* RWKV-6's five mixes, "wkvrg" officially. */
+static const char fla_mixes[] = "rwkvg";
+
+static uint64_t fla_mix(uint64_t official)
+{
+	return (uint64_t)(strchr(fla_mixes, "wkvrg"[official]) - fla_mixes);
+}
+
+/* time_maa_w1 [C,5R] to [5R,C], time_maa_w2 [5,R,C] to [C,5R]. */
+static void turn_mixes(struct list_item *item, bool inner)
+{
+	uint64_t C = item->shape[inner ? 0 : 2], R = item->count / 5 / C;
+	float *turned = malloc(item->count * sizeof *turned);
+	assert_non_null(turned);
+	for (uint64_t p = 0; p < 5; p++)
+		for (uint64_t r = 0; r < R; r++)
+			for (uint64_t c = 0; c < C; c++) {
+				uint64_t at = fla_mix(p) * R + r;
+				float value = item->values[inner ? c * 5 * R + p * R + r : (p * R + r) * C + c];
+				turned[inner ? at * C + c : c * 5 * R + at] = value;
+			}
+	free(item->values);
+	item->values = turned;
+	item->rank = 2;
+	item->shape[0] = inner ? 5 * R : C;
+	item->shape[1] = inner ? C : 5 * R;
+}
+
+/* The five vectors of a layer take the place of time_maa_w. */
+static void stack_mixes(struct list *list, int layer)
+{
+	char name[96];
+	struct list_item *first = NULL;
+	for (int i = 0; i < 5; i++) {
+		snprintf(name, sizeof name, "blocks.%d.att.time_maa_%c", layer, "wkvrg"[i]);
+		struct list_item *item = list_find(list, name);
+		assert_non_null(item);
+		uint64_t width = item->count;
+		if (i == 0) {
+			first = item;
+			float *own = item->values;
+			item->values = malloc(5 * width * sizeof *own);
+			memcpy(item->values + fla_mix(0) * width, own, width * sizeof *own);
+			free(own);
+			continue;
+		}
+		memcpy(first->values + fla_mix((uint64_t)i) * width, item->values, width * sizeof *item->values);
+		free(item->values);
+		memmove(item, item + 1, (size_t)(list->items + list->count - item - 1) * sizeof *item);
+		list->count--;
+	}
+	snprintf(first->name, sizeof first->name, "blocks.%d.att.x_bias", layer);
+	first->rank = 2;
+	first->shape[0] = 5;
+	first->shape[1] = first->count;
+	first->count *= 5;
+}
+
+static void to_fla_6(struct list *list)
+{
+	static const char *const names[][2] = {
+		{ ".att.time_maa_x", ".att.x_proj.0.mu" },
+		{ ".att.time_maa_w1", ".att.x_proj.0.linear.weight" },
+		{ ".att.time_maa_w2", ".att.x_proj.2.weight" },
+		{ ".att.time_decay_w1", ".att.w_proj.linear.lora.0.weight" },
+		{ ".att.time_decay_w2", ".att.w_proj.linear.lora.2.weight" },
+		{ ".att.time_decay", ".att.w_proj.linear.lora.2.bias" },
+		{ ".att.time_faaaa", ".att.bonus" },
+		{ ".att.receptance.", ".att.r_proj.linear." },
+		{ ".att.key.", ".att.k_proj.linear." },
+		{ ".att.value.", ".att.v_proj.linear." },
+		{ ".att.gate.", ".att.g_proj.linear." },
+		{ ".ffn.key.", ".ffn.key.linear." },
+		{ ".ffn.receptance.", ".ffn.receptance.linear." },
+		{ ".ffn.time_maa_k", ".ffn.key.mu" },
+		{ ".ffn.time_maa_r", ".ffn.receptance.mu" },
+		{ "", "" },
+	};
+	static const char *const parts[] = { "time_decay_w1", "time_decay_w2", NULL };
+	transpose_if(list, parts);
+	for (size_t i = 0; i < list->count; i++)
+		if (ends_in(list->items[i].name, "time_maa_w1") || ends_in(list->items[i].name, "time_maa_w2"))
+			turn_mixes(&list->items[i], ends_in(list->items[i].name, "1"));
+	for (int layer = count_layers(list); layer-- > 0;)
+		stack_mixes(list, layer);
+	rename_all(list, names);
+}
+
 void list_to_fla(struct list *list, bool fused)
 {
 	static const char *const parts[] = { ".att.w1", ".att.w2", ".att.a1", ".att.a2", ".att.v1",
@@ -341,6 +429,8 @@ void list_to_fla(struct list *list, bool fused)
 		{ ".att.", ".attn." },
 		{ "", "" },
 	};
+	if (list_find(list, "blocks.0.att.time_maa_x"))
+		to_fla_6(list);
 	transpose_if(list, parts);
 	if (fused)
 		fuse(list, count_layers(list), "att.x_", "rwkvag", "att.x_x");

@@ -31,7 +31,7 @@ struct list_item *list_find(struct list *list, const char *name); /* NULL when t
 /* What the converters make of it, in place: other names, shapes and numbers. */
 void list_to_web(struct list *list, const char *version, const struct list_sizes *sizes);
 void list_to_hugging_face(struct list *list, const char *version);
-void list_to_fla(struct list *list, bool fused);
+void list_to_fla(struct list *list, bool fused); /* of RWKV-6 and 7; fused: 7 */
 void list_to_rwkv_cpp(struct list *list, const char *version, const struct list_sizes *sizes);
 void list_to_gguf(struct list *list, const char *version, bool fused);
 

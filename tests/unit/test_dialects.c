@@ -149,6 +149,7 @@ static void test_safetensors(void **state)
 		if (*versions[i] != '7')
 			check_safetensors(HUGGING_FACE, versions[i], &sizes);
 	}
+	check_safetensors(FLA, "6", &sizes);
 	check_safetensors(FLA, "7", &sizes);
 	check_safetensors(FLA_FUSED, "7", &sizes);
 }
@@ -162,6 +163,10 @@ static void test_square_factors(void **state)
 	check_safetensors(OFFICIAL, "6", &square);
 	check_safetensors(WEB, "6", &square);
 	check_safetensors(HUGGING_FACE, "6", &square);
+	check_safetensors(FLA, "6", &square);
+	square.rank--; /* the mixes' are larger by one */
+	check_safetensors(FLA, "6", &square);
+	square.rank++;
 	check_safetensors(OFFICIAL, "7", &square);
 	check_safetensors(FLA, "7", &square);
 
@@ -233,6 +238,31 @@ static void test_extras(void **state)
 		if (!t || strcmp(t->file_name, cases[i].file_name) != 0 || t->swapped != cases[i].swapped)
 			fail_msg("case %zu: %s is %s", i, cases[i].file_name, t ? t->swapped ? "swapped" : "not swapped" : "missing");
 		weights_close(&w);
+		free(file.data);
+		list_free(list);
+	}
+}
+
+/* Mixes of fla's RWKV-6 that cannot be divided by five. */
+static void test_wrong_parts(void **state)
+{
+	(void)state;
+	static const char *const names[] = { "model.layers.1.attn.x_proj.0.linear.weight", "model.layers.0.attn.x_proj.2.weight" };
+	static const char *const texts[] = {
+		"x.safetensors: expected tensor model.layers.1.attn.x_proj.0.linear.weight to be a matrix "
+		"of 5 parts under each other, found [29, 12]",
+		"x.safetensors: expected tensor model.layers.0.attn.x_proj.2.weight to be a matrix of 5 "
+		"parts beside each other, found [12, 29]"
+	};
+	for (int i = 0; i < 2; i++) {
+		struct list *list = converted(FLA, "6", &sizes);
+		struct list_item *item = list_find(list, names[i]);
+		assert_non_null(item);
+		item->shape[i]--;
+		item->count = item->shape[0] * item->shape[1];
+		struct file_bytes file = write_safetensors(list, DTYPE_F16);
+		struct weights w;
+		assert_fails(weights_open("x.safetensors", file.data, file.bytes, NULL, &w), RWKVK_ERROR_FILE, texts[i]);
 		free(file.data);
 		list_free(list);
 	}
@@ -334,8 +364,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_safetensors), cmocka_unit_test(test_square_factors), cmocka_unit_test(test_prefixes),
-		cmocka_unit_test(test_extras),      cmocka_unit_test(test_wrong_rows),     cmocka_unit_test(test_rwkv_cpp),
-		cmocka_unit_test(test_gguf),
+		cmocka_unit_test(test_extras),      cmocka_unit_test(test_wrong_rows),     cmocka_unit_test(test_wrong_parts),
+		cmocka_unit_test(test_rwkv_cpp),    cmocka_unit_test(test_gguf),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

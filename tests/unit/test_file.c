@@ -323,6 +323,205 @@ static void biases_of_other_names(void **state)
 	refuse(write_list("fla.safetensors", list), bias);
 }
 
+/* ---------------------------------------------------------------------------------------------------- Hugging Face's */
+
+/* The model as fla has it, without its head where it is `tied`, in a folder with this config.json, NULL: without one. */
+static const char *write_fla(const char *version, const char *config, bool tied)
+{
+	struct list *list = list_official(version, &sizes);
+	const char *beside = test_temp("config.json");
+	list_to_fla(list, false);
+	if (tied) {
+		struct list_item *head = list_find(list, "lm_head.weight");
+		free(head->values);
+		*head = list->items[--list->count];
+	}
+	remove(beside);
+	if (config)
+		test_write_file(beside, config, strlen(config));
+	return write_list("fla.safetensors", list);
+}
+
+static float epsilon_of(const char *path, float option)
+{
+	rwkvk_file *file;
+	rwkvk_model_info info = { .size = sizeof info };
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = path, .group_norm_epsilon = option }, &file));
+	assert_ok(rwkvk_file_get_info(file, &info));
+	rwkvk_file_close(file);
+	return info.group_norm_epsilon;
+}
+
+/* Heads are of 8. */
+static void fla_has_its_epsilon(void **state)
+{
+	(void)state;
+	assert_true(epsilon_of(write_fla("7", NULL, false), 0) == 8e-5f);
+	assert_true(epsilon_of(write_fla("7", "{}", false), 0) == 8e-5f);
+	assert_true(epsilon_of(write_fla("7", "{\"norm_eps\": 1e-5}", false), 0) == 8e-5f);
+	assert_true(epsilon_of(write_fla("7", "{\"norm_eps\": 0.000025}", false), 0) == 2e-4f);
+	assert_true(epsilon_of(write_fla("7", "{\"norm_eps\": 0.000025}", false), 3e-5f) == 3e-5f);
+	assert_true(epsilon_of(write_fla("6", NULL, false), 0) == 64e-5f);
+	assert_true(epsilon_of(write_fla("6", "{\"norm_eps\": 1e-5}", false), 0) == 1e-5f);
+	assert_reports(write_fla("7", "{\"norm_eps\": 0.000025}", false), NULL,
+	               "has norm_eps 2.5e-05: LayerNorm runs with 1e-5 all the same");
+	assert_silent(write_fla("7", "{\"norm_eps\": 1e-5}", false), NULL);
+	remove(test_temp("config.json"));
+}
+
+/* Official names: what lies beside them is not theirs. */
+static void other_files_have_no_config(void **state)
+{
+	(void)state;
+	write_fla("7", "{\"norm_eps\": 0.000025}", false);
+	assert_true(epsilon_of(write_list("official.safetensors", list_official("7", &sizes)), 0) == 64e-5f);
+	write_fla("7", "{", false);
+	assert_silent(write_list("official.safetensors", list_official("7", &sizes)), NULL);
+	remove(test_temp("config.json"));
+}
+
+static void broken_configs(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *config, *text;
+	} cases[] = {
+		{ "{", "config.json: expected JSON, which says how the model beside it runs, found" },
+		{ "[]", "config.json: expected a JSON object" },
+		{ "{\"norm_eps\": \"1e-5\"}", "config.json: expected \"norm_eps\" to be a number from 1e-30 to 1" },
+		{ "{\"norm_eps\": 0}", "expected \"norm_eps\" to be a number" },
+		{ "{\"norm_eps\": -1e-5}", "expected \"norm_eps\" to be a number" },
+		{ "{\"norm_eps\": 2}", "expected \"norm_eps\" to be a number" },
+		{ "{\"tie_word_embeddings\": 1}", "expected \"tie_word_embeddings\" to be true or false" },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		assert_refused(write_fla("7", cases[i].config, false), NULL, cases[i].text);
+	remove(test_temp("config.json"));
+}
+
+/* All that is computed with an epsilon that is not the usual one has it in files of both formats. */
+static void epsilons_are_carried(void **state)
+{
+	(void)state;
+	const char *path = write_fla("7", NULL, true), *const outs[] = { test_temp("out.gguf"), test_temp("out.safetensors") };
+	for (int i = 0; i < 2; i++) {
+		rwkvk_file *file;
+		assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = path }, &file));
+		assert_ok(rwkvk_file_export(file, outs[i], NULL));
+		rwkvk_file_close(file);
+		assert_true(epsilon_of(outs[i], 0) == 8e-5f);
+		assert_true(epsilon_of(outs[i], 3e-5f) == 3e-5f);
+	}
+}
+
+/* The key of our own is a number, whoever wrote it. */
+static void broken_epsilons(void **state)
+{
+	(void)state;
+	static const char *const values[] = { "0", "-1", "2", "x", "1e-5 ", "", "[]", "1e999" };
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+		char header[256];
+		uint64_t length = (uint64_t)snprintf(header + 8, sizeof header - 8,
+		                                     "{\"__metadata__\":{\"rwkvk.group_norm_epsilon\":\"%s\"}}", values[i]);
+		memcpy(header, &length, 8);
+		const char *path = test_temp("epsilon.safetensors");
+		test_write_file(path, header, 8 + length);
+		bool good = strcmp(values[i], "1e-5 ") == 0; /* in JSON, blanks mean nothing */
+		assert_refused(path, NULL,
+		               good ? "expected an RWKV model" : "\"rwkvk.group_norm_epsilon\" in \"__metadata__\" to be a number");
+	}
+}
+
+/* The parameters of a tied model, and whether its head has the embedding's numbers. */
+static uint64_t check_tied(const char *path)
+{
+	rwkvk_file *file;
+	rwkvk_model_info info = { .size = sizeof info };
+	rwkvk_tensor_info tensor = { .size = sizeof tensor };
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = path }, &file));
+	assert_ok(rwkvk_file_get_info(file, &info));
+	size_t heads = 0;
+	for (size_t i = 0; rwkvk_file_tensor(file, i, &tensor); i++)
+		heads += strcmp(tensor.official_name, "head.weight") == 0 && strstr(tensor.name, "emb");
+	assert_int_equal(heads, 1);
+	rwkvk_file_close(file);
+	return info.parameters;
+}
+
+static const char *write_headless(const char *version, bool hugging_face)
+{
+	struct list *list = list_official(version, &sizes);
+	if (hugging_face)
+		list_to_hugging_face(list, version);
+	struct list_item *head = list_find(list, "head.weight");
+	free(head->values);
+	*head = list->items[--list->count];
+	return write_list("headless.safetensors", list);
+}
+
+static void heads_that_are_embeddings(void **state)
+{
+	(void)state;
+	static const char missing[] = "tensor head.weight is missing", tied[] = "{\"tie_word_embeddings\": true}",
+					  untied[] = "{\"tie_word_embeddings\": false}";
+	rwkvk_file *file;
+	rwkvk_model_info info = { .size = sizeof info };
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = write_fla("7", NULL, false) }, &file));
+	assert_ok(rwkvk_file_get_info(file, &info));
+	rwkvk_file_close(file);
+	assert_int_equal(check_tied(write_fla("7", NULL, true)), info.parameters - sizes.vocab * sizes.width);
+	check_tied(write_fla("6", NULL, true));
+	check_tied(write_fla("7", tied, true));
+	assert_refused(write_fla("7", untied, true), NULL, missing);
+	remove(test_temp("config.json"));
+	for (int i = 0; i < VERSIONS; i++) {
+		if (*versions[i] != '7')
+			check_tied(write_headless(versions[i], true));
+		/* official names are of complete files, unless one beside them says otherwise */
+		assert_refused(write_headless(versions[i], false), NULL, missing);
+	}
+	test_write_file(test_temp("config.json"), tied, strlen(tied));
+	check_tied(write_headless("7", false));
+	remove(test_temp("config.json"));
+}
+
+/* A hybrid model, whose layers 2 and 10 are attention; the names come in any order. */
+static void attention_is_named(void **state)
+{
+	(void)state;
+	static const char *const names[] = { "model.layers.10.attn.q_proj.weight", "model.layers.2.attn.q_proj.weight",
+		                                 "model.layers.2.attn.k_proj.weight", "model.layers.2.attn.v_proj.weight",
+		                                 "model.layers.2.attn.o_proj.weight" };
+	struct list *list = list_official("7", &sizes);
+	list_to_fla(list, false);
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		add_item(list, names[i], 4);
+	struct reports reports;
+	assert_fails(
+		open_file(write_list("hybrid.safetensors", list), NULL, &reports), RWKVK_ERROR_UNSUPPORTED,
+		"layer 2 is attention (tensor model.layers.2.attn.q_proj.weight), as in hybrid models; expected RWKV layers only");
+
+	/* the first two layers, so that nothing else tells what the model is */
+	list = list_official("6", &sizes);
+	list_to_fla(list, false);
+	for (size_t i = 0; i < list->count; i++) {
+		char *at = strstr(list->items[i].name, "layers.");
+		if (at)
+			at[7] += 2;
+	}
+	add_item(list, "model.layers.0.attn.q_proj.weight", 4);
+	add_item(list, "model.layers.1.attn.q_proj.weight", 4);
+	assert_fails(open_file(write_list("hybrid.safetensors", list), NULL, &reports), RWKVK_ERROR_UNSUPPORTED,
+	             "layer 0 is attention (tensor model.layers.0.attn.q_proj.weight)");
+
+	/* a model of nothing else is none of RWKV */
+	list = calloc(1, sizeof *list);
+	add_item(list, "model.layers.0.attn.q_proj.weight", 4);
+	assert_refused(write_list("attention.safetensors", list), NULL, "expected an RWKV model");
+}
+
+/* ---------------------------------------------------------------------------------------------------- foreign types */
+
 /* Patches the dtype of a tensor of four floats, or of as many bytes as they have. */
 static const char *write_foreign(const char *name, const char *dtype, uint64_t count)
 {
@@ -394,6 +593,13 @@ int main(void)
 		cmocka_unit_test(adapters_can_be_ignored),
 		cmocka_unit_test(biases_are_refused),
 		cmocka_unit_test(biases_of_other_names),
+		cmocka_unit_test(fla_has_its_epsilon),
+		cmocka_unit_test(other_files_have_no_config),
+		cmocka_unit_test(broken_configs),
+		cmocka_unit_test(epsilons_are_carried),
+		cmocka_unit_test(broken_epsilons),
+		cmocka_unit_test(heads_that_are_embeddings),
+		cmocka_unit_test(attention_is_named),
 		cmocka_unit_test(foreign_types),
 		cmocka_unit_test(foreign_types_are_copied),
 		cmocka_unit_test(own_vocabulary),
