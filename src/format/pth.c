@@ -187,7 +187,7 @@ static rwkvk_status allocate(struct pth *p, uint64_t bytes, struct mapping *out)
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: expected tensors of at most %d times the file's %" PRIu64
 		            " bytes, found more: it would grow without limit (a zip bomb?)",
-		            p->weights->path, MOST_GROWTH, p->weights->mapping.bytes);
+		            p->weights->path, MOST_GROWTH, (uint64_t)p->source.bytes);
 	p->budget -= bytes;
 	TRY(weights_allocate(p->weights, bytes, &block));
 	*out = *block;
@@ -315,7 +315,7 @@ static rwkvk_status add_tensor(struct pth *p, const char *name, const struct pic
 	const struct pickle_storage *storage = &p->pickle.values[tensor->storage].storage;
 	struct shown shown = show_text(name, strlen(name));
 	if (!tensor_bytes(tensor, storage->type, &bytes) || bytes == 0) /* refuses it */
-		return add(p, &p->weights->mapping, name, tensor, storage->type, 0, 0);
+		return add(p, &data, name, tensor, storage->type, 0, 0);
 	if (!view_fits(tensor, storage->count, &contiguous))
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: tensor %s of shape %s with strides %s from element %" PRIu64 " on does not fit its storage of %" PRIu64
@@ -492,17 +492,20 @@ static rwkvk_status read_archive(struct pth *p)
 	p->entries = calloc((size_t)zip_get_num_entries(p->zip, 0), sizeof *p->entries);
 	if (!p->entries)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the list of its entries", p->weights->path);
-	TRY(add_tensors(p));
-	return weights_rename(p->weights, NAMES_TORCH);
+	return add_tensors(p);
 }
 
-rwkvk_status pth_read(struct weights *weights)
+bool pth_is(const struct mapping *file)
 {
-	uint64_t bytes = weights->mapping.bytes;
+	return file->bytes >= 4 && memcmp(file->data, "PK\3\4", 4) == 0;
+}
+
+rwkvk_status pth_add(struct weights *weights, const struct mapping *file)
+{
+	uint64_t bytes = file->bytes;
 	struct pth p = { .weights = weights,
-		             .source = { .data = weights->mapping.data, .bytes = bytes },
+		             .source = { .data = file->data, .bytes = bytes },
 		             .budget = bytes > UINT64_MAX / (2 * MOST_GROWTH) ? UINT64_MAX : bytes * MOST_GROWTH + FREE_GROWTH };
-	snprintf(weights->format, sizeof weights->format, "PyTorch .pth");
 	zip_error_init(&p.source.error);
 	rwkvk_status status = read_archive(&p);
 	if (p.zip)
@@ -512,4 +515,13 @@ rwkvk_status pth_read(struct weights *weights)
 	free(p.pickle_bytes);
 	free(p.entries);
 	return status;
+}
+
+rwkvk_status pth_read(struct weights *weights)
+{
+	snprintf(weights->format, sizeof weights->format, "PyTorch .pth");
+	if (weights->mapping.mapped)
+		TRY(shards_refuse_part(weights->path));
+	TRY(pth_add(weights, &weights->mapping));
+	return weights_rename(weights, NAMES_TORCH);
 }

@@ -38,11 +38,10 @@ static bool is_html(const uint8_t *data, uint64_t bytes)
 	return false;
 }
 
-static rwkvk_status refuse_foreign(const struct weights *weights)
+rwkvk_status refuse_file(const struct weights *weights, const struct mapping *file, const char *expected)
 {
-	static const char expected[] = "expected a model in GGUF, safetensors, PyTorch or rwkv.cpp format";
-	const uint8_t *data = weights->mapping.data;
-	uint64_t bytes = weights->mapping.bytes;
+	const uint8_t *data = file->data;
+	uint64_t bytes = file->bytes;
 	if (bytes == 0)
 		return fail(RWKVK_ERROR_FILE, "%s: %s, found an empty file", weights->path, expected);
 	for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
@@ -92,10 +91,10 @@ static rwkvk_status read_contents(struct weights *weights, const char *names)
 		TRY(safetensors_read(weights));
 	else if (bytes && *data == '{')
 		TRY(shards_read(weights));
-	else if (bytes >= 4 && memcmp(data, "PK\3\4", 4) == 0)
+	else if (pth_is(&weights->mapping))
 		TRY(pth_read(weights));
 	else
-		return refuse_foreign(weights);
+		return refuse_file(weights, &weights->mapping, "expected a model in GGUF, safetensors, PyTorch or rwkv.cpp format");
 	if (names)
 		TRY(names_apply(weights, names));
 	TRY(weights_tie(weights));

@@ -16,13 +16,18 @@ rwkvk_status gguf_read(struct weights *weights);
 rwkvk_status ggmf_read(struct weights *weights); /* rwkv.cpp .bin */
 rwkvk_status safetensors_read(struct weights *weights);
 rwkvk_status pth_read(struct weights *weights);
-rwkvk_status shards_read(struct weights *weights); /* an index of safetensors files */
+rwkvk_status shards_read(struct weights *weights); /* an index of safetensors or .pth files */
+/* Says what else it is that `file` holds instead of what was `expected`. */
+rwkvk_status refuse_file(const struct weights *weights, const struct mapping *file, const char *expected);
 
-/* Parts of the safetensors readers: told by its first bytes (a 64-bit header length, of which the upper bytes are 0, then a
- * brace); adding the tensors of `file`, weights->mapping or a part, under the names that they have there. */
+/* Parts of the readers of files that models may have several of.  They are told by their first bytes: safetensors by a 64-bit
+ * header length, of which the upper bytes are 0, and a brace; .pth, which Hugging Face calls .bin, by those of a zip archive.
+ * Adding the tensors of `file`, weights->mapping or a part, under the names that they have there. */
 #define SAFETENSORS_EPSILON "rwkvk.group_norm_epsilon" /* a key of __metadata__, of our own: the epsilon of ln_x */
 bool safetensors_is(const struct mapping *file);
 rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file);
+bool pth_is(const struct mapping *file);
+rwkvk_status pth_add(struct weights *weights, const struct mapping *file);
 
 /* config_json.c: what a config.json beside a model's file says, as Hugging Face's programs write it; zeroed without one.  One
  * that cannot be read is RWKVK_ERROR_FILE. */

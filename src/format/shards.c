@@ -1,9 +1,10 @@
-/* Models in several safetensors files with an index, as Hugging Face stores large ones:
+/* Models in several files with an index, as Hugging Face stores large ones:
  *
  *     model.safetensors.index.json   {"metadata": ..., "weight_map": {tensor: file}}
  *     model-00001-of-00002.safetensors ...
  *
- * The files lie beside the index and hold exactly the tensors that it says.  Also which file of a folder is the model. */
+ * or, older, pytorch_model.bin.index.json and pytorch_model-00001-of-00002.bin, which are .pth files.  The files lie beside the
+ * index and hold exactly the tensors that it says.  Also which file of a folder is the model. */
 #include "format/dialects.h"
 #include "format/readers.h"
 
@@ -13,9 +14,6 @@
 #include <string.h>
 
 #include <jansson.h>
-
-#define INDEX_NAME "model.safetensors.index.json"
-#define MODEL_NAME "model.safetensors"
 
 enum { MAX_INDEX_BYTES = 100000000, MAX_SHARDS = 1024, NAME_BYTES = 256 };
 
@@ -34,7 +32,8 @@ static rwkvk_status no_memory(const char *path)
 
 rwkvk_status shards_resolve(const char *path, char **out)
 {
-	static const char *const names[] = { INDEX_NAME, MODEL_NAME };
+	static const char *const names[] = { "model.safetensors.index.json", "model.safetensors", "pytorch_model.bin.index.json",
+		                                 "pytorch_model.bin" };
 	bool folder = file_kind(path) == FILE_FOLDER;
 	for (size_t i = 0; folder && i < sizeof names / sizeof *names; i++) {
 		*out = file_join(path, strlen(path), names[i]);
@@ -46,23 +45,24 @@ rwkvk_status shards_resolve(const char *path, char **out)
 		*out = NULL;
 	}
 	if (folder)
-		return fail(RWKVK_ERROR_FILE,
-		            "%s: expected a folder with " INDEX_NAME " or " MODEL_NAME ", found neither: name the model's file", path);
+		return fail(RWKVK_ERROR_FILE, "%s: expected a folder with %s, %s, %s or %s, found none of them: name the model's file",
+		            path, names[0], names[1], names[2], names[3]);
 	*out = strdup(path);
 	return *out ? RWKVK_OK : no_memory(path);
 }
 
 rwkvk_status shards_refuse_part(const char *path)
 {
-	const char *name = file_part(path);
+	const char *name = file_part(path), *of = strstr(name, "-of-");
 	unsigned part, parts;
 	int length = 0;
 	char stem[NAME_BYTES];
-	const char *of = strstr(name, "-of-");
-	if (!of || of - name < 6 || sscanf(of - 6, "-%5u-of-%5u.safetensors%n", &part, &parts, &length) != 2 || length == 0 ||
-	    of[length - 6] || parts < 2 || (size_t)(of - 6 - name) >= sizeof stem - 32)
+	if (!of || of - name < 6 || sscanf(of - 6, "-%5u-of-%5u%n", &part, &parts, &length) != 2 || parts < 2)
 		return RWKVK_OK;
-	snprintf(stem, sizeof stem, "%.*s.safetensors.index.json", (int)(of - 6 - name), name);
+	const char *ending = of - 6 + length;
+	if ((strcmp(ending, ".safetensors") != 0 && strcmp(ending, ".bin") != 0) || of - name >= NAME_BYTES - 32)
+		return RWKVK_OK;
+	snprintf(stem, sizeof stem, "%.*s%s.index.json", (int)(of - 6 - name), name, ending);
 	char *index = file_join(path, (size_t)(name - path), stem);
 	if (!index)
 		return no_memory(path);
@@ -134,6 +134,16 @@ static rwkvk_status check_missing(const struct weights *weights, json_t *map)
 	return RWKVK_OK;
 }
 
+static rwkvk_status add_tensors(struct weights *weights, const struct mapping *file)
+{
+	if (safetensors_is(file))
+		return safetensors_add(weights, file);
+	if (!pth_is(file))
+		return refuse_file(weights, file, "expected a safetensors or PyTorch file");
+	snprintf(weights->format, sizeof weights->format, "PyTorch .pth");
+	return pth_add(weights, file);
+}
+
 /* Messages about what is inside a shard name the shard. */
 static rwkvk_status add_shard(struct weights *weights, char *path)
 {
@@ -142,7 +152,7 @@ static rwkvk_status add_shard(struct weights *weights, char *path)
 	weights->path = path;
 	rwkvk_status status = weights_map(weights, path, &mapping);
 	if (status == RWKVK_OK)
-		status = safetensors_add(weights, mapping);
+		status = add_tensors(weights, mapping);
 	weights->path = index;
 	return status;
 }
@@ -175,12 +185,14 @@ static rwkvk_status read_index(struct weights *weights, json_t *index, json_t *f
 	if (!weights->mapping.mapped)
 		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected a whole model in memory, found an index of files", weights->path);
 	TRY(list_files(weights, map, files));
+	snprintf(weights->format, sizeof weights->format, "safetensors");
 	json_object_foreach(files, file, count)
 	{
 		TRY(read_shard(weights, map, file, json_integer_value(count)));
 	}
 	TRY(check_missing(weights, map));
-	snprintf(weights->format, sizeof weights->format, "safetensors, %zu files", json_object_size(files));
+	size_t length = strlen(weights->format);
+	snprintf(weights->format + length, sizeof weights->format - length, ", %zu files", json_object_size(files));
 	return weights_rename(weights, NAMES_TORCH);
 }
 

@@ -129,9 +129,10 @@ static bool differ(const struct outcome *a, const struct outcome *b)
 
 /* ---------------------------------------------------------------------------------------------------- one format */
 
-enum format { OFFICIAL, WEB, HUGGING_FACE, FLA, FLA_FUSED, PTH, PTH_NESTED, SHARDS, RWKV_CPP, GGUF, GGUF_FUSED, FORMATS };
-static const char *const format_names[FORMATS] = { "official",    "web-rwkv", "Hugging Face", "fla",  "fla fused", ".pth",
-	                                               "nested .pth", "shards",   "rwkv.cpp",     "GGUF", "GGUF fused" };
+enum format { OFFICIAL, WEB, HUGGING_FACE, FLA, FLA_FUSED, PTH, PTH_NESTED, SHARDS, BINS, RWKV_CPP, GGUF, GGUF_FUSED, FORMATS };
+static const char *const format_names[FORMATS] = { "official",    "web-rwkv", "Hugging Face", "fla",
+	                                               "fla fused",   ".pth",     "nested .pth",  "shards",
+	                                               ".bin shards", "rwkv.cpp", "GGUF",         "GGUF fused" };
 
 /* Formats that a subject's tensors cannot be put into, or not so that they could be told. */
 static bool has(const struct subject *s, enum format format)
@@ -141,27 +142,30 @@ static bool has(const struct subject *s, enum format format)
 		return (seven || (*s->version == '6' && format == FLA)) && !s->sizes.states; /* which fla has not */
 	if (format == WEB && seven)
 		return s->sizes.rank != WIDTH; /* all factors square: docs/formats.md */
-	if (format == HUGGING_FACE)
+	if (format == HUGGING_FACE || format == BINS)
 		return !seven && !s->sizes.pre;
 	if (format >= GGUF)
 		return !s->sizes.pre && !s->sizes.states;
 	return true;
 }
 
-static void write_shards(const struct list *list, enum dtype type, const char *index_path)
+/* safetensors files, or .bin. */
+static void write_shards(const struct list *list, enum dtype type, bool bin, const char *index_path)
 {
+	static const char *const names[2][2] = { { "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors" },
+		                                     { "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin" } };
 	static char index[1 << 16];
 	struct list *part = calloc(1, sizeof *part);
 	assert_non_null(part);
 	size_t half = list->count / 2, at = (size_t)snprintf(index, sizeof index, "{\"weight_map\": {");
 	for (int second = 0; second < 2; second++) {
-		const char *name = second ? "model-00002-of-00002.safetensors" : "model-00001-of-00002.safetensors";
+		const char *name = names[bin][second];
 		part->count = second ? list->count - half : half;
 		memcpy(part->items, list->items + (second ? half : 0), part->count * sizeof *part->items);
 		for (size_t i = 0; i < part->count; i++)
 			at += (size_t)snprintf(index + at, sizeof index - at, "%s\"%s\": \"%s\"", second || i ? ", " : "",
 			                       part->items[i].name, name);
-		struct file_bytes file = write_safetensors(part, type);
+		struct file_bytes file = bin ? write_pth(part, type, NULL) : write_safetensors(part, type);
 		test_write_file(test_temp(name), file.data, file.bytes);
 		free(file.data);
 	}
@@ -198,7 +202,7 @@ static void run_format(const char *what, const struct subject *s, enum format fo
 	rwkvk_model_options options = { 0 };
 	if (format == WEB)
 		list_to_web(list, s->version, &s->sizes);
-	if (format == HUGGING_FACE)
+	if (format == HUGGING_FACE || format == BINS)
 		list_to_hugging_face(list, s->version);
 	if (format == FLA || format == FLA_FUSED) {
 		list_to_fla(list, format == FLA_FUSED);
@@ -206,9 +210,9 @@ static void run_format(const char *what, const struct subject *s, enum format fo
 	}
 	if (format == GGUF || format == GGUF_FUSED) {
 		run_gguf(what, s, list, format == GGUF_FUSED, 0, out);
-	} else if (format == SHARDS) {
-		options.path = test_temp("model.safetensors.index.json");
-		write_shards(list, type, options.path);
+	} else if (format == SHARDS || format == BINS) {
+		options.path = test_temp(format == BINS ? "pytorch_model.bin.index.json" : "model.safetensors.index.json");
+		write_shards(list, type, format == BINS, options.path);
 		run(what, &options, out);
 	} else if (format == PTH || format == PTH_NESTED) {
 		run_bytes(what, write_pth(list, type, format == PTH ? NULL : "state_dict"), options, out);

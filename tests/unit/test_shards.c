@@ -17,6 +17,11 @@ static const struct list_sizes sizes = { .vocab = 5, .width = 8, .head_size = 4,
 #define SECOND "model-00002-of-00002.safetensors"
 #define INDEX  "model.safetensors.index.json"
 
+/* The same as PyTorch's files. */
+#define FIRST_BIN  "pytorch_model-00001-of-00002.bin"
+#define SECOND_BIN "pytorch_model-00002-of-00002.bin"
+#define INDEX_BIN  "pytorch_model.bin.index.json"
+
 static char folder[512];
 
 static const char *in_folder(const char *name)
@@ -37,7 +42,10 @@ static int make_folder(void **state)
 
 static void empty_folder(void)
 {
-	static const char *const names[] = { FIRST, SECOND, INDEX, "model.safetensors", "model-00001-of-00001.safetensors" };
+	static const char *const names[] = {
+		FIRST,     SECOND,     INDEX,     "model.safetensors", "model-00001-of-00001.safetensors",
+		FIRST_BIN, SECOND_BIN, INDEX_BIN, "pytorch_model.bin", "pytorch_model-00001-of-00001.bin"
+	};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		unlink(in_folder(names[i]));
 }
@@ -61,30 +69,35 @@ static void write_part(const char *name, struct list *list, size_t first, size_t
 	assert_non_null(part);
 	part->count = end - first;
 	memcpy(part->items, list->items + first, part->count * sizeof *part->items);
-	struct file_bytes file = write_safetensors(part, DTYPE_BF16);
+	struct file_bytes file = strstr(name, ".bin") ? write_pth(part, DTYPE_BF16, NULL) : write_safetensors(part, DTYPE_BF16);
 	test_write_file(in_folder(name), file.data, file.bytes);
 	free(file.data);
 	free(part);
 }
 
-/* The model in two files, cut in the middle of a layer, and its index. */
-static struct list *write_model(void)
+/* The model in these two files, cut in the middle of a layer, and its index. */
+static struct list *write_model_as(const char *index_name, const char *first, const char *second)
 {
 	struct list *list = list_official("7", &sizes);
 	size_t half = list->count / 2;
 	char index[8192] = "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {";
 	list_to_fla(list, false);
 	empty_folder();
-	write_part(FIRST, list, 0, half);
-	write_part(SECOND, list, half, list->count);
+	write_part(first, list, 0, half);
+	write_part(second, list, half, list->count);
 	for (size_t i = 0; i < list->count; i++) {
 		size_t at = strlen(index);
 		snprintf(index + at, sizeof index - at, "%s\"%s\": \"%s\"", i ? ", " : "", list->items[i].name,
-		         i < half ? FIRST : SECOND);
+		         i < half ? first : second);
 	}
 	strcat(index, "}}\n");
-	write_index(index);
+	test_write_file(in_folder(index_name), index, strlen(index));
 	return list;
+}
+
+static struct list *write_model(void)
+{
+	return write_model_as(INDEX, FIRST, SECOND);
 }
 
 static void refuse(const char *what, const char *path, rwkvk_status status, const char *text)
@@ -148,7 +161,54 @@ static void test_good(void **state)
 	list_free(list);
 }
 
+static void test_bin(void **state)
+{
+	(void)state;
+	struct list *list = write_model_as(INDEX_BIN, FIRST_BIN, SECOND_BIN);
+	check_model(in_folder(INDEX_BIN), "PyTorch .pth, 2 files");
+	check_model(folder, "PyTorch .pth, 2 files");
+	refuse("one part alone", in_folder(SECOND_BIN), RWKVK_ERROR_FILE,
+	       "this is part 2 of 2 of a model: open " INDEX_BIN ", which lies beside it");
+	unlink(in_folder(INDEX_BIN));
+	refuse("one part, no index", in_folder(FIRST_BIN), RWKVK_ERROR_FILE,
+	       "open " INDEX_BIN ", which belongs beside it but is missing");
+
+	/* where there are both, as in many folders, safetensors files are taken */
+	list_free(write_model_as(INDEX_BIN, FIRST_BIN, SECOND_BIN));
+	write_part("model.safetensors", list, 0, list->count);
+	check_model(folder, "safetensors");
+
+	/* one file, and one that says it is the only one */
+	empty_folder();
+	write_part("pytorch_model.bin", list, 0, list->count);
+	check_model(folder, "PyTorch .pth");
+	write_part("pytorch_model-00001-of-00001.bin", list, 0, list->count);
+	check_model(in_folder("pytorch_model-00001-of-00001.bin"), "PyTorch .pth");
+	list_free(list);
+}
+
 /* ---------------------------------------------------------------------------------------------------- bad ones */
+
+/* What is wrong inside a file is said of that file, and each is a file of its own for the limits on what it may hold. */
+static void test_bad_bins(void **state)
+{
+	(void)state;
+	struct list *list = write_model_as(INDEX_BIN, FIRST_BIN, SECOND_BIN);
+	size_t bytes;
+	uint8_t *part = test_read_file(in_folder(SECOND_BIN), &bytes);
+	for (size_t n = bytes; n > 0; n = n > 1000 ? n - 997 : n - 1) {
+		assert_int_equal(truncate(in_folder(SECOND_BIN), (off_t)n - 1), 0);
+		refuse("cut part", in_folder(INDEX_BIN), RWKVK_ERROR_FILE, "/" SECOND_BIN ": ");
+	}
+	test_write_file(in_folder(SECOND_BIN), "\x80\2}q", 4);
+	refuse("a bare pickle", in_folder(INDEX_BIN), RWKVK_ERROR_UNSUPPORTED,
+	       "/" SECOND_BIN ": expected a safetensors or PyTorch file, found a bare pickle, as PyTorch wrote before version 1.6");
+	write_part(SECOND_BIN, list, 0, list->count);
+	refuse("a tensor twice", in_folder(INDEX_BIN), RWKVK_ERROR_FILE,
+	       "tensor model.embeddings.weight lies in " SECOND_BIN ", but the index puts it in another file");
+	free(part);
+	list_free(list);
+}
 
 static void test_missing_files(void **state)
 {
@@ -161,7 +221,8 @@ static void test_missing_files(void **state)
 	unlink(in_folder(INDEX));
 	refuse("one part, no index", in_folder(FIRST), RWKVK_ERROR_FILE, "open " INDEX ", which belongs beside it but is missing");
 	empty_folder();
-	refuse("empty folder", folder, RWKVK_ERROR_FILE, "expected a folder with " INDEX " or model.safetensors, found neither");
+	refuse("empty folder", folder, RWKVK_ERROR_FILE,
+	       "expected a folder with " INDEX ", model.safetensors, " INDEX_BIN " or pytorch_model.bin, found none of them");
 }
 
 /* Each index with the two files of the good one. */
@@ -194,7 +255,7 @@ static void test_bad_indexes(void **state)
 		{ "{\"weight_map\":{\"a\":\"none.safetensors\"}}", RWKVK_ERROR_FILE,
 		  "expected the file none.safetensors beside it, with 1 tensors, found none" },
 		{ "{\"weight_map\":{\"a\":\"" INDEX "\"}}", RWKVK_ERROR_FILE,
-		  INDEX ": expected a safetensors file, found something else" },
+		  INDEX ": expected a safetensors or PyTorch file, found " },
 		{ "{\"weight_map\":{\"a\":\"" FIRST "\"}}", RWKVK_ERROR_FILE,
 		  "tensor model.embeddings.weight lies in " FIRST ", but the index does not know it" },
 		{ "{\"weight_map\":{\"model.embeddings.weight\":\"" FIRST "\"}}", RWKVK_ERROR_FILE, "but the index does not know it" },
@@ -250,7 +311,7 @@ static void test_bad_parts(void **state)
 		refuse("cut part", in_folder(INDEX), RWKVK_ERROR_FILE, "/" SECOND ": ");
 	}
 	test_write_file(in_folder(SECOND), "GGUF\3\0\0\0", 8);
-	refuse("another format", in_folder(INDEX), RWKVK_ERROR_FILE, "/" SECOND ": expected a safetensors file");
+	refuse("another format", in_folder(INDEX), RWKVK_ERROR_FILE, "/" SECOND ": expected a safetensors or PyTorch file");
 	free(part);
 }
 
@@ -304,7 +365,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),         cmocka_unit_test(test_missing_files), cmocka_unit_test(test_bad_indexes),
 		cmocka_unit_test(test_disagreement), cmocka_unit_test(test_bad_parts),     cmocka_unit_test(test_truncated_index),
-		cmocka_unit_test(test_many_files),   cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_many_files),   cmocka_unit_test(test_memory),        cmocka_unit_test(test_bin),
+		cmocka_unit_test(test_bad_bins),
 	};
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
