@@ -423,17 +423,20 @@ RWKVK_API rwkvk_status rwkvk_session_generate(rwkvk_session *session, const rwkv
 /* A new session of the same model that continues from here, bit for bit. */
 RWKVK_API rwkvk_status rwkvk_session_clone(rwkvk_session *session, rwkvk_session **out);
 
-/* A state as bytes, to be kept in memory or sent to another machine.  What they mean is the library's business (they are what
- * rwkvk_session_save() writes); a later version of the library reads them.  They fit any model of the same shape, on any
- * device.  Get wants the size that rwkvk_session_state_size() says now; set refuses bytes of another model, another length, or
- * with damage (RWKVK_ERROR_FILE), and then changes nothing.  After set there are no logits: feed a token before sampling.  The
- * generated-token counts are not part of it; they begin empty. */
+/* A session as bytes, to be kept in memory or sent to another machine: its state, position, counts of generated tokens and, if
+ * it has them, the logits of its last token.  So after set a text goes on as if nothing had been in between, bit for bit on the
+ * same device: also one that is drawn, as its random numbers follow from seed and position (but see close_draws).  What the
+ * bytes mean is the library's business (they are what rwkvk_session_save() writes); a later version of the library reads them,
+ * and this one those of format 1, which have neither counts nor logits.  They fit any model of the same shape and vocabulary,
+ * on any device.  Their number changes with what was generated: get wants the size that rwkvk_session_state_size() says now.
+ * Set refuses bytes of another model, another length, or with damage (RWKVK_ERROR_FILE), and then changes nothing.  Where the
+ * bytes have no logits, there are none afterwards: feed a token before sampling. */
 RWKVK_API size_t rwkvk_session_state_size(const rwkvk_session *session); /* 0 for NULL */
 RWKVK_API rwkvk_status rwkvk_session_state_get(rwkvk_session *session, void *state, size_t bytes);
 RWKVK_API rwkvk_status rwkvk_session_state_set(rwkvk_session *session, const void *state, size_t bytes);
 
 /* The same through a state file (docs/formats.md), which is replaced as a whole.  Loading also takes a trained start state, a
- * safetensors or .pth file with the tensors blocks.i.att.time_state: then position is 0. */
+ * safetensors or .pth file with the tensors blocks.i.att.time_state: then position is 0, and there are no logits. */
 RWKVK_API rwkvk_status rwkvk_session_save(rwkvk_session *session, const char *path);
 RWKVK_API rwkvk_status rwkvk_session_load(rwkvk_session *session, const char *path);
 

@@ -214,7 +214,10 @@ typedef struct rwkvk_state_info {
 	uint64_t floats;       /* in the file */
 	bool damaged;          /* NATIVE: the checksum is wrong */
 	uint64_t not_finite;   /* how many numbers are infinite or not a number */
-	float least, greatest; /* of the others */
+	float least, greatest; /* of the others; of the state */
+	uint32_t file_version; /* NATIVE: 1 or 2; else 0 */
+	uint32_t counts;       /* NATIVE: of how many generated tokens it has counts */
+	uint64_t logits;       /* NATIVE: how many logits of the last token it has; 0: none, so a token must be fed first */
 } rwkvk_state_info;
 
 /* Looks at a state in a file.  `model` may be NULL; bare floats need it, trained ones are then checked against it. */

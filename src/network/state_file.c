@@ -12,7 +12,7 @@
 #include "base/hash.h"
 #include "base/half.h"
 
-#define FORMAT_VERSION 1
+#define FORMAT_VERSION 2
 
 static const uint8_t magic[8] = { 'R', 'W', 'K', 'V', 'K', 'S', 'T', 'A' };
 
@@ -26,7 +26,10 @@ enum { /* offsets of the header's fields */
 	   AT_POSITION = 32,
 	   AT_FLOATS = 40,
 	   AT_CHECKSUM = 48,
-	   HEADER_BYTES = 56,
+	   HEADER_1_BYTES = 56,
+	   AT_COUNTS = 56,
+	   AT_LOGITS = 60,
+	   HEADER_2_BYTES = 64,
 };
 
 static void put32(uint8_t *at, uint32_t value)
@@ -51,9 +54,52 @@ static uint64_t get64(const uint8_t *at)
 	return get32(at) | (uint64_t)get32(at + 4) << 32;
 }
 
-static uint64_t checksum(const uint8_t *header, const uint8_t *payload, size_t payload_bytes)
+static uint64_t header_bytes(uint32_t format)
 {
-	return fnv1a(fnv1a(FNV1A_START, header, AT_CHECKSUM), payload, payload_bytes);
+	return format == 1 ? HEADER_1_BYTES : HEADER_2_BYTES;
+}
+
+/* What follows the state: an id and a count for each generated token, and the logits. */
+static uint64_t rest_bytes(const struct state_header *header)
+{
+	return 8 * (uint64_t)header->counts + 4 * (uint64_t)header->logits;
+}
+
+/* Of all bytes but its own. */
+static uint64_t checksum(const uint8_t *bytes, uint64_t count)
+{
+	return fnv1a(fnv1a(FNV1A_START, bytes, AT_CHECKSUM), bytes + HEADER_1_BYTES, (size_t)(count - HEADER_1_BYTES));
+}
+
+rwkvk_status saved_state_make(const char *name, const struct state_header *header, struct saved_state *out)
+{
+	uint64_t rest = rest_bytes(header);
+	*out = (struct saved_state){ .header = *header };
+	if (header->floats <= (SIZE_MAX - rest) / sizeof(float))
+		out->state = calloc((size_t)(header->floats + rest / sizeof(float)), sizeof(float));
+	if (!out->state)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a state of %" PRIu64 " floats", name, header->floats);
+	out->counts = out->state + header->floats;
+	out->logits = out->counts + header->counts;
+	out->ids = (uint32_t *)(void *)(out->logits + header->logits);
+	return RWKVK_OK;
+}
+
+void saved_state_free(struct saved_state *saved)
+{
+	free(saved->state); /* all lists are parts of it */
+	*saved = (struct saved_state){ 0 };
+}
+
+/* What a device can compute and a sampler take: a token may have no chance at all. */
+static bool is_logit(float value)
+{
+	return value < INFINITY;
+}
+
+static bool is_count(float value)
+{
+	return isfinite(value) && value >= 0;
 }
 
 /* ---------------------------------------------------------------------------------------------------- writing */
@@ -69,37 +115,56 @@ static void put_header(uint8_t *head, const struct state_header *header)
 	put32(head + AT_HEAD_SIZE, header->head_size);
 	put64(head + AT_POSITION, header->position);
 	put64(head + AT_FLOATS, header->floats);
+	put32(head + AT_COUNTS, header->counts);
+	put32(head + AT_LOGITS, header->logits);
 }
 
 uint64_t state_file_bytes(const struct state_header *header)
 {
-	return HEADER_BYTES + 4 * header->floats;
+	return HEADER_2_BYTES + 4 * header->floats + rest_bytes(header);
 }
 
-rwkvk_status state_file_build(const char *name, const struct state_header *header, const float *state, uint8_t *bytes)
+static rwkvk_status nonsense(const char *name, const char *what, uint64_t index, float value)
 {
-	uint8_t *payload = bytes + HEADER_BYTES;
-	for (uint64_t i = 0; i < header->floats; i++) {
-		if (!isfinite(state[i]))
-			return fail(RWKVK_ERROR_DRIVER,
-			            "%s: not written: number %" PRIu64 " of the state is %g: the device has computed nonsense", name, i,
-			            (double)state[i]);
-		put32(payload + 4 * i, bits_of_float(state[i]));
-	}
+	return fail(RWKVK_ERROR_DRIVER, "%s: not written: %s %" PRIu64 " of the state is %g: the device has computed nonsense",
+	            name, what, index, (double)value);
+}
+
+static void put_floats(uint8_t *at, const float *values, uint64_t count)
+{
+	for (uint64_t i = 0; i < count; i++)
+		put32(at + 4 * i, bits_of_float(values[i]));
+}
+
+rwkvk_status state_file_build(const char *name, const struct saved_state *saved, uint8_t *bytes)
+{
+	const struct state_header *header = &saved->header;
+	uint8_t *at = bytes + HEADER_2_BYTES;
+	for (uint64_t i = 0; i < header->floats; i++)
+		if (!isfinite(saved->state[i]))
+			return nonsense(name, "number", i, saved->state[i]);
+	for (uint32_t i = 0; i < header->logits; i++)
+		if (!is_logit(saved->logits[i]))
+			return nonsense(name, "logit", i, saved->logits[i]);
 	put_header(bytes, header);
-	put64(bytes + AT_CHECKSUM, checksum(bytes, payload, (size_t)header->floats * 4));
+	put_floats(at, saved->state, header->floats);
+	at += 4 * header->floats;
+	for (uint32_t i = 0; i < header->counts; i++, at += 8) {
+		put32(at, saved->ids[i]);
+		put_floats(at + 4, &saved->counts[i], 1);
+	}
+	put_floats(at, saved->logits, header->logits);
+	put64(bytes + AT_CHECKSUM, checksum(bytes, state_file_bytes(header)));
 	return RWKVK_OK;
 }
 
-rwkvk_status state_file_write(const char *path, const struct state_header *header, const float *state)
+rwkvk_status state_file_write(const char *path, const struct saved_state *saved)
 {
-	if (header->floats > (SIZE_MAX - HEADER_BYTES) / 4)
-		return fail(RWKVK_ERROR_MEMORY, "%s: a state of %" PRIu64 " floats cannot be addressed", path, header->floats);
-	size_t bytes = (size_t)state_file_bytes(header);
+	size_t bytes = (size_t)state_file_bytes(&saved->header);
 	uint8_t *file = malloc(bytes);
 	if (!file)
-		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a state of %" PRIu64 " floats", path, header->floats);
-	rwkvk_status status = state_file_build(path, header, state, file);
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a state of %" PRIu64 " floats", path, saved->header.floats);
+	rwkvk_status status = state_file_build(path, saved, file);
 	if (status == RWKVK_OK)
 		status = file_write(path, file, bytes, "", 0);
 	free(file);
@@ -119,6 +184,11 @@ bool state_file_is(const uint8_t *bytes, uint64_t count)
 	return count >= sizeof magic && memcmp(bytes, magic, sizeof magic) == 0;
 }
 
+static rwkvk_status too_short(const char *path, uint64_t header, uint64_t count)
+{
+	return fail(RWKVK_ERROR_FILE, "%s: is truncated: the header has %" PRIu64 " bytes, the file %" PRIu64, path, header, count);
+}
+
 /* The numbers of the header, whatever they are. */
 static rwkvk_status read_header(const char *path, const uint8_t *bytes, uint64_t count, struct state_header *out)
 {
@@ -126,12 +196,15 @@ static rwkvk_status read_header(const char *path, const uint8_t *bytes, uint64_t
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: is not a state file: it does not begin with %.8s, and it is no safetensors or .pth file either", path,
 		            (const char *)magic);
-	if (count < HEADER_BYTES)
-		return fail(RWKVK_ERROR_FILE, "%s: is truncated: the header has %d bytes, the file %" PRIu64, path, HEADER_BYTES,
-		            count);
-	if (get32(bytes + AT_FORMAT) != FORMAT_VERSION)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: is a state file of format version %" PRIu32 "; this program reads version %d",
-		            path, get32(bytes + AT_FORMAT), FORMAT_VERSION);
+	if (count < HEADER_1_BYTES)
+		return too_short(path, HEADER_1_BYTES, count);
+	uint32_t format = get32(bytes + AT_FORMAT);
+	if (format < 1 || format > FORMAT_VERSION)
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+		            "%s: is a state file of format version %" PRIu32 "; this program reads versions 1 and %d", path, format,
+		            FORMAT_VERSION);
+	if (count < header_bytes(format))
+		return too_short(path, header_bytes(format), count);
 	*out = (struct state_header){
 		.model_version = get32(bytes + AT_MODEL),
 		.layers = get32(bytes + AT_LAYERS),
@@ -140,52 +213,82 @@ static rwkvk_status read_header(const char *path, const uint8_t *bytes, uint64_t
 		.head_size = get32(bytes + AT_HEAD_SIZE),
 		.position = get64(bytes + AT_POSITION),
 		.floats = get64(bytes + AT_FLOATS),
+		.counts = format == 1 ? 0 : get32(bytes + AT_COUNTS),
+		.logits = format == 1 ? 0 : get32(bytes + AT_LOGITS),
+		.format = format,
 	};
 	return RWKVK_OK;
 }
 
-static rwkvk_status check_header(const char *path, const uint8_t *bytes, uint64_t count, const struct state_header *want)
+static rwkvk_status check_header(const char *path, const struct state_header *found, const struct state_header *want)
 {
-	struct state_header found = { 0 };
-	TRY(read_header(path, bytes, count, &found));
-	if (found.model_version != want->model_version || found.layers != want->layers || found.width != want->width ||
-	    found.heads != want->heads || found.head_size != want->head_size || found.floats != want->floats) {
+	if (found->model_version != want->model_version || found->layers != want->layers || found->width != want->width ||
+	    found->heads != want->heads || found->head_size != want->head_size || found->floats != want->floats) {
 		char theirs[160], ours[160];
-		describe(&found, theirs);
+		describe(found, theirs);
 		describe(want, ours);
 		return fail(RWKVK_ERROR_FILE, "%s: holds the state of another model: %s; this model needs %s", path, theirs, ours);
 	}
-	if (found.position > MOST_POSITION)
+	if (want->logits && found->logits && found->logits != want->logits)
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: holds the state of another model: logits of a vocabulary of %" PRIu32 "; this model has %" PRIu32,
+		            path, found->logits, want->logits);
+	if (found->position > MOST_POSITION)
 		return fail(RWKVK_ERROR_FILE, "%s: is damaged: the position is %" PRIu64 ", at most 2^63 is possible", path,
-		            found.position);
+		            found->position);
 	return RWKVK_OK;
 }
 
-static rwkvk_status check_length(const char *path, uint64_t count, uint64_t floats)
+static rwkvk_status check_length(const char *path, uint64_t count, const struct state_header *found)
 {
-	uint64_t payload = count - HEADER_BYTES;
-	if (payload / 4 < floats)
-		return fail(RWKVK_ERROR_FILE, "%s: is truncated: %" PRIu64 " floats need %" PRIu64 " bytes, the file has %" PRIu64,
-		            path, floats, HEADER_BYTES + 4 * floats, count);
-	if (payload != 4 * floats)
-		return fail(RWKVK_ERROR_FILE, "%s: is too long: %" PRIu64 " floats need %" PRIu64 " bytes, the file has %" PRIu64, path,
-		            floats, HEADER_BYTES + 4 * floats, count);
-	return RWKVK_OK;
+	uint64_t header = header_bytes(found->format), rest = rest_bytes(found), payload = count - header;
+	const char *wrong = NULL;
+	if (payload < rest || (payload - rest) / 4 < found->floats)
+		wrong = "truncated";
+	else if (payload - rest != 4 * found->floats)
+		wrong = "too long";
+	if (!wrong)
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_FILE,
+	            "%s: is %s: %" PRIu64 " floats, %" PRIu32 " counts and %" PRIu32 " logits need %" PRIu64
+	            " bytes, the file has %" PRIu64,
+	            path, wrong, found->floats, found->counts, found->logits, header + 4 * found->floats + rest, count);
 }
 
-static rwkvk_status check_payload(const char *path, const uint8_t *bytes, uint64_t count, uint64_t floats)
+static rwkvk_status check_checksum(const char *path, const uint8_t *bytes, uint64_t count)
 {
-	uint64_t payload = count - HEADER_BYTES;
-	uint64_t found = checksum(bytes, bytes + HEADER_BYTES, (size_t)payload), said = get64(bytes + AT_CHECKSUM);
+	uint64_t found = checksum(bytes, count), said = get64(bytes + AT_CHECKSUM);
 	if (found != said)
 		return fail(RWKVK_ERROR_FILE, "%s: is damaged: its checksum is %016" PRIx64 ", the header says %016" PRIx64, path,
 		            found, said);
-	for (uint64_t i = 0; i < floats; i++) {
-		float value = float_of_bits(get32(bytes + HEADER_BYTES + 4 * i));
-		if (!isfinite(value))
+	return RWKVK_OK;
+}
+
+/* `vocab`: 0 when it is not known. */
+static rwkvk_status check_numbers(const char *path, const struct saved_state *saved, uint32_t vocab)
+{
+	const struct state_header *h = &saved->header;
+	for (uint64_t i = 0; i < h->floats; i++)
+		if (!isfinite(saved->state[i]))
 			return fail(RWKVK_ERROR_FILE, "%s: number %" PRIu64 " of the state is %g; a state holds finite numbers", path, i,
-			            (double)value);
+			            (double)saved->state[i]);
+	for (uint32_t i = 0; i < h->counts; i++) {
+		if (vocab && saved->ids[i] >= vocab)
+			return fail(RWKVK_ERROR_FILE,
+			            "%s: holds the state of another model: a count of token %" PRIu32 "; this model has %" PRIu32, path,
+			            saved->ids[i], vocab);
+		if (i > 0 && saved->ids[i] <= saved->ids[i - 1])
+			return fail(RWKVK_ERROR_FILE,
+			            "%s: a count of token %" PRIu32 " follows that of %" PRIu32 "; expected ascending ids", path,
+			            saved->ids[i], saved->ids[i - 1]);
+		if (!is_count(saved->counts[i]))
+			return fail(RWKVK_ERROR_FILE, "%s: the count of token %" PRIu32 " is %g; expected a finite number from 0 on", path,
+			            saved->ids[i], (double)saved->counts[i]);
 	}
+	for (uint32_t i = 0; i < h->logits; i++)
+		if (!is_logit(saved->logits[i]))
+			return fail(RWKVK_ERROR_FILE, "%s: the logit of token %" PRIu32 " is %g; expected a number", path, i,
+			            (double)saved->logits[i]);
 	return RWKVK_OK;
 }
 
@@ -210,36 +313,53 @@ rwkvk_status state_file_header(const char *path, const uint8_t *bytes, uint64_t 
 		describe(out, text);
 		return fail(RWKVK_ERROR_FILE, "%s: is damaged: no model has this state: %s", path, text);
 	}
-	TRY(check_length(path, count, out->floats));
-	*damaged = checksum(bytes, bytes + HEADER_BYTES, (size_t)(count - HEADER_BYTES)) != get64(bytes + AT_CHECKSUM);
+	TRY(check_length(path, count, out));
+	*damaged = checksum(bytes, count) != get64(bytes + AT_CHECKSUM);
 	return RWKVK_OK;
 }
 
-void state_file_floats(const uint8_t *bytes, const struct state_header *header, float *state)
+static void get_floats(const uint8_t *at, float *values, uint64_t count)
 {
-	for (uint64_t i = 0; i < header->floats; i++)
-		state[i] = float_of_bits(get32(bytes + HEADER_BYTES + 4 * i));
+	for (uint64_t i = 0; i < count; i++)
+		values[i] = float_of_bits(get32(at + 4 * i));
+}
+
+rwkvk_status state_file_numbers(const char *path, const uint8_t *bytes, const struct state_header *header,
+                                struct saved_state *out)
+{
+	TRY(saved_state_make(path, header, out));
+	const uint8_t *at = bytes + header_bytes(header->format);
+	get_floats(at, out->state, header->floats);
+	at += 4 * header->floats;
+	for (uint32_t i = 0; i < header->counts; i++, at += 8) {
+		out->ids[i] = get32(at);
+		get_floats(at + 4, &out->counts[i], 1);
+	}
+	get_floats(at, out->logits, header->logits);
+	return RWKVK_OK;
 }
 
 rwkvk_status state_file_parse(const char *path, const uint8_t *bytes, uint64_t count, const struct state_header *want,
-                              float *state, uint64_t *position)
+                              struct saved_state *out)
 {
-	TRY(check_header(path, bytes, count, want));
-	TRY(check_length(path, count, want->floats));
-	TRY(check_payload(path, bytes, count, want->floats));
-	if (get64(bytes + AT_POSITION) > UINT64_C(1) << 63)
-		return fail(RWKVK_ERROR_FILE, "%s: is damaged: its position is %" PRIu64 ", expected at most 2^63", path,
-		            get64(bytes + AT_POSITION));
-	state_file_floats(bytes, want, state);
-	*position = get64(bytes + AT_POSITION);
-	return RWKVK_OK;
+	struct state_header found = { 0 };
+	*out = (struct saved_state){ 0 };
+	TRY(read_header(path, bytes, count, &found));
+	TRY(check_header(path, &found, want));
+	TRY(check_length(path, count, &found));
+	TRY(check_checksum(path, bytes, count));
+	TRY(state_file_numbers(path, bytes, &found, out));
+	rwkvk_status status = check_numbers(path, out, want->logits);
+	if (status != RWKVK_OK)
+		saved_state_free(out);
+	return status;
 }
 
-rwkvk_status state_file_read(const char *path, const struct state_header *want, float *state, uint64_t *position)
+rwkvk_status state_file_read(const char *path, const struct state_header *want, struct saved_state *out)
 {
 	struct mapping file;
 	TRY(file_map(path, &file));
-	rwkvk_status status = state_file_parse(path, file.data, file.bytes, want, state, position);
+	rwkvk_status status = state_file_parse(path, file.data, file.bytes, want, out);
 	file_unmap(&file);
 	return status;
 }

@@ -1,5 +1,5 @@
-/* A state on disk (docs/formats.md, State file): a header that says which models it fits, then the floats in canonical
- * order. */
+/* A state on disk (docs/formats.md, State file): a header that says which models it fits, the floats in canonical order, and
+ * what picking the next token needs: the counts of generated tokens and the logits of the last token. */
 #ifndef RWKVK_NETWORK_STATE_FILE_H
 #define RWKVK_NETWORK_STATE_FILE_H
 
@@ -13,19 +13,35 @@ struct state_header {
 	uint32_t layers, width, heads, head_size; /* RWKV-4: heads = width, head_size = 1 */
 	uint64_t position;                        /* tokens seen */
 	uint64_t floats;                          /* of the state */
+	uint32_t counts;                          /* how many different tokens were generated */
+	uint32_t logits;                          /* of the last token: as many as the vocabulary has, or 0 */
+	uint32_t format;                          /* of a file that was read: 1 or 2 */
 };
 
-/* The bytes of a file, and all of them in memory; `name` is for messages.  `state` has header->floats floats; one that is not
- * finite is RWKVK_ERROR_DRIVER. */
+/* All that a file holds. */
+struct saved_state {
+	struct state_header header;
+	float *state;  /* [floats], canonical */
+	uint32_t *ids; /* [counts] of the generated tokens, ascending */
+	float *counts; /* [counts] how often each was, decayed */
+	float *logits; /* [logits] */
+};
+
+/* Memory for what the header says, zeros; `name` is for messages. */
+rwkvk_status saved_state_make(const char *name, const struct state_header *header, struct saved_state *out);
+void saved_state_free(struct saved_state *saved); /* zeroed is allowed */
+
+/* The bytes of a file, and all of them in memory.  A number that is nonsense is RWKVK_ERROR_DRIVER. */
 uint64_t state_file_bytes(const struct state_header *header);
-rwkvk_status state_file_build(const char *name, const struct state_header *header, const float *state, uint8_t *bytes);
+rwkvk_status state_file_build(const char *name, const struct saved_state *saved, uint8_t *bytes);
 
-/* Replaces `path` atomically.  `state` has header->floats floats; one that is not finite is RWKVK_ERROR_DRIVER. */
-rwkvk_status state_file_write(const char *path, const struct state_header *header, const float *state);
+/* Replaces `path` atomically. */
+rwkvk_status state_file_write(const char *path, const struct saved_state *saved);
 
-/* Reads want->floats floats and the position if the file's model version and shape are those of `want` (whose position is
- * not looked at).  On failure `state` and `position` are as before. */
-rwkvk_status state_file_read(const char *path, const struct state_header *want, float *state, uint64_t *position);
+/* Reads a file whose model version and shape are those of `want` and whose tokens and logits, if it has any, are those of a
+ * vocabulary of want->logits, 0: any (position, counts and format are not looked at).  On success *out is for
+ * saved_state_free(). */
+rwkvk_status state_file_read(const char *path, const struct state_header *want, struct saved_state *out);
 
 /* Whether the file begins as a state file does. */
 bool state_file_is(const uint8_t *bytes, uint64_t count);
@@ -34,11 +50,12 @@ bool state_file_is(const uint8_t *bytes, uint64_t count);
  * not agree with the rest. */
 rwkvk_status state_file_header(const char *path, const uint8_t *bytes, uint64_t count, struct state_header *out, bool *damaged);
 
-/* The floats behind a header that state_file_header() has accepted, finite or not. */
-void state_file_floats(const uint8_t *bytes, const struct state_header *header, float *state);
+/* The numbers behind a header that state_file_header() has accepted, whatever they are; *out is for saved_state_free(). */
+rwkvk_status state_file_numbers(const char *path, const uint8_t *bytes, const struct state_header *header,
+                                struct saved_state *out);
 
 /* state_file_read() from a file's bytes; `path` is for messages. */
 rwkvk_status state_file_parse(const char *path, const uint8_t *bytes, uint64_t count, const struct state_header *want,
-                              float *state, uint64_t *position);
+                              struct saved_state *out);
 
 #endif

@@ -12,11 +12,6 @@
 #include "format/readers.h"
 #include "network/trained_state.h"
 
-static rwkvk_status no_memory(const char *path)
-{
-	return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the state", path);
-}
-
 struct state_header state_header_of(const struct config *c)
 {
 	return (struct state_header){
@@ -26,7 +21,16 @@ struct state_header state_header_of(const struct config *c)
 		.heads = c->heads,
 		.head_size = c->head_size,
 		.floats = config_state_floats(c),
+		.logits = c->vocab,
 	};
+}
+
+/* For a state that is nothing but numbers. */
+static rwkvk_status make_bare(const char *path, const struct config *config, struct saved_state *out)
+{
+	struct state_header header = state_header_of(config);
+	header.logits = 0;
+	return saved_state_make(path, &header, out);
 }
 
 static struct config config_of(const struct state_header *h)
@@ -116,15 +120,18 @@ static rwkvk_status read_trained(const char *path, bool web, const struct config
 	return status;
 }
 
-rwkvk_status state_read(const char *path, const struct config *config, float *state, uint64_t *position)
+rwkvk_status state_read(const char *path, const struct config *config, struct saved_state *out)
 {
 	struct state_header header = state_header_of(config);
 	rwkvk_state_format format;
 	TRY(format_of_file(path, &format));
 	if (format != RWKVK_STATE_TRAINED)
-		return state_file_read(path, &header, state, position);
-	*position = 0;
-	return read_trained(path, false, config, state);
+		return state_file_read(path, &header, out);
+	TRY(make_bare(path, config, out));
+	rwkvk_status status = read_trained(path, false, config, out->state);
+	if (status != RWKVK_OK)
+		saved_state_free(out);
+	return status;
 }
 
 /* A file of floats and nothing else. */
@@ -149,8 +156,8 @@ static rwkvk_status read_bare(const char *path, uint64_t floats, float *out)
 
 /* A state in memory and what its file said. */
 struct loaded {
-	struct state_header header; /* model_version 0: not known */
-	float *state;               /* canonical, or as the file has it where only its numbers are looked at */
+	struct saved_state
+		saved; /* canonical, or as the file has it where only its numbers are looked at; model_version 0: unknown */
 	bool damaged;
 };
 
@@ -167,20 +174,18 @@ static rwkvk_status find_format(const char *path, rwkvk_state_format *format)
 	return RWKVK_OK;
 }
 
+/* Without a model, and lenient: whatever the numbers are. */
 static rwkvk_status load_native(const char *path, const rwkvk_file *model, bool lenient, struct loaded *out)
 {
 	struct mapping file;
+	struct state_header found;
 	TRY(file_map(path, &file));
-	rwkvk_status status = state_file_header(path, file.data, file.bytes, &out->header, &out->damaged);
-	struct state_header want = model ? state_header_of(&model->network.config) : out->header;
-	if (status == RWKVK_OK) {
-		out->state = malloc(out->header.floats * sizeof *out->state);
-		status = out->state ? RWKVK_OK : no_memory(path);
-	}
+	rwkvk_status status = state_file_header(path, file.data, file.bytes, &found, &out->damaged);
+	struct state_header want = model ? state_header_of(&model->network.config) : found;
 	if (status == RWKVK_OK && lenient)
-		state_file_floats(file.data, &out->header, out->state);
+		status = state_file_numbers(path, file.data, &found, &out->saved);
 	else if (status == RWKVK_OK)
-		status = state_file_parse(path, file.data, file.bytes, &want, out->state, &out->header.position);
+		status = state_file_parse(path, file.data, file.bytes, &want, &out->saved);
 	file_unmap(&file);
 	return status;
 }
@@ -192,23 +197,22 @@ static rwkvk_status need_model(const char *path, const rwkvk_file *model, const 
 
 static rwkvk_status load_bare(const char *path, rwkvk_state_format format, const rwkvk_file *model, struct loaded *out)
 {
+	struct saved_state *saved = &out->saved, theirs;
 	TRY(need_model(path, model, "bare numbers do not say their shape"));
-	out->header = state_header_of(&model->network.config);
-	float *theirs = malloc(out->header.floats * sizeof *theirs);
-	out->state = malloc(out->header.floats * sizeof *out->state);
-	rwkvk_status status = theirs && out->state ? read_bare(path, out->header.floats, theirs) : no_memory(path);
+	TRY(make_bare(path, &model->network.config, saved));
+	TRY(make_bare(path, &model->network.config, &theirs));
+	rwkvk_status status = read_bare(path, saved->header.floats, theirs.state);
 	if (status == RWKVK_OK)
-		state_to_canonical(&out->header, format, theirs, out->state);
-	free(theirs);
+		state_to_canonical(&saved->header, format, theirs.state, saved->state);
+	saved_state_free(&theirs);
 	return status;
 }
 
 static rwkvk_status load_trained(const char *path, bool web, const rwkvk_file *model, struct loaded *out)
 {
 	TRY(need_model(path, model, "a trained start state does not say which version of RWKV it is for"));
-	out->header = state_header_of(&model->network.config);
-	out->state = malloc(out->header.floats * sizeof *out->state);
-	return out->state ? read_trained(path, web, &model->network.config, out->state) : no_memory(path);
+	TRY(make_bare(path, &model->network.config, &out->saved));
+	return read_trained(path, web, &model->network.config, out->saved.state);
 }
 
 static rwkvk_status load(const char *path, rwkvk_state_format format, const rwkvk_file *model, struct loaded *out)
@@ -233,17 +237,21 @@ static void look_at(const float *numbers, uint64_t count, rwkvk_state_info *info
 }
 
 /* The numbers that the file has: of a trained state the matrices. */
-static void look_at_all(const struct loaded *loaded, bool matrices, rwkvk_state_info *info)
+static void look_at_all(const struct saved_state *saved, bool matrices, rwkvk_state_info *info)
 {
-	const struct state_header *h = &loaded->header;
+	const struct state_header *h = &saved->header;
 	uint64_t layer = h->floats / h->layers, skip = matrices ? 2 * (uint64_t)h->width : 0;
 	info->least = INFINITY;
 	info->greatest = -INFINITY;
 	for (uint32_t i = 0; i < h->layers; i++)
-		look_at(loaded->state + i * layer + skip, layer - skip, info);
+		look_at(saved->state + i * layer + skip, layer - skip, info);
 	if (info->least > info->greatest) /* not one is finite */
 		info->least = info->greatest = 0;
 	info->floats -= h->layers * skip;
+	for (uint32_t i = 0; i < h->counts; i++)
+		info->not_finite += !isfinite(saved->counts[i]);
+	for (uint32_t i = 0; i < h->logits; i++)
+		info->not_finite += !(saved->logits[i] < INFINITY); /* a token may have no chance at all */
 }
 
 /* Without a model: the tensors' sizes and numbers. */
@@ -255,10 +263,10 @@ static rwkvk_status load_tensors(const char *path, struct loaded *out)
 	rwkvk_status status = trained_state_sizes(&weights, &c);
 	if (status == RWKVK_OK) {
 		c.version = 70; /* any version that has matrices: only their numbers are looked at */
-		out->header = state_header_of(&c);
-		out->state = malloc(out->header.floats * sizeof *out->state);
-		status = out->state ? trained_state(&weights, &c, out->state) : no_memory(path);
-		out->header.model_version = 0;
+		status = make_bare(path, &c, &out->saved);
+		if (status == RWKVK_OK)
+			status = trained_state(&weights, &c, out->saved.state);
+		out->saved.header.model_version = 0;
 	}
 	weights_close(&weights);
 	return status;
@@ -279,7 +287,7 @@ rwkvk_status rwkvk_state_inspect(const char *path, rwkvk_state_format format, co
 	else
 		status = load(path, format, model, &loaded);
 	if (status == RWKVK_OK) {
-		const struct state_header *h = &loaded.header;
+		const struct state_header *h = &loaded.saved.header;
 		own = (rwkvk_state_info){ .format = format,
 			                      .version = h->model_version,
 			                      .layers = h->layers,
@@ -288,33 +296,36 @@ rwkvk_status rwkvk_state_inspect(const char *path, rwkvk_state_format format, co
 			                      .head_size = h->head_size,
 			                      .position = h->position,
 			                      .floats = h->floats,
-			                      .damaged = loaded.damaged };
-		look_at_all(&loaded, tensors, &own);
+			                      .damaged = loaded.damaged,
+			                      .file_version = h->format,
+			                      .counts = h->counts,
+			                      .logits = h->logits };
+		look_at_all(&loaded.saved, tensors, &own);
 	}
-	free(loaded.state);
-	rwkvk_status written = WRITE_RESULT(rwkvk_state_info, greatest, &own, info);
+	saved_state_free(&loaded.saved);
+	rwkvk_status written = WRITE_RESULT(rwkvk_state_info, logits, &own, info);
 	return status == RWKVK_OK ? written : status;
 }
 
 /* ---------------------------------------------------------------------------------------------------- converting */
 
-static rwkvk_status expect_finite(const char *path, const struct loaded *loaded)
+static rwkvk_status expect_finite(const char *path, const struct saved_state *saved)
 {
-	for (uint64_t i = 0; i < loaded->header.floats; i++)
-		if (!isfinite(loaded->state[i]))
+	for (uint64_t i = 0; i < saved->header.floats; i++)
+		if (!isfinite(saved->state[i]))
 			return fail(RWKVK_ERROR_FILE, "%s: number %" PRIu64 " of the state is %g; a state holds finite numbers", path, i,
-			            (double)loaded->state[i]);
+			            (double)saved->state[i]);
 	return RWKVK_OK;
 }
 
-static rwkvk_status save_bare(const char *path, rwkvk_state_format format, const struct loaded *loaded)
+static rwkvk_status save_bare(const char *path, rwkvk_state_format format, const struct saved_state *saved)
 {
-	uint64_t floats = loaded->header.floats;
+	uint64_t floats = saved->header.floats;
 	float *theirs = malloc(floats * sizeof *theirs);
 	uint8_t *bytes = malloc(4 * floats);
-	rwkvk_status status = theirs && bytes ? RWKVK_OK : no_memory(path);
+	rwkvk_status status = theirs && bytes ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "%s: no memory for the state", path);
 	if (status == RWKVK_OK) {
-		state_from_canonical(&loaded->header, format, loaded->state, theirs);
+		state_from_canonical(&saved->header, format, saved->state, theirs);
 		for (uint64_t i = 0; i < 4 * floats; i++)
 			bytes[i] = (uint8_t)(bits_of_float(theirs[i / 4]) >> 8 * (i % 4));
 		status = file_write(path, NULL, 0, bytes, 4 * floats);
@@ -324,14 +335,14 @@ static rwkvk_status save_bare(const char *path, rwkvk_state_format format, const
 	return status;
 }
 
-static rwkvk_status save(const char *path, rwkvk_state_format format, const struct loaded *loaded)
+static rwkvk_status save(const char *path, rwkvk_state_format format, const struct saved_state *saved)
 {
-	struct config config = config_of(&loaded->header);
+	struct config config = config_of(&saved->header);
 	if (format == RWKVK_STATE_NATIVE)
-		return state_file_write(path, &loaded->header, loaded->state);
+		return state_file_write(path, saved);
 	if (format == RWKVK_STATE_TRAINED)
-		return trained_state_write(path, &config, loaded->state);
-	return save_bare(path, format, loaded);
+		return trained_state_write(path, &config, saved->state);
+	return save_bare(path, format, saved);
 }
 
 rwkvk_status rwkvk_state_convert(const char *in, rwkvk_state_format from, const char *out, rwkvk_state_format to,
@@ -343,9 +354,9 @@ rwkvk_status rwkvk_state_convert(const char *in, rwkvk_state_format from, const 
 	struct loaded loaded = { 0 };
 	rwkvk_status status = load(in, from, model, &loaded);
 	if (status == RWKVK_OK)
-		status = expect_finite(in, &loaded);
+		status = expect_finite(in, &loaded.saved);
 	if (status == RWKVK_OK)
-		status = save(out, to, &loaded);
-	free(loaded.state);
+		status = save(out, to, &loaded.saved);
+	saved_state_free(&loaded.saved);
 	return status;
 }

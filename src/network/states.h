@@ -5,12 +5,12 @@
 #include "network/network.h"
 #include "network/state_file.h"
 
-/* What a state file of this model says; position 0. */
+/* What a state file of this model says, with logits and without counts; position 0. */
 struct state_header state_header_of(const struct config *config);
 
-/* The state of a session of this model: a state file of our own, or a trained start state, whose position is 0.  `state` has
- * config_state_floats() floats; it and `position` may be changed on failure. */
-rwkvk_status state_read(const char *path, const struct config *config, float *state, uint64_t *position);
+/* The state of a session of this model: a state file of our own, or a trained start state, whose position is 0 and which has
+ * neither counts nor logits.  On success *out is for saved_state_free(). */
+rwkvk_status state_read(const char *path, const struct config *config, struct saved_state *out);
 
 /* The same from bytes: which of the two, and where a file of bare numbers has its parts. */
 rwkvk_state_format state_format_of(const uint8_t *bytes, uint64_t count); /* RWKVK_STATE_ANY: neither */

@@ -56,13 +56,20 @@ void occurrences_copy(struct occurrences *to, const struct occurrences *from)
 	to->id_count = from->id_count;
 }
 
+void occurrences_put(struct occurrences *seen, uint32_t token, float count)
+{
+	assert(token < seen->vocab && !seen->present[token]);
+	seen->ids[seen->id_count++] = token;
+	seen->present[token] = 1;
+	seen->count[token] = count;
+}
+
 /* Rounded like stepped_count() of shaders/common/picks.glsl. */
 void occurrences_add(struct occurrences *seen, uint32_t token, float weight, float decay)
 {
 	assert(token < seen->vocab);
 	if (!seen->present[token])
-		seen->ids[seen->id_count++] = token;
-	seen->present[token] = 1;
+		occurrences_put(seen, token, 0);
 	for (uint32_t i = 0; i < seen->id_count; i++) {
 		uint32_t id = seen->ids[i];
 		float count = seen->count[id] * decay;

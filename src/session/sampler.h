@@ -25,6 +25,8 @@ void occurrences_finish(struct occurrences *seen); /* zeroed is allowed */
 void occurrences_clear(struct occurrences *seen);
 /* A copy of counts and presence between two of the same vocabulary. */
 void occurrences_copy(struct occurrences *to, const struct occurrences *from);
+/* What occurrences_add() made of a token, of which nothing is known yet. */
+void occurrences_put(struct occurrences *seen, uint32_t token, float count);
 /* Decays all counts, then counts `token`: + `weight` (0 for tokens that only become present) */
 void occurrences_add(struct occurrences *seen, uint32_t token, float weight, float decay);
 /* The weight of a token by its text: 0 for a piece of " \t0123456789" (space, tab, digits, runs such as "12"), else 1. */

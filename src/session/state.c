@@ -117,10 +117,13 @@ rwkvk_status rwkvk_session_floats_set(rwkvk_session *s, const float *state, size
 
 /* ------------------------------------------------------------------------------------------------------ states as bytes */
 
+/* What the session would save now. */
 static struct state_header header_of(const rwkvk_session *s)
 {
 	struct state_header header = state_header_of(model_config(s->model));
 	header.position = s->position;
+	header.counts = s->seen.id_count;
+	header.logits = s->ready ? header.logits : 0;
 	return header;
 }
 
@@ -132,17 +135,31 @@ size_t rwkvk_session_state_size(const rwkvk_session *s)
 	return (size_t)state_file_bytes(&header);
 }
 
+static rwkvk_status get_all(rwkvk_session *s, struct saved_state *out)
+{
+	uint32_t count = 0;
+	for (uint32_t id = 0; id < s->seen.vocab; id++)
+		if (s->seen.present[id]) {
+			out->ids[count] = id;
+			out->counts[count++] = s->seen.count[id];
+		}
+	TRY(model_lock(s->model));
+	rwkvk_status status = slot_read(s->model, s->slot, out->state);
+	memcpy(out->logits, slot_logits(s->model, s->slot), out->header.logits * sizeof *out->logits);
+	model_unlock(s->model);
+	return status;
+}
+
 /* What a state file holds; `bytes` is its size. */
 static rwkvk_status get_state(rwkvk_session *s, const char *name, uint8_t *bytes)
 {
-	struct state_header header = header_of(s);
-	float *state = malloc(header.floats * sizeof *state);
-	if (!state)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = get_floats(s, state);
+	const struct state_header header = header_of(s);
+	struct saved_state saved;
+	TRY(saved_state_make(name, &header, &saved));
+	rwkvk_status status = get_all(s, &saved);
 	if (status == RWKVK_OK)
-		status = state_file_build(name, &header, state, bytes);
-	free(state);
+		status = state_file_build(name, &saved, bytes);
+	saved_state_free(&saved);
 	return status;
 }
 
@@ -158,18 +175,30 @@ rwkvk_status rwkvk_session_state_get(rwkvk_session *s, void *state, size_t bytes
 	return status;
 }
 
+/* What was read becomes the session's, and is freed. */
+static rwkvk_status set_all(rwkvk_session *s, struct saved_state *saved)
+{
+	rwkvk_status status = set_floats(s, saved->state, saved->header.position);
+	for (uint32_t i = 0; i < saved->header.counts && status == RWKVK_OK; i++)
+		occurrences_put(&s->seen, saved->ids[i], saved->counts[i]);
+	if (status == RWKVK_OK && saved->header.logits > 0) {
+		status = model_lock(s->model);
+		if (status == RWKVK_OK) {
+			memcpy(slot_logits(s->model, s->slot), saved->logits, saved->header.logits * sizeof *saved->logits);
+			model_unlock(s->model);
+		}
+		s->ready = status == RWKVK_OK;
+	}
+	saved_state_free(saved);
+	return status;
+}
+
 static rwkvk_status set_state(rwkvk_session *s, const void *state, size_t bytes)
 {
-	const struct state_header want = header_of(s);
-	uint64_t position;
-	float *floats = malloc(want.floats * sizeof *floats);
-	if (!floats)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = state_file_parse("the state", state, bytes, &want, floats, &position);
-	if (status == RWKVK_OK)
-		status = set_floats(s, floats, position);
-	free(floats);
-	return status;
+	const struct state_header want = state_header_of(model_config(s->model));
+	struct saved_state saved;
+	TRY(state_file_parse("the state", state, bytes, &want, &saved));
+	return set_all(s, &saved);
 }
 
 rwkvk_status rwkvk_session_state_set(rwkvk_session *s, const void *state, size_t bytes)
@@ -205,16 +234,9 @@ rwkvk_status rwkvk_session_save(rwkvk_session *s, const char *path)
 
 static rwkvk_status load(rwkvk_session *s, const char *path)
 {
-	const struct config *config = model_config(s->model);
-	uint64_t position;
-	float *state = malloc(config_state_floats(config) * sizeof *state);
-	if (!state)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = state_read(path, config, state, &position);
-	if (status == RWKVK_OK)
-		status = set_floats(s, state, position);
-	free(state);
-	return status;
+	struct saved_state saved;
+	TRY(state_read(path, model_config(s->model), &saved));
+	return set_all(s, &saved);
 }
 
 rwkvk_status rwkvk_session_load(rwkvk_session *s, const char *path)

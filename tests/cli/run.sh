@@ -947,9 +947,6 @@ case_state() {
 	exits 0
 	err_has "prompt 1 tokens"
 	[ "$first$(cat "$out")" = "$(cat "$dir/straight")" ] || fail "the continuation differs from the straight run"
-	run generate -n 5 --state "$dir/state"
-	exits 2
-	err_has "a state says what was read"
 	run generate -n 1 --state "$dir/none" x
 	exits 1
 	err_has "none"
@@ -960,6 +957,72 @@ case_state() {
 	run generate -n 1 --temp 0 --save-state "$dir/no/such/folder" x
 	exits 1
 	err_has "$dir/no/such/folder"
+}
+
+# Without a prompt a text goes on where the state was saved: greedy, drawn, and with the penalties that it had.
+case_state_goes_on() {
+	local way
+	need_device
+	for way in "--temp 0" "--temp 1.3 --top-p 0.9 --seed 5" "--temp 0.9 --presence 1 --frequency 0.7 --decay 0.95 --seed 6"; do
+		# shellcheck disable=SC2086
+		run generate -q $way -n 30 --save-state "$dir/straight.state" "Once upon a time"
+		exits 0
+		cp "$out" "$dir/straight"
+		# shellcheck disable=SC2086
+		run generate -q $way -n 12 --save-state "$dir/half.state" "Once upon a time"
+		exits 0
+		head -c -1 "$out" >"$dir/halves" # without the line break that ends it
+		# shellcheck disable=SC2086
+		run generate -q $way -n 18 --state "$dir/half.state" --save-state "$dir/halves.state"
+		exits 0
+		err_empty
+		cat "$out" >>"$dir/halves"
+		cmp -s "$dir/halves" "$dir/straight" || fail "$way: the continuation differs: $(cat "$dir/halves")"
+		cmp -s "$dir/halves.state" "$dir/straight.state" || fail "$way: the states differ"
+	done
+	run logits -q --save-state "$dir/read.state" --tokens 0,1094,1468 -o "$dir/logits"
+	exits 0
+	run logits -q --state "$dir/read.state" --all -o "$dir/again"
+	exits 0
+	cmp -s "$dir/logits" "$dir/again" || fail "the logits of a state are not those that it was saved with"
+}
+
+# A state without logits says that a prompt is needed: a file of format 1, and a state that was converted.
+case_state_without_logits() {
+	command -v python3 >/dev/null || skip "no python3"
+	need_device
+	save_state 0,1094,1468
+	python3 -c '
+import struct, sys
+data = open(sys.argv[1], "rb").read()
+floats = struct.unpack("<Q", data[40:48])[0]
+old = data[:8] + struct.pack("<I", 1) + data[12:48] + data[64:64 + 4 * floats]
+hash = 0xcbf29ce484222325
+for byte in old:
+    hash = (hash ^ byte) * 0x100000001b3 % 2 ** 64
+open(sys.argv[2], "wb").write(old[:48] + struct.pack("<Q", hash) + old[48:])
+' "$dir/own.state" "$dir/old.state" || fail "no such file"
+	run state info "$dir/old.state"
+	exits 0
+	out_has "state file of rwkvk, format 1"
+	out_has "logits           none"
+	run state convert -q "$dir/own.state" "$dir/floats" --to chatrwkv
+	run state convert -q "$dir/floats" "$dir/bare.state" --from chatrwkv -m "$demo"
+	exits 0
+	for name in old bare; do
+		run generate -q --temp 0 -n 5 --state "$dir/$name.state"
+		exits 2
+		err_has "$name.state has no logits, so it does not say what comes next: give a PROMPT or --tokens"
+		run logits -q --state "$dir/$name.state" --tokens 287 -o "$dir/$name"
+		exits 0
+	done
+	run logits -q --state "$dir/own.state" --tokens 287 -o "$dir/own"
+	exits 0
+	cmp -s "$dir/own" "$dir/old" || fail "a file of format 1 gave other logits"
+	cmp -s "$dir/own" "$dir/bare" || fail "a converted state gave other logits"
+	run generate -q --state "$dir/nothing.state"
+	exits 1
+	err_has "nothing.state"
 }
 
 case_profile() {
@@ -1902,7 +1965,10 @@ case_state_files() {
 	exits 0
 	err_empty
 	out_has "RWKV-7, 4 layers of width 256, 4 heads of 64"
+	out_has "state file of rwkvk, format 2"
 	out_has "position         3"
+	out_has "penalty counts   of 0 tokens"
+	out_has "logits           2048"
 	out_has "checksum         right"
 	out_has "numbers          67584, from -"
 	run state info -m "$demo" "$dir/own.state"
@@ -1916,12 +1982,12 @@ case_state_files() {
 	for order in rwkv.cpp chatrwkv; do
 		run state convert "$dir/own.state" "$dir/$order" --to "$order"
 		exits 0
-		err_has "left out: the position"
+		err_has "left out: position, penalty counts and logits"
 		[ "$(bytes_of "$dir/$order")" = 270336 ] || fail "expected 67584 floats"
 		run state convert -q "$dir/$order" "$dir/back.state" --from "$order" -m "$demo"
 		exits 0
 		err_empty
-		cmp -s <(tail -c 270336 "$dir/own.state") <(tail -c 270336 "$dir/back.state") || fail "$order: changed on the way"
+		cmp -s <(tail -c +65 "$dir/own.state" | head -c 270336) <(tail -c +65 "$dir/back.state") || fail "$order: changed on the way"
 		run state info "$dir/$order" --from "$order" -m "$demo"
 		exits 0
 		out_has "numbers          67584, from -"
@@ -1960,7 +2026,7 @@ import json, struct, sys
 data = open(sys.argv[2], "rb").read()
 n = struct.unpack("<Q", data[:8])[0]
 names = json.loads(data[8:8 + n])
-own = bytearray(open(sys.argv[1], "rb").read())[56:]
+own = bytearray(open(sys.argv[1], "rb").read())[64:]
 for layer in range(4):
     tensor = names["blocks.%d.att.time_state" % layer]
     assert tensor["shape"] == [4, 64, 64] and tensor["dtype"] == "F32", tensor

@@ -11,24 +11,36 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { FLOATS = 8, CHECKSUM = 48, HEADER = 56 };
-
-static void parse(const uint8_t *data, size_t size)
-{
-	static const struct state_header want = { 70, .layers = 1, .width = 2, .heads = 1, .head_size = 2, .floats = FLOATS };
-	float state[FLOATS];
-	uint64_t position;
-	if (state_file_parse("fuzz", data, size, &want, state, &position) != RWKVK_OK)
-		return;
-	for (int i = 0; i < FLOATS; i++)
-		if (!isfinite(state[i]))
-			abort();
-}
+enum { FLOATS = 8, VOCAB = 3, CHECKSUM = 48, HEADER = 56 };
 
 static void check(bool condition)
 {
 	if (!condition)
 		abort();
+}
+
+static void parse(const uint8_t *data, size_t size)
+{
+	static const struct state_header want = {
+		70, .layers = 1, .width = 2, .heads = 1, .head_size = 2, .floats = FLOATS, .logits = VOCAB
+	};
+	struct saved_state got;
+	if (state_file_parse("fuzz", data, size, &want, &got) != RWKVK_OK)
+		return;
+	check(got.header.counts <= VOCAB && (got.header.logits == 0 || got.header.logits == VOCAB));
+	for (int i = 0; i < FLOATS; i++)
+		check(isfinite(got.state[i]));
+	for (uint32_t i = 0; i < got.header.counts; i++)
+		check(got.ids[i] < VOCAB && isfinite(got.counts[i]) && got.counts[i] >= 0);
+	for (uint32_t i = 0; i < got.header.logits; i++)
+		check(got.logits[i] < INFINITY);
+	if (got.header.format == 2) { /* what is accepted is what would be written */
+		uint8_t *again = malloc(size);
+		check(again && state_file_bytes(&got.header) == size && state_file_build("fuzz", &got, again) == RWKVK_OK);
+		check(memcmp(again, data, size) == 0);
+		free(again);
+	}
+	saved_state_free(&got);
 }
 
 static void header(const uint8_t *data, size_t size)
@@ -37,14 +49,14 @@ static void header(const uint8_t *data, size_t size)
 	bool damaged;
 	if (state_file_header("fuzz", data, size, &found, &damaged) != RWKVK_OK)
 		return;
-	check(found.floats == (size - HEADER) / 4 && found.floats / found.layers / found.width >= 3);
-	float *state = malloc(found.floats * sizeof *state), *other = malloc(found.floats * sizeof *other);
-	check(state && other);
-	state_file_floats(data, &found, state);
-	state_from_canonical(&found, RWKVK_STATE_CHATRWKV, state, other);
-	state_from_canonical(&found, RWKVK_STATE_RWKV_CPP, state, other);
-	free(state);
-	free(other);
+	struct saved_state got, other;
+	check(4 * found.floats < size && found.floats / found.layers / found.width >= 3);
+	check(found.format == 1 ? size == HEADER + 4 * found.floats : size == state_file_bytes(&found));
+	check(state_file_numbers("fuzz", data, &found, &got) == RWKVK_OK && saved_state_make("fuzz", &found, &other) == RWKVK_OK);
+	state_from_canonical(&found, RWKVK_STATE_CHATRWKV, got.state, other.state);
+	state_from_canonical(&found, RWKVK_STATE_RWKV_CPP, got.state, other.state);
+	saved_state_free(&got);
+	saved_state_free(&other);
 }
 
 static void trained(const uint8_t *data, size_t size)

@@ -91,17 +91,17 @@ static rwkvk_model *open_at_once(const char *path, const char *tokens)
 	return other;
 }
 
-/* Equal states, positions and logits. */
+/* Equal states, positions and logits, whatever was generated. */
 static void assert_same(rwkvk_session *a, rwkvk_session *b)
 {
-	size_t bytes = rwkvk_session_state_size(a);
+	size_t floats = rwkvk_session_state_floats(a);
 	assert_int_equal(rwkvk_session_position(a), rwkvk_session_position(b));
-	assert_int_equal(bytes, rwkvk_session_state_size(b));
-	void *state_a = malloc(bytes), *state_b = malloc(bytes);
+	assert_int_equal(floats, rwkvk_session_state_floats(b));
+	float *state_a = malloc(floats * sizeof *state_a), *state_b = malloc(floats * sizeof *state_b);
 	float *logits_a = malloc(vocab * sizeof *logits_a), *logits_b = malloc(vocab * sizeof *logits_b);
-	assert_ok(rwkvk_session_state_get(a, state_a, bytes));
-	assert_ok(rwkvk_session_state_get(b, state_b, bytes));
-	assert_memory_equal(state_a, state_b, bytes);
+	assert_ok(rwkvk_session_floats_get(a, state_a, floats));
+	assert_ok(rwkvk_session_floats_get(b, state_b, floats));
+	assert_memory_equal(state_a, state_b, floats * sizeof *state_a);
 	assert_ok(feed_tokens(a, NULL, 0, logits_a));
 	assert_ok(feed_tokens(b, NULL, 0, logits_b));
 	assert_memory_equal(logits_a, logits_b, vocab * sizeof *logits_a);
@@ -813,7 +813,7 @@ static void states_as_bytes(void **state)
 	assert_ok(rwkvk_session_create(model, &b));
 	assert_ok(rwkvk_session_create(twin, &c));
 	size_t bytes = rwkvk_session_state_size(a), saved_bytes;
-	assert_int_equal(rwkvk_session_state_size(b), bytes);
+	assert_int_equal(bytes, rwkvk_session_state_size(b) + vocab * sizeof(float)); /* b has no logits */
 	assert_true(bytes >= info_of(model).state_bytes);
 	uint8_t *kept = malloc(bytes), *again = malloc(bytes);
 	assert_ok(rwkvk_session_state_get(a, kept, bytes));
@@ -823,9 +823,9 @@ static void states_as_bytes(void **state)
 	assert_memory_equal(saved, kept, bytes);
 	assert_ok(rwkvk_session_state_set(b, kept, bytes));
 	assert_ok(rwkvk_session_state_set(c, kept, bytes));
-	uint32_t token;
 	assert_int_equal(rwkvk_session_position(b), 3);
-	assert_fails(rwkvk_session_sample(b, NULL, &token), RWKVK_ERROR_ARGUMENT, "feed");
+	assert_same(a, b);
+	assert_int_equal(rwkvk_session_state_size(b), bytes);
 	assert_ok(rwkvk_session_state_get(b, again, bytes));
 	assert_memory_equal(again, kept, bytes);
 	for (rwkvk_session *const *s = (rwkvk_session *const[]){ a, b, c, NULL }; *s; s++)
@@ -839,6 +839,51 @@ static void states_as_bytes(void **state)
 	rwkvk_session_destroy(b);
 	rwkvk_session_destroy(c);
 	rwkvk_model_close(twin);
+}
+
+/* With the counts of what was generated, and with logits or without. */
+static void states_have_counts(void **state)
+{
+	(void)state;
+	const rwkvk_sampling sampling = { .presence = 0.5f, .frequency = 0.25f, .decay = 0.75f };
+	const rwkvk_generate_options options = { .sampling = &sampling, .max_tokens = 9, .ignore_end = true };
+	rwkvk_session *a = begin(model, "a"), *b = begin(model, "xyz");
+	assert_ok(rwkvk_session_generate(a, &options, NULL));
+	assert_ok(rwkvk_session_generate(b, &options, NULL)); /* has counts, logits and a position of its own */
+	size_t bytes = rwkvk_session_state_size(a);
+	uint8_t *kept = malloc(bytes), *again = malloc(bytes);
+	assert_ok(rwkvk_session_state_get(a, kept, bytes));
+	assert_int_equal(kept[8], 2);
+	assert_int_equal(kept[56], 9);
+	assert_ok(rwkvk_session_state_set(b, kept, bytes));
+	for (int i = 0; i < 3; i++) { /* both go on alike, and so do the penalties */
+		assert_int_equal(rwkvk_session_state_size(b), rwkvk_session_state_size(a));
+		bytes = rwkvk_session_state_size(a);
+		kept = realloc(kept, bytes);
+		again = realloc(again, bytes);
+		assert_ok(rwkvk_session_state_get(a, kept, bytes));
+		assert_ok(rwkvk_session_state_get(b, again, bytes));
+		assert_memory_equal(again, kept, bytes);
+		assert_ok(rwkvk_session_generate(a, &options, NULL));
+		assert_ok(rwkvk_session_generate(b, &options, NULL));
+	}
+	size_t floats = rwkvk_session_state_floats(a);
+	float *numbers = malloc(floats * sizeof *numbers);
+	uint32_t token;
+	assert_ok(rwkvk_session_floats_get(a, numbers, floats));
+	assert_ok(rwkvk_session_floats_set(a, numbers, floats, 5)); /* nothing but the state */
+	bytes = rwkvk_session_state_size(a);
+	assert_int_equal(bytes, 64 + floats * sizeof *numbers);
+	assert_ok(rwkvk_session_state_get(a, kept, bytes));
+	assert_ok(rwkvk_session_state_set(b, kept, bytes));
+	assert_int_equal(rwkvk_session_position(b), 5);
+	assert_int_equal(rwkvk_session_state_size(b), bytes);
+	assert_fails(rwkvk_session_sample(b, NULL, &token), RWKVK_ERROR_ARGUMENT, "feed");
+	free(numbers);
+	free(kept);
+	free(again);
+	rwkvk_session_destroy(a);
+	rwkvk_session_destroy(b);
 }
 
 /* Bytes that do not belong here change nothing. */
@@ -1257,6 +1302,7 @@ int main(void)
 		cmocka_unit_test(safetensors_metadata),
 		cmocka_unit_test(begin_and_end),
 		cmocka_unit_test(states_as_bytes),
+		cmocka_unit_test(states_have_counts),
 		cmocka_unit_test(wrong_bytes_change_nothing),
 		cmocka_unit_test(smaller_and_larger_structs),
 		cmocka_unit_test(arrays_step_by_their_size),

@@ -7,28 +7,60 @@
 #include "network/state_file.h"
 
 #define FLOATS 24 /* 2 layers of 2 * 2 + 1 * 2 * 2 and some more: the shape is the caller's business */
+#define COUNTS 3
+#define LOGITS 5
+#define BYTES  (64 + 4 * FLOATS + 8 * COUNTS + 4 * LOGITS)
 
-static const struct state_header header = {
-	.model_version = 70, .layers = 2, .width = 4, .heads = 1, .head_size = 2, .position = 0x123456789abcdef0u, .floats = FLOATS
-};
+static const struct state_header header = { .model_version = 70,
+	                                        .layers = 2,
+	                                        .width = 4,
+	                                        .heads = 1,
+	                                        .head_size = 2,
+	                                        .position = 0x123456789abcdef0u,
+	                                        .floats = FLOATS,
+	                                        .counts = COUNTS,
+	                                        .logits = LOGITS };
 
-static void fill(float *state)
+/* A state with everything, for saved_state_free(). */
+static struct saved_state filled(void)
 {
+	static const uint32_t ids[COUNTS] = { 0, 3, 4 };
+	static const float counts[COUNTS] = { 0, 1.75f, 1e-38f }, logits[LOGITS] = { 3, -1, -INFINITY, 0.5f, -0.0f };
+	struct saved_state saved;
 	uint64_t random = 4;
+	assert_ok(saved_state_make("a", &header, &saved));
 	for (int i = 0; i < FLOATS; i++)
-		state[i] = test_uniform(&random) * 3;
-	state[1] = -0.0f;
-	state[2] = 1e-42f;
+		saved.state[i] = test_uniform(&random) * 3;
+	saved.state[1] = -0.0f;
+	saved.state[2] = 1e-42f;
+	memcpy(saved.ids, ids, sizeof ids);
+	memcpy(saved.counts, counts, sizeof counts);
+	memcpy(saved.logits, logits, sizeof logits);
+	return saved;
+}
+
+static void write_filled(const char *path)
+{
+	struct saved_state saved = filled();
+	assert_ok(state_file_write(path, &saved));
+	saved_state_free(&saved);
 }
 
 /* A written file's bytes; the caller frees them. */
 static uint8_t *written(size_t *bytes)
 {
-	float state[FLOATS];
-	fill(state);
 	const char *path = test_temp("a.state");
-	assert_ok(state_file_write(path, &header, state));
+	write_filled(path);
 	return test_read_file(path, bytes);
+}
+
+/* The same in format 1, which has neither counts nor logits. */
+static size_t make_format_1(const uint8_t *bytes, uint8_t *out)
+{
+	memcpy(out, bytes, 56);
+	out[8] = 1;
+	memcpy(out + 56, bytes + 64, 4 * FLOATS);
+	return 56 + 4 * FLOATS;
 }
 
 /* The documented checksum, put into a changed file. */
@@ -42,31 +74,71 @@ static void seal(uint8_t *bytes, size_t count)
 		bytes[48 + i] = (uint8_t)(hash >> 8 * i);
 }
 
+static void assert_state(const struct saved_state *got, uint32_t counts, uint32_t logits)
+{
+	struct saved_state want = filled();
+	assert_int_equal(got->header.floats, FLOATS);
+	assert_int_equal(got->header.counts, counts);
+	assert_int_equal(got->header.logits, logits);
+	assert_true(got->header.position == header.position);
+	assert_memory_equal(got->state, want.state, FLOATS * sizeof(float));
+	assert_memory_equal(got->ids, want.ids, counts * sizeof(uint32_t));
+	assert_memory_equal(got->counts, want.counts, counts * sizeof(float));
+	assert_memory_equal(got->logits, want.logits, logits * sizeof(float));
+	saved_state_free(&want);
+}
+
 static void round_trip(void **unused)
 {
 	(void)unused;
-	float state[FLOATS], got[FLOATS];
-	uint64_t position = 0;
-	fill(state);
+	struct state_header want = header;
+	struct saved_state got;
 	const char *path = test_temp("round.state");
-	assert_ok(state_file_write(path, &header, state));
-	assert_ok(state_file_write(path, &header, state)); /* over itself */
-	assert_ok(state_file_read(path, &(struct state_header){ 70, 2, 4, 1, 2, 0, FLOATS }, got, &position));
-	assert_memory_equal(got, state, sizeof state);
-	assert_true(position == header.position);
+	write_filled(path);
+	write_filled(path); /* over itself */
+	want.position = want.counts = 0;
+	for (int known = 0; known < 2; known++) {
+		want.logits = known ? LOGITS : 0; /* or any vocabulary */
+		assert_ok(state_file_read(path, &want, &got));
+		assert_int_equal(got.header.format, 2);
+		assert_state(&got, COUNTS, LOGITS);
+		saved_state_free(&got);
+	}
+}
+
+static void format_1_is_read(void **unused)
+{
+	(void)unused;
+	struct saved_state got;
+	size_t count;
+	uint8_t *bytes = written(&count), old[BYTES];
+	count = make_format_1(bytes, old);
+	seal(old, count);
+	assert_ok(state_file_parse("old.state", old, count, &header, &got));
+	assert_int_equal(got.header.format, 1);
+	assert_state(&got, 0, 0);
+	saved_state_free(&got);
+	assert_fails(state_file_parse("old.state", old, count - 1, &header, &got), RWKVK_ERROR_FILE,
+	             "is truncated: 24 floats, 0 counts and 0 logits need 152 bytes, the file has 151");
+	free(bytes);
 }
 
 static void layout(void **unused)
 {
 	(void)unused;
-	static const uint8_t want[48] = { 'R',  'W',  'K',  'V',  'K',  'S',  'T',  'A',  1,      0, 0, 0, 70, 0, 0, 0,
+	static const uint8_t want[48] = { 'R',  'W',  'K',  'V',  'K',  'S',  'T',  'A',  2,      0, 0, 0, 70, 0, 0, 0,
 		                              2,    0,    0,    0,    4,    0,    0,    0,    1,      0, 0, 0, 2,  0, 0, 0,
 		                              0xf0, 0xde, 0xbc, 0x9a, 0x78, 0x56, 0x34, 0x12, FLOATS, 0, 0, 0, 0,  0, 0, 0 };
+	static const uint8_t sizes[8] = { COUNTS, 0, 0, 0, LOGITS, 0, 0, 0 };
+	static const uint8_t second_count[8] = { 3, 0, 0, 0, 0, 0, 0xe0, 0x3f };
 	size_t count;
 	uint8_t *bytes = written(&count);
-	assert_int_equal(count, 56 + 4 * FLOATS);
+	assert_int_equal(count, BYTES);
 	assert_memory_equal(bytes, want, sizeof want);
-	assert_memory_equal(bytes + 56 + 4, ((const uint8_t[]){ 0, 0, 0, 0x80 }), 4); /* -0 */
+	assert_memory_equal(bytes + 56, sizes, sizeof sizes);
+	assert_memory_equal(bytes + 64 + 4, ((const uint8_t[]){ 0, 0, 0, 0x80 }), 4); /* -0 */
+	assert_memory_equal(bytes + 64 + 4 * FLOATS + 8, second_count, sizeof second_count);
+	assert_memory_equal(bytes + count - 4 * LOGITS, ((const uint8_t[]){ 0, 0, 0x40, 0x40 }), 4); /* 3 */
 	uint8_t *sealed = malloc(count);
 	memcpy(sealed, bytes, count);
 	seal(sealed, count);
@@ -78,11 +150,9 @@ static void layout(void **unused)
 static void other_shapes(void **unused)
 {
 	(void)unused;
-	float state[FLOATS + 1] = { 0 };
-	uint64_t position = 7;
-	fill(state);
+	struct saved_state got;
 	const char *path = test_temp("shape.state");
-	assert_ok(state_file_write(path, &header, state));
+	write_filled(path);
 	for (int field = 0; field < 6; field++) {
 		struct state_header want = header;
 		switch (field) {
@@ -105,16 +175,37 @@ static void other_shapes(void **unused)
 			want.floats++;
 			break;
 		}
-		rwkvk_status status = state_file_read(path, &want, state, &position);
+		rwkvk_status status = state_file_read(path, &want, &got);
 		assert_fails(status, RWKVK_ERROR_FILE, "RWKV-7.0, 2 layers of width 4, 1 heads of 2, 24 floats; this model needs RWKV");
 		test_assert_error_contains("shape.state", __FILE__, __LINE__);
+		assert_null(got.state);
 	}
-	assert_int_equal(position, 7);
+}
+
+/* A model of the same shape that has other tokens. */
+static void other_vocabularies(void **unused)
+{
+	(void)unused;
+	struct state_header want = header;
+	struct saved_state saved = filled(), got;
+	const char *path = test_temp("vocabulary.state");
+	assert_ok(state_file_write(path, &saved));
+	want.logits = LOGITS + 1;
+	assert_fails(state_file_read(path, &want, &got), RWKVK_ERROR_FILE, "logits of a vocabulary of 5; this model has 6");
+	saved.header.logits = 0; /* only counts: all ids must be there */
+	assert_ok(state_file_write(path, &saved));
+	assert_ok(state_file_read(path, &want, &got));
+	assert_state(&got, COUNTS, 0);
+	saved_state_free(&got);
+	want.logits = 4;
+	assert_fails(state_file_read(path, &want, &got), RWKVK_ERROR_FILE, "a count of token 4; this model has 4");
+	saved_state_free(&saved);
 }
 
 static void hostile(void **unused)
 {
 	(void)unused;
+	enum { AT_COUNTS = 64 + 4 * FLOATS, AT_LOGITS = AT_COUNTS + 8 * COUNTS };
 	static const struct {
 		int at, value; /* a byte to change, none if at < 0 */
 		int cut;       /* bytes to take off (negative: to add) */
@@ -124,23 +215,35 @@ static void hostile(void **unused)
 	} cases[] = {
 		{ 0, 'r', 0, true, RWKVK_ERROR_FILE, "is not a state file: it does not begin with RWKVKSTA" },
 		{ 7, 0, 0, true, RWKVK_ERROR_FILE, "is not a state file" },
-		{ 8, 2, 0, true, RWKVK_ERROR_UNSUPPORTED, "format version 2; this program reads version 1" },
-		{ 11, 1, 0, true, RWKVK_ERROR_UNSUPPORTED, "format version 16777217" },
+		{ 8, 3, 0, true, RWKVK_ERROR_UNSUPPORTED, "format version 3; this program reads versions 1 and 2" },
+		{ 8, 0, 0, true, RWKVK_ERROR_UNSUPPORTED, "format version 0" },
+		{ 8, 1, 0, true, RWKVK_ERROR_FILE, "is too long: 24 floats, 0 counts and 0 logits need 152 bytes, the file has 204" },
+		{ 11, 1, 0, true, RWKVK_ERROR_UNSUPPORTED, "format version 16777218" },
 		{ 12, 60, 0, true, RWKVK_ERROR_FILE, "another model: RWKV-6.0" },
 		{ 47, 0x80, 0, true, RWKVK_ERROR_FILE, "9223372036854775832 floats" },
-		{ -1, 0, 1, true, RWKVK_ERROR_FILE, "is truncated: 24 floats need 152 bytes, the file has 151" },
-		{ -1, 0, 4 * FLOATS, true, RWKVK_ERROR_FILE, "the file has 56" },
-		{ -1, 0, 4 * FLOATS + 1, false, RWKVK_ERROR_FILE, "is truncated: the header has 56 bytes, the file 55" },
-		{ -1, 0, 4 * FLOATS + 49, false, RWKVK_ERROR_FILE, "is not a state file" },
-		{ -1, 0, -1, true, RWKVK_ERROR_FILE, "is too long: 24 floats need 152 bytes, the file has 153" },
+		{ 56, COUNTS + 1, 0, true, RWKVK_ERROR_FILE, "is truncated: 24 floats, 4 counts and 5 logits need 212 bytes" },
+		{ 59, 0xff, 0, true, RWKVK_ERROR_FILE, "is truncated: 24 floats, 4278190083 counts" },
+		{ 60, 4, 0, true, RWKVK_ERROR_FILE, "logits of a vocabulary of 4; this model has 5" },
+		{ 60, 0, 0, true, RWKVK_ERROR_FILE, "is too long: 24 floats, 3 counts and 0 logits need 184 bytes, the file has 204" },
+		{ -1, 0, 1, true, RWKVK_ERROR_FILE, "is truncated: 24 floats, 3 counts and 5 logits need 204 bytes, the file has 203" },
+		{ -1, 0, BYTES - 64, true, RWKVK_ERROR_FILE, "the file has 64" },
+		{ -1, 0, BYTES - 63, true, RWKVK_ERROR_FILE, "is truncated: the header has 64 bytes, the file 63" },
+		{ -1, 0, BYTES - 55, false, RWKVK_ERROR_FILE, "is truncated: the header has 56 bytes, the file 55" },
+		{ -1, 0, BYTES - 7, false, RWKVK_ERROR_FILE, "is not a state file" },
+		{ -1, 0, -1, true, RWKVK_ERROR_FILE, "is too long: 24 floats, 3 counts and 5 logits need 204 bytes, the file has 205" },
 		{ 32, 1, 0, false, RWKVK_ERROR_FILE, "is damaged: its checksum is" },
 		{ 39, 0x80, 0, true, RWKVK_ERROR_FILE, "is damaged: the position is 9" }, /* as 2^63 and more do */
 		{ 48, 0, 0, false, RWKVK_ERROR_FILE, "is damaged" },
 		{ 100, 0x55, 0, false, RWKVK_ERROR_FILE, "is damaged" },
-		{ 151, 0x55, 0, false, RWKVK_ERROR_FILE, "is damaged" },
+		{ BYTES - 1, 0x55, 0, false, RWKVK_ERROR_FILE, "is damaged" },
+		{ AT_COUNTS, 3, 0, true, RWKVK_ERROR_FILE, "a count of token 3 follows that of 3; expected ascending ids" },
+		{ AT_COUNTS + 16, 5, 0, true, RWKVK_ERROR_FILE, "a count of token 5; this model has 5" },
+		{ AT_COUNTS + 15, 0xbf, 0, true, RWKVK_ERROR_FILE, "the count of token 3 is -1.75" },
+		{ AT_COUNTS + 15, 0x7f, 0, true, RWKVK_ERROR_FILE, "the count of token 3 is nan" },
+		{ AT_LOGITS + 11, 0x7f, 0, true, RWKVK_ERROR_FILE, "the logit of token 2 is inf" },
 	};
 	size_t count;
-	uint8_t *bytes = written(&count), changed[256];
+	uint8_t *bytes = written(&count), changed[BYTES + 1];
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		memset(changed, 0, sizeof changed);
 		memcpy(changed, bytes, count);
@@ -151,11 +254,10 @@ static void hostile(void **unused)
 		size_t n = (size_t)((int)count - cases[i].cut);
 		if (cases[i].sealed)
 			seal(changed, n);
-		float state[FLOATS] = { 9 };
-		uint64_t position = 7;
-		assert_fails(state_file_parse("x.state", changed, n, &header, state, &position), cases[i].status, cases[i].message);
+		struct saved_state got;
+		assert_fails(state_file_parse("x.state", changed, n, &header, &got), cases[i].status, cases[i].message);
 		test_assert_error_contains("x.state", __FILE__, __LINE__);
-		assert_true(state[0] == 9 && position == 7);
+		assert_null(got.state);
 	}
 	free(bytes);
 }
@@ -167,41 +269,47 @@ static void not_finite(void **unused)
 	size_t count;
 	uint8_t *bytes = written(&count);
 	for (size_t i = 0; i < 4; i++) {
-		float state[FLOATS];
-		uint64_t position;
+		struct saved_state got;
 		for (int k = 0; k < 4; k++)
-			bytes[56 + 4 * 23 + k] = (uint8_t)(patterns[i] >> 8 * k);
+			bytes[64 + 4 * 23 + k] = (uint8_t)(patterns[i] >> 8 * k);
 		seal(bytes, count);
-		assert_fails(state_file_parse("x.state", bytes, count, &header, state, &position), RWKVK_ERROR_FILE,
-		             "number 23 of the state is");
+		assert_fails(state_file_parse("x.state", bytes, count, &header, &got), RWKVK_ERROR_FILE, "number 23 of the state is");
 	}
 	free(bytes);
-	float state[FLOATS];
-	fill(state);
-	state[5] = NAN;
 	const char *path = test_temp("nan.state");
-	assert_fails(state_file_write(path, &header, state), RWKVK_ERROR_DRIVER, "number 5 of the state is");
-	assert_int_equal(access(path, F_OK), -1);
+	for (int logit = 0; logit < 2; logit++) {
+		struct saved_state saved = filled();
+		*(logit ? &saved.logits[2] : &saved.state[5]) = NAN;
+		assert_fails(state_file_write(path, &saved), RWKVK_ERROR_DRIVER,
+		             logit ? "logit 2 of the state is" : "number 5 of the state is");
+		assert_int_equal(access(path, F_OK), -1);
+		saved_state_free(&saved);
+	}
 }
 
 static void paths(void **unused)
 {
 	(void)unused;
-	float state[FLOATS];
-	uint64_t position;
-	fill(state);
-	assert_fails(state_file_read(test_temp("missing.state"), &header, state, &position), RWKVK_ERROR_FILE, "missing.state");
-	assert_fails(state_file_write(test_nowhere("x.state"), &header, state), RWKVK_ERROR_FILE, "/nowhere/x.state: ");
-	assert_fails(state_file_read("/tmp", &header, state, &position), RWKVK_ERROR_FILE, "/tmp");
+	struct saved_state saved = filled(), got;
+	assert_fails(state_file_read(test_temp("missing.state"), &header, &got), RWKVK_ERROR_FILE, "missing.state");
+	assert_fails(state_file_write(test_nowhere("x.state"), &saved), RWKVK_ERROR_FILE, "/nowhere/x.state: ");
+	assert_fails(state_file_read("/tmp", &header, &got), RWKVK_ERROR_FILE, "/tmp");
 	test_write_file(test_temp("empty.state"), "", 0);
-	assert_fails(state_file_read(test_temp("empty.state"), &header, state, &position), RWKVK_ERROR_FILE, "empty");
+	assert_fails(state_file_read(test_temp("empty.state"), &header, &got), RWKVK_ERROR_FILE, "empty");
+	saved_state_free(&saved);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(round_trip), cmocka_unit_test(layout),     cmocka_unit_test(other_shapes),
-		cmocka_unit_test(hostile),    cmocka_unit_test(not_finite), cmocka_unit_test(paths),
+		cmocka_unit_test(round_trip),
+		cmocka_unit_test(format_1_is_read),
+		cmocka_unit_test(layout),
+		cmocka_unit_test(other_shapes),
+		cmocka_unit_test(other_vocabularies),
+		cmocka_unit_test(hostile),
+		cmocka_unit_test(not_finite),
+		cmocka_unit_test(paths),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

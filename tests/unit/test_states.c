@@ -260,7 +260,16 @@ static const char *native(uint32_t version, const char *name, float *state)
 	if (version == 40)
 		state[5 * WIDTH - 1] = -1e30f;
 	const char *path = test_temp(name);
-	assert_ok(state_file_write(path, &header, state));
+	struct saved_state saved;
+	header.counts = 2;
+	header.logits = 3;
+	assert_ok(saved_state_make(name, &header, &saved));
+	memcpy(saved.state, state, header.floats * sizeof *state);
+	saved.ids[1] = 1;
+	saved.counts[1] = 0.5f;
+	saved.logits[2] = -2;
+	assert_ok(state_file_write(path, &saved));
+	saved_state_free(&saved);
 	return path;
 }
 
@@ -284,6 +293,9 @@ static void inspect(void **unused)
 		assert_int_equal(info.floats, four ? LAYERS * 5 * WIDTH : LAYERS * LAYER);
 		assert_false(info.damaged);
 		assert_int_equal(info.not_finite, 0);
+		assert_int_equal(info.file_version, 2);
+		assert_int_equal(info.counts, 2);
+		assert_int_equal(info.logits, 3);
 		assert_true(info.least == (four ? -1e30f : -3) && info.greatest == (float)info.floats - 4);
 	}
 	struct file f = { .used = 0 };
@@ -295,6 +307,8 @@ static void inspect(void **unused)
 	assert_int_equal(info.layers, LAYERS);
 	assert_int_equal(info.heads, HEADS);
 	assert_int_equal(info.floats, LAYERS * MATRIX);
+	assert_int_equal(info.file_version, 0);
+	assert_int_equal(info.logits, 0);
 	assert_true(info.least == 1 && info.greatest == number(LAYERS - 1, HEADS - 1, N - 1, N - 1));
 }
 
@@ -307,7 +321,7 @@ static void damaged(void **unused)
 	rwkvk_state_info info = { 0 };
 	uint8_t *bytes = test_read_file(native(70, "own.state", state), &count);
 	const char *path = test_temp("damaged.state");
-	memcpy(bytes + 56, "\0\0\xc0\x7f", 4);
+	memcpy(bytes + 64, "\0\0\xc0\x7f", 4);
 	test_write_file(path, bytes, count);
 	assert_ok(rwkvk_state_inspect(path, RWKVK_STATE_ANY, NULL, &info));
 	assert_true(info.damaged);
@@ -336,7 +350,8 @@ static void damaged(void **unused)
 	free(bytes);
 	bytes = test_read_file(native(70, "own.state", state), &count);
 	test_write_file(path, bytes, count - 1);
-	assert_fails(rwkvk_state_inspect(path, RWKVK_STATE_ANY, NULL, &info), RWKVK_ERROR_FILE, "is truncated: 96 floats need");
+	assert_fails(rwkvk_state_inspect(path, RWKVK_STATE_ANY, NULL, &info), RWKVK_ERROR_FILE,
+	             "is truncated: 96 floats, 2 counts and 3 logits need");
 	free(bytes);
 	test_write_file(path, "neither", 7);
 	assert_fails(rwkvk_state_inspect(path, RWKVK_STATE_ANY, NULL, &info), RWKVK_ERROR_FILE,
@@ -419,20 +434,24 @@ static void read_either(void **unused)
 {
 	(void)unused;
 	struct config c = config_for(70);
-	float state[LAYERS * LAYER], want[LAYERS * LAYER];
-	uint64_t position = 99;
-	const char *path = native(70, "own.state", want);
-	assert_ok(state_read(path, &c, state, &position));
-	assert_memory_equal(state, want, sizeof state);
-	assert_int_equal(position, 7);
+	float want[LAYERS * LAYER];
+	struct saved_state got;
+	assert_ok(state_read(native(70, "own.state", want), &c, &got));
+	assert_memory_equal(got.state, want, sizeof want);
+	assert_int_equal(got.header.position, 7);
+	assert_int_equal(got.header.counts, 2);
+	assert_true(got.counts[1] == 0.5f && got.logits[2] == -2);
+	saved_state_free(&got);
 	struct file f = { .used = 0 };
 	add_layer(&f, 0);
 	add_layer(&f, 1);
-	assert_ok(state_read(written(&f, "start.safetensors"), &c, state, &position));
-	assert_int_equal(position, 0);
-	assert_true(state[2 * WIDTH + 1] == number(0, 0, 0, 1));
+	assert_ok(state_read(written(&f, "start.safetensors"), &c, &got));
+	assert_int_equal(got.header.position, 0);
+	assert_int_equal(got.header.logits, 0);
+	assert_true(got.state[2 * WIDTH + 1] == number(0, 0, 0, 1));
+	saved_state_free(&got);
 	test_write_file(test_temp("junk"), "junk, of some length", 20);
-	assert_fails(state_read(test_temp("junk"), &c, state, &position), RWKVK_ERROR_FILE,
+	assert_fails(state_read(test_temp("junk"), &c, &got), RWKVK_ERROR_FILE,
 	             "does not begin with RWKVKSTA, and it is no safetensors or .pth file either");
 }
 

@@ -155,7 +155,7 @@ static void note_speed(const struct run *run)
 	rwkvk_model_get_info(run->model, &info);
 	double speed = per((double)run->result.tokens, run->text_seconds);
 	char prompt[40] = ""; /* with a profile nothing was compiled before */
-	if (!run->args->profile)
+	if (!run->args->profile && run->prompt_tokens > 0)
 		snprintf(prompt, sizeof(prompt), ", %.1f tok/s", per((double)run->prompt_tokens, run->prompt_seconds));
 	if (interrupt_seen())
 		note("interrupted");
@@ -485,7 +485,9 @@ int cmd_generate(int argc, char **argv)
 		.command = "generate",
 		.synopsis = "[OPTION]... [PROMPT | - | -f FILE]",
 		.about = "Writes PROMPT and its continuation on standard output, and everything else on standard error.  With - the\n"
-				 "prompt is standard input, byte for byte; without a prompt the model begins a text of its own, if it can.",
+				 "prompt is standard input, byte for byte; without a prompt the text of --state goes on, or the model begins "
+		         "one of\n"
+				 "its own, if it can.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "PROMPT",
@@ -499,7 +501,8 @@ int cmd_generate(int argc, char **argv)
 			"  rwkvk generate -m model.gguf --temp 0.8 --stop \"User:\" -f chat.txt\n"
 			"  rwkvk generate -e --stop \"\\n\\n\" \"Question: why?\\n\\nAnswer:\"\n"
 			"  rwkvk generate -m model.gguf -n 0 --save-state long.state - < long.txt\n"
-			"  rwkvk generate -m model.gguf --state long.state \"In short:\"",
+			"  rwkvk generate -m model.gguf --state long.state --save-state long.state \"In short:\"\n"
+			"  rwkvk generate -m model.gguf --state long.state",
 	};
 	int code = args_parse(&usage, argc, argv, &g.feed.prompt);
 	if (code == ARGS_GO_ON)

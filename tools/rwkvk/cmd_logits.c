@@ -62,16 +62,17 @@ static int sink_finish(struct sink *sink)
 
 static int write_rows(const struct logits *run, rwkvk_session *session, const struct feed *feed, struct sink *sink)
 {
-	size_t step = run->all ? 1 : feed->count;
+	size_t step = run->all && feed->count > 0 ? 1 : feed->count, i = 0;
 	const rwkvk_eval_options options = { .logits = sink->values, .cancel = interrupt_flag() };
-	for (size_t i = 0; i < feed->count; i += step) {
+	do { /* once without tokens: what the state has */
 		rwkvk_status status = rwkvk_session_eval(session, feed->ids + i, step, &options);
 		if (status != RWKVK_OK)
 			return failed_with(status);
 		int code = sink_write(sink);
 		if (code != EXIT_DONE)
 			return code;
-	}
+		i += step;
+	} while (i < feed->count);
 	return sink_finish(sink);
 }
 
@@ -86,7 +87,7 @@ static int run_session(const struct logits *run, rwkvk_session *session, const s
 	if (run->feed.state_out && rwkvk_session_save(session, run->feed.state_out) != RWKVK_OK)
 		return failed_call();
 	note("%zu tokens%s in %.2f s; %zu x %zu logits", feed->count, feed->bos ? ", the first begins a text," : "",
-	     now_seconds() - start, run->all ? feed->count : (size_t)1, sink->count);
+	     now_seconds() - start, run->all && feed->count > 0 ? feed->count : (size_t)1, sink->count);
 	return EXIT_DONE;
 }
 

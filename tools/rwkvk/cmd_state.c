@@ -76,7 +76,10 @@ static struct version_text version_text(uint32_t version)
 
 static void print_info(const rwkvk_state_info *info)
 {
-	out_printf("kind             %s\n", format_titles[info->format]);
+	out_printf("kind             %s", format_titles[info->format]);
+	if (info->format == RWKVK_STATE_NATIVE)
+		out_printf(", format %" PRIu32, info->file_version);
+	out_printf("\n");
 	out_printf("model            %s, %" PRIu32 " layers of width %" PRIu32, version_text(info->version).text, info->layers,
 	           info->width);
 	if (info->version != 40)
@@ -84,6 +87,11 @@ static void print_info(const rwkvk_state_info *info)
 	out_printf("\n");
 	if (info->format == RWKVK_STATE_NATIVE) {
 		out_printf("position         %" PRIu64 "\n", info->position);
+		out_printf("penalty counts   of %" PRIu32 " tokens\n", info->counts);
+		if (info->logits)
+			out_printf("logits           %" PRIu64 ": a text can go on without a prompt\n", info->logits);
+		else
+			out_printf("logits           none: a text can go on with a prompt\n");
 		out_printf("checksum         %s\n", info->damaged ? "wrong: the file is damaged" : "right");
 	}
 	out_printf("numbers          %" PRIu64 ", from %g to %g", info->floats, (double)info->least, (double)info->greatest);
@@ -99,9 +107,10 @@ static int print_json(const rwkvk_state_info *info)
 	const struct {
 		const char *name;
 		uint64_t value;
-	} numbers[] = { { "version", info->version }, { "layers", info->layers },        { "width", info->width },
-		            { "heads", info->heads },     { "head_size", info->head_size },  { "position", info->position },
-		            { "floats", info->floats },   { "not_finite", info->not_finite } };
+	} numbers[] = { { "version", info->version }, { "layers", info->layers },         { "width", info->width },
+		            { "heads", info->heads },     { "head_size", info->head_size },   { "position", info->position },
+		            { "floats", info->floats },   { "not_finite", info->not_finite }, { "file_version", info->file_version },
+		            { "counts", info->counts },   { "logits", info->logits } };
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		json_object_set_new(root, numbers[i].name, json_integer((json_int_t)numbers[i].value));
 	json_object_set_new(root, "damaged", json_boolean(info->damaged));
@@ -177,9 +186,11 @@ static void note_losses(const struct state *args)
 {
 	bool matrices = args->from == RWKVK_STATE_TRAINED || args->from == RWKVK_STATE_WEB_RWKV;
 	if (args->to == RWKVK_STATE_TRAINED && !matrices)
-		note("left out: att_x and ffn_x, the inputs of the last token, and the position; only the matrices are kept");
+		note("left out: att_x and ffn_x, the inputs of the last token, position, penalty counts and logits; only the matrices "
+		     "are "
+		     "kept");
 	else if (args->to != RWKVK_STATE_NATIVE && args->from == RWKVK_STATE_NATIVE)
-		note("left out: the position, of which such a file says nothing");
+		note("left out: position, penalty counts and logits, of which such a file says nothing");
 	if (matrices && args->to != RWKVK_STATE_TRAINED)
 		note("not in %s, so zero: att_x and ffn_x, the inputs of the last token, and the position", args->files[0]);
 }

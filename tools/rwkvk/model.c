@@ -199,6 +199,20 @@ static int append_ids(const char *command, const struct feed_args *args, const r
 	return EXIT_DONE;
 }
 
+/* Without a token a text goes on from the logits of a state. */
+static int expect_beginning(const char *command, const struct feed_args *args, const rwkvk_file *file)
+{
+	rwkvk_state_info info = { 0 };
+	if (!args->state_in)
+		return misused(command, "nothing to begin with: give a PROMPT, --tokens or --bos");
+	if (rwkvk_state_inspect(args->state_in, RWKVK_STATE_ANY, file, &info) != RWKVK_OK)
+		return failed_call();
+	if (info.logits == 0)
+		return misused(command, "%s has no logits, so it does not say what comes next: give a PROMPT or --tokens",
+		               args->state_in);
+	return EXIT_DONE;
+}
+
 int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args, const rwkvk_file *file,
                 struct feed *feed)
 {
@@ -213,12 +227,7 @@ int feed_tokens(const char *command, const struct feed_args *args, const struct 
 	if (feed->bos)
 		feed->ids[feed->count++] = info.begin_token;
 	int code = args->ids.given ? append_ids(command, args, &info, feed) : append_text(model_args, file, &info, feed);
-	if (code != EXIT_DONE)
-		return code;
-	if (feed->count == 0)
-		return misused(command, args->state_in ? "a state says what was read, not what comes next: give a PROMPT or --tokens"
-		                                       : "nothing to begin with: give a PROMPT, --tokens or --bos");
-	return EXIT_DONE;
+	return code == EXIT_DONE && feed->count == 0 ? expect_beginning(command, args, file) : code;
 }
 
 int feed_check(const struct feed_args *args, const rwkvk_file *file)
