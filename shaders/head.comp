@@ -27,18 +27,18 @@ float adjusted(uint row, float logit)
 	uint pick = act_word[ACT_CONTROL + CONTROL_PICK];
 	if (pick <= PICK_ON)
 		return logit;
-	uint at = PICKS_SLOT(V, slot());
+	uint at = PICKS_SLOT(V, slot()) + row;
 	float count = -1, bias = 0;
 	if ((pick & PICK_PENALTY) != 0) {
-		count = stepped_count(picks[at + PICKS_COUNT + row], act[ACT_CONTROL + CONTROL_DECAY], act[ACT_CONTROL + CONTROL_WEIGHT],
+		count = stepped_count(picks[at + PICKS_COUNT(V)], act[ACT_CONTROL + CONTROL_DECAY], act[ACT_CONTROL + CONTROL_WEIGHT],
 		                      row == act_word[ACT_CONTROL + CONTROL_TOKEN]);
-		picks[at + PICKS_COUNT + row] = count;
+		picks[at + PICKS_COUNT(V)] = count;
 	}
 	if ((pick & PICK_BIAS) != 0)
-		bias = picks[at + PICKS_BIAS(V) + row];
+		bias = picks[at + PICKS_BIAS(V)];
 	logit = adjust(logit, pick, count, bias, act[ACT_CONTROL + CONTROL_PRESENCE], act[ACT_CONTROL + CONTROL_FREQUENCY]);
 	if ((pick & PICK_DRAW) != 0)
-		picks[at + PICKS_LOGITS(V) + row] = logit;
+		picks[at + PICKS_LOGITS] = logit;
 	return logit;
 }
 

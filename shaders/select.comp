@@ -42,21 +42,23 @@ float io_float(uint at)
 void find_best(bool bare)
 {
 	uint count = bare ? V : io[IO_PARTS], pick = io[IO_PICK];
+	uint logits_at = io[IO_SLOT] * V4(V);
 	picks_at = PICKS_SLOT(V, io[IO_SLOT]);
 	for (uint i = thread; i < count; i += WORKGROUP) {
 		uint id = i;
 		float logit;
 		if (bare) {
-			logit = logits[io[IO_SLOT] * V4(V) + i];
-			float seen = (pick & PICK_PENALTY) != 0 ? picks[picks_at + PICKS_COUNT + i] : -1;
+			logit = logits[logits_at + i];
+			float seen = (pick & PICK_PENALTY) != 0 ? picks[picks_at + PICKS_COUNT(V) + i] : -1;
 			float bias = (pick & PICK_BIAS) != 0 ? picks[picks_at + PICKS_BIAS(V) + i] : 0;
 			id = broken(logit) ? PART_BROKEN : i;
 			logit = broken(logit) ? INFINITE : adjust(logit, pick, seen, bias, io_float(IO_PRESENCE), io_float(IO_FREQUENCY));
 			if ((pick & PICK_DRAW) != 0)
-				picks[picks_at + PICKS_LOGITS(V) + i] = logit;
+				picks[picks_at + PICKS_LOGITS + i] = logit;
 		} else {
-			logit = picks[picks_at + PICKS_PART(V) + 2 * i];
-			id = picks_word[picks_at + PICKS_PART(V) + 2 * i + 1];
+			uint at = picks_at + PICKS_PART(V) + 2 * i;
+			logit = uintBitsToFloat(picks_word[at]);
+			id = picks_word[at + 1];
 		}
 		see(logit, id);
 	}

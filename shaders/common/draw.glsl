@@ -12,7 +12,8 @@
 // that come so close to a border that rounding may decide are reported.  The logits are those at PICKS_LOGITS.
 //
 // Compilers inline all calls, and take long over loops and barriers: what is long is called at one place.  Where they would
-// unroll a loop with barriers, they would also keep a condition for each turn in a register.
+// unroll a loop with barriers, they would also keep a condition for each turn in a register.  Mesa's guess how often the loop of
+// measure() runs by the size of s_id, and would repeat its body so many times.
 #include "nearest.glsl"
 
 const uint BINS = 96, TEAM = 16;
@@ -100,7 +101,7 @@ uint bin_of(float logit)
 void token(uint i, out float logit, out uint id)
 {
 	id = drawing.listed ? s_id[i] : i;
-	logit = drawing.listed ? s_logit[i] : picks[picks_at + PICKS_LOGITS(V) + i];
+	logit = drawing.listed ? s_logit[i] : picks[picks_at + PICKS_LOGITS + i];
 }
 
 // Brings the list into the order of ids: a bitonic sort, in which sorted runs of 1 become such of 2, 4, ...
@@ -142,7 +143,7 @@ float survey()
 	barrier();
 	vec2 sum = vec2(0);
 	for (uint i = thread; i < V; i += WORKGROUP) {
-		float logit = picks[picks_at + PICKS_LOGITS(V) + i];
+		float logit = picks[picks_at + PICKS_LOGITS + i];
 		uint bin = bin_of(logit);
 		if (bin < BINS)
 			atomicAdd(s_bins[bin], 1);
@@ -156,7 +157,7 @@ float survey()
 void make_list(uint last, uint count)
 {
 	for (uint i = thread; i < V; i += WORKGROUP) {
-		float logit = picks[picks_at + PICKS_LOGITS(V) + i];
+		float logit = picks[picks_at + PICKS_LOGITS + i];
 		if (bin_of(logit) <= last) {
 			uint at = min(atomicAdd(s_count, 1), LISTED - 1); // there are no more
 			s_id[at] = i;
@@ -192,7 +193,7 @@ uint find_candidates(float enough, float most)
 vec4 measure(uvec2 keys, uvec2 below)
 {
 	vec2 first = vec2(0), second = vec2(0), count = vec2(0);
-	for (uint i = thread; i < drawing.count; i += WORKGROUP) {
+	[[dont_unroll]] for (uint i = thread; i < drawing.count; i += WORKGROUP) {
 		float logit;
 		uint id;
 		token(i, logit, id);

@@ -167,14 +167,14 @@
 #define V4(V)                PAD(V, 128)
 #define PICKS_LIGHT          0                       // a bit a token: its weight is 0, else 1
 #define PICKS_SLOT(V, slot)  (PAD(V4(V) / 32, 128) + (slot) * PICKS_STRIDE(V)) // of each slot:
-#define PICKS_COUNT          0                       // [V] the decayed count of each token; negative: it never came
-#define PICKS_BIAS(V)        V4(V)                   // [V] added to the logits; -infinity: never picked
-#define PICKS_LOGITS(V)      (2 * V4(V))             // [V] with penalties and biases, made by the head if PICK_DRAW
+#define PICKS_LOGITS         0                       // [V] with penalties and biases, made by the head if PICK_DRAW
+#define PICKS_COUNT(V)       V4(V)                   // [V] the decayed count of each token; negative: it never came
+#define PICKS_BIAS(V)        (2 * V4(V))             // [V] added to the logits; -infinity: never picked
 #define PICKS_PART(V)        (3 * V4(V))             // [MAX_PARTS] (largest logit, its id or PART_*) of each head workgroup
 #define MAX_PARTS            1024
 #define PART_NONE            0xffffffffu // all are -infinity
 #define PART_BROKEN          0xfffffffeu // one is NaN or +infinity; it counts as the largest
-#define PICKS_STRIDE(V)      (PICKS_PART(V) + 2 * MAX_PARTS)
+#define PICKS_STRIDE(V)      (PICKS_PART(V) + 2 * MAX_PARTS + 128) // 128 more: Mesa's compiler for Mali trips over 198,656
 #define PICKS_FLOATS(V, slots) PICKS_SLOT(V, slots)
 
 // The small vectors of a layer, f32, each padded to 128 with zeros: entry i of layer l is at (l * VEC_COUNT + i) * PAD(D, 128).

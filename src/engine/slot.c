@@ -170,7 +170,7 @@ static rwkvk_status write_picks(struct rwkvk_model *m, uint32_t slot, uint64_t a
 
 rwkvk_status slot_write_counts(struct rwkvk_model *m, uint32_t slot, const float *counts)
 {
-	return write_picks(m, slot, PICKS_COUNT, counts);
+	return write_picks(m, slot, PICKS_COUNT((uint64_t)model_config(m)->vocab), counts);
 }
 
 rwkvk_status slot_write_biases(struct rwkvk_model *m, uint32_t slot, const float *biases)

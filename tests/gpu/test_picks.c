@@ -87,7 +87,7 @@ static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64
 		static float ready[VOCAB];
 		float largest = -INFINITY;
 		const uint64_t at = PICKS_SLOT(VOCAB, session->slot);
-		assert_ok(gpu_read(&model->picks, sizeof(float) * (at + PICKS_LOGITS(VOCAB)), ready, sizeof ready));
+		assert_ok(gpu_read(&model->picks, sizeof(float) * (at + PICKS_LOGITS), ready, sizeof ready));
 		for (uint32_t i = 0; i < VOCAB; i++)
 			if (ready[i] > largest) {
 				largest = ready[i];
