@@ -357,20 +357,20 @@ typedef struct rwkvk_token {
 	const void *bytes; /* its text: possibly part of a character, possibly none; NULL without a tokenizer */
 } rwkvk_token;
 
-/* Called with each token in order.  Return false to end the text (RWKVK_END_CALLER).  Of the session, only its position
- * may be used in here. */
+/* Called with each token in order.  Return false to end the text with this token (RWKVK_END_CALLER); then nothing is called any
+ * more.  Of the session, only its position may be used in here. */
 typedef bool rwkvk_token_fn(void *user, const rwkvk_token *token);
 
 /* Called with text that may be shown: whole characters, and nothing that may turn out to be the beginning of a stop text.  Only
  * the end of the generation lets go of what has been held back, so the pieces, one after the other, are the bytes of the tokens
  * up to the stop text.  A model may write bytes that are not UTF-8; they are passed on.  Not 0-terminated; `bytes` is not 0.
- * Return false to end the text. */
+ * Return false to end the text with this piece; then the tokens that it completes are reported, and nothing else. */
 typedef bool rwkvk_text_fn(void *user, const char *text, size_t bytes);
 
 typedef struct rwkvk_generate_options {
 	size_t size;
 	const rwkvk_sampling *sampling; /* NULL is a zeroed one: the most probable token each time */
-	uint64_t max_tokens;            /* 0: 1024 */
+	uint64_t max_tokens;            /* to pick; 0: 1024 */
 	const uint32_t *stop_tokens;    /* a picked token of this list ends the text and is neither reported nor fed */
 	size_t stop_token_count;        /* at most 1024; 0 with stop_tokens NULL: the model's end_token stops */
 	const char *const *stop_texts;  /* UTF-8, none empty: the text ends before the first of them; needs a tokenizer */
@@ -396,7 +396,7 @@ typedef struct rwkvk_generate_result {
 	size_t size;
 	rwkvk_end reason;
 	uint32_t stop;   /* which of stop_tokens or stop_texts ended it, by index; 0 for end_token */
-	uint64_t tokens; /* picked and fed: what the position has grown by */
+	uint64_t tokens; /* in the text: what the position has grown by */
 	/* Draws that came within 1e-5 of a border between two tokens or of top_p, so that rounding may have decided them: another
 	 * device, or rwkvk_session_sample(), may pick another token there. */
 	uint64_t close_draws;
@@ -409,12 +409,14 @@ typedef struct rwkvk_generate_result {
  * What is released when.  Without on_text and stop_texts a token is reported as soon as it is known; the first one may be
  * reported before the device has read it.  With on_text, bytes wait until they are whole characters, with stop_texts until they
  * cannot begin a stop text, and a token is reported with the last of its bytes.  At the end everything held back is released,
- * unless a stop text ended it: then the tokens with bytes of the stop text, or behind it, are not reported.
+ * unless a stop text or a callback ended it: then what is behind the end never happened.
  *
- * The state afterwards: all reported tokens are in it, and none that was picked after the one that ended the text.  So where
- * nothing was held back it is the state of the reported text, and a further eval or generate continues it.  After a stop text,
- * or a callback that ended a text of which more was held back, the state is past the reported text: it has read the tokens
- * with the bytes of the stop text, or those that were held back. */
+ * The state afterwards is that of the text, however it ended: it has read the tokens that were reported and no others, and
+ * their bytes are the text that was released.  Position and counts are of these tokens, too, and a further eval or generate
+ * continues the text.  A token that the end cuts in two is not reported; what was written of it is encoded, and the tokens that
+ * this gives are read and reported in its place.  (Where a vocabulary has none, the call fails with RWKVK_ERROR_FILE, and the
+ * state is that of the reported tokens.  A tokenizer.json that composes characters may give other bytes for the same
+ * characters.  And an on_token that ends the text between tokens of one character has had the whole of it from on_text.) */
 RWKVK_API rwkvk_status rwkvk_session_generate(rwkvk_session *session, const rwkvk_generate_options *options,
                                               rwkvk_generate_result *result);
 

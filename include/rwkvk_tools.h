@@ -250,7 +250,7 @@ RWKVK_API void rwkvk_outputs_remove(void);
  * the model.  This and what follows may be called beside running sessions, from any thread. */
 typedef struct rwkvk_counters {
 	size_t size;
-	uint64_t tokens;     /* fed, and fed again where a text was cut (rwkvk_token_fn) */
+	uint64_t tokens;     /* fed, and fed again where a text was cut (rwkvk_session_generate()) */
 	uint64_t dispatches; /* executed, a recorded one counts at each submission */
 	uint64_t barriers;   /* likewise */
 	uint64_t submits;

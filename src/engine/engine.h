@@ -33,7 +33,7 @@ rwkvk_status slot_start(struct rwkvk_model *model, uint32_t slot);
 /* A state as numbers, [config_state_floats()]. */
 rwkvk_status slot_read(struct rwkvk_model *model, uint32_t slot, float *state);
 rwkvk_status slot_write(struct rwkvk_model *model, uint32_t slot, const float *state);
-/* The state alone. */
+/* State and logits. */
 rwkvk_status slot_copy(struct rwkvk_model *model, uint32_t from, uint32_t to);
 /* [V], in memory of the device. */
 float *slot_logits(const struct rwkvk_model *model, uint32_t slot);
@@ -44,11 +44,14 @@ rwkvk_status slot_write_biases(struct rwkvk_model *model, uint32_t slot, const f
 bool model_has_light(const struct rwkvk_model *model);
 rwkvk_status model_write_light(struct rwkvk_model *model, const uint32_t *light);
 
-/* Takes a snapshot for a text in this slot, and records how it is made if this pair is new; NO_SNAPSHOT: none is free. */
+/* A snapshot is a copy of a slot's state and logits, and belongs to a text while it is written.
+ *
+ * Takes one for a text in this slot, and records how it is made if this pair is new; NO_SNAPSHOT: none is free. */
 rwkvk_status slot_take_snapshot(struct rwkvk_model *model, uint32_t slot, uint32_t *snapshot);
 /* Takes the lock, of a closed model, too; NO_SNAPSHOT is allowed. */
 void slot_give_snapshot(struct rwkvk_model *model, uint32_t snapshot);
-/* The snapshot becomes the slot's state. */
+/* The slot's state and logits become the snapshot's; and the other way round. */
+rwkvk_status slot_keep(struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
 rwkvk_status slot_rewind(struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
 
 /* ------------------------------------------------------------------------------------------------------ forward.c */
@@ -58,11 +61,18 @@ rwkvk_status forward_feed(struct rwkvk_model *model, uint32_t slot, const uint32
                           uint32_t *fed);
 rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t token, bool head);
 
+/* Whether a submission begins with slot_keep(). */
+enum keeping {
+	KEEP_BEFORE_SEVERAL, /* tokens */
+	KEEP_ALWAYS,
+	KEEP_NOT,
+};
 /* How tokens are picked on the device.  The counts and biases that `pick` names are in the picks buffer. */
 struct picking {
 	uint32_t pick;     /* PICK_* */
 	bool bare;         /* no head has made the logits ready for this way of picking */
-	uint32_t snapshot; /* where the state from before may be kept; NO_SNAPSHOT: nowhere, so one token is picked */
+	uint32_t snapshot; /* NO_SNAPSHOT: none, so one token is picked */
+	enum keeping keep; /* in the snapshot, if there is one */
 	uint64_t position; /* of the first token */
 	const rwkvk_sampling *sampling;
 	const uint32_t *stops; /* MAX_STOPS at most */

@@ -218,7 +218,8 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 	uint32_t n = tokens_at_once(m, &m->run_pace, p->snapshot == NO_SNAPSHOT ? 1 : most);
 	out->count = 0;
 	write_picking(m, slot, p);
-	TRY(submit(m, n > 1 ? *slot_snapshot_cmd(m, slot, p->snapshot) : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
+	bool keep = p->snapshot != NO_SNAPSHOT && (p->keep == KEEP_ALWAYS || (p->keep == KEEP_BEFORE_SEVERAL && n > 1));
+	TRY(submit(m, keep ? *slot_snapshot_cmd(m, slot, p->snapshot) : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
 	if (io[IO_DONE] == DONE_BROKEN && io[IO_FED] == 0) /* else the tokens before are good, and the next call comes here */
 		return fail(RWKVK_ERROR_DRIVER, "%s computed logits that are not numbers; try another device or driver version",
 		            gpu_caps(m->gpu)->name);

@@ -286,6 +286,7 @@ static rwkvk_status load_all(struct loader *loader)
 	const struct network *net = &m->file.network;
 	const struct config *c = &net->config;
 	TRY(gpu_buffer_create(m->gpu, sizeof(float) * logits_floats(c, m->slots), GPU_READBACK, "logits", &m->logits));
+	TRY(gpu_buffer_create(m->gpu, sizeof(float) * logits_floats(c, m->snapshots), GPU_DEVICE, "logits", &m->logits_snapshots));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * IO_WORDS, GPU_SHARED, "control words", &m->io));
 	if (loader->asked->profile)
 		TRY(gpu_buffer_create(m->gpu, 2 * sizeof(uint32_t) * c->layers, GPU_SHARED, "counts", &m->used_inputs));
@@ -413,6 +414,7 @@ void model_unload(struct rwkvk_model *m)
 	slices_destroy(&m->head);
 	gpu_buffer_destroy(&m->vectors);
 	gpu_buffer_destroy(&m->logits);
+	gpu_buffer_destroy(&m->logits_snapshots);
 	gpu_buffer_destroy(&m->picks);
 	gpu_buffer_destroy(&m->io);
 	gpu_buffer_destroy(&m->used_inputs);

@@ -114,15 +114,16 @@ struct rwkvk_model {
 
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;
-	struct gpu_buffer vectors;     /* small tensors, f32: VEC_* */
-	struct gpu_buffer logits;      /* [slots][V4] */
-	struct gpu_buffer picks;       /* PICKS_* */
-	struct gpu_buffer io;          /* IO_* */
-	struct gpu_buffer used_inputs; /* [L,2] with a profile: inputs of ffn.value not zero, and read, over all tokens */
+	struct gpu_buffer vectors;          /* small tensors, f32: VEC_* */
+	struct gpu_buffer logits;           /* [slots][V4] */
+	struct gpu_buffer logits_snapshots; /* [snapshots][V4] */
+	struct gpu_buffer picks;            /* PICKS_* */
+	struct gpu_buffer io;               /* IO_* */
+	struct gpu_buffer used_inputs;      /* [L,2] with a profile: inputs of ffn.value not zero, and read, over all tokens */
 
 	uint32_t snapshots;                 /* model_snapshots(slots) */
 	bool snapshot_taken[MAX_SNAPSHOTS]; /* by a text that is being written */
-	struct gpu_cmd **snapshot_cmds;     /* [slots][snapshots] copies a slot's state there; NULL: not recorded yet */
+	struct gpu_cmd **snapshot_cmds;     /* [slots][snapshots] copies a slot's state and logits there; NULL: not recorded yet */
 	struct pace feed_pace, run_pace;
 	uint32_t at_once; /* tokens of every submission, if not 0 */
 
@@ -155,7 +156,7 @@ rwkvk_status forward_steps(struct rwkvk_model *model);
 /* Runs the steps of one stage of one layer on whatever the buffers hold. */
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
 
-/* slot.c: what copies a slot's state to a snapshot; NULL: not recorded yet. */
+/* slot.c: what copies a slot to a snapshot; NULL: not recorded yet. */
 struct gpu_cmd **slot_snapshot_cmd(const struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
 
 /* plan.c: a dispatch in the making.  dispatch_init() fills in what all have: sizes, activations, the layer's vectors and state

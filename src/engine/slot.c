@@ -1,5 +1,5 @@
 /* What a session has on the device: a slot, whose state lies in the pools of the layers, and whose logits, counts and biases in
- * those that picking needs; and snapshots of a state. */
+ * those that picking needs; and snapshots of state and logits. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,7 +56,7 @@ rwkvk_status slot_read(struct rwkvk_model *m, uint32_t slot, float *state)
 	return status;
 }
 
-/* ------------------------------------------------------------------------------------------------------ copies of states */
+/* ------------------------------------------------------------------------------------------------------ copies */
 
 /* A slot, or a snapshot. */
 struct place {
@@ -64,42 +64,46 @@ struct place {
 	uint32_t index;
 };
 
-static struct gpu_buffer *pool(struct device_layer *layer, struct place place)
+static struct gpu_copy_region region(struct gpu_buffer *slots, struct gpu_buffer *snapshots, uint64_t bytes, struct place from,
+                                     struct place to)
 {
-	return place.snapshot ? &layer->snapshots : &layer->state;
+	return (struct gpu_copy_region){ from.snapshot ? snapshots : slots, to.snapshot ? snapshots : slots, from.index * bytes,
+		                             to.index * bytes, bytes };
 }
 
-/* The same part of all layers, from one place to the other.  *out is for free(). */
-static rwkvk_status state_regions(struct rwkvk_model *m, struct place from, struct place to, struct gpu_copy_region **out)
+/* The state, layer after layer, and the logits, from one place to the other.  *out is for free(). */
+static rwkvk_status make_regions(struct rwkvk_model *m, struct place from, struct place to, struct gpu_copy_region **out,
+                                 uint32_t *count)
 {
 	uint32_t layers = model_config(m)->layers;
-	uint64_t bytes = slot_bytes(m);
-	*out = malloc(layers * sizeof **out);
+	*count = layers + 1;
+	*out = malloc(*count * sizeof **out);
 	if (!*out)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	for (uint32_t i = 0; i < layers; i++)
-		(*out)[i] = (struct gpu_copy_region){ pool(&m->layers[i], from), pool(&m->layers[i], to), from.index * bytes,
-			                                  to.index * bytes, bytes };
+		(*out)[i] = region(&m->layers[i].state, &m->layers[i].snapshots, slot_bytes(m), from, to);
+	(*out)[layers] = region(&m->logits, &m->logits_snapshots, logits_floats(model_config(m), 1) * sizeof(float), from, to);
 	return RWKVK_OK;
 }
 
-static rwkvk_status copy_state(struct rwkvk_model *m, struct place from, struct place to)
+static rwkvk_status copy_slot(struct rwkvk_model *m, struct place from, struct place to)
 {
 	struct gpu_copy_region *regions;
-	TRY(state_regions(m, from, to, &regions));
-	rwkvk_status status = gpu_copy_all(m->gpu, regions, model_config(m)->layers);
+	uint32_t count;
+	TRY(make_regions(m, from, to, &regions, &count));
+	rwkvk_status status = gpu_copy_all(m->gpu, regions, count);
 	free(regions);
 	return status;
 }
 
 rwkvk_status slot_copy(struct rwkvk_model *m, uint32_t from, uint32_t to)
 {
-	return copy_state(m, (struct place){ false, from }, (struct place){ false, to });
+	return copy_slot(m, (struct place){ false, from }, (struct place){ false, to });
 }
 
 rwkvk_status slot_rewind(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
 {
-	return copy_state(m, (struct place){ true, snapshot }, (struct place){ false, slot });
+	return copy_slot(m, (struct place){ true, snapshot }, (struct place){ false, slot });
 }
 
 /* ------------------------------------------------------------------------------------------------------ snapshots */
@@ -113,13 +117,14 @@ static rwkvk_status record_snapshot(struct rwkvk_model *m, uint32_t slot, uint32
 {
 	struct gpu_cmd **cmd = slot_snapshot_cmd(m, slot, snapshot);
 	struct gpu_copy_region *regions;
+	uint32_t count;
 	if (*cmd)
 		return RWKVK_OK;
-	TRY(state_regions(m, (struct place){ false, slot }, (struct place){ true, snapshot }, &regions));
+	TRY(make_regions(m, (struct place){ false, slot }, (struct place){ true, snapshot }, &regions, &count));
 	rwkvk_status status = gpu_cmd_create(m->gpu, cmd);
 	if (status == RWKVK_OK) {
 		gpu_cmd_begin(*cmd);
-		gpu_cmd_copy(*cmd, regions, model_config(m)->layers);
+		gpu_cmd_copy(*cmd, regions, count);
 		status = gpu_cmd_end(*cmd);
 	}
 	if (status != RWKVK_OK) {
@@ -128,6 +133,11 @@ static rwkvk_status record_snapshot(struct rwkvk_model *m, uint32_t slot, uint32
 	}
 	free(regions);
 	return status;
+}
+
+rwkvk_status slot_keep(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
+{
+	return gpu_cmd_run(*slot_snapshot_cmd(m, slot, snapshot));
 }
 
 /* A slot gets the same one again where it can, so that few pairs are ever recorded. */

@@ -295,8 +295,9 @@ uint64_t model_device_bytes(const struct network *net, rwkvk_quant quant, uint32
 {
 	const struct config *c = &net->config;
 	uint64_t state = sizeof(float) * c->layers * config_slot_floats(c);
-	return token_weights(net, quant) + table_bytes(net, net->emb, quant) + (slots + model_snapshots(slots)) * state +
-	       sizeof(float) * ((uint64_t)config_act_floats(c) + logits_floats(c, slots) + picks_floats(c, slots));
+	uint32_t places = slots + model_snapshots(slots);
+	return token_weights(net, quant) + table_bytes(net, net->emb, quant) + places * state +
+	       sizeof(float) * ((uint64_t)config_act_floats(c) + logits_floats(c, places) + picks_floats(c, slots));
 }
 
 uint64_t model_token_bytes(const struct network *net, rwkvk_quant quant)

@@ -1,9 +1,9 @@
 /* Picking tokens and feeding them back: on the device, several to a submission.  The caller hears of each in turn, and when the
- * text ends before the last of them, the state goes back to the token that ended it.  The first one the host picks, from logits
- * that are there: the caller has it before the device has begun.
+ * text ends before the last of them, or within one, the state goes back to where the text ends (trail.h).  The first one the
+ * host picks, from logits that are there: the caller has it before the device has begun.
  *
- * The text of the tokens may have to wait (text/stream.h): then they queue in `waiting` until their last byte is released. */
-#include "session/session.h"
+ * The text of the tokens may have to wait (text/stream.h): then they are not reported until their last byte is released. */
+#include "session/trail.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +11,7 @@
 #include "base/structs.h"
 #include "network/state_file.h"
 #include "text/stream.h"
+#include "text/utf8.h"
 
 static rwkvk_status no_logits(void)
 {
@@ -48,12 +49,6 @@ rwkvk_status rwkvk_session_sample(rwkvk_session *s, const rwkvk_sampling *given,
 
 /* ------------------------------------------------------------------------------------------------------ generating */
 
-/* A token that is in the state and has yet to be reported. */
-struct waiting {
-	uint32_t id;
-	uint64_t end; /* of its bytes in the text */
-};
-
 struct generation {
 	rwkvk_session *session;
 	rwkvk_generate_options options;
@@ -62,10 +57,11 @@ struct generation {
 	struct picked picked;
 	bool holds; /* text may have to wait */
 	struct stream stream;
-	uint64_t written, released; /* bytes of the text: of all tokens, and given to the caller */
-	struct waiting *waiting;
-	size_t waiting_count, waiting_capacity;
-	uint64_t tokens; /* known */
+	struct trail trail;
+	/* Bytes of the text: of all tokens that are known, given to the caller, and of the tokens that are reported. */
+	uint64_t written, released, reported;
+	bool refused, silent; /* a callback returned false: no more text; on_token did: no more tokens */
+	uint64_t tokens;      /* known */
 	rwkvk_generate_result done;
 };
 
@@ -106,38 +102,44 @@ static void report_token(struct generation *g, uint32_t id)
 	const void *text = text_of(g->session, id, &bytes);
 	const rwkvk_token token = { .size = sizeof token, .id = id, .byte_count = (uint32_t)bytes, .bytes = text };
 	if (g->options.on_token && !g->options.on_token(g->options.user, &token))
-		end(g, RWKVK_END_CALLER, 0);
+		g->refused = g->silent = true;
+}
+
+/* Those that are whole in the released text. */
+static void report_tokens(struct generation *g)
+{
+	struct trail *t = &g->trail;
+	while (!g->silent && t->reported < t->count && t->tokens[t->reported].end <= g->released) {
+		g->reported = t->tokens[t->reported].end;
+		report_token(g, t->tokens[t->reported++].id);
+	}
+}
+
+/* Of the bytes that may be shown: to the end of the first token that ends a character, too, so that the caller can end the text
+ * with that token; all when there is none. */
+static size_t next_piece(const struct generation *g, const uint8_t *text, size_t count)
+{
+	const struct trail *t = &g->trail;
+	for (size_t i = t->reported; i < t->count && t->tokens[i].end - g->released <= count; i++) {
+		size_t bytes = (size_t)(t->tokens[i].end - g->released);
+		if (bytes > 0 && (!g->stream.characters || utf8_complete(text, bytes) == bytes))
+			return bytes;
+	}
+	return count;
 }
 
 /* What the stream has made ready, and the tokens that it completes, until the caller wants no more. */
 static void release(struct generation *g)
 {
-	bool more = true;
-	if (g->stream.ready > 0 && g->options.on_text)
-		more = g->options.on_text(g->options.user, (const char *)g->stream.held, g->stream.ready);
-	g->released += g->stream.ready;
-	if (!more)
-		end(g, RWKVK_END_CALLER, 0);
-	size_t count = 0;
-	while (count < g->waiting_count && g->waiting[count].end <= g->released && g->done.reason != RWKVK_END_CALLER)
-		report_token(g, g->waiting[count++].id);
-	g->waiting_count -= count;
-	if (g->waiting_count > 0)
-		memmove(g->waiting, g->waiting + count, g->waiting_count * sizeof *g->waiting);
-}
-
-static rwkvk_status wait_for_text(struct generation *g, uint32_t id, uint64_t end)
-{
-	if (g->waiting_count == g->waiting_capacity) {
-		size_t capacity = g->waiting_capacity ? 2 * g->waiting_capacity : 16;
-		struct waiting *more = realloc(g->waiting, capacity * sizeof *more);
-		if (!more)
-			return fail(RWKVK_ERROR_MEMORY, "out of memory");
-		g->waiting = more;
-		g->waiting_capacity = capacity;
+	report_tokens(g); /* without bytes */
+	for (size_t at = 0, bytes; at < g->stream.ready && !g->refused; at += bytes) {
+		const uint8_t *text = g->stream.held + at;
+		bytes = next_piece(g, text, g->stream.ready - at);
+		if (g->options.on_text && !g->options.on_text(g->options.user, (const char *)text, bytes))
+			g->refused = true;
+		g->released += bytes;
+		report_tokens(g);
 	}
-	g->waiting[g->waiting_count++] = (struct waiting){ id, end };
-	return RWKVK_OK;
 }
 
 /* A token that is known; the text may end with it. */
@@ -145,19 +147,21 @@ static rwkvk_status take(struct generation *g, uint32_t id)
 {
 	size_t bytes;
 	const void *text = text_of(g->session, id, &bytes);
-	session_count(g->session, id, g->sampling.decay);
-	g->session->position++;
-	g->tokens++;
-	if (!g->holds) {
-		report_token(g, id);
-		return RWKVK_OK;
-	}
-	g->written += bytes;
-	TRY(wait_for_text(g, id, g->written));
-	if (!stream_push(&g->stream, text, bytes))
+	if (g->holds && !stream_push(&g->stream, text, bytes))
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	release(g);
-	if (g->stream.stopped && !ended(g))
+	g->written += bytes;
+	g->tokens++;
+	g->session->position++;
+	trail_add(&g->trail, id, g->written);
+	if (g->holds)
+		release(g);
+	else {
+		g->released = g->written;
+		report_tokens(g);
+	}
+	if (g->refused)
+		end(g, RWKVK_END_CALLER, 0);
+	else if (g->stream.stopped)
 		end(g, RWKVK_END_STOP_TEXT, g->stream.stop);
 	return RWKVK_OK;
 }
@@ -165,12 +169,49 @@ static rwkvk_status take(struct generation *g, uint32_t id)
 /* Whatever was held back when the text has ended for another reason than what is held. */
 static void release_rest(struct generation *g)
 {
-	rwkvk_generate_result done = g->done;
-	if (!g->holds || done.reason == RWKVK_END_STOP_TEXT || done.reason == RWKVK_END_CALLER)
+	if (!g->holds || g->done.reason == RWKVK_END_STOP_TEXT || g->refused)
 		return;
 	stream_end(&g->stream);
 	release(g);
-	g->done = done;
+}
+
+/* ------------------------------------------------------------------------------------------------------ the state of the text
+ */
+
+static rwkvk_status read_text(struct generation *g, const void *text, size_t bytes, uint32_t *ids)
+{
+	const rwkvk_tokenizer *tokenizer = model_file(g->session->model)->tokenizer;
+	size_t count;
+	TRY(rwkvk_tokenizer_encode(tokenizer, text, bytes, ids, 3 * bytes, &count));
+	for (size_t i = 0; i < count && !g->silent; i++) {
+		TRY(trail_feed(&g->trail, ids[i]));
+		report_token(g, ids[i]);
+	}
+	return RWKVK_OK;
+}
+
+/* Reads and reports the first bytes of a token. */
+static rwkvk_status read_part(struct generation *g, uint32_t id, size_t part)
+{
+	size_t bytes;
+	const void *text = text_of(g->session, id, &bytes);
+	uint32_t *ids = malloc(3 * part * sizeof *ids);
+	INVARIANT(part < bytes);
+	rwkvk_status status = ids ? read_text(g, text, part, ids) : fail(RWKVK_ERROR_MEMORY, "out of memory");
+	free(ids);
+	return status;
+}
+
+/* The state becomes that of the text: the reported tokens, and then what was written of the one that the end cuts. */
+static rwkvk_status settle(struct generation *g)
+{
+	struct trail *t = &g->trail;
+	if (!g->session->ready)
+		return RWKVK_OK; /* the device has failed, and what its state is nobody knows */
+	bool cut = !g->silent && t->reported < t->count && g->released > g->reported;
+	uint32_t id = cut ? t->tokens[t->reported].id : 0;
+	TRY(trail_back(t));
+	return cut ? read_part(g, id, (size_t)(g->released - g->reported)) : RWKVK_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------------ from the device */
@@ -193,6 +234,7 @@ static size_t find_stop(const struct picking *picking, uint32_t token)
 static rwkvk_status first_token(struct generation *g)
 {
 	rwkvk_session *s = g->session;
+	struct trail *t = &g->trail;
 	uint32_t token, fed;
 	TRY(model_lock(s->model));
 	rwkvk_status status = sampler_pick(&g->sampling, &s->seen, slot_logits(s->model, s->slot), s->position, &token);
@@ -204,69 +246,75 @@ static rwkvk_status first_token(struct generation *g)
 		end(g, RWKVK_END_STOP_TOKEN, stop);
 		return RWKVK_OK;
 	}
-	rwkvk_status taking = take(g, token);
+	trail_start(t);
 	s->counts_on_device = false;
+	TRY(take(g, token));
+	if (t->reported < t->count && ended(g))
+		return RWKVK_OK; /* the text has not all of it */
+	if (t->reported < t->count)
+		TRY(trail_store(t));
 	s->position--; /* feeding counts it */
 	TRY(model_lock(s->model));
 	status = session_feed(s, &token, 1, true, &fed);
 	model_unlock(s->model);
-	return status != RWKVK_OK ? status : taking;
+	t->fed = fed;
+	return status;
 }
 
-/* One submission.  With the lock held.  As long as other texts have all snapshots, this one picks a token at a time. */
+/* Where the text can go back to from the next submission.  As long as bytes are held back that is not where it begins. */
+static rwkvk_status move_trail(struct generation *g)
+{
+	struct trail *t = &g->trail;
+	bool waits = t->reported < t->count;
+	TRY(trail_reserve(t, MAX_TOKENS));
+	if (!waits)
+		TRY(trail_restart(t, g->holds));
+	else if (t->reported >= TRAIL_FAR) {
+		TRY(trail_shorten(t));
+		g->picking.bare = true;
+	}
+	g->picking.snapshot = t->snapshot;
+	g->picking.keep = waits ? KEEP_NOT : g->holds ? KEEP_ALWAYS : KEEP_BEFORE_SEVERAL;
+	return RWKVK_OK;
+}
+
+/* One submission.  As long as other texts have all snapshots, this one picks a token at a time. */
 static rwkvk_status pick_some(struct generation *g, uint64_t most)
 {
 	rwkvk_session *s = g->session;
-	if (g->picking.snapshot == NO_SNAPSHOT)
-		TRY(slot_take_snapshot(s->model, s->slot, &g->picking.snapshot));
+	TRY(move_trail(g));
+	TRY(model_lock(s->model));
 	g->picking.position = s->position;
 	rwkvk_status status = forward_pick(s->model, s->slot, &g->picking, most, &g->picked);
+	model_unlock(s->model);
 	if (status != RWKVK_OK) {
 		s->ready = s->counts_on_device = false;
 		return status;
 	}
+	g->trail.fed += g->picked.count;
 	g->picking.bare = false;
 	g->done.close_draws += g->picked.close;
 	return RWKVK_OK;
 }
 
-/* Reports the tokens picked; *taken: how many until one, the caller or a cancellation ended the text. */
-static rwkvk_status take_all(struct generation *g, uint32_t *taken)
+/* Reports the tokens picked, until one, the caller or a cancellation ends the text. */
+static rwkvk_status take_all(struct generation *g)
 {
-	for (*taken = 0; *taken < g->picked.count && !ended(g);) {
-		TRY(take(g, g->picked.tokens[(*taken)++]));
-		if (*taken < g->picked.count && !ended(g) && cancelled(g))
+	for (uint32_t i = 0; i < g->picked.count && !ended(g);) {
+		TRY(take(g, g->picked.tokens[i++]));
+		if (i < g->picked.count && !ended(g) && cancelled(g))
 			return cancel(g);
 	}
 	return RWKVK_OK;
 }
 
-/* The tokens behind the end never happened. */
-static rwkvk_status drop_rest(struct generation *g, uint32_t taken)
-{
-	rwkvk_session *s = g->session;
-	s->position -= taken;
-	s->counts_on_device = false;
-	TRY(model_lock(s->model));
-	rwkvk_status status = session_rewind(s, g->picking.snapshot, g->picked.tokens, taken);
-	model_unlock(s->model);
-	return status;
-}
-
 /* One submission, and the caller's part in it. */
 static rwkvk_status run_submission(struct generation *g, uint64_t most)
 {
-	rwkvk_session *s = g->session;
-	uint32_t taken;
-	TRY(model_lock(s->model));
-	rwkvk_status status = pick_some(g, most);
-	model_unlock(s->model);
-	TRY(status);
-	status = take_all(g, &taken);
+	TRY(pick_some(g, most));
+	rwkvk_status status = take_all(g);
 	if (!(g->picking.pick & PICK_PENALTY))
-		s->counts_on_device = false;
-	if (taken < g->picked.count)
-		TRY(drop_rest(g, taken));
+		g->session->counts_on_device = false;
 	if (status == RWKVK_OK && !ended(g) && g->picked.stopped)
 		end(g, RWKVK_END_STOP_TOKEN, find_stop(&g->picking, g->picked.stop));
 	return status;
@@ -344,11 +392,16 @@ static rwkvk_status generate(struct generation *g)
 		return no_logits();
 	TRY(choose_stops(g));
 	TRY(choose_texts(g));
+	TRY(trail_reserve(&g->trail, 1));
 	rwkvk_status status = pick_and_feed(g);
-	slot_give_snapshot(g->session->model, g->picking.snapshot);
 	release_rest(g);
+	if (status != RWKVK_OK)
+		error_hold();
+	rwkvk_status settled = settle(g);
+	if (status != RWKVK_OK)
+		error_release();
 	g->done.tokens = g->session->position - before;
-	return status;
+	return status != RWKVK_OK ? status : settled;
 }
 
 rwkvk_status rwkvk_session_generate(rwkvk_session *s, const rwkvk_generate_options *given, rwkvk_generate_result *result)
@@ -357,14 +410,15 @@ rwkvk_status rwkvk_session_generate(rwkvk_session *s, const rwkvk_generate_optio
 	REQUIRE(s);
 	if (result)
 		TRY(WRITE_RESULT(rwkvk_generate_result, close_draws, &nothing, result));
-	struct generation g = { .session = s, .picking = { .bare = true, .snapshot = NO_SNAPSHOT } };
+	struct generation g = { .session = s, .picking = { .bare = true } };
 	TRY(READ_OPTIONS(rwkvk_generate_options, cancel, given, &g.options));
 	TRY(read_sampling(g.options.sampling, &g.sampling));
 	g.picking.sampling = &g.sampling;
 	TRY(session_enter(s, __func__));
+	trail_init(&g.trail, s, g.sampling.decay);
 	rwkvk_status status = generate(&g);
+	trail_finish(&g.trail);
 	session_leave(s);
 	stream_free(&g.stream);
-	free(g.waiting);
 	return result ? (WRITE_RESULT(rwkvk_generate_result, close_draws, &g.done, result), status) : status;
 }

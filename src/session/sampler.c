@@ -20,10 +20,11 @@ rwkvk_status occurrences_init(struct occurrences *seen, uint32_t vocab)
 	seen->count = calloc(vocab, sizeof *seen->count);
 	seen->present = calloc(vocab, sizeof *seen->present);
 	seen->ids = malloc(vocab * sizeof *seen->ids);
+	seen->marked = malloc(vocab * sizeof *seen->marked);
 	seen->probability = malloc(vocab * sizeof *seen->probability);
 	seen->order = malloc(vocab * sizeof *seen->order);
 	seen->bias = calloc(vocab, sizeof *seen->bias);
-	if (seen->count && seen->present && seen->ids && seen->probability && seen->order && seen->bias)
+	if (seen->count && seen->present && seen->ids && seen->marked && seen->probability && seen->order && seen->bias)
 		return RWKVK_OK;
 	occurrences_finish(seen);
 	return fail(RWKVK_ERROR_MEMORY, "no memory for the token counts of a vocabulary of %u", vocab);
@@ -34,6 +35,7 @@ void occurrences_finish(struct occurrences *seen)
 	free(seen->count);
 	free(seen->present);
 	free(seen->ids);
+	free(seen->marked);
 	free(seen->probability);
 	free(seen->order);
 	free(seen->bias);
@@ -62,6 +64,25 @@ void occurrences_put(struct occurrences *seen, uint32_t token, float count)
 	seen->ids[seen->id_count++] = token;
 	seen->present[token] = 1;
 	seen->count[token] = count;
+}
+
+void occurrences_mark(struct occurrences *seen)
+{
+	seen->marked_count = seen->id_count;
+	for (uint32_t i = 0; i < seen->id_count; i++)
+		seen->marked[i] = seen->count[seen->ids[i]];
+}
+
+/* Tokens only ever come behind those that were there. */
+void occurrences_return(struct occurrences *seen)
+{
+	while (seen->id_count > seen->marked_count) {
+		uint32_t id = seen->ids[--seen->id_count];
+		seen->present[id] = 0;
+		seen->count[id] = 0;
+	}
+	for (uint32_t i = 0; i < seen->id_count; i++)
+		seen->count[seen->ids[i]] = seen->marked[i];
 }
 
 /* Rounded like stepped_count() of shaders/common/picks.glsl. */

@@ -13,6 +13,8 @@ struct occurrences {
 	uint8_t *present; /* [vocab] */
 	uint32_t *ids;    /* [vocab] of which the first `id_count` are those present: few, as a rule */
 	uint32_t id_count;
+	float *marked; /* [vocab] counts of the first `marked_count` ids, as they were */
+	uint32_t marked_count;
 	/* scratch of sampler_pick: [vocab] */
 	float *probability;
 	uint32_t *order;
@@ -27,6 +29,10 @@ void occurrences_clear(struct occurrences *seen);
 void occurrences_copy(struct occurrences *to, const struct occurrences *from);
 /* What occurrences_add() made of a token, of which nothing is known yet. */
 void occurrences_put(struct occurrences *seen, uint32_t token, float count);
+/* Remembers counts and presence, one mark at a time; and makes them again what they were then.  Not after occurrences_clear().
+ */
+void occurrences_mark(struct occurrences *seen);
+void occurrences_return(struct occurrences *seen);
 /* Decays all counts, then counts `token`: + `weight` (0 for tokens that only become present) */
 void occurrences_add(struct occurrences *seen, uint32_t token, float weight, float decay);
 /* The weight of a token by its text: 0 for a piece of " \t0123456789" (space, tab, digits, runs such as "12"), else 1. */

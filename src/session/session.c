@@ -25,16 +25,6 @@ rwkvk_status session_feed(rwkvk_session *s, const uint32_t *tokens, size_t count
 	return RWKVK_OK;
 }
 
-rwkvk_status session_rewind(rwkvk_session *s, uint32_t snapshot, const uint32_t *tokens, uint32_t count)
-{
-	uint32_t fed;
-	s->ready = false;
-	TRY(slot_rewind(s->model, s->slot, snapshot));
-	for (; count > 0; tokens += fed, count -= fed)
-		TRY(session_feed(s, tokens, count, true, &fed));
-	return RWKVK_OK;
-}
-
 static float token_weight(const rwkvk_model *m, uint32_t token)
 {
 	const rwkvk_tokenizer *tokenizer = model_file(m)->tokenizer;

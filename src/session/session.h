@@ -32,9 +32,6 @@ rwkvk_status session_make(rwkvk_model *model, bool clear, rwkvk_session **out);
 /* Feeds some of the tokens, as many as one submission takes; *fed tells how many.  The head runs after the last of them all. */
 rwkvk_status session_feed(rwkvk_session *session, const uint32_t *tokens, size_t count, bool head, uint32_t *fed);
 
-/* The state of the snapshot, then `count` tokens, the first of those that were fed after it. */
-rwkvk_status session_rewind(rwkvk_session *session, uint32_t snapshot, const uint32_t *tokens, uint32_t count);
-
 /* What the device needs of counts and biases to pick tokens in this way; *pick: PICK_*. */
 rwkvk_status session_prepare(rwkvk_session *session, const rwkvk_sampling *sampling, uint32_t *pick);
 

@@ -15,8 +15,6 @@ static rwkvk_status copy_state(rwkvk_session *from, rwkvk_session *to)
 {
 	rwkvk_model *m = from->model;
 	TRY(slot_copy(m, from->slot, to->slot));
-	if (from->ready)
-		memcpy(slot_logits(m, to->slot), slot_logits(m, from->slot), model_config(m)->vocab * sizeof(float));
 	to->position = from->position;
 	to->ready = from->ready;
 	occurrences_copy(&to->seen, &from->seen);

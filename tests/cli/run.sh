@@ -848,6 +848,36 @@ case_seed() {
 	cmp -s "$out" "$dir/random" || fail "the shown seed gave another text"
 }
 
+# -q hides no seed that nobody has given: each text of a chain can be had again.
+case_seed_quiet() {
+	local i seeds=()
+	need_device
+	for i in 1 2 3; do # a prompt, a prompt after a state, and a state alone
+		cp "$dir/$((i - 1)).state" "$dir/before.state" 2>/dev/null
+		local from=() prompt=()
+		[ $i = 1 ] || from=(--state "$dir/before.state")
+		[ $i = 3 ] || prompt=("Once upon a time")
+		run generate -q --temp 1.3 --top-p 0.9 -n 30 "${from[@]}" --save-state "$dir/$i.state" "${prompt[@]}"
+		exits 0
+		grep -qE '^seed [0-9]+$' "$err" || fail "no seed shown"
+		[ "$(wc -l <"$err" | tr -d ' ')" = 1 ] || fail "expected one line"
+		seeds[i]=$(cut -d ' ' -f 2 "$err")
+		cp "$out" "$dir/text"
+		run generate -q --temp 1.3 --top-p 0.9 -n 30 --seed "${seeds[i]}" "${from[@]}" --save-state "$dir/again.state" "${prompt[@]}"
+		exits 0
+		err_empty
+		cmp -s "$out" "$dir/text" || fail "the shown seed gave another text"
+		cmp -s "$dir/again.state" "$dir/$i.state" || fail "the shown seed gave another state"
+	done
+	[ "${seeds[1]}" != "${seeds[2]}" ] || fail "two runs had the same seed"
+	for i in "--temp 0 -n 3" "--top-p 0 -n 3" "--top-k 1 -n 3" "-n 0"; do # nothing is drawn
+		# shellcheck disable=SC2086
+		run generate -q $i "Once upon a time"
+		exits 0
+		err_empty
+	done
+}
+
 case_sampling() {
 	local model=$root/tests/data/v7-c128-f16.gguf # recommends nothing
 	need_device
@@ -899,6 +929,34 @@ case_stop_state() {
 	exits 0
 	err_has " 1.00 submits" # timestamps need a submission for each token
 	err_has "calls of Vulkan"
+}
+
+# A text that ended at a stop text goes on as if that had never been written, from a state of what was shown.
+case_stop_goes_on() {
+	local at_once stop
+	need_device
+	for stop in " toys" "oys" "ys. O" "y na"; do # at the beginning of a token, and within
+		run generate -q --temp 0 -n 60 --stop "$stop" --save-state "$dir/state" "Once upon a time"
+		exits 0
+		head -c $(($(bytes_of "$out") - 1)) "$out" >"$dir/shown"
+		run generate -q --temp 0 -n 60 "Once upon a time"
+		grep -qF "$(cat "$dir/shown")$stop" "$out" || fail "$stop: not the text up to the stop text: $(cat "$dir/shown")"
+		run generate -q --temp 0 -n 25 --state "$dir/state" "$stop"
+		exits 0
+		cp "$out" "$dir/continued"
+		for at_once in 1 2 8; do
+			RWKVK_TOKENS_PER_SUBMISSION=$at_once run generate -q --temp 0 -n 60 --stop "$stop" --save-state "$dir/again" "Once upon a time"
+			exits 0
+			cmp -s "$dir/again" "$dir/state" || fail "$stop: $at_once tokens a submission leave another state"
+		done
+	done
+	# this one ends with a token, so the uninterrupted text has the same tokens
+	run generate -q --temp 0 -n 60 --stop " toys" --save-state "$dir/state" "Once upon a time"
+	head -c $(($(bytes_of "$out") - 1)) "$out" >"$dir/shown"
+	run generate -q --temp 0 -n 12 --state "$dir/state" " toys"
+	head -c $(($(bytes_of "$out") - 1)) "$out" >>"$dir/shown"
+	run generate -q --temp 0 -n 60 "Once upon a time"
+	[[ "$(cat "$out")" = "$(cat "$dir/shown")"* ]] || fail "expected the uninterrupted text, got: $(cat "$dir/shown")"
 }
 
 case_bias() {
@@ -971,7 +1029,7 @@ case_state_goes_on() {
 		# shellcheck disable=SC2086
 		run generate -q $way -n 12 --save-state "$dir/half.state" "Once upon a time"
 		exits 0
-		head -c -1 "$out" >"$dir/halves" # without the line break that ends it
+		head -c $(($(bytes_of "$out") - 1)) "$out" >"$dir/halves" # without the line break that ends it
 		# shellcheck disable=SC2086
 		run generate -q $way -n 18 --state "$dir/half.state" --save-state "$dir/halves.state"
 		exits 0
@@ -1051,7 +1109,7 @@ open(sys.argv[2], "wb").write(data[:at + 4] + b"\0\20\0\0" + data[at + 8:])
 	exits 0
 	err_has "rwkvk: warning: $dir/eos.gguf: tokenizer.ggml.eos_token_id is 4096, which is no token of this model"
 	need_device
-	run generate -q -m "$dir/eos.gguf" -n 1 "Once"
+	run generate -q -m "$dir/eos.gguf" --temp 0 -n 1 "Once"
 	exits 0
 	err_has "rwkvk: warning: $dir/eos.gguf: "
 	[ "$(wc -l <"$err" | tr -d ' ')" = 1 ] || fail "expected one line"

@@ -46,15 +46,15 @@ struct run {
 	size_t end_at_text, end_at_token; /* which one returns false, from 1 on; 0: none */
 	rwkvk_cancel *cancel;
 	size_t cancel_at_token;
-	bool ended; /* a callback has returned false */
+	bool no_more_texts, no_more; /* a callback has returned false: on_text, on_token */
 	rwkvk_session *session;
+	uint32_t ids[64];
 };
 
 static void put(struct run *run, char open, const void *bytes, size_t count, char close)
 {
 	size_t used = strlen(run->log);
 	assert_true(used + count + 3 < sizeof run->log);
-	assert_false(run->ended);
 	snprintf(run->log + used, sizeof run->log - used, "%c%.*s%c", open, (int)count, (const char *)bytes, close);
 }
 
@@ -62,23 +62,27 @@ static bool on_text(void *user, const char *text, size_t bytes)
 {
 	struct run *run = user;
 	assert_true(bytes > 0);
+	assert_false(run->no_more_texts || run->no_more);
 	put(run, '[', text, bytes, ']');
-	run->ended = ++run->texts == run->end_at_text;
-	return !run->ended;
+	run->no_more_texts = ++run->texts == run->end_at_text;
+	return !run->no_more_texts;
 }
 
 static bool on_token(void *user, const rwkvk_token *token)
 {
 	struct run *run = user;
 	assert_int_equal(token->size, sizeof *token);
+	assert_false(run->no_more);
 	if (token->bytes)
 		put(run, '<', token->bytes, token->byte_count, '>');
 	else
 		assert_int_equal(token->byte_count, 0);
-	run->ended = ++run->tokens == run->end_at_token;
+	assert_true(run->tokens < sizeof run->ids / sizeof *run->ids);
+	run->ids[run->tokens++] = token->id;
+	run->no_more = run->tokens == run->end_at_token;
 	if (run->tokens == run->cancel_at_token)
 		rwkvk_cancel_set(run->cancel);
-	return !run->ended;
+	return !run->no_more;
 }
 
 /* The same model with so many tokens to a submission. */
@@ -140,27 +144,42 @@ static const struct scene scenes[] = {
 	{ "stop token inside a character", .max_tokens = 20, .stop_bytes = "\xac", .texts = true, .tokens = true,
 	  .log = "[b]<b>[c]<c>[d]<d>[\xe2\x82]<\xe2><\x82>", .reason = RWKVK_END_STOP_TOKEN, .read = "bcd\xe2\x82" },
 	{ "stop text", .max_tokens = 20, .stop_texts = { "de", "d" EURO "e", "zz" }, .texts = true, .tokens = true,
-	  .log = "[b]<b>[c]<c>", .reason = RWKVK_END_STOP_TEXT, .stop = 1, .read = "bcd" EURO "e" },
+	  .log = "[b]<b>[c]<c>", .reason = RWKVK_END_STOP_TEXT, .stop = 1, .read = "bc" },
 	{ "stop text without on_text", .max_tokens = 20, .stop_texts = { "cd" }, .tokens = true, .log = "<b>",
-	  .reason = RWKVK_END_STOP_TEXT, .read = "bcd" },
-	{ "stop text without any callback", .max_tokens = 20, .stop_texts = { "xx", "cd" }, .log = "",
-	  .reason = RWKVK_END_STOP_TEXT, .stop = 1, .read = "bcd" },
-	{ "stop text of one byte at once", .max_tokens = 20, .stop_texts = { "b" }, .texts = true, .tokens = true, .log = "",
 	  .reason = RWKVK_END_STOP_TEXT, .read = "b" },
+	{ "stop text without any callback", .max_tokens = 20, .stop_texts = { "xx", "cd" }, .log = "",
+	  .reason = RWKVK_END_STOP_TEXT, .stop = 1, .read = "b" },
+	{ "stop text of one byte at once", .max_tokens = 20, .stop_texts = { "b" }, .texts = true, .tokens = true, .log = "",
+	  .reason = RWKVK_END_STOP_TEXT, .read = "" },
 	{ "the beginning of a stop text that it was not", .max_tokens = 5, .stop_texts = { "bcdX" }, .texts = true, .tokens = true,
-	  .log = "[bcd]<b><c><d>[\xe2\x82]<\xe2><\x82>", .reason = RWKVK_END_LENGTH, .read = "bcd\xe2\x82" },
+	  .log = "[b]<b>[c]<c>[d]<d>[\xe2\x82]<\xe2><\x82>", .reason = RWKVK_END_LENGTH, .read = "bcd\xe2\x82" },
 	{ "what was held back comes at the end", .max_tokens = 3, .stop_texts = { "cd" EURO }, .texts = true, .tokens = true,
-	  .log = "[b]<b>[cd]<c><d>", .reason = RWKVK_END_LENGTH, .read = "bcd" },
+	  .log = "[b]<b>[c]<c>[d]<d>", .reason = RWKVK_END_LENGTH, .read = "bcd" },
 	{ "and at a stop token", .max_tokens = 20, .stop_texts = { "cd" EURO "f" }, .stop_bytes = "e", .texts = true,
-	  .tokens = true, .log = "[b]<b>[cd" EURO "]<c><d><\xe2><\x82><\xac>", .reason = RWKVK_END_STOP_TOKEN, .read = "bcd" EURO },
+	  .tokens = true, .log = "[b]<b>[c]<c>[d]<d>[" EURO "]<\xe2><\x82><\xac>", .reason = RWKVK_END_STOP_TOKEN,
+	  .read = "bcd" EURO },
 	{ "the shorter of two stop texts comes first", .max_tokens = 20, .stop_texts = { "bcde", "cd" }, .texts = true,
-	  .tokens = true, .log = "[b]<b>", .reason = RWKVK_END_STOP_TEXT, .stop = 1, .read = "bcd" },
+	  .tokens = true, .log = "[b]<b>", .reason = RWKVK_END_STOP_TEXT, .stop = 1, .read = "b" },
 	{ "on_token ends it", .max_tokens = 20, .tokens = true, .end_at_token = 2, .log = "<b><c>", .reason = RWKVK_END_CALLER,
 	  .read = "bc" },
 	{ "on_text ends it", .max_tokens = 20, .texts = true, .end_at_text = 3, .log = "[b][c][d]", .reason = RWKVK_END_CALLER,
 	  .read = "bcd" },
 	{ "on_text ends it in the middle of a character's tokens", .max_tokens = 20, .texts = true, .end_at_text = 4,
 	  .log = "[b][c][d][" EURO "]", .reason = RWKVK_END_CALLER, .read = "bcd" EURO },
+	{ "on_text ends it with a token", .max_tokens = 20, .texts = true, .tokens = true, .end_at_text = 2, .log = "[b]<b>[c]<c>",
+	  .reason = RWKVK_END_CALLER, .read = "bc" },
+	{ "on_text ends it while more is held back", .max_tokens = 20, .stop_texts = { "bcdX", "d" EURO "Y" }, .texts = true,
+	  .tokens = true, .end_at_text = 1, .log = "[b]<b>", .reason = RWKVK_END_CALLER, .read = "b" },
+	{ "and on_token", .max_tokens = 20, .stop_texts = { "bcdX", "d" EURO "Y" }, .texts = true, .tokens = true,
+	  .end_at_token = 2, .log = "[b]<b>[c]<c>", .reason = RWKVK_END_CALLER, .read = "bc" },
+	{ "on_token alone ends it while more is held back", .max_tokens = 20, .stop_texts = { "bcdX" }, .tokens = true,
+	  .end_at_token = 1, .log = "<b>", .reason = RWKVK_END_CALLER, .read = "b" },
+	{ "on_token ends it within a character", .max_tokens = 20, .texts = true, .tokens = true, .end_at_token = 4,
+	  .log = "[b]<b>[c]<c>[d]<d>[" EURO "]<\xe2>", .reason = RWKVK_END_CALLER, .read = "bcd\xe2" },
+	{ "on_token wants no more of what comes at the end", .max_tokens = 3, .stop_texts = { "bcdX" }, .tokens = true,
+	  .end_at_token = 2, .log = "<b><c>", .reason = RWKVK_END_LENGTH, .read = "bc" },
+	{ "cancelled while text is held back", .max_tokens = 20, .stop_texts = { "bX", "cX" }, .texts = true, .tokens = true,
+	  .cancel_at_token = 1, .log = "[b]<b>[c]<c>", .reason = RWKVK_END_CANCELLED, .read = "bc" },
 	{ "cancelled by on_token", .max_tokens = 20, .tokens = true, .cancel_at_token = 3, .log = "<b><c><d>",
 	  .reason = RWKVK_END_CANCELLED, .read = "bcd" },
 };
@@ -212,49 +231,68 @@ static void texts_and_tokens(void **state)
 	}
 }
 
-/* A caller that ends the text while more is held back: nothing is called again, and the state is past what it has seen. */
-static void ended_while_held_back(void **state)
-{
-	(void)state;
-	for (int by_text = 0; by_text < 2; by_text++) {
-		const char *const stops[] = { "bcdX", "d" EURO "Y" };
-		struct run run = { .end_at_token = by_text ? 0 : 1, .end_at_text = by_text ? 1 : 0 };
-		rwkvk_generate_result result = { 0 };
-		rwkvk_session *a = begin(model, "a"), *b = begin(model, "a");
-		/* "bcd" is decided by the first byte of the euro sign; "d" with it stays held, as the beginning of the other one */
-		assert_ok(rwkvk_session_generate(a,
-		                                 &(rwkvk_generate_options){ .max_tokens = 20,
-		                                                            .stop_texts = stops,
-		                                                            .stop_text_count = 2,
-		                                                            .on_text = on_text,
-		                                                            .on_token = on_token,
-		                                                            .user = &run },
-		                                 &result));
-		assert_string_equal(run.log, by_text ? "[bc]" : "[bc]<b>");
-		assert_int_equal(result.reason, RWKVK_END_CALLER);
-		assert_int_equal(result.tokens, 4);
-		for (uint64_t i = 0; i < result.tokens; i++)
-			assert_ok(rwkvk_session_eval(b, &(uint32_t){ (uint8_t)chain_text[1 + i] }, 1, NULL));
-		assert_same(a, b);
-		rwkvk_session_destroy(a);
-		rwkvk_session_destroy(b);
-	}
-}
+/* Tokens of several bytes, some without any: 1 "ab", 2 "c" and half a euro sign, 3 the other half and "d", 4 nothing, 5 "efg";
+ * from 10 on single bytes. */
+static const char words[] = "1 'ab' 2\n2 b'c\\xe2\\x82' 3\n3 b'\\xacd' 2\n5 'efg' 3\n"
+							"10 'a' 1\n11 'b' 1\n12 'c' 1\n13 'd' 1\n14 'e' 1\n15 'f' 1\n16 'g' 1\n"
+							"17 b'\\xe2' 1\n18 b'\\x82' 1\n19 b'\\xac' 1\n";
+static const char words_text[] = "abc" EURO "defg";
 
-/* Tokens of several bytes, some without any: 1 "ab", 2 "c" and half a euro sign, 3 the other half and "d", 4 nothing, 5 "efg".
- */
-static rwkvk_model *open_words(void)
+/* After 5 comes `last`.  NULL where bindings are too small for so many sessions. */
+static rwkvk_model *open_words(const char *vocabulary, uint32_t last, const char *at_once, uint32_t sessions)
 {
-	static const char words[] = "1 'ab' 2\n2 b'c\\xe2\\x82' 3\n3 b'\\xacd' 2\n5 'efg' 3\n";
 	const char *vocab_path = test_temp("words.txt"), *path = test_temp("words.safetensors");
 	uint32_t next[300];
 	rwkvk_model *words_model;
 	for (uint32_t i = 0; i < 300; i++)
-		next[i] = i == 5 ? 0 : (i + 1) % 300;
+		next[i] = i == 5 ? last : (i + 1) % 300;
 	make_chain(path, next, 300);
-	test_write_file(vocab_path, words, sizeof words - 1);
-	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .vocab = vocab_path }, &words_model));
+	test_write_file(vocab_path, vocabulary, strlen(vocabulary));
+	if (at_once)
+		setenv("RWKVK_TOKENS_PER_SUBMISSION", at_once, 1);
+	const rwkvk_model_options options = { .path = path, .vocab = vocab_path, .max_sessions = sessions };
+	rwkvk_status status = rwkvk_model_open(&options, &words_model);
+	unsetenv("RWKVK_TOKENS_PER_SUBMISSION");
+	if (sessions > 4 && status == RWKVK_ERROR_UNSUPPORTED)
+		return NULL;
+	assert_ok(status);
 	return words_model;
+}
+
+static rwkvk_session *begin_words(rwkvk_model *of)
+{
+	rwkvk_session *session;
+	assert_ok(rwkvk_session_create(of, &session));
+	assert_ok(rwkvk_session_eval(session, &(uint32_t){ 0 }, 1, NULL));
+	return session;
+}
+
+/* Reads tokens one by one as generated ones, so that they are counted. */
+static void follow(rwkvk_session *session, const rwkvk_sampling *sampling, const uint32_t *ids, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const rwkvk_bias bias = { ids[i], 1000 };
+		rwkvk_sampling forced = *sampling;
+		uint32_t token;
+		forced.biases = &bias;
+		forced.bias_count = 1;
+		assert_ok(rwkvk_session_sample(session, &forced, &token));
+		assert_int_equal(token, ids[i]);
+		assert_ok(rwkvk_session_eval(session, &token, 1, NULL));
+	}
+}
+
+/* Equal in all that can be saved: state, position, logits and counts. */
+static void assert_same_bytes(rwkvk_session *a, rwkvk_session *b)
+{
+	size_t bytes = rwkvk_session_state_size(a);
+	assert_int_equal(rwkvk_session_state_size(b), bytes);
+	uint8_t *of_a = malloc(bytes), *of_b = malloc(bytes);
+	assert_ok(rwkvk_session_state_get(a, of_a, bytes));
+	assert_ok(rwkvk_session_state_get(b, of_b, bytes));
+	assert_memory_equal(of_a, of_b, bytes);
+	free(of_a);
+	free(of_b);
 }
 
 static void tokens_of_several_bytes(void **state)
@@ -277,37 +315,267 @@ static void tokens_of_several_bytes(void **state)
 		{ { "f" },
 		  1,
 		  "[ab]<ab>[c][" EURO "d]<c\xe2\x82><\xac"
-		  "d>[e]",
+		  "d>[e]<e>",
 		  RWKVK_END_STOP_TEXT,
 		  5 },
-		{ { "bc" }, 1, "[a]", RWKVK_END_STOP_TEXT, 2 },
+		{ { "g" },
+		  1,
+		  "[ab]<ab>[c][" EURO "d]<c\xe2\x82><\xac"
+		  "d>[ef]<e><f>",
+		  RWKVK_END_STOP_TEXT,
+		  6 },
+		{ { "bc" }, 1, "[a]<a>", RWKVK_END_STOP_TEXT, 1 },
+		{ { EURO "d" }, 1, "[ab]<ab>[c]<c>", RWKVK_END_STOP_TEXT, 2 },
+		{ { "de" }, 1, "[ab]<ab>[c][" EURO "]<c\xe2\x82><\xac>", RWKVK_END_STOP_TEXT, 3 },
 		{ { "dX", "eX" },
 		  2,
-		  "[ab]<ab>[c][" EURO "]<c\xe2\x82>[defg]<\xac"
-		  "d><efg>",
+		  "[ab]<ab>[c][" EURO "]<c\xe2\x82>[d]<\xac"
+		  "d>[efg]<efg>",
 		  RWKVK_END_STOP_TOKEN,
 		  5 },
 	};
-	rwkvk_model *words = open_words();
+	const rwkvk_sampling sampling = { .decay = 0.75f };
+	rwkvk_model *words_model = open_words(words, 0, NULL, 2);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct run run = { 0 };
+		struct run run = { .tokens = 0 };
 		rwkvk_generate_result result = { 0 };
-		rwkvk_session *session;
-		assert_ok(rwkvk_session_create(words, &session));
-		assert_ok(rwkvk_session_eval(session, &(uint32_t){ 0 }, 1, NULL));
-		const rwkvk_generate_options options = { .stop_texts = rows[i].stop_texts,
+		rwkvk_session *a = begin_words(words_model), *b = begin_words(words_model);
+		const rwkvk_generate_options options = { .sampling = &sampling,
+			                                     .stop_texts = rows[i].stop_texts,
 			                                     .stop_text_count = rows[i].count,
 			                                     .on_text = on_text,
 			                                     .on_token = on_token,
 			                                     .user = &run };
-		assert_ok(rwkvk_session_generate(session, &options, &result));
+		assert_ok(rwkvk_session_generate(a, &options, &result));
 		assert_string_equal(run.log, rows[i].log);
 		assert_int_equal(result.reason, rows[i].reason);
 		assert_int_equal(result.tokens, rows[i].tokens);
-		assert_int_equal(rwkvk_session_position(session), 1 + rows[i].tokens);
-		rwkvk_session_destroy(session);
+		assert_int_equal(run.tokens, rows[i].tokens);
+		assert_int_equal(rwkvk_session_position(a), 1 + rows[i].tokens);
+		follow(b, &sampling, run.ids, run.tokens);
+		assert_same_bytes(a, b);
+		rwkvk_session_destroy(a);
+		rwkvk_session_destroy(b);
 	}
-	rwkvk_model_close(words);
+	rwkvk_model_close(words_model);
+}
+
+/* What comes of one stop text, at one of the ends that it has in the text: the text up to it, tokens that are this text, and a
+ * session that has read them and nothing else. */
+static void stop_somewhere(rwkvk_model *of, const char *stop, size_t bytes, bool texts)
+{
+	static const rwkvk_sampling sampling = { .presence = 0.01f, .frequency = 0.01f, .decay = 0.75f };
+	struct run run = { .tokens = 0 };
+	rwkvk_generate_result result = { 0 };
+	rwkvk_session *a = begin_words(of), *b = begin_words(of);
+	const rwkvk_generate_options options = { .sampling = &sampling,
+		                                     .stop_texts = &stop,
+		                                     .stop_text_count = 1,
+		                                     .on_text = texts ? on_text : NULL,
+		                                     .on_token = on_token,
+		                                     .user = &run };
+	assert_ok(rwkvk_session_generate(a, &options, &result));
+	assert_int_equal(result.reason, RWKVK_END_STOP_TEXT);
+	assert_int_equal(result.tokens, run.tokens);
+	size_t written = 0;
+	for (size_t i = 0; i < run.tokens; i++) {
+		size_t count;
+		const char *token = rwkvk_tokenizer_token(rwkvk_model_tokenizer(of), run.ids[i], &count);
+		assert_true(written + count <= bytes);
+		assert_memory_equal(token, words_text + written, count);
+		written += count;
+	}
+	assert_int_equal(written, bytes);
+	follow(b, &sampling, run.ids, run.tokens);
+	assert_same_bytes(a, b);
+	const rwkvk_generate_options more = { .sampling = &sampling, .max_tokens = 4, .ignore_end = true };
+	assert_ok(rwkvk_session_generate(a, &more, NULL)); /* the device has the right counts, too */
+	assert_ok(rwkvk_session_generate(b, &more, NULL));
+	assert_same_bytes(a, b);
+	rwkvk_session_destroy(a);
+	rwkvk_session_destroy(b);
+}
+
+static bool is_boundary(const char *text)
+{
+	return (*text & 0xc0) != 0x80;
+}
+
+/* Every part of the text as a stop text: it begins and ends with tokens, within them and within the ones that end characters.
+ */
+static void stop_everywhere(rwkvk_model *of)
+{
+	size_t bytes = strlen(words_text);
+	for (size_t from = 0; from < bytes; from++)
+		for (size_t to = from + 1; to <= bytes; to++) {
+			char stop[16];
+			if (!is_boundary(words_text + from) || !is_boundary(words_text + to))
+				continue;
+			snprintf(stop, sizeof stop, "%.*s", (int)(to - from), words_text + from);
+			stop_somewhere(of, stop, from, true);
+			stop_somewhere(of, stop, from, false);
+		}
+}
+
+/* Texts in whose callbacks others are written, so deep that these have all snapshots when `then` is called. */
+struct nest {
+	rwkvk_model *model;
+	int depth;
+	uint64_t tokens;
+	void (*then)(rwkvk_model *);
+};
+
+static bool write_within(void *user, const rwkvk_token *token)
+{
+	(void)token;
+	struct nest *nest = user;
+	if (++nest->tokens != 2) /* the first one is picked without a snapshot */
+		return true;
+	if (nest->depth == 1) {
+		nest->then(nest->model);
+		return false;
+	}
+	struct nest inner = { .model = nest->model, .depth = nest->depth - 1, .then = nest->then };
+	rwkvk_session *session = begin_words(nest->model);
+	assert_ok(rwkvk_session_generate(session, &(rwkvk_generate_options){ .on_token = write_within, .user = &inner }, NULL));
+	rwkvk_session_destroy(session);
+	return false;
+}
+
+static void without_snapshots(uint32_t last, const char *at_once, void (*then)(rwkvk_model *))
+{
+	rwkvk_model *six = open_words(words, last, at_once, 6);
+	if (!six)
+		return;
+	struct nest nest = { .model = six, .depth = 4, .then = then };
+	rwkvk_session *session = begin_words(six);
+	assert_ok(rwkvk_session_generate(session, &(rwkvk_generate_options){ .on_token = write_within, .user = &nest }, NULL));
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(six);
+}
+
+static void stop_texts_anywhere(void **state)
+{
+	(void)state;
+	static const char *const at_once[] = { "1", "2", "8" };
+	for (size_t i = 0; i < 3; i += test_every()) {
+		rwkvk_model *words_model = open_words(words, 0, at_once[i], 2);
+		stop_everywhere(words_model);
+		rwkvk_model_close(words_model);
+	}
+	without_snapshots(0, "8", stop_everywhere);
+}
+
+/* Text of which the end is held back after every token: the way back is short all the same. */
+struct long_run {
+	rwkvk_model *model;
+	size_t bytes, end_at;
+	rwkvk_counters at_end;
+	uint32_t ids[400];
+	size_t tokens;
+};
+
+static bool long_text(void *user, const char *text, size_t bytes)
+{
+	struct long_run *run = user;
+	(void)text;
+	run->bytes += bytes;
+	if (run->bytes < run->end_at)
+		return true;
+	assert_ok(rwkvk_model_counters(run->model, &run->at_end));
+	return false;
+}
+
+static bool long_token(void *user, const rwkvk_token *token)
+{
+	struct long_run *run = user;
+	run->ids[run->tokens++] = token->id;
+	return true;
+}
+
+static void hold_back(rwkvk_model *of)
+{
+	static const rwkvk_sampling sampling = { .presence = 0.01f, .frequency = 0.01f, .decay = 0.75f };
+	static const char *const stops[] = { "b\1", "g\1", "d\1", "c" EURO "\1", "ab\1" };
+	struct long_run run = { .model = of, .end_at = 600 };
+	rwkvk_session *a = begin_words(of), *b = begin_words(of);
+	rwkvk_counters after = { 0 };
+	const rwkvk_generate_options options = { .sampling = &sampling,
+		                                     .max_tokens = 390,
+		                                     .stop_texts = stops,
+		                                     .stop_text_count = 5,
+		                                     .on_text = long_text,
+		                                     .on_token = long_token,
+		                                     .user = &run };
+	assert_ok(rwkvk_session_generate(a, &options, NULL));
+	assert_ok(rwkvk_model_counters(of, &after));
+	assert_in_range(run.tokens, 250, 380);
+	assert_in_range(after.tokens - run.at_end.tokens, 0, 64 + 2 * 8);
+	follow(b, &sampling, run.ids, run.tokens);
+	assert_same_bytes(a, b);
+	rwkvk_session_destroy(a);
+	rwkvk_session_destroy(b);
+}
+
+/* Penalties that decide each token: holding text back changes none. */
+static void hold_back_penalised(rwkvk_model *of)
+{
+	static const rwkvk_sampling sampling = { .presence = 100, .frequency = 100, .decay = 0.9f };
+	static const char *const stops[] = { "b\1", "g\1", "d\1", "c" EURO "\1" };
+	struct long_run runs[2] = { { .end_at = SIZE_MAX }, { .end_at = SIZE_MAX } };
+	rwkvk_session *sessions[2] = { begin_words(of), begin_words(of) };
+	for (size_t i = 0; i < 2; i++) {
+		const rwkvk_generate_options options = { .sampling = &sampling,
+			                                     .max_tokens = 250,
+			                                     .ignore_end = true,
+			                                     .stop_texts = i ? stops : NULL,
+			                                     .stop_text_count = i ? 4 : 0,
+			                                     .on_token = long_token,
+			                                     .user = &runs[i] };
+		assert_ok(rwkvk_session_generate(sessions[i], &options, NULL));
+		assert_int_equal(runs[i].tokens, 250);
+	}
+	assert_memory_equal(runs[0].ids, runs[1].ids, 250 * sizeof *runs[0].ids);
+	assert_same_bytes(sessions[0], sessions[1]);
+	rwkvk_session_destroy(sessions[0]);
+	rwkvk_session_destroy(sessions[1]);
+}
+
+static void text_always_held_back(void **state)
+{
+	(void)state;
+	static const char *const at_once[] = { "1", "8" };
+	for (size_t i = 0; i < 2; i++) {
+		rwkvk_model *words_model = open_words(words, 1, at_once[i], 2);
+		hold_back(words_model);
+		hold_back_penalised(words_model);
+		rwkvk_model_close(words_model);
+	}
+	without_snapshots(1, "8", hold_back);
+}
+
+/* A vocabulary without the tokens for a part of one: the text is there, its state cannot be. */
+static void no_token_for_what_was_written(void **state)
+{
+	(void)state;
+	static const char few[] = "1 'ab' 2\n2 'cd' 2\n";
+	struct run run = { .tokens = 0 };
+	rwkvk_generate_result result = { 0 };
+	rwkvk_model *words_model = open_words(few, 0, NULL, 2);
+	rwkvk_session *a = begin_words(words_model), *b = begin_words(words_model);
+	const char *stop = "d";
+	const rwkvk_generate_options options = {
+		.stop_texts = &stop, .stop_text_count = 1, .on_text = on_text, .on_token = on_token, .user = &run
+	};
+	assert_fails(rwkvk_session_generate(a, &options, &result), RWKVK_ERROR_FILE, "no token");
+	assert_string_equal(run.log, "[ab]<ab>[c]");
+	assert_int_equal(result.reason, RWKVK_END_STOP_TEXT);
+	assert_int_equal(result.tokens, 1);
+	follow(b, &(rwkvk_sampling){ 0 }, (const uint32_t[]){ 1 }, 1);
+	assert_same_bytes(a, b);
+	rwkvk_session_destroy(a);
+	rwkvk_session_destroy(b);
+	rwkvk_model_close(words_model);
 }
 
 struct pieces {
@@ -605,7 +873,7 @@ static void put_raw(struct gguf_writer *w, const char *key, uint32_t type, const
 /* Every type that GGUF has. */
 static void put_all_types(struct gguf_writer *w)
 {
-	static const char *const words[] = { "one", "two", "three" };
+	static const char *const names[] = { "one", "two", "three" };
 	static const size_t lengths[] = { 3, 3, 5 };
 	static const int32_t numbers[] = { 1, -2 };
 	gguf_put_string(w, "general.name", "n\xc3\xa4me");
@@ -621,7 +889,7 @@ static void put_all_types(struct gguf_writer *w)
 	gguf_put_f32(w, "test.f32.small", 1e-5f);
 	gguf_put_bool(w, "test.true", true);
 	gguf_put_bool(w, "test.false", false);
-	gguf_put_strings(w, "test.words", words, lengths, 3);
+	gguf_put_strings(w, "test.words", names, lengths, 3);
 	gguf_put_i32s(w, "test.numbers", numbers, 2);
 	PUT_RAW(w, "test.u64", 10, (uint64_t){ UINT64_MAX });
 	PUT_RAW(w, "test.i64", 11, (int64_t){ INT64_MIN });
@@ -1289,7 +1557,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(opened_files),
 		cmocka_unit_test(texts_and_tokens),
-		cmocka_unit_test(ended_while_held_back),
+		cmocka_unit_test(stop_texts_anywhere),
+		cmocka_unit_test(text_always_held_back),
+		cmocka_unit_test(no_token_for_what_was_written),
 		cmocka_unit_test(tokens_of_several_bytes),
 		cmocka_unit_test(pieces_are_the_text),
 		cmocka_unit_test(failures_are_a_reason),

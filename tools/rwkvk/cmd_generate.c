@@ -81,8 +81,13 @@ static rwkvk_sampling choose_sampling(const struct run *run)
 	return sampling;
 }
 
-static void note_sampling(const rwkvk_sampling *s)
+/* What -q hides as well can be given again, but not a seed that nobody chose. */
+static void note_sampling(const struct run *run, const rwkvk_sampling *s)
 {
+	bool drawn = s->temperature > 0 && s->top_p > 0 && s->top_k != 1,
+		 no_text = run->args->count.given && run->args->count.value == 0;
+	if (is_quiet() && drawn && !no_text && !run->args->seed.given)
+		fprintf(stderr, "seed %" PRIu64 "\n", s->seed);
 	if (s->temperature == 0)
 		note("temperature 0, presence %g, frequency %g, decay %g", (double)s->presence, (double)s->frequency, (double)s->decay);
 	else
@@ -283,7 +288,7 @@ static int run_session(struct run *run)
 	if (args->feed.state_in && rwkvk_session_load(run->session, args->feed.state_in) != RWKVK_OK)
 		return failed_call();
 	rwkvk_sampling sampling = choose_sampling(run);
-	note_sampling(&sampling);
+	note_sampling(run, &sampling);
 	bool one_screen = isatty(STDOUT_FILENO) && isatty(STDERR_FILENO); /* where the progress line would end the prompt's */
 	if (!one_screen)
 		show_prompt(run);
@@ -470,7 +475,7 @@ int cmd_generate(int argc, char **argv)
 		  .target = &g.seed,
 		  .value = "S",
 		  .help = "the same seed gives the same text",
-		  .standard = "random, and shown" },
+		  .standard = "random, and shown, also with -q" },
 		ARGS_STATE(g.feed),
 		{ .group = "Report",
 		  .name = "profile",
@@ -478,7 +483,10 @@ int cmd_generate(int argc, char **argv)
 		  .target = &g.profile,
 		  .help = "time every stage on the device",
 		  .standard = "off" },
-		ARG_QUIET(g.model),
+		{ .letter = 'q',
+		  .kind = ARG_FLAG,
+		  .target = &g.model.quiet,
+		  .help = "nothing but warnings, errors and a seed that was not given on standard error" },
 	};
 	/* clang-format on */
 	const struct usage usage = {
@@ -486,7 +494,7 @@ int cmd_generate(int argc, char **argv)
 		.synopsis = "[OPTION]... [PROMPT | - | -f FILE]",
 		.about = "Writes PROMPT and its continuation on standard output, and everything else on standard error.  With - the\n"
 				 "prompt is standard input, byte for byte; without a prompt the text of --state goes on, or the model begins "
-		         "one of\n"
+				 "one of\n"
 				 "its own, if it can.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
