@@ -195,8 +195,8 @@ static rwkvk_status read_part(struct generation *g, uint32_t id, size_t part)
 {
 	size_t bytes;
 	const void *text = text_of(g->session, id, &bytes);
-	uint32_t *ids = malloc(3 * part * sizeof *ids);
 	INVARIANT(part < bytes);
+	uint32_t *ids = malloc(3 * part * sizeof *ids); /* as many as rwkvk_tokenizer_encode() may give */
 	rwkvk_status status = ids ? read_text(g, text, part, ids) : fail(RWKVK_ERROR_MEMORY, "out of memory");
 	free(ids);
 	return status;

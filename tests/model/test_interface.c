@@ -396,21 +396,13 @@ static void stop_somewhere(rwkvk_model *of, const char *stop, size_t bytes, bool
 	rwkvk_session_destroy(b);
 }
 
-static bool is_boundary(const char *text)
-{
-	return (*text & 0xc0) != 0x80;
-}
-
-/* Every part of the text as a stop text: it begins and ends with tokens, within them and within the ones that end characters.
- */
+/* Every part of the text as a stop text: it begins and ends with tokens and within them, with characters and within them. */
 static void stop_everywhere(rwkvk_model *of)
 {
 	size_t bytes = strlen(words_text);
 	for (size_t from = 0; from < bytes; from++)
 		for (size_t to = from + 1; to <= bytes; to++) {
 			char stop[16];
-			if (!is_boundary(words_text + from) || !is_boundary(words_text + to))
-				continue;
 			snprintf(stop, sizeof stop, "%.*s", (int)(to - from), words_text + from);
 			stop_somewhere(of, stop, from, true);
 			stop_somewhere(of, stop, from, false);
