@@ -189,7 +189,7 @@ typedef enum rwkvk_quant {
 	RWKVK_QUANT_Q6,   /* mostly 6.6 */
 	RWKVK_QUANT_Q5,   /* mostly 5.6 */
 	RWKVK_QUANT_Q4,   /* mostly 4.6 */
-	RWKVK_QUANT_F16,  /* 16; what F16 cannot hold becomes infinite, so a BF16 model may need more */
+	RWKVK_QUANT_F16,  /* 16; a model with weights of 65520 or more is refused */
 } rwkvk_quant;
 
 struct rwkvk_tools_options;

@@ -87,7 +87,8 @@ enum { RWKVK_VERIFY_ROWS = 16 };
 
 /* Runs every stage on the device on what the reference in plain C has computed up to there, and compares; then whole tokens.
  * Takes a free session of the pool, and the model's lock from begin to end: other sessions wait.  Writes at most `capacity`
- * rows; *count is how many there are.  RWKVK_OK also when a row is not ok.  options: NULL for the defaults. */
+ * rows; *count is how many there are.  RWKVK_OK also when a row is not ok; RWKVK_ERROR_FILE when the model's file holds numbers
+ * that are not finite, of which nothing can be compared.  options: NULL for the defaults. */
 RWKVK_API rwkvk_status rwkvk_model_verify(rwkvk_model *model, const rwkvk_verify_options *options, rwkvk_verify_row *rows,
                                           size_t capacity, size_t *count);
 

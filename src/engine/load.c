@@ -17,6 +17,7 @@ struct loader {
 	uint8_t *side;                /* what lies beside the weights of one upload */
 	bool may_quantise, by_device; /* the device may; it does with the matrix at hand */
 	struct quantiser *quantiser;  /* made for the first matrix that it takes */
+	bool unfit;                   /* there are numbers that cannot be right */
 	uint64_t done, total;
 	const struct load_options *asked;
 };
@@ -110,7 +111,8 @@ static rwkvk_status upload_tiles(struct loader *loader, const struct matrix_part
 		void *place;
 		n = tiles - done;
 		TRY(upload_begin(loader, &slice->weights, (to + done) * tile, tile, &n, &place));
-		pack_tiles(loader->parallel, parts, count, columns, first + done, n, place, loader->side, loader->scratch);
+		loader->unfit |=
+			!pack_tiles(loader->parallel, parts, count, columns, first + done, n, place, loader->side, loader->scratch);
 		TRY(gpu_upload_commit(slice->weights.gpu));
 		if (side_tile)
 			TRY(upload(&slice->side, (to + done) * side_tile, loader->side, n * side_tile));
@@ -134,7 +136,8 @@ static rwkvk_status upload_by_input(struct loader *loader, const struct matrix *
 		void *place;
 		n = blocks - done;
 		TRY(upload_begin(loader, &slice->weights, done * plane, plane, &n, &place));
-		pack_value_blocks(loader->parallel, m->parts, m->columns, first + done, n, place, loader->side, loader->scratch);
+		loader->unfit |=
+			!pack_value_blocks(loader->parallel, m->parts, m->columns, first + done, n, place, loader->side, loader->scratch);
 		TRY(gpu_upload_commit(slice->weights.gpu));
 		if (beside)
 			TRY(upload(&slice->side, done * beside, loader->side, n * beside));
@@ -181,6 +184,14 @@ static rwkvk_status load_slice(struct loader *loader, const struct matrix *m, st
 	return RWKVK_OK;
 }
 
+/* Whose they are, if there have been some since the last time. */
+static rwkvk_status check_loaded(struct loader *loader)
+{
+	bool unfit = loader->unfit;
+	loader->unfit = false;
+	return unfit ? check_weights(&loader->model->file) : RWKVK_OK;
+}
+
 static rwkvk_status load_matrix(struct loader *loader, struct device_matrix *m, const char *use)
 {
 	if (!m->matrix.part_count)
@@ -189,7 +200,7 @@ static rwkvk_status load_matrix(struct loader *loader, struct device_matrix *m, 
 	TRY(slices_create(loader->model->gpu, m, use));
 	for (uint32_t i = 0; i < m->count; i++)
 		TRY(load_slice(loader, &m->matrix, &m->slices[i]));
-	return RWKVK_OK;
+	return check_loaded(loader);
 }
 
 static rwkvk_status load_lora(struct loader *loader, struct device_lora *lora)
@@ -203,10 +214,11 @@ static rwkvk_status load_lora(struct loader *loader, struct device_lora *lora)
 	uint8_t *packed = malloc(bytes);
 	if (!packed)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	pack_lora(&lora->lora, c, packed, loader->scratch);
+	loader->unfit |= !pack_lora(&lora->lora, c, packed, loader->scratch);
 	rwkvk_status status = upload(&lora->buffer, 0, packed, bytes);
 	free(packed);
-	return status;
+	TRY(status);
+	return check_loaded(loader);
 }
 
 static rwkvk_status load_layer(struct loader *loader, uint32_t index)
@@ -253,8 +265,10 @@ static rwkvk_status load_vectors(struct rwkvk_model *m)
 	place_vector(net->ln0_b, c->width, top + VEC_LN0_B * entry);
 	place_vector(net->ln_out_w, c->width, top + VEC_LNOUT_W * entry);
 	place_vector(net->ln_out_b, c->width, top + VEC_LNOUT_B * entry);
+	rwkvk_status status = vectors_are_sound(net, all, count) ? RWKVK_OK : check_weights(&m->file);
 	place_vector(net->head_b, c->vocab, top + VEC_HEAD_B * entry);
-	rwkvk_status status = gpu_buffer_create(m->gpu, count * sizeof *all, GPU_DEVICE, "weights", &m->vectors);
+	if (status == RWKVK_OK)
+		status = gpu_buffer_create(m->gpu, count * sizeof *all, GPU_DEVICE, "weights", &m->vectors);
 	if (status == RWKVK_OK)
 		status = upload(&m->vectors, 0, all, count * sizeof *all);
 	free(all);

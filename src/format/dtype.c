@@ -17,14 +17,15 @@ const struct dtype_info dtype_info[DTYPE_COUNT] = {
 
 static const struct block_type {
 	quants_split *split;
-	quants_encode *encode; /* NULL: read only */
+	quants_encode *encode;   /* NULL: read only */
+	uint32_t d_at, other_at; /* where the f16 scale lies in a block, and the minimum or its scale; the same: there is none */
 } block_types[DTYPE_COUNT] = {
-	[DTYPE_Q8_0] = { q8_0_split, q8_0_encode }, [DTYPE_Q4_0] = { q4_0_split, q4_0_encode },
-	[DTYPE_Q4_1] = { q4_1_split, q4_1_encode }, [DTYPE_Q5_0] = { q5_0_split, q5_0_encode },
-	[DTYPE_Q5_1] = { q5_1_split, q5_1_encode }, [DTYPE_Q2_K] = { q2_k_split, NULL },
-	[DTYPE_Q3_K] = { q3_k_split, NULL },        [DTYPE_Q4_K] = { q4_k_split, q4_k_encode },
-	[DTYPE_Q5_K] = { q5_k_split, q5_k_encode }, [DTYPE_Q6_K] = { q6_k_split, q6_k_encode },
-	[DTYPE_IQ4_NL] = { iq4_nl_split, NULL },
+	[DTYPE_Q8_0] = { q8_0_split, q8_0_encode, 0, 0 }, [DTYPE_Q4_0] = { q4_0_split, q4_0_encode, 0, 0 },
+	[DTYPE_Q4_1] = { q4_1_split, q4_1_encode, 0, 2 }, [DTYPE_Q5_0] = { q5_0_split, q5_0_encode, 0, 0 },
+	[DTYPE_Q5_1] = { q5_1_split, q5_1_encode, 0, 2 }, [DTYPE_Q2_K] = { q2_k_split, NULL, 80, 82 },
+	[DTYPE_Q3_K] = { q3_k_split, NULL, 108, 108 },    [DTYPE_Q4_K] = { q4_k_split, q4_k_encode, 0, 2 },
+	[DTYPE_Q5_K] = { q5_k_split, q5_k_encode, 0, 2 }, [DTYPE_Q6_K] = { q6_k_split, q6_k_encode, 208, 208 },
+	[DTYPE_IQ4_NL] = { iq4_nl_split, NULL, 0, 0 },
 };
 
 bool dtype_is_block(enum dtype type)
@@ -160,4 +161,54 @@ void dtype_from_float(enum dtype type, const float *in, uint64_t count, void *ou
 		f16s_of_floats(in, count, to);
 	else
 		bf16s_of_floats(in, count, to);
+}
+
+/* ---------------------------------------------------------------------------------------------------- what is no number */
+
+/* The largest magnitude as bits, which are in the order of the numbers: infinity is above them, NaN above infinity. */
+FOR_EACH_PROCESSOR static uint16_t largest_of_16(const uint8_t *from, uint64_t count)
+{
+	int16_t largest = 0;
+	for (uint64_t i = 0; i < count; i++) {
+		uint16_t bits;
+		memcpy(&bits, from + 2 * i, sizeof bits);
+		int16_t magnitude = (int16_t)(bits & 0x7fff);
+		largest = magnitude > largest ? magnitude : largest;
+	}
+	return (uint16_t)largest;
+}
+
+FOR_EACH_PROCESSOR static uint32_t largest_of_32(const uint8_t *from, uint64_t count)
+{
+	int32_t largest = 0;
+	for (uint64_t i = 0; i < count; i++) {
+		uint32_t bits;
+		memcpy(&bits, from + 4 * i, sizeof bits);
+		int32_t magnitude = (int32_t)(bits & 0x7fffffff);
+		largest = magnitude > largest ? magnitude : largest;
+	}
+	return (uint32_t)largest;
+}
+
+static bool scales_fit(enum dtype type, const uint8_t *blocks, uint64_t count)
+{
+	const struct block_type *t = &block_types[type];
+	bool fits = true;
+	for (uint64_t i = 0; i < count; i++, blocks += dtype_info[type].bytes) {
+		uint16_t d, other;
+		memcpy(&d, blocks + t->d_at, sizeof d);
+		memcpy(&other, blocks + t->other_at, sizeof other);
+		fits &= (d & 0x7c00) != 0x7c00 && (other & 0x7c00) != 0x7c00;
+	}
+	return fits;
+}
+
+bool dtype_fits(enum dtype type, const void *data, uint64_t count, float limit)
+{
+	if (dtype_is_block(type))
+		return scales_fit(type, data, count / dtype_info[type].block);
+	if (type == DTYPE_F32)
+		return float_of_bits(largest_of_32(data, count)) < limit; /* NaN is not */
+	uint16_t largest = largest_of_16(data, count);
+	return (type == DTYPE_F16 ? float_of_f16(largest) : float_of_bf16(largest)) < limit;
 }

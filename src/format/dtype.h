@@ -64,6 +64,10 @@ void dtype_split(enum dtype type, const void *block, struct dtype_parts *out);
  * decode to something; a scale that is no number makes NaNs. */
 void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t count, float *out);
 
+/* Whether `count` elements of consecutive stored data, whole blocks, are finite and less than `limit` in magnitude; of a block
+ * type, whether its scales are finite. */
+bool dtype_fits(enum dtype type, const void *data, uint64_t count, float limit);
+
 /* `type` is encodable; count: whole blocks.  Plain types round to nearest.  Blocks: scales as quantise.c says, then the
  * nearest integers.  A block with a value that is not finite, or a scale beyond f16, comes back as NaN, never as a wrong
  * number. */

@@ -99,6 +99,13 @@ struct rwkvk_file {
 	rwkvk_quant quant;
 };
 
+/* numbers.c: refuses the file for its first tensor that has numbers which are not finite, or which what floats become on the
+ * device does not hold.  Reads all of it: for when results are known to be wrong, or are to be checked.  RWKVK_OK: the file is
+ * not to blame. */
+rwkvk_status check_weights(const struct rwkvk_file *file);
+/* The same, without a name, of `count` floats that layer_vector() and the like have made, and of head.bias. */
+bool vectors_are_sound(const struct network *network, const float *vectors, uint64_t count);
+
 /* synthetic.c: the tensors of rwkvk_tools_options.shape. */
 rwkvk_status synthetic_weights(const char *shape, const char *type, struct weights *out);
 

@@ -3,6 +3,8 @@
  * bits and changes none. */
 #include "network/outline.h"
 
+#include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,20 +131,27 @@ static uint64_t row_scratch_floats(uint64_t columns)
 }
 
 const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t first, uint64_t count, float *scratch,
-                         enum dtype *type)
+                         enum dtype *type, bool *fits)
 {
 	uint64_t padded = PAD(count, 256);
 	const struct dtype_info *info = &dtype_info[source->tensor->type];
+	const uint8_t *bytes = (const uint8_t *)source->tensor->data;
+	uint64_t stored = count;
 	if (!source->transposed && type_of_dtype(source->tensor->type) == source->type) {
 		*type = source->tensor->type;
-		return (const uint8_t *)source->tensor->data +
-		       (source->start + row * source->stride + first) / info->block * info->bytes;
+		bytes += (source->start + row * source->stride + first) / info->block * info->bytes;
+		if (info->block == 1)
+			return bytes;
+	} else {
+		*type = dtype_of_type(source->type);
+		stored = PAD(count, dtype_info[*type].block);
+		stored_row(source, row, first, count, scratch);
+		memset(scratch + count, 0, (padded - count) * sizeof *scratch);
+		dtype_from_float(*type, scratch, stored, scratch + padded);
+		bytes = (const uint8_t *)(scratch + padded);
 	}
-	*type = dtype_of_type(source->type);
-	stored_row(source, row, first, count, scratch);
-	memset(scratch + count, 0, (padded - count) * sizeof *scratch);
-	dtype_from_float(*type, scratch, PAD(count, dtype_info[*type].block), scratch + padded);
-	return (const uint8_t *)(scratch + padded);
+	*fits &= dtype_fits(*type, bytes, stored, INFINITY);
+	return bytes;
 }
 
 /* Spreads eight rows over their tile, which is written from its begin to its end; a row that is NULL, and what a row does not
@@ -242,24 +251,26 @@ static void place_k_block(uint32_t type, enum dtype dtype, const uint8_t *row, u
 	}
 }
 
-/* Rows [first, first + 8) of a source, of which those past source_rows become zeros. */
-static void pack_tile(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint8_t *tile,
+/* Rows [first, first + 8) of a source, of which those past source_rows become zeros; false: see typed_row(). */
+static bool pack_tile(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint8_t *tile,
                       uint8_t *side_tile, float *scratch)
 {
+	bool fits = true;
 	const uint32_t type = source->type;
 	const uint64_t blocks = k_blocks(type, columns), row_bytes = columns * (type == TYPE_F32 ? 4 : 2); /* plain types */
 	const uint8_t *rows[8] = { NULL };
 	enum dtype dtype = dtype_of_type(type);
 	for (uint64_t i = 0; i < 8 && first + i < source_rows; i++)
-		rows[i] = typed_row(source, first + i, 0, columns, scratch + i * row_scratch_floats(columns), &dtype);
+		rows[i] = typed_row(source, first + i, 0, columns, scratch + i * row_scratch_floats(columns), &dtype, &fits);
 	if (type < TYPE_Q8) {
 		place_rows(rows, row_bytes, blocks, tile);
-		return;
+		return fits;
 	}
 	const uint64_t side_bytes = SIDE_WORDS(type) * 4, block = dtype_info[dtype].block;
 	for (uint64_t b = 0; b < blocks; b++)
 		for (uint64_t i = 0; i < 8; i++, tile += PIECE, side_tile += side_bytes)
 			place_k_block(type, dtype, rows[i], (columns + block - 1) / block, b, tile, side_tile);
+	return fits;
 }
 
 /* ------------------------------------------------------------------------------------------------------ on all processors */
@@ -276,23 +287,27 @@ struct tiles {
 	uint64_t first;
 	uint8_t *to, *side;
 	float *scratch;
+	atomic_bool unfit;
 };
 
 static void pack_numbered_tile(void *user, unsigned worker, uint64_t index)
 {
-	const struct tiles *t = user;
+	struct tiles *t = user;
 	uint64_t number = t->first + index;
 	const struct matrix_part *part = &t->parts[number % t->count];
 	uint32_t type = part->source.type;
-	pack_tile(&part->source, part->rows, t->columns, number / t->count * 8, t->to + index * packed_bytes(type, 8, t->columns),
-	          t->side + index * packed_side_bytes(type, 8, t->columns), t->scratch + worker * pack_scratch_floats(t->columns));
+	if (!pack_tile(&part->source, part->rows, t->columns, number / t->count * 8,
+	               t->to + index * packed_bytes(type, 8, t->columns), t->side + index * packed_side_bytes(type, 8, t->columns),
+	               t->scratch + worker * pack_scratch_floats(t->columns)))
+		atomic_store(&t->unfit, true);
 }
 
-void pack_tiles(struct parallel *parallel, const struct matrix_part *parts, uint32_t count, uint32_t columns, uint64_t first,
+bool pack_tiles(struct parallel *parallel, const struct matrix_part *parts, uint32_t count, uint32_t columns, uint64_t first,
                 uint64_t tiles, void *to, void *side, float *scratch)
 {
-	struct tiles work = { parts, count, columns, first, to, side, scratch };
+	struct tiles work = { parts, count, columns, first, to, side, scratch, false };
 	parallel_for(parallel, tiles, pack_numbered_tile, &work);
+	return !work.unfit;
 }
 
 /* ------------------------------------------------------------------------------------------------------ LoRA, outer factors */
@@ -302,8 +317,9 @@ uint32_t lora_words(uint32_t rank, uint32_t type)
 	return PAD(rank, 8) / (type == TYPE_F32 ? 4 : 8);
 }
 
-void pack_lora(const struct lora *lora, const struct config *c, uint8_t *out, float *scratch)
+bool pack_lora(const struct lora *lora, const struct config *c, uint8_t *out, float *scratch)
 {
+	bool fits = true;
 	uint32_t per_word = lora->type == TYPE_F32 ? 4 : 8, all = 0, before = 0;
 	enum dtype type = dtype_of_type(lora->type);
 	for (uint32_t i = 0; i < lora->count; i++)
@@ -313,6 +329,7 @@ void pack_lora(const struct lora *lora, const struct config *c, uint8_t *out, fl
 			uint32_t head = channel / c->head_size, n = channel % c->head_size, rank = lora->ranks[i];
 			float row[8];
 			source_row(&lora->sources[i], channel, rank, scratch);
+			fits &= dtype_fits(DTYPE_F32, scratch, rank, INFINITY);
 			for (uint32_t u = 0; u < lora_words(rank, lora->type); u++) {
 				for (uint32_t j = 0; j < per_word; j++)
 					row[j] = u * per_word + j < rank ? scratch[u * per_word + j] : 0;
@@ -320,4 +337,5 @@ void pack_lora(const struct lora *lora, const struct config *c, uint8_t *out, fl
 				dtype_from_float(type, row, per_word, to);
 			}
 		}
+	return fits;
 }

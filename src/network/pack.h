@@ -39,9 +39,10 @@ struct matrix_source lora_source(const struct tensor *tensor, uint32_t part, uin
 void source_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out);
 
 /* Elements [first, first + count) of a row, first a multiple of 256, as bytes of a file's type: the file's own, or made in
- * `scratch` (2 PAD(count, 256) floats); *type says which. */
+ * `scratch` (2 PAD(count, 256) floats); *type says which.  *fits becomes false where the bytes made, or scales of the file's,
+ * are not finite: see check_weights().  Plain types are not looked at: to copy them costs less than that. */
 const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t first, uint64_t count, float *scratch,
-                         enum dtype *type);
+                         enum dtype *type, bool *fits);
 /* 32 integers of Q4 to Q2K become 16-byte word u of 128 bytes, and what they have beyond 4 bits goes to the words `further`. */
 void place_integers(uint32_t type, const int8_t *q, uint32_t u, uint8_t *plane, uint32_t *further);
 
@@ -51,19 +52,19 @@ struct matrix_part {
 	uint32_t rows;
 };
 
-/* Packing runs on all workers, and the bytes do not depend on how many there are.
+/* Packing runs on all workers, and the bytes do not depend on how many there are.  false: typed_row() has seen something.
  * scratch: [parallel_workers()][pack_scratch_floats(columns)]. */
 uint64_t pack_scratch_floats(uint64_t columns);
 /* Tiles [first, first + tiles) of 8 rows each.  With several parts, all of one type, tile t is tile t / count of part t %
  * count. `to` has packed_bytes(type, 8 tiles, columns), `side` (NULL for plain types) likewise; rows past a part's last
  * become zeros, columns past the end what a row filled up with zeros gives. */
-void pack_tiles(struct parallel *parallel, const struct matrix_part *parts, uint32_t count, uint32_t columns, uint64_t first,
+bool pack_tiles(struct parallel *parallel, const struct matrix_part *parts, uint32_t count, uint32_t columns, uint64_t first,
                 uint64_t tiles, void *to, void *side, float *scratch);
 /* pack_value.c: ffn.value the other way round (layout.h, VALUE_*): blocks [first, first + blocks) of VALUE_BLOCK outputs each,
  * of which those past the last become zeros.  Bytes of one block, and of what lies beside it. */
 uint64_t value_block_bytes(uint32_t type, uint64_t inputs);
 uint64_t value_side_bytes(uint32_t type, uint64_t inputs);
-void pack_value_blocks(struct parallel *parallel, const struct matrix_part *part, uint32_t inputs, uint64_t first,
+bool pack_value_blocks(struct parallel *parallel, const struct matrix_part *part, uint32_t inputs, uint64_t first,
                        uint64_t blocks, void *to, void *side, float *scratch);
 uint64_t value_scratch_floats(void);
 

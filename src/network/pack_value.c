@@ -3,6 +3,7 @@
  * of work is a block's lines for SPAN inputs: everything beside the lines comes in units that divide SPAN, too. */
 #include "network/pack.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum { LINE = 128, SPAN = 256, MOST_OUTPUTS = 256, APART = 64 /* rows a power of two apart would share few sets of a cache */ };
@@ -126,11 +127,13 @@ struct blocks {
 	uint64_t first;
 	uint8_t *to, *side;
 	float *scratch;
+	atomic_bool unfit;
 };
 
 static void pack_span(void *user, unsigned worker, uint64_t index)
 {
-	const struct blocks *b = user;
+	struct blocks *b = user;
+	bool fits = true;
 	const struct matrix_source *source = &b->part->source;
 	const uint32_t type = source->type, outputs = VALUE_BLOCK(type);
 	uint64_t spans = VALUE_INPUTS(b->inputs) / SPAN, block = index / spans, span = index % spans, first = span * SPAN;
@@ -153,9 +156,11 @@ static void pack_span(void *user, unsigned worker, uint64_t index)
 	memset(t.tops, 0, VALUE_TOP_WORDS(type) * 4);
 	for (uint32_t o = 0; o < rows; o++) {
 		enum dtype dtype;
-		const uint8_t *bytes = typed_row(source, row + o, first, count, scratch, &dtype);
+		const uint8_t *bytes = typed_row(source, row + o, first, count, scratch, &dtype, &fits);
 		gather(&t, dtype, bytes, count, o);
 	}
+	if (!fits)
+		atomic_store(&b->unfit, true);
 	if (t.unit == 1)
 		turn_rows(&t, 1);
 	else if (t.unit == 2)
@@ -164,9 +169,10 @@ static void pack_span(void *user, unsigned worker, uint64_t index)
 		turn_rows(&t, 4);
 }
 
-void pack_value_blocks(struct parallel *parallel, const struct matrix_part *part, uint32_t inputs, uint64_t first,
+bool pack_value_blocks(struct parallel *parallel, const struct matrix_part *part, uint32_t inputs, uint64_t first,
                        uint64_t blocks, void *to, void *side, float *scratch)
 {
-	struct blocks work = { part, inputs, first, to, side, scratch };
+	struct blocks work = { part, inputs, first, to, side, scratch, false };
 	parallel_for(parallel, blocks * (VALUE_INPUTS(inputs) / SPAN), pack_span, &work);
+	return !work.unfit;
 }

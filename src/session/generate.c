@@ -42,7 +42,7 @@ rwkvk_status rwkvk_session_sample(rwkvk_session *s, const rwkvk_sampling *given,
 	REQUIRE(s && token);
 	TRY(read_sampling(given, &sampling));
 	TRY(session_enter(s, __func__));
-	rwkvk_status status = sample(s, &sampling, token);
+	rwkvk_status status = session_blame(s, sample(s, &sampling, token));
 	session_leave(s);
 	return status;
 }
@@ -416,7 +416,7 @@ rwkvk_status rwkvk_session_generate(rwkvk_session *s, const rwkvk_generate_optio
 	g.picking.sampling = &g.sampling;
 	TRY(session_enter(s, __func__));
 	trail_init(&g.trail, s, g.sampling.decay);
-	rwkvk_status status = generate(&g);
+	rwkvk_status status = session_blame(s, generate(&g));
 	trail_finish(&g.trail);
 	session_leave(s);
 	stream_free(&g.stream);

@@ -1,6 +1,7 @@
 /* Sessions: create, feed, forget.  Their states as bytes and copies are state.c's, picking tokens is generate.c's. */
 #include "session/session.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +126,27 @@ rwkvk_status session_enter(rwkvk_session *s, const char *call)
 	return status;
 }
 
+/* A logit of -infinity is one that is never picked. */
+static bool logits_are_sound(const float *logits, uint32_t count)
+{
+	bool sound = true, some = false;
+	for (uint32_t i = 0; i < count; i++) {
+		sound &= logits[i] < INFINITY; /* NaN is not */
+		some |= logits[i] > -INFINITY;
+	}
+	return sound && some;
+}
+
+rwkvk_status session_blame(rwkvk_session *s, rwkvk_status status)
+{
+	if (status != RWKVK_ERROR_DRIVER || model_lock(s->model) != RWKVK_OK)
+		return status;
+	bool sound = logits_are_sound(slot_logits(s->model, s->slot), model_config(s->model)->vocab);
+	rwkvk_status file = sound ? RWKVK_OK : check_weights(model_file(s->model));
+	model_unlock(s->model);
+	return file == RWKVK_OK ? status : file;
+}
+
 void session_leave(rwkvk_session *s)
 {
 	atomic_store(&s->in_use, false);
@@ -218,7 +240,10 @@ static rwkvk_status give_logits(rwkvk_session *s, float *logits)
 	TRY(model_lock(s->model));
 	memcpy(logits, slot_logits(s->model, s->slot), model_config(s->model)->vocab * sizeof *logits);
 	model_unlock(s->model);
-	return RWKVK_OK;
+	if (logits_are_sound(logits, model_config(s->model)->vocab))
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_DRIVER, "the logits at position %llu are no numbers: the device has computed nonsense",
+	            (unsigned long long)s->position);
 }
 
 /* Whether to go on after `done` of `count` tokens. */
@@ -256,7 +281,7 @@ rwkvk_status rwkvk_session_eval(rwkvk_session *s, const uint32_t *tokens, size_t
 	REQUIRE(s && (tokens || count == 0));
 	TRY(READ_OPTIONS(rwkvk_eval_options, progress_user, given, &options));
 	TRY(session_enter(s, __func__));
-	rwkvk_status status = eval(s, tokens, count, &options);
+	rwkvk_status status = session_blame(s, eval(s, tokens, count, &options));
 	session_leave(s);
 	return status;
 }

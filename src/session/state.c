@@ -169,6 +169,7 @@ rwkvk_status rwkvk_session_state_get(rwkvk_session *s, void *state, size_t bytes
 	                          ? get_state(s, "the state", state)
 	                          : fail(RWKVK_ERROR_ARGUMENT, "the state has %zu bytes, the caller's memory %zu",
 	                                 rwkvk_session_state_size(s), bytes);
+	status = session_blame(s, status);
 	session_leave(s);
 	return status;
 }
@@ -225,7 +226,7 @@ rwkvk_status rwkvk_session_save(rwkvk_session *s, const char *path)
 {
 	REQUIRE(s && path);
 	TRY(session_enter(s, __func__));
-	rwkvk_status status = save(s, path);
+	rwkvk_status status = session_blame(s, save(s, path));
 	session_leave(s);
 	return status;
 }

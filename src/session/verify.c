@@ -259,6 +259,7 @@ rwkvk_status rwkvk_model_verify(rwkvk_model *m, const rwkvk_verify_options *give
 	struct verifier v = { .model = m };
 	*count = 0;
 	TRY(READ_OPTIONS(rwkvk_verify_options, progress_user, given, &options));
+	TRY(check_weights(model_file(m))); /* where these are nonsense, no device is wrong */
 	TRY(rwkvk_session_create(m, &v.session));
 	rwkvk_status status = model_lock(m);
 	if (status == RWKVK_OK) {

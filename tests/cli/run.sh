@@ -1858,10 +1858,32 @@ open(sys.argv[1], "wb").write(data)
 	run perplexity -m "$dir/5.2.st" --tokens 1,2,3 --quant f16
 	exits 1
 	out_empty
-	err_has "$dir/5.2.st, --quant f16: expected logits that are numbers, but after token 1 some are not"
+	err_has "$dir/5.2.st: tensor head.weight has numbers too large for F16, which holds less than 65520: choose another --quant"
 	run perplexity -m "$dir/5.2.st" --tokens 1,2,3 --against-quant f16
 	exits 1
-	err_has "$dir/5.2.st, --quant f16: expected logits that are numbers"
+	err_has "$dir/5.2.st: tensor head.weight has numbers too large for F16"
+}
+
+# One that the file has itself: no command computes with it, and none says a word against the device.
+case_not_finite() {
+	local command
+	need_device
+	tiny_model 7
+	python3 -c '
+import json, struct, sys
+data = bytearray(open(sys.argv[1], "rb").read())
+head = struct.unpack("<Q", data[:8])[0]
+start = json.loads(data[8:8 + head])["blocks.0.att.key.weight"]["data_offsets"][0] + 8 + head
+data[start:start + 4] = struct.pack("<f", float("nan"))
+open(sys.argv[1], "wb").write(data)
+' "$dir/7.st"
+	for command in "generate -n 3" "logits -o $dir/logits" perplexity verify; do
+		if [ "$command" = verify ]; then run verify -m "$dir/7.st"; else run $command -m "$dir/7.st" --tokens 1,2,3; fi
+		exits 1
+		err_has "$dir/7.st: tensor blocks.0.att.key.weight holds a number that is not finite"
+		! grep -qE "nonsense|report this" "$out" "$err" || fail "$command accuses the device"
+		[ ! -e "$dir/logits" ] || fail "logits are left behind"
+	done
 }
 
 case_perplexity_usage() {

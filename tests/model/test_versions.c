@@ -377,8 +377,9 @@ static void a_wrong_weight_is_found(void **state)
 	rwkvk_model_close(model);
 }
 
-/* Weights that are no numbers: nothing can be picked, and verification says what is wrong all the same. */
-static void weights_are_no_numbers(void **state)
+/* Logits that are no numbers: nothing can be picked, and verification says what is wrong all the same.  Of weights that are
+ * none the file is refused. */
+static void logits_are_no_numbers(void **state)
 {
 	(void)state;
 	const char *path = test_temp("numbers");
@@ -387,12 +388,17 @@ static void weights_are_no_numbers(void **state)
 	uint8_t *data = test_read_file(path, &bytes);
 	rwkvk_model *model;
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .data = data, .data_bytes = bytes }, &model));
-	const struct tensor *head = model->file.network.head;
-	memset(data + ((const uint8_t *)head->data - data), 0xff, 16);
+	const struct tensor *head = model->file.network.head, *norm = model->file.network.ln_out_w;
+	assert_int_equal(norm->type, DTYPE_F32);
+	for (uint64_t i = 0; i < norm->bytes; i += 4)
+		memcpy(data + ((const uint8_t *)norm->data - data) + i, &(float){ 3e38f }, 4);
 	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } };
 	assert_ok(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count));
 	assert_false(row_named(rows, count, "head")->ok);
 	assert_null(row_named(rows, count, "pick"));
+	memset(data + ((const uint8_t *)head->data - data), 0xff, 16);
+	assert_fails(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count), RWKVK_ERROR_FILE,
+	             "holds a number that is not finite");
 	rwkvk_model_close(model);
 	free(data);
 }
@@ -480,7 +486,7 @@ int main(void)
 		cmocka_unit_test(a_broken_stage_is_named),
 		cmocka_unit_test(quantising_is_verified),
 		cmocka_unit_test(a_wrong_weight_is_found),
-		cmocka_unit_test(weights_are_no_numbers),
+		cmocka_unit_test(logits_are_no_numbers),
 		cmocka_unit_test(a_sample_of_layers),
 		cmocka_unit_test(used_inputs_are_counted),
 	};

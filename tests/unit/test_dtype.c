@@ -151,6 +151,71 @@ static void test_q8_hostile(void **state)
 		assert_true(out[i] == 0);
 }
 
+/* One number among many, at every place of a run that is no multiple of anything. */
+static void check_fits(enum dtype type, float value, float limit, bool want)
+{
+	enum { COUNT = 37 };
+	float values[COUNT];
+	uint8_t stored[4 * COUNT + 1];
+	for (int at = 0; at < COUNT; at++) {
+		for (int i = 0; i < COUNT; i++)
+			values[i] = i == at ? value : 0.25f - (float)i;
+		dtype_from_float(type, values, COUNT, stored + 1);
+		if (dtype_fits(type, stored + 1, COUNT, limit) != want)
+			fail_msg("%s: %g below %g at %d: expected %d", dtype_info[type].name, (double)value, (double)limit, at, want);
+	}
+}
+
+static void test_fits(void **state)
+{
+	(void)state;
+	for (enum dtype type = DTYPE_F32; type <= DTYPE_BF16; type++) {
+		check_fits(type, 0, INFINITY, true);
+		check_fits(type, type == DTYPE_F16 ? 65504 : 0x1.fep127f, INFINITY, true);
+		check_fits(type, type == DTYPE_F16 ? -65504 : -0x1.fep127f, INFINITY, true);
+		check_fits(type, INFINITY, INFINITY, false);
+		check_fits(type, -INFINITY, INFINITY, false);
+		check_fits(type, NAN, INFINITY, false);
+		check_fits(type, -NAN, INFINITY, false);
+		check_fits(type, 65280, 65520, true);
+		check_fits(type, -65280, 65520, true);
+		check_fits(type, 65536, 65520, false);
+		check_fits(type, -65536, 65520, false);
+		check_fits(type, NAN, 65520, false);
+	}
+	check_fits(DTYPE_F32, 65519.996f, 65520, true);
+	check_fits(DTYPE_F32, 65520, 65520, false);
+}
+
+/* Where the f16s of a block lie, as docs/formats.md has it. */
+static void test_scales_fit(void **state)
+{
+	(void)state;
+	static const int places[DTYPE_COUNT][2] = {
+		[DTYPE_Q8_0] = { 0, -1 }, [DTYPE_Q4_0] = { 0, -1 },   [DTYPE_Q4_1] = { 0, 2 },    [DTYPE_Q5_0] = { 0, -1 },
+		[DTYPE_Q5_1] = { 0, 2 },  [DTYPE_Q2_K] = { 80, 82 },  [DTYPE_Q3_K] = { 108, -1 }, [DTYPE_Q4_K] = { 0, 2 },
+		[DTYPE_Q5_K] = { 0, 2 },  [DTYPE_Q6_K] = { 208, -1 }, [DTYPE_IQ4_NL] = { 0, -1 },
+	};
+	static const uint16_t bad[] = { 0x7c00, 0xfc00, 0x7e00, 0x7c01, 0xffff }, good[] = { 0, 0x8000, 0x3c00, 0x7bff, 0xfbff };
+	enum { BLOCKS = 3 };
+	for (enum dtype type = DTYPE_Q8_0; type < DTYPE_COUNT; type++) {
+		const struct dtype_info *info = &dtype_info[type];
+		uint8_t blocks[BLOCKS * 256];
+		for (int b = 0; b < BLOCKS; b++)
+			for (int which = 0; which < 2; which++)
+				for (size_t i = 0; i < sizeof bad / sizeof *bad && places[type][which] >= 0; i++) {
+					memset(blocks, 0xff, sizeof blocks); /* all else may be anything */
+					for (int c = 0; c < BLOCKS; c++)
+						for (int w = 0; w < 2 && places[type][w] >= 0; w++)
+							memcpy(blocks + c * (int)info->bytes + places[type][w], &good[i], 2);
+					assert_true(dtype_fits(type, blocks, BLOCKS * info->block, INFINITY));
+					memcpy(blocks + b * (int)info->bytes + places[type][which], &bad[i], 2);
+					assert_false(dtype_fits(type, blocks, BLOCKS * info->block, INFINITY));
+					assert_true(b == 0 || dtype_fits(type, blocks, (uint64_t)b * info->block, INFINITY));
+				}
+	}
+}
+
 static void test_sizes(void **state)
 {
 	(void)state;
@@ -202,7 +267,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_f16_patterns),    cmocka_unit_test(test_bf16_patterns), cmocka_unit_test(test_bf16_rounding),
 		cmocka_unit_test(test_f32_and_offsets), cmocka_unit_test(test_q8_random),     cmocka_unit_test(test_q8_rounding),
-		cmocka_unit_test(test_q8_hostile),      cmocka_unit_test(test_sizes),         cmocka_unit_test(test_shown),
+		cmocka_unit_test(test_q8_hostile),      cmocka_unit_test(test_fits),          cmocka_unit_test(test_scales_fit),
+		cmocka_unit_test(test_sizes),           cmocka_unit_test(test_shown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -352,6 +352,80 @@ static void test_interleaved(void **state)
 	}
 }
 
+/* ------------------------------------------------------------------------------------------------------ what is no number */
+
+/* A matrix with one element of its own, packed both ways. */
+static void check_number(enum dtype from, uint32_t to, float value, uint32_t row, uint32_t column, bool want)
+{
+	enum { ROWS = 12, COLUMNS = 320, MOST = 1 << 20 };
+	uint64_t seed = 4;
+	struct test_matrix m;
+	struct parallel *parallel;
+	matrix_init(&m, from, to, ROWS, COLUMNS, &seed);
+	dtype_from_float(from, &value, 1, (uint8_t *)m.data + ((size_t)row * COLUMNS + column) * dtype_info[from].bytes);
+	assert_ok(parallel_start(2, &parallel));
+	float *scratch = scratch_for(parallel, COLUMNS);
+	uint8_t *room = malloc(2 * MOST);
+	assert_non_null(room);
+	bool tiles = pack_tiles(parallel, &m.part, 1, COLUMNS, 0, PAD(ROWS, 8) / 8, room, room + MOST, scratch);
+	bool blocks = pack_value_blocks(parallel, &m.part, COLUMNS, 0, 1, room, room + MOST, scratch);
+	if (tiles != want || blocks != want)
+		fail_msg("%s to %s, %g at %u, %u: %d and %d, expected %d", dtype_info[from].name, type_name(to), (double)value, row,
+		         column, tiles, blocks, want);
+	parallel_stop(parallel);
+	free(scratch);
+	free(room);
+	matrix_finish(&m);
+}
+
+static void test_no_numbers(void **state)
+{
+	(void)state;
+	static const uint32_t types[] = { TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K };
+	static const uint32_t places[][2] = { { 0, 0 }, { 7, 255 }, { 11, 319 } };
+	for (enum dtype from = DTYPE_F32; from <= DTYPE_BF16; from++)
+		for (size_t t = 0; t < sizeof types / sizeof *types; t++)
+			for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+				bool copied = type_of_dtype(from) == types[t]; /* which is not looked at */
+				uint32_t row = places[i][0], column = places[i][1];
+				check_number(from, types[t], 0.5f, row, column, true);
+				check_number(from, types[t], NAN, row, column, copied);
+				check_number(from, types[t], -INFINITY, row, column, copied);
+				if (from != DTYPE_F16)
+					check_number(from, types[t], 70000, row, column, types[t] != TYPE_F16);
+				if (from != DTYPE_F16 && types[t] != TYPE_F32 && types[t] != TYPE_BF16)
+					check_number(from, types[t], -1e30f, row, column, false);
+			}
+}
+
+/* Scales of blocks that stay as they are. */
+static void test_scales_that_are_no_numbers(void **state)
+{
+	(void)state;
+	enum { ROWS = 9, COLUMNS = 512, MOST = 1 << 20 };
+	static const uint16_t nan_bits = 0x7e00;
+	uint64_t seed = 5;
+	for (enum dtype from = DTYPE_Q8_0; from < DTYPE_COUNT; from++) {
+		struct test_matrix m;
+		struct parallel *parallel;
+		matrix_init(&m, from, type_of_dtype(from), ROWS, COLUMNS, &seed);
+		assert_ok(parallel_start(2, &parallel));
+		float *scratch = scratch_for(parallel, COLUMNS);
+		uint8_t *room = malloc(2 * MOST);
+		assert_non_null(room);
+		size_t at = from == DTYPE_Q2_K ? 80 : from == DTYPE_Q3_K ? 108 : from == DTYPE_Q6_K ? 208 : 0;
+		for (int good = 1; good >= 0; good--) {
+			assert_int_equal(pack_tiles(parallel, &m.part, 1, COLUMNS, 0, 2, room, room + MOST, scratch), good);
+			assert_int_equal(pack_value_blocks(parallel, &m.part, COLUMNS, 0, 1, room, room + MOST, scratch), good);
+			memcpy((uint8_t *)m.data + m.tensor.bytes - dtype_info[from].bytes + at, &nan_bits, 2);
+		}
+		parallel_stop(parallel);
+		free(scratch);
+		free(room);
+		matrix_finish(&m);
+	}
+}
+
 /* ------------------------------------------------------------------------------------------------------ speed */
 
 static double seconds(clockid_t clock)
@@ -415,6 +489,8 @@ int main(void)
 		cmocka_unit_test(test_tiles),
 		cmocka_unit_test(test_by_input),
 		cmocka_unit_test(test_interleaved),
+		cmocka_unit_test(test_no_numbers),
+		cmocka_unit_test(test_scales_that_are_no_numbers),
 		cmocka_unit_test(test_speed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

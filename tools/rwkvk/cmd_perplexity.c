@@ -149,8 +149,9 @@ static int feed_side(struct side *side, uint32_t token)
 		return failed_with(status);
 	if (distribution_init(&side->next, side->logits, side->info.vocab))
 		return EXIT_DONE;
-	return failed("%s, --quant %s: expected logits that are numbers, but after token %" PRIu64 " some are not; F16 may be too "
-	              "narrow for the weights: try --quant none or q8, and rwkvk verify",
+	return failed("%s, --quant %s: expected logits that are numbers, but after token %" PRIu64
+	              " some are -infinity: what is banned "
+	              "has no score",
 	              model_title(&side->args), quant_words[side->args.quant], rwkvk_session_position(side->session));
 }
 

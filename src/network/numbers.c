@@ -1,0 +1,81 @@
+/* Weights that are no numbers, or none that the device's type holds.  Packing sees some of them as they pass by, and others
+ * show in results; here it is found whose they are, before a device is accused. */
+#include "network/outline.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "format/output.h"
+
+/* head.bias may ban tokens: -infinity is what it is for. */
+static bool bias_is_sound(const struct tensor *bias)
+{
+	float values[DTYPE_LARGEST_BLOCK];
+	uint64_t count = tensor_elements(bias);
+	bool sound = true;
+	for (uint64_t i = 0; i < count; i += DTYPE_LARGEST_BLOCK) {
+		uint64_t n = count - i < DTYPE_LARGEST_BLOCK ? count - i : DTYPE_LARGEST_BLOCK;
+		dtype_to_float(bias->type, bias->data, i, n, values);
+		for (uint64_t j = 0; j < n; j++)
+			sound &= values[j] < INFINITY; /* NaN is not */
+	}
+	return sound;
+}
+
+bool vectors_are_sound(const struct network *net, const float *vectors, uint64_t count)
+{
+	return dtype_fits(DTYPE_F32, vectors, count, INFINITY) && (!net->head_b || bias_is_sound(net->head_b));
+}
+
+/* What floats become on the device, by the name that outline_type() has. */
+static enum dtype type_named(const char *name)
+{
+	uint32_t type = 0;
+	while (type + 1 < TYPE_COUNT && strcmp(type_name(type), name) != 0)
+		type++;
+	return dtype_of_type(type);
+}
+
+/* Whether `type` holds the numbers of a plain tensor.  Blocks hold more than F16, of which their scales are. */
+static bool holds(enum dtype type, const struct tensor *tensor)
+{
+	uint64_t columns = tensor->shape[tensor->rank - 1], count = tensor_elements(tensor);
+	if (output_limit(type) == INFINITY || dtype_fits(tensor->type, tensor->data, count, output_limit(type)))
+		return true;
+	for (uint64_t i = 0, n; i < count && dtype_is_block(type); i += n) {
+		float block[DTYPE_LARGEST_BLOCK] = { 0 };
+		uint8_t made[2 * DTYPE_LARGEST_BLOCK];
+		n = columns - i % columns < DTYPE_LARGEST_BLOCK ? columns - i % columns : DTYPE_LARGEST_BLOCK;
+		dtype_to_float(tensor->type, tensor->data, i, n, block);
+		dtype_from_float(type, block, DTYPE_LARGEST_BLOCK, made);
+		if (!dtype_fits(type, made, DTYPE_LARGEST_BLOCK, INFINITY))
+			return false;
+	}
+	return dtype_is_block(type);
+}
+
+static rwkvk_status check_tensor(const struct rwkvk_file *file, const struct tensor *tensor)
+{
+	const struct network *net = &file->network;
+	const char *path = file->weights.path, *type = outline_type(net, file->quant, tensor);
+	uint64_t count = tensor_elements(tensor);
+	if (!(tensor == net->head_b ? bias_is_sound(tensor) : dtype_fits(tensor->type, tensor->data, count, INFINITY)))
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: tensor %s holds a number that is not finite, of which no result can be made: the file is damaged, or "
+		            "its training has failed",
+		            path, tensor->file_name);
+	if (type && !dtype_is_block(tensor->type) && !holds(type_named(type), tensor))
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: tensor %s has numbers too large for %s, which holds less than 65520%s: choose another "
+		            "rwkvk_model_options.quant, or none",
+		            path, tensor->file_name, type, dtype_is_block(type_named(type)) ? " in its scales" : "");
+	return RWKVK_OK;
+}
+
+rwkvk_status check_weights(const struct rwkvk_file *file)
+{
+	for (size_t i = 0; i < file->weights.count; i++)
+		if (network_uses(&file->network, &file->weights.tensors[i]))
+			TRY(check_tensor(file, &file->weights.tensors[i]));
+	return RWKVK_OK;
+}
