@@ -24,8 +24,8 @@ struct rwkvk_session {
 rwkvk_status session_enter(rwkvk_session *session, const char *call);
 void session_leave(rwkvk_session *session);
 
-/* What a call failed with, before anyone hears of it: where the logits are no numbers since the model's file holds some that are
- * none, that is said instead of what would be said of the device. */
+/* What a call failed with, before anyone hears of it: where the logits are no numbers since the model's file holds some that
+ * are none, that is said instead of what would be said of the device. */
 rwkvk_status session_blame(rwkvk_session *session, rwkvk_status status);
 
 /* rwkvk_session_create(); without `clear` the state is not made empty, which is for whoever writes one at once. */
