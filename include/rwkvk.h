@@ -223,6 +223,9 @@ typedef struct rwkvk_model_options {
 	rwkvk_log_fn *log; /* NULL: none.  As long as the model is open */
 	void *log_user;
 	const struct rwkvk_tools_options *tools; /* rwkvk_tools.h; NULL: none */
+	uint32_t exact; /* not 0: prompts are read token by token, with the bits that generated tokens have; see eval */
+	uint32_t
+		chunk_rows; /* tokens of a prompt that are read at once at most; 0: as many as suit the device and fit, 64 or 256 */
 } rwkvk_model_options;
 
 /* Opens a model on a device: reads the file (memory-mapped: it must stay unchanged while the model is open, unless read_file is

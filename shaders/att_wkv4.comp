@@ -35,7 +35,7 @@ void product(uint channel)
 		STAGE_BARRIER();
 		uint skip = from / (4 * J);
 		if (c < row_end / MATRICES)
-			dot_rows(row, words, skip, min(words - skip, CHUNK / (4 * J)));
+			first_dot(row, words, skip, min(words - skip, CHUNK / (4 * J)));
 	}
 	emit_sums(channel);
 }

@@ -11,15 +11,16 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
-#define INPUT(u, J, j) vec4(0) // unpacking only
-#include "common/matvec.glsl"
+#include "common/first.glsl"
+#include "common/unpack.glsl"
+#include "common/value_scales.glsl"
 
 layout(constant_id = SPEC_SUM_SLICES) const uint SLICES = 1;
 layout(set = 0, binding = 1) coherent buffer Sums1 { float sums[]; };
 layout(set = 0, binding = 1) coherent buffer SumsU { uint sums_word[]; };
 layout(set = 0, binding = 7) buffer Used { uint used_inputs[]; }; // [L,2], FLAG_COUNT: not zero; read
 
-const uint TYPE = WEIGHT_TYPE, BLOCK = VALUE_BLOCK(TYPE), GROUP = VALUE_GROUP(TYPE), INPUTS = VALUE_INPUTS(F);
+const uint BLOCK = VALUE_BLOCK(TYPE), GROUP = VALUE_GROUP(TYPE), INPUTS = VALUE_INPUTS(F);
 const uint SHARERS = BLOCK < 256 || WORKGROUP < 128 ? 8 : 16; // threads of a line
 const uint SETS = WORKGROUP / SHARERS, VECS = BLOCK / (4 * SHARERS); // vec4s of outputs that a thread has
 const uint GROUPS = INPUTS / GROUP, SHARE = (GROUPS + SLICES - 1) / SLICES;
@@ -53,57 +54,12 @@ void emit(uint row, float value)
 // the first has the first two words and the second the others, and the same of the further bits.
 void unpack(uvec4 w, uvec2 high, out vec4 q[VECS])
 {
-	if (TYPE == TYPE_F32) {
-		q[0] = uintBitsToFloat(w);
-	} else if (TYPE == TYPE_F16) {
-		q[0] = vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
-		q[VECS - 1] = vec4(unpackHalf2x16(w.z), unpackHalf2x16(w.w));
-	} else if (TYPE == TYPE_BF16) {
-		vec4 even = uintBitsToFloat(w << 16), odd = uintBitsToFloat(w & 0xffff0000u);
-		q[0] = vec4(even.x, odd.x, even.y, odd.y);
-		q[VECS - 1] = vec4(even.z, odd.z, even.w, odd.w);
-	} else if (TYPE == TYPE_Q8) {
-		ivec4 i = ivec4(w);
-		[[unroll]] for (uint j = 0; j < VECS; j++)
-			q[j] = vec4(i[j] << 24 >> 24, i[j] << 16 >> 24, i[j] << 8 >> 24, i[j] >> 24);
-	} else {
-		if (SHARERS == 16 && sharer % 2 == 1) {
-			w.xy = w.zw;
-			high.x = TYPE == TYPE_Q6K ? high.y : high.x >> 4;
-		}
-		uvec4 low = dot_integers(w, high, 0), up = dot_integers(w, high, 1);
-		[[unroll]] for (uint j = 0; j < VECS; j++) {
-			uint bytes = j % 2 == 0 ? low[j / 2] : up[j / 2];
-			q[j] = vec4(bytes & 255u, bytes >> 8 & 255u, bytes >> 16 & 255u, bytes >> 24);
-		}
+	if (TYPE > TYPE_Q8 && SHARERS == 16 && sharer % 2 == 1) {
+		w.xy = w.zw;
+		high.x = TYPE == TYPE_Q6K ? high.y : high.x >> 4;
 	}
-}
-
-// Scales and minima of outputs 4j .. 4j+3 of this thread in a group.  `scales` and `tops` are the first words of both for the
-// thread: two bytes an output, or four.
-void scales_of(uint scales_word, uint tops_word, uint j, out vec4 scale, out vec4 low)
-{
-	low = vec4(0);
-	if (TYPE == TYPE_Q8 || TYPE == TYPE_Q4 || TYPE == TYPE_Q5) {
-		scale = vec4(unpackHalf2x16(READ_SIDE(scales_word + 2 * j)), unpackHalf2x16(READ_SIDE(scales_word + 2 * j + 1)));
-	} else if (TYPE == TYPE_Q4M || TYPE == TYPE_Q5M) {
-		[[unroll]] for (uint i = 0; i < 4; i++) {
-			vec2 both = unpackHalf2x16(READ_SIDE(scales_word + 4 * j + i));
-			scale[i] = both.x;
-			low[i] = both.y;
-		}
-	} else if (TYPE == TYPE_Q6K) {
-		int codes = int(READ_SIDE(scales_word + j));
-		scale = vec4(codes << 24 >> 24, codes << 16 >> 24, codes << 8 >> 24, codes >> 24) *
-		        vec4(unpackHalf2x16(READ_SIDE(tops_word + 2 * j)), unpackHalf2x16(READ_SIDE(tops_word + 2 * j + 1)));
-	} else {
-		[[unroll]] for (uint i = 0; i < 4; i++) {
-			uint codes = READ_SIDE(scales_word + 2 * j + i / 2) >> 16 * (i & 1);
-			vec2 d = unpackHalf2x16(READ_SIDE(tops_word + 4 * j + i));
-			scale[i] = float(codes & 255u) * d.x;
-			low[i] = float(codes >> 8 & 255u) * d.y;
-		}
-	}
+	[[unroll]] for (uint j = 0; j < VECS; j++)
+		q[j] = first_numbers(w, high, j);
 }
 
 // The bits beyond four of this thread's outputs; the line's begin at `word`.
@@ -166,8 +122,8 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 	[[unroll]] for (uint j = 0; j < VECS; j++) {
 		if (scaled) {
 			vec4 scale, low;
-			scales_of(scales_word, tops_word, j, scale, low);
-			y[j] += scale * (group_sum[j] - dot_zero() * inputs) - low * inputs;
+			value_scales(scales_word, tops_word, j, scale, low);
+			y[j] += scale * (group_sum[j] - first_zero() * inputs) - low * inputs;
 		} else {
 			y[j] += group_sum[j];
 		}

@@ -17,8 +17,9 @@
 #define SUBGROUPS 0
 #define TEXELS 0
 #include "common/stage.glsl"
-#define INPUT(u, J, j) vec4(0) // nothing is multiplied here
-#include "common/matvec.glsl"
+#include "common/packed.glsl"
+#include "common/first.glsl"
+#include "common/values.glsl"
 #define PICKS_SHARED coherent
 #define LISTED (4 * WORKGROUP) // a power of two
 #include "common/picks.glsl"
@@ -28,10 +29,6 @@ layout(set = 0, binding = 5) readonly buffer PicksU { uint picks_word[]; };
 layout(set = 0, binding = 6) readonly buffer Logits { float logits[]; };
 layout(set = 0, binding = 7) buffer Io { uint io[]; };
 shared uint s_stops;
-
-void emit(uint row, float value)
-{
-}
 
 float io_float(uint at)
 {
@@ -122,24 +119,8 @@ vec4 embedding(uint row, uint i)
 {
 	uint J = input_per_word(WEIGHT_TYPE), u = i / J, p = row / 8 * 8 * row_words(WEIGHT_TYPE, D) + u / 8 * 64 + row % 8 * 8 + u % 8;
 	uint beside = p / 8 * SIDE_WORDS(WEIGHT_TYPE);
-	uvec4 w = weights[p];
-	if (WEIGHT_TYPE == TYPE_F32)
-		return uintBitsToFloat(w);
-	if (WEIGHT_TYPE == TYPE_Q8) {
-		int q = int(w[i % 4]);
-		vec2 pair = unpackHalf2x16(side[beside + u % 8 / 4]);
-		return vec4(q << 24 >> 24, q << 16 >> 24, q << 8 >> 24, q >> 24) * ((u & 2) == 0 ? pair.x : pair.y);
-	}
-	if (WEIGHT_TYPE > TYPE_Q8) {
-		uint word = i % 8 / 2, q = dot_integers(w, dot_high_bits(beside, u % 8), i % 2)[word];
-		vec4 scale = dot_scale_min(beside, u % 8);
-		vec2 scale_min = word < 2 ? scale.xy : scale.zw;
-		return scale_min.x * (vec4(q & 255u, q >> 8 & 255u, q >> 16 & 255u, q >> 24) - dot_zero()) - scale_min.y;
-	}
-	uvec2 h = i % 2 == 0 ? w.xy : w.zw;
-	if (WEIGHT_TYPE == TYPE_F16)
-		return vec4(unpackHalf2x16(h.x), unpackHalf2x16(h.y));
-	return uintBitsToFloat(uvec4(h.x << 16, h.x & 0xffff0000u, h.y << 16, h.y & 0xffff0000u));
+	uvec2 high = WEIGHT_TYPE > TYPE_Q8 ? first_high_bits(beside, u % 8) : uvec2(0);
+	return first_quarter(weights[p], high, first_scales(beside, u % 8), i % J);
 }
 
 // The token to feed; false when nothing is fed.  The same for all threads.

@@ -31,7 +31,13 @@
 #define SPEC_STAGING        22  // with texel reads: which vec4 of the activations is the first of the workgroups' places
 #define SPEC_FLAGS          23
 #define SPEC_RANK_MIX       24  // of each of the five LoRA factors of RWKV-6's token shift
-#define SPEC_COUNT          25
+#define SPEC_TILE_OUTPUTS   25  // chunk stages: outputs of a matrix and rows of the chunk that a workgroup multiplies,
+#define SPEC_TILE_ROWS      26
+#define SPEC_TILE_DEPTH     27  // so many inputs at a time, a multiple of 8; not with texel reads
+#define SPEC_THREAD_OUTPUTS 28  // and the part of both that one thread has
+#define SPEC_THREAD_ROWS    29
+#define SPEC_MIXES          30  // chunk_shift: a bit for each VEC_MIX_* from the first on
+#define SPEC_COUNT          31
 
 #define FLAG_COUNT           1  // ffn_out: counts the inputs that are not zero
 #define FLAG_EMBEDDING_NORM  2  // select: apply ln0
@@ -44,6 +50,10 @@
 #define FLAG_PRE           256  // ffn_in, ffn_out: the ffnPre that some RWKV-4 have in place of time-mix
 #define FLAG_HALVE         512  // ffn_out: x is halved afterwards
 #define FLAG_MIX_IN       1024  // att_in: is the stage mix_in, the hidden vectors of token shift and nothing else (RWKV-6)
+#define FLAG_FFN          2048  // chunk stages: of channel-mix
+#define FLAG_OUTPUT       4096  // chunk_matrix: att.output
+#define FLAG_INTERLEAVED 16384  // chunk_matrix: three products, 8 rows of each in turn (RWKV-4)
+#define FLAG_HEAD         8192  // chunk_shift, chunk_matrix: of the rows whose logits are wanted
 
 // What weights are on the device (docs/formats.md, "Weights on the device").  x = scale q - min, with
 //   Q4, Q5, Q8    an f16 scale for 32 weights; q is signed
@@ -117,6 +127,51 @@
 #define HIDDEN(RW, RA, RG, RV) (PAD(RW, 8) + PAD(RA, 8) + PAD(RG, 8) + PAD(RV, 8))
 #define MIXES                5
 #define HIDDEN_MIX(R)        (MIXES * PAD(R, 8))
+
+// The rows of a chunk: one buffer of floats.  A row is one token of one session; rows that follow each other in one session are
+// a run.  First comes the table, words that the host writes and the first dispatch copies here; then a record for each row.
+#define MAX_ROWS           256
+#define TABLE_ROWS           0 // how many there are
+#define TABLE_RUNS           1
+#define TABLE_WANTED         2
+#define TABLE_DONE           3 // the host's 0; the device answers with TABLE_ROWS
+#define TABLE_ROW(i)         (8 + 4 * (i))                // of each row:
+#define ROW_SLOT             0
+#define ROW_TOKEN            1
+#define ROW_BEFORE           2 // the row before it in its run; NO_ROW: the state
+#define ROW_LAST             3 // 1: of its run
+#define NO_ROW               0xffffffffu
+#define TABLE_RUN(i)         (8 + 4 * MAX_ROWS + 4 * (i)) // of each run:
+#define RUN_SLOT             0
+#define RUN_FIRST            1 // row
+#define RUN_ROWS             2
+#define TABLE_WANT(i)        (8 + 8 * MAX_ROWS + (i))     // the i-th row whose logits are wanted
+#define TABLE_WORDS          (8 + 9 * MAX_ROWS)
+#define ROWS_TABLE           PAD(TABLE_WORDS, 256)
+
+// The vectors of a record are those of the activations, padded likewise with zeros.  Records do not begin a power of two apart,
+// where they would share few sets of a cache.
+#define ROW_VECTOR(D, i)     ((i) * PAD(D, 256))
+#define ROW_X                0
+#define ROW_N1(D)            ROW_VECTOR(D, 1)
+#define ROW_N2(D)            ROW_VECTOR(D, 2)
+#define ROW_R(D)             ROW_VECTOR(D, 3)
+#define ROW_K(D)             ROW_VECTOR(D, 4)
+#define ROW_V(D)             ROW_VECTOR(D, 5)
+#define ROW_G(D)             ROW_VECTOR(D, 6)
+#define ROW_VFIRST(D)        ROW_VECTOR(D, 7)
+#define ROW_Y(D)             ROW_VECTOR(D, 8)
+#define ROW_FR(D)            ROW_VECTOR(D, 9)
+#define ROW_MIXED(D, i)      ROW_VECTOR(D, 10 + (i)) // [7][D] shifted by VEC_MIX_R + i, or VEC_MIX_FFN + i; then what wkv needs:
+#define ROW_KK(D)            ROW_MIXED(D, 0)         // RWKV-7, see wkv7.comp: kk, w r, w, kk A, gate; 4 floats a head: b.r, k.r,
+#define ROW_WR(D)            ROW_MIXED(D, 1)         // sum r k r_k
+#define ROW_W(D)             ROW_MIXED(D, 2)         // RWKV-5 and 6: decay
+#define ROW_B(D)             ROW_MIXED(D, 3)
+#define ROW_GATE(D)          ROW_MIXED(D, 4)
+#define ROW_DOTS(D)          ROW_MIXED(D, 5)
+#define ROW_F(D)             ROW_VECTOR(D, 17)
+#define ROW_H(D, F)          (ROW_F(D) + PAD(F, 256))
+#define ROW_FLOATS(D, F, hidden) (ROW_H(D, F) + PAD(hidden, 256) + 16)
 
 // Words at ACT_CONTROL that `select` sets for the stages after it.
 #define CONTROL_SLOT         0 // which state of the pool

@@ -4,6 +4,8 @@
 // LANES threads share a row, each thread works on ROWS rows, so a pass of the workgroup covers PASS_ROWS rows.  The includer
 // defines INPUT(u, J, j): vec4 j of the J that belong to uvec4 u of a row; and emit(row, value) for what becomes of a row's
 // sum, which exactly one thread calls.
+#include "packed.glsl"
+
 const uint PASS_ROWS = WORKGROUP / LANES * ROWS;
 uint lane = thread % LANES;
 uint first_row = thread / LANES * ROWS; // within the pass
@@ -15,79 +17,12 @@ shared float s_part[WORKGROUP * ROWS];
 
 void emit(uint row, float value);
 
-#define WEIGHTS READ_WEIGHTS
-#define SIDE READ_SIDE
-#define TYPE WEIGHT_TYPE
-#define DOT dot_f32
-#include "weight_f32.glsl"
-#undef DOT
-#define DOT dot_f16
-#include "weight_f16.glsl"
-#undef DOT
-#define DOT dot_bf16
-#include "weight_bf16.glsl"
-#undef DOT
-#define DOT dot_q8
-#include "weight_q8.glsl"
-#undef DOT
-#define DOT dot_bits
-#define HIGH_BITS dot_high_bits
-#define SCALE_MIN dot_scale_min
-#define INTEGERS dot_integers
-#define ZERO dot_zero
-#include "weight_bits.glsl"
-#undef DOT
-#undef HIGH_BITS
-#undef SCALE_MIN
-#undef INTEGERS
-#undef ZERO
-#undef WEIGHTS
-#undef SIDE
-#undef TYPE
-
+#include "first.glsl"
+#include "dot.glsl"
 #ifdef WITH_SECOND
-#define WEIGHTS READ_SECOND
-#define SIDE READ_SECOND_SIDE
-#define TYPE SECOND_TYPE
-#define DOT second_f32
-#include "weight_f32.glsl"
-#undef DOT
-#define DOT second_f16
-#include "weight_f16.glsl"
-#undef DOT
-#define DOT second_bf16
-#include "weight_bf16.glsl"
-#undef DOT
-#define DOT second_q8
-#include "weight_q8.glsl"
-#undef DOT
-#define DOT second_bits
-#define HIGH_BITS second_high_bits
-#define SCALE_MIN second_scale_min
-#define INTEGERS second_integers
-#define ZERO second_zero
-#include "weight_bits.glsl"
-#undef DOT
-#undef HIGH_BITS
-#undef SCALE_MIN
-#undef INTEGERS
-#undef ZERO
-#undef WEIGHTS
-#undef SIDE
-#undef TYPE
+#include "second.glsl"
+#include "dot.glsl"
 #endif
-
-// vec4s of input per uvec4 of weights.
-uint input_per_word(uint type)
-{
-	return type == TYPE_F32 ? 1 : type < TYPE_Q8 ? 2 : type == TYPE_Q8 ? 4 : 8;
-}
-
-// uvec4s of a row of `columns` weights, padded to whole k-blocks.
-uint row_words(uint type, uint columns)
-{
-	return PAD(columns, 32 * input_per_word(type)) / (4 * input_per_word(type));
-}
 
 // Workgroups that `rows` rows take.
 uint groups_for(uint rows)
@@ -100,40 +35,6 @@ void clear_sums()
 	[[unroll]] for (uint r = 0; r < ROWS; r++)
 		row_sum[r] = 0;
 }
-
-// Adds to row_sum the products of uvec4s [skip, skip + count) of this thread's rows.  `row` is the first of them within the
-// bound slice; `words` a whole row's uvec4s.  skip and count are multiples of 8.
-void dot_rows(uint row, uint words, uint skip, uint count)
-{
-	uint at = row / 8 * 8 * words + skip * 8 + row % 8 * 8;
-	if (WEIGHT_TYPE == TYPE_F32)
-		dot_f32(at, count);
-	else if (WEIGHT_TYPE == TYPE_F16)
-		dot_f16(at, count);
-	else if (WEIGHT_TYPE == TYPE_BF16)
-		dot_bf16(at, count);
-	else if (WEIGHT_TYPE == TYPE_Q8)
-		dot_q8(at, count);
-	else
-		dot_bits(at, count);
-}
-
-#ifdef WITH_SECOND
-void dot_second_rows(uint row, uint words, uint skip, uint count)
-{
-	uint at = row / 8 * 8 * words + skip * 8 + row % 8 * 8;
-	if (SECOND_TYPE == TYPE_F32)
-		second_f32(at, count);
-	else if (SECOND_TYPE == TYPE_F16)
-		second_f16(at, count);
-	else if (SECOND_TYPE == TYPE_BF16)
-		second_bf16(at, count);
-	else if (SECOND_TYPE == TYPE_Q8)
-		second_q8(at, count);
-	else
-		second_bits(at, count);
-}
-#endif
 
 // Adds up the lanes' parts and hands each row's sum to emit().  In uniform control flow.
 void emit_sums(uint pass_row)

@@ -1,7 +1,7 @@
 // LayerNorm and token shift of the residual stream, repeated by every workgroup: reading 5 vectors from a cache costs less
 // than a stage of its own.  The result is staged in shared memory (TEXELS: in memory, a place for each workgroup) in the order
 // in which the matrix rows are read.
-const float NORM_EPSILON = 1e-5;
+#include "layer_norm.glsl"
 #if !TEXELS
 shared vec4 s_input[CHUNK / 4];
 #define STAGED(i)       s_input[i]
@@ -11,21 +11,11 @@ shared vec4 s_input[CHUNK / 4];
 #define INPUT(u, J, j) STAGED(((u) / 8 * J + j) * 8 + (u) % 8)
 float norm_mean, norm_scale;
 
-// Mean first, then the variance from the differences: no cancellation.
 void norm_statistics()
 {
-	float sum = 0;
-	for (uint i = thread; i < D / 4; i += WORKGROUP) {
-		vec4 x = READ_ACT4(ACT_X / 4 + i);
-		sum += (x.x + x.y) + (x.z + x.w);
-	}
-	norm_mean = workgroup_sum(sum) / float(D);
-	sum = 0;
-	for (uint i = thread; i < D / 4; i += WORKGROUP) {
-		vec4 d = READ_ACT4(ACT_X / 4 + i) - norm_mean;
-		sum += dot(d, d);
-	}
-	norm_scale = 1 / sqrt(workgroup_sum(sum) / float(D) + NORM_EPSILON);
+	vec2 norm = norm_of(ACT_X);
+	norm_mean = norm.x;
+	norm_scale = norm.y;
 }
 
 // Channels 4i .. 4i+3 of LN(x); `at` is where weight and bias lie in the vectors.

@@ -21,10 +21,10 @@ void normed_matvec(uint group, uint begin, uint end, uint matrix_row, bool is_se
 			if (pass_row + first_row < end) {
 #ifdef WITH_SECOND
 				if (is_second)
-					dot_second_rows(row, words, skip, count);
+					second_dot(row, words, skip, count);
 				else
 #endif
-					dot_rows(row, words, skip, count);
+					first_dot(row, words, skip, count);
 			}
 		}
 		emit_sums(pass_row);

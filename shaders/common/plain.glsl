@@ -8,7 +8,7 @@ void plain_matvec(uint columns)
 			break;
 		clear_sums();
 		if (pass_row + first_row < row_end)
-			dot_rows(pass_row + first_row - row_begin, words, 0, words);
+			first_dot(pass_row + first_row - row_begin, words, 0, words);
 		emit_sums(pass_row);
 	}
 }

@@ -30,6 +30,12 @@ layout(constant_id = SPEC_GROUP_EPSILON) const uint GROUP_EPSILON_BITS = 0x3a27c
 layout(constant_id = SPEC_RESIDUAL) const uint RESIDUAL_BITS = 0x3f800000;           // 1
 layout(constant_id = SPEC_FLAGS) const uint FLAGS = 0;
 layout(constant_id = SPEC_RANK_MIX) const uint RANK_MIX = 32;
+layout(constant_id = SPEC_TILE_OUTPUTS) const uint TILE_OUTPUTS = 32;
+layout(constant_id = SPEC_TILE_ROWS) const uint TILE_ROWS = 16;
+layout(constant_id = SPEC_TILE_DEPTH) const uint TILE_DEPTH = 32;
+layout(constant_id = SPEC_THREAD_OUTPUTS) const uint THREAD_OUTPUTS = 4;
+layout(constant_id = SPEC_THREAD_ROWS) const uint THREAD_ROWS = 16;
+layout(constant_id = SPEC_MIXES) const uint MIXED = 1;
 
 layout(push_constant) uniform Push {
 	uint row_begin, row_end, first_slice, part, second_begin, second_end, layer;

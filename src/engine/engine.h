@@ -5,6 +5,8 @@
 #ifndef RWKVK_ENGINE_H
 #define RWKVK_ENGINE_H
 
+#include <stdatomic.h>
+
 #include "base/report.h"
 #include "network/outline.h"
 
@@ -59,6 +61,13 @@ rwkvk_status slot_rewind(struct rwkvk_model *model, uint32_t slot, uint32_t snap
 /* Feeds tokens in one submission, as many as the pace allows; *fed tells how many.  The head runs after the last of `count`. */
 rwkvk_status forward_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
                           uint32_t *fed);
+/* Whether a call with so many tokens reads them in chunks.  Bits depend on that, so it depends on nothing else. */
+bool forward_reads_chunks(const struct rwkvk_model *model, size_t count);
+/* Feeds the next chunk of them, in as many submissions as the pace asks for; *fed tells how many tokens it has.  The head runs
+ * after the last of `count`.  `cancel`, once it is set, ends it after the running submission with RWKVK_CANCELLED; then, as
+ * after a failure, the state is that from before the chunk. */
+rwkvk_status chunk_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
+                        const atomic_bool *cancel, uint32_t *fed);
 rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t token, bool head);
 
 /* Whether a submission begins with slot_keep(). */

@@ -18,12 +18,17 @@ static void record(struct gpu_cmd *cmd, const struct step *steps, uint32_t count
 	}
 }
 
-static rwkvk_status record_new(struct rwkvk_model *m, uint32_t first, uint32_t count, struct gpu_cmd **out)
+rwkvk_status record_steps(struct rwkvk_model *m, const struct step *steps, uint32_t count, struct gpu_cmd **out)
 {
 	TRY(gpu_cmd_create(m->gpu, out));
 	gpu_cmd_begin(*out);
-	record(*out, m->plan.steps + first, count);
+	record(*out, steps, count);
 	return gpu_cmd_end(*out);
+}
+
+static rwkvk_status record_new(struct rwkvk_model *m, uint32_t first, uint32_t count, struct gpu_cmd **out)
+{
+	return record_steps(m, m->plan.steps.all + first, count, out);
 }
 
 static rwkvk_status plan_layer(struct rwkvk_model *m, uint32_t layer)
@@ -63,7 +68,7 @@ static rwkvk_status make(struct rwkvk_model *m)
 	TRY(forward_steps(m));
 	gpu_pipeline_cache_save(m->gpu);
 	TRY(record_new(m, 0, m->plan.head_step, &m->plan.feed));
-	return record_new(m, 0, m->plan.step_count, &m->plan.run);
+	return record_new(m, 0, m->plan.steps.count, &m->plan.run);
 }
 
 rwkvk_status forward_make(struct rwkvk_model *m, const struct tuning *tuning, struct plan *out)
@@ -104,9 +109,10 @@ void forward_drop(struct rwkvk_model *m, struct plan *plan)
 {
 	gpu_cmd_destroy(plan->feed);
 	gpu_cmd_destroy(plan->run);
-	for (uint32_t i = 0; i < plan->step_count; i++)
-		gpu_set_destroy(m->gpu, plan->steps[i].set);
-	free(plan->steps);
+	gpu_cmd_destroy(plan->last_row);
+	gpu_cmd_destroy(plan->head);
+	steps_drop(m, &plan->last);
+	steps_drop(m, &plan->steps);
 	gpu_buffer_destroy(&plan->act);
 	*plan = (struct plan){ 0 };
 }
@@ -246,8 +252,8 @@ rwkvk_status forward_select(struct rwkvk_model *m, uint32_t slot, const struct p
 rwkvk_status forward_stage(struct rwkvk_model *m, uint32_t layer, const char *stage)
 {
 	uint32_t first = 0, count = 0;
-	for (uint32_t i = 0; i < m->plan.step_count; i++)
-		if (m->plan.steps[i].layer == layer && strcmp(m->plan.steps[i].stage, stage) == 0) {
+	for (uint32_t i = 0; i < m->plan.steps.count; i++)
+		if (m->plan.steps.all[i].layer == layer && strcmp(m->plan.steps.all[i].stage, stage) == 0) {
 			if (count++ == 0)
 				first = i;
 		}

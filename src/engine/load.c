@@ -275,12 +275,24 @@ static rwkvk_status load_vectors(struct rwkvk_model *m)
 	return status;
 }
 
-static rwkvk_status check_fit(const struct rwkvk_model *m)
+/* *rows: of a chunk, as many as the device takes; fewer where they do not fit, but 16. */
+static rwkvk_status check_fit(const struct rwkvk_model *m, uint32_t *rows)
 {
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
+	const struct config *c = &m->file.network.config;
 	uint64_t need = model_device_bytes(&m->file.network, m->file.quant, m->slots), room = gpu_memory_available(m->gpu);
-	if (need <= room || !caps->can_allocate) /* where there is no memory at all, the first buffer says why */
+	while (*rows >= 32 && need + chunk_bytes(c, *rows) > room)
+		*rows = *rows / 32 * 16;
+	if (need + chunk_bytes(c, *rows) <= room ||
+	    !caps->can_allocate) /* where there is no memory at all, the first buffer says why */
 		return RWKVK_OK;
+	if (need <= room)
+		return fail(
+			RWKVK_ERROR_MEMORY,
+			"%s needs %.2f GB on the device, and %.2f MB to read prompts in chunks; of the %.2f GB of %s, %.2f GB are free; "
+			"with rwkvk_model_options.exact it fits, and prompts are read token by token",
+			m->file.weights.path, (double)need * 1e-9, (double)chunk_bytes(c, *rows) * 1e-6, (double)caps->device_memory * 1e-9,
+			caps->name, (double)room * 1e-9);
 	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots);
 	const char *remedy = quantised <= room && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
 	                     : caps->memory_bound && caps->memory_bound < need
@@ -383,8 +395,9 @@ rwkvk_status model_load(struct rwkvk_model *m, const struct load_options *asked)
 {
 	const struct config *c = &m->file.network.config;
 	m->at_once = asked->profile ? 1 : asked->at_once < MAX_TOKENS ? asked->at_once : MAX_TOKENS;
+	uint32_t rows = asked->exact ? 0 : chunk_most_rows(m, asked->chunk_rows);
 	TRY(choose_slots(m, asked->max_sessions));
-	TRY(check_fit(m));
+	TRY(check_fit(m, &rows));
 	struct loader loader = { .model = m, .asked = asked };
 	for (size_t i = 0; i < m->file.weights.count; i++)
 		loader.total += m->file.weights.tensors[i].bytes;
@@ -401,6 +414,8 @@ rwkvk_status model_load(struct rwkvk_model *m, const struct load_options *asked)
 		status = loader_init(&loader);
 	if (status == RWKVK_OK)
 		status = load_all(&loader);
+	if (status == RWKVK_OK)
+		status = chunk_create(m, rows);
 	loader_finish(&loader);
 	return status;
 }
@@ -408,6 +423,7 @@ rwkvk_status model_load(struct rwkvk_model *m, const struct load_options *asked)
 void model_unload(struct rwkvk_model *m)
 {
 	forward_drop(m, &m->plan);
+	chunk_drop(m);
 	error_hold();
 	(void)gpu_upload_finish(m->gpu); /* after a failure, uploads may still be on their way */
 	error_release();

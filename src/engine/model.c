@@ -33,6 +33,8 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 	struct load_options load = {
 		.max_sessions = options->max_sessions,
 		.threads = options->threads,
+		.exact = options->exact != 0,
+		.chunk_rows = options->chunk_rows,
 		.profile = tools->profile,
 		.cancel = options->cancel ? &options->cancel->set : NULL,
 		.progress = options->progress,

@@ -30,12 +30,17 @@ void pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds)
 	pace->tokens = tokens;
 }
 
+uint64_t pace_most(const struct pace *pace, rwkvk_device_type type)
+{
+	return pace->tokens ? bound(type) / pace->slowest : UINT32_MAX;
+}
+
 uint32_t pace_tokens(const struct pace *pace, rwkvk_device_type type, uint64_t most)
 {
 	if (!pace->tokens || most <= 1)
 		return 1;
 	uint64_t tokens = (AIM + pace->usual / 2) / pace->usual,
-			 limits[] = { bound(type) / pace->slowest, MAX_TOKENS, most, 2 * (uint64_t)pace->tokens };
+			 limits[] = { pace_most(pace, type), MAX_TOKENS, most, 2 * (uint64_t)pace->tokens };
 	for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
 		tokens = tokens < limits[i] ? tokens : limits[i];
 	return tokens > 1 ? (uint32_t)tokens : 1;

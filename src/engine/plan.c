@@ -44,7 +44,7 @@ static struct gpu_binding layer_vectors(struct rwkvk_model *m, uint32_t i)
 void dispatch_init(struct rwkvk_model *m, uint32_t layer, const char *shader, const char *stage, struct dispatch *d)
 {
 	const struct config *c = &m->file.network.config;
-	*d = (struct dispatch){ .shader = shader, .stage = stage, .layer = layer, .groups = 1 };
+	*d = (struct dispatch){ .shader = shader, .stage = stage, .layer = layer, .groups = { 1, 1 } };
 	d->push[PUSH_FIRST] = 1;
 	d->push[PUSH_LAYER] = layer;
 	tuning_constants(&m->plan.tuning, c, d->constants);
@@ -85,7 +85,7 @@ void dispatch_second(struct dispatch *d, struct device_matrix *matrix, uint32_t 
 }
 
 /* Of a set whose bindings are what shaders/common/stage.glsl declares: weights as words, all else as floats. */
-static rwkvk_status create_set(struct rwkvk_model *m, const struct dispatch *d, struct gpu_set **out)
+static rwkvk_status create_set(struct rwkvk_model *m, const struct dispatch *d, struct gpu_buffer *unused, struct gpu_set **out)
 {
 	static const enum gpu_texels texels[GPU_BINDINGS] = {
 		[3] = GPU_TEXELS_UVEC4, [4] = GPU_TEXELS_UINT, [6] = GPU_TEXELS_UVEC4, [7] = GPU_TEXELS_UINT
@@ -95,26 +95,39 @@ static rwkvk_status create_set(struct rwkvk_model *m, const struct dispatch *d, 
 		bindings[i] = d->bindings[i];
 		bindings[i].texels = texels[i];
 	}
-	return gpu_set_create(m->gpu, bindings, &m->plan.act, out);
+	return gpu_set_create(m->gpu, bindings, unused, out);
 }
 
-rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
+rwkvk_status steps_append(struct rwkvk_model *m, struct steps *steps, const struct dispatch *d, struct gpu_buffer *unused)
 {
-	if (m->plan.step_count == m->plan.step_capacity) {
-		uint32_t capacity = m->plan.step_capacity ? 2 * m->plan.step_capacity : 64;
-		struct step *steps = realloc(m->plan.steps, capacity * sizeof *steps);
-		if (!steps)
+	if (steps->count == steps->capacity) {
+		uint32_t capacity = steps->capacity ? 2 * steps->capacity : 64;
+		struct step *all = realloc(steps->all, capacity * sizeof *all);
+		if (!all)
 			return fail(RWKVK_ERROR_MEMORY, "out of memory");
-		m->plan.steps = steps;
-		m->plan.step_capacity = capacity;
+		steps->all = all;
+		steps->capacity = capacity;
 	}
 	struct step step = { .groups = d->groups, .stage = d->stage, .layer = d->layer, .bytes = d->bytes };
 	memcpy(step.push, d->push, sizeof step.push);
 	TRY(gpu_pipeline_ask(m->gpu, d->shader, d->constants, SPEC_COUNT, &step.pipeline));
-	if (m->plan.act.bytes) /* else only the plan is wanted */
-		TRY(create_set(m, d, &step.set));
-	m->plan.steps[m->plan.step_count++] = step;
+	if (unused->bytes) /* else only the plan is wanted */
+		TRY(create_set(m, d, unused, &step.set));
+	steps->all[steps->count++] = step;
 	return RWKVK_OK;
+}
+
+void steps_drop(struct rwkvk_model *m, struct steps *steps)
+{
+	for (uint32_t i = 0; i < steps->count; i++)
+		gpu_set_destroy(m->gpu, steps->all[i].set);
+	free(steps->all);
+	*steps = (struct steps){ 0 };
+}
+
+rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
+{
+	return steps_append(m, &m->plan.steps, d, &m->plan.act);
 }
 
 /* A stage that is nothing but a matrix: a dispatch for each slice of rows.  `d` is what they have in common. */
@@ -125,11 +138,11 @@ static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *co
 		struct dispatch d = *common;
 		dispatch_slice(&d, matrix, i);
 		d.constants[SPEC_PASSES] = passes;
-		d.groups = groups_for(&m->plan.tuning, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes);
+		d.groups.x = groups_for(&m->plan.tuning, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes);
 		d.push[PUSH_PART] = parts ? *parts : 0;
 		TRY(plan_step(m, &d));
 		if (parts)
-			*parts += d.groups;
+			*parts += d.groups.x;
 	}
 	return RWKVK_OK;
 }
@@ -201,7 +214,7 @@ rwkvk_status plan_att_in(struct rwkvk_model *m, uint32_t layer, uint32_t flags)
 		d.constants[SPEC_PRODUCTS] = products->matrix.part_count;
 		d.constants[SPEC_PASSES] = passes;
 		d.constants[SPEC_FLAGS] = flags;
-		d.groups = att_in_groups(m, products, &products->slices[i], i == 0 ? lora : NULL, passes);
+		d.groups.x = att_in_groups(m, products, &products->slices[i], i == 0 ? lora : NULL, passes);
 		TRY(plan_step(m, &d));
 	}
 	return RWKVK_OK;
@@ -233,8 +246,8 @@ static rwkvk_status plan_ffn_in(struct rwkvk_model *m, uint32_t layer, struct de
 		d.constants[SPEC_SECOND_TYPE] = ffn->receptance.matrix.type;
 		d.constants[SPEC_PASSES] = passes;
 		d.constants[SPEC_FLAGS] = flags;
-		d.groups = groups_for(&m->plan.tuning, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes) +
-		           groups_for(&m->plan.tuning, d.push[PUSH_SECOND_END] - d.push[PUSH_SECOND_BEGIN], passes);
+		d.groups.x = groups_for(&m->plan.tuning, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], passes) +
+		             groups_for(&m->plan.tuning, d.push[PUSH_SECOND_END] - d.push[PUSH_SECOND_BEGIN], passes);
 		TRY(plan_step(m, &d));
 	}
 	return RWKVK_OK;
@@ -265,8 +278,8 @@ static rwkvk_status plan_ffn_out(struct rwkvk_model *m, uint32_t layer, struct d
 			d.bindings[7] = whole(&m->used_inputs);
 		}
 		d.constants[SPEC_RESIDUAL] = bits_of_float(config_residual(c, layer));
-		d.groups = ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], VALUE_BLOCK(value->matrix.type)) *
-		           d.constants[SPEC_SUM_SLICES];
+		d.groups.x = ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], VALUE_BLOCK(value->matrix.type)) *
+		             d.constants[SPEC_SUM_SLICES];
 		TRY(plan_step(m, &d));
 	}
 	return RWKVK_OK;
@@ -287,7 +300,7 @@ rwkvk_status plan_head(struct rwkvk_model *m)
 	/* one entry of ACT_PART for each workgroup; slices may each add one that is not full */
 	while (groups_for(&m->plan.tuning, m->head.matrix.rows, passes) + m->head.count > MAX_PARTS)
 		passes++;
-	m->plan.head_step = m->plan.step_count;
+	m->plan.head_step = m->plan.steps.count;
 	m->plan.head_groups = 0;
 	struct dispatch d;
 	dispatch_init(m, c->layers, "head", "head", &d);

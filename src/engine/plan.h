@@ -75,10 +75,14 @@ struct step {
 	struct gpu_pipeline *pipeline;
 	struct gpu_set *set;
 	uint32_t push[PUSH_COUNT];
-	uint32_t groups;
+	struct gpu_groups groups;
 	const char *stage;
 	uint32_t layer;
 	uint64_t bytes; /* least traffic: what it must read and write */
+};
+struct steps {
+	struct step *all;
+	uint32_t count, capacity;
 };
 
 /* pace.c: how long tokens have taken, and how many the next submission may have (docs/architecture.md, Several tokens to a
@@ -88,6 +92,8 @@ struct pace {
 	uint64_t usual, slowest; /* nanoseconds a token: an average of the last few, and the slowest, slowly forgotten */
 };
 void pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
+/* How many take no longer than a submission may; UINT32_MAX: nobody knows yet. */
+uint64_t pace_most(const struct pace *pace, rwkvk_device_type type);
 /* From 1 to most, and to MAX_TOKENS. */
 uint32_t pace_tokens(const struct pace *pace, rwkvk_device_type type, uint64_t most);
 
@@ -95,11 +101,33 @@ uint32_t pace_tokens(const struct pace *pace, rwkvk_device_type type, uint64_t m
  * weights stay. */
 struct plan {
 	struct tuning tuning;
-	struct gpu_buffer act;                         /* ACT_* */
-	struct step *steps;                            /* one token: select, the layers', head */
-	uint32_t step_count, step_capacity, head_step; /* head_step: index of the first step of the head */
-	uint32_t head_groups;                          /* workgroups of the head */
-	struct gpu_cmd *feed, *run;                    /* a token without and with the head */
+	struct gpu_buffer act;           /* ACT_* */
+	struct steps steps;              /* one token: select, the layers', head */
+	uint32_t head_step;              /* index of the first step of the head */
+	uint32_t head_groups;            /* workgroups of the head */
+	struct gpu_cmd *feed, *run;      /* a token without and with the head */
+	struct steps last;               /* from the rows of a chunk to the input of the head */
+	struct gpu_cmd *last_row, *head; /* that, and the head alone; NULL: not recorded yet */
+};
+
+/* tuning.c: how a device works on a chunk, rows of which are tokens.  Specialisation constants, but for the first two. */
+struct chunk_shape {
+	uint32_t rows;      /* of the longest chunk; 0: the device has no kernel for them */
+	uint32_t threshold; /* tokens of the shortest call that is read in chunks */
+	uint32_t workgroup; /* of most stages */
+	uint32_t tile_outputs, tile_rows, tile_depth, thread_outputs, thread_rows;
+	uint32_t state_lanes, state_workgroup, head_workgroup; /* wkv; stages that work head by head */
+};
+
+/* The rows of a chunk on the device.  Buffers are made when the model is opened, all else when the first chunk is fed. */
+struct chunk {
+	struct chunk_shape shape;
+	uint32_t rows;            /* of the longest chunk, a multiple of 16; 0: prompts are fed token by token */
+	struct gpu_buffer buffer; /* ROWS_TABLE, then ROW_FLOATS for each row */
+	struct gpu_buffer table;  /* TABLE_WORDS, the host's */
+	struct steps steps;       /* embedding, the layers' */
+	struct gpu_cmd **cmds;    /* [1 + L]; NULL: nothing is recorded yet */
+	struct pace pace;         /* of a tile of rows through a layer */
 };
 
 struct rwkvk_model {
@@ -107,6 +135,7 @@ struct rwkvk_model {
 	struct gpu *gpu;
 	struct plan plan;
 	struct plan aside; /* while tuning tries others */
+	struct chunk chunk;
 	struct mutex lock; /* around everything that touches the device */
 	bool has_lock;
 	atomic_bool closed; /* by rwkvk_model_close(): what is left of it belongs to its sessions */
@@ -139,6 +168,8 @@ struct load_options {
 	uint32_t max_sessions;     /* 0: 4, or as many as the device can have if those are less */
 	uint32_t threads;          /* that pack weights; 0: one for each processor */
 	uint32_t at_once;          /* tokens of every submission; 0: as many as suit the device */
+	bool exact;                /* prompts are fed token by token */
+	uint32_t chunk_rows;       /* of the longest chunk, if fewer than suit the device; 0: those */
 	bool profile;              /* counts inputs of ffn.value, and a submission has one token */
 	const atomic_bool *cancel; /* gives up once it is set; NULL: never */
 	rwkvk_progress_fn *progress;
@@ -153,17 +184,22 @@ rwkvk_status forward_make(struct rwkvk_model *model, const struct tuning *tuning
 void forward_drop(struct rwkvk_model *model, struct plan *plan); /* zeroed is allowed */
 /* Pipelines and sets of the model's own plan, whose tuning is set; without activations, pipelines alone. */
 rwkvk_status forward_steps(struct rwkvk_model *model);
+/* Steps [first, first + count) of a list as a new command. */
+rwkvk_status record_steps(struct rwkvk_model *model, const struct step *steps, uint32_t count, struct gpu_cmd **out);
 /* Runs the steps of one stage of one layer on whatever the buffers hold. */
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
 
 /* slot.c: what copies a slot to a snapshot; NULL: not recorded yet. */
 struct gpu_cmd **slot_snapshot_cmd(const struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
+/* A free one, recorded, for a prompt in this slot: it is not taken, but nobody takes it while the lock is held. */
+rwkvk_status slot_find_snapshot(struct rwkvk_model *model, uint32_t slot, uint32_t *snapshot);
 
 /* plan.c: a dispatch in the making.  dispatch_init() fills in what all have: sizes, activations, the layer's vectors and state
  * (layer L: the vectors of no layer, no state); the stage sets the rest and hands it to plan_step(). */
 struct dispatch {
 	const char *shader, *stage;
-	uint32_t layer, groups;
+	uint32_t layer;
+	struct gpu_groups groups;
 	uint32_t constants[SPEC_COUNT], push[PUSH_COUNT];
 	struct gpu_binding bindings[GPU_BINDINGS];
 	uint64_t bytes;
@@ -176,6 +212,11 @@ void dispatch_second(struct dispatch *dispatch, struct device_matrix *matrix, ui
 /* Binds outer LoRA factors as its second. */
 void dispatch_lora(struct dispatch *dispatch, struct device_lora *lora);
 rwkvk_status plan_step(struct rwkvk_model *model, const struct dispatch *dispatch);
+/* The same at the end of another list.  unused: what the bindings that a stage has no need of are bound to; without memory,
+ * only the pipeline is asked for. */
+rwkvk_status steps_append(struct rwkvk_model *model, struct steps *steps, const struct dispatch *dispatch,
+                          struct gpu_buffer *unused);
+void steps_drop(struct rwkvk_model *model, struct steps *steps); /* zeroed is allowed */
 struct gpu_binding whole(struct gpu_buffer *buffer);
 /* Workgroups for `rows` rows at `passes` passes, and the passes with which about tuning.groups of them do `rows`. */
 uint32_t groups_for(const struct tuning *tuning, uint32_t rows, uint32_t passes);
@@ -193,6 +234,29 @@ rwkvk_status rwkv6_plan(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv7_plan(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 
+/* chunk_plan.c: the stages of a chunk, appended to the chunk's steps.  rwkv7.c and so on have those of a version.
+ * mixes: bits from VEC_MIX_R on, FLAG_MIX bits. */
+#define MIX_BIT(vec) (1u << ((vec)-VEC_MIX_R))
+void chunk_dispatch(struct rwkvk_model *model, uint32_t layer, const char *shader, const char *stage, struct dispatch *out);
+rwkvk_status chunk_step(struct rwkvk_model *model, const struct dispatch *dispatch);
+rwkvk_status chunk_embed(struct rwkvk_model *model);
+rwkvk_status chunk_shift(struct rwkvk_model *model, uint32_t layer, const char *stage, uint32_t flags, uint32_t mixes);
+rwkvk_status chunk_products(struct rwkvk_model *model, uint32_t layer, uint32_t flags);
+rwkvk_status chunk_output(struct rwkvk_model *model, uint32_t layer);
+rwkvk_status chunk_ffn(struct rwkvk_model *model, uint32_t layer, struct device_ffn *ffn, bool pre);
+rwkvk_status chunk_last(struct rwkvk_model *model); /* to plan.last */
+rwkvk_status rwkv7_chunk(struct rwkvk_model *model, uint32_t layer);
+/* All of them; only the pipelines are asked for while the chunk has no buffer. */
+rwkvk_status chunk_steps(struct rwkvk_model *model);
+
+/* chunk.c: buffers for chunks of `rows` rows at most, before anything is fed. */
+rwkvk_status chunk_create(struct rwkvk_model *model, uint32_t rows);
+void chunk_drop(struct rwkvk_model *model);
+/* The longest chunk that the device takes, by its table of shapes and one binding's range, and of `asked` rows at most unless
+ * that is 0. */
+uint32_t chunk_most_rows(const struct rwkvk_model *model, uint32_t asked);
+uint64_t chunk_bytes(const struct config *config, uint32_t rows);
+
 /* tuning.c: the table of device kinds; `caps` limits what is taken from it. */
 struct tuning tuning_for(const struct gpu_caps *caps, const struct config *config);
 /* Fills in what follows from workgroup, lanes, rows and groups; false when the device or the shaders cannot have these. */
@@ -205,6 +269,8 @@ struct tuned {
 };
 void tuned_choose(const struct rwkvk_model *model, struct tuned *out);
 rwkvk_status tuned_plan(struct rwkvk_model *model, const struct tuned *chosen);
+struct chunk_shape chunk_shape_for(const struct gpu_caps *caps, const struct config *config);
+void chunk_constants(const struct chunk_shape *shape, uint32_t constants[SPEC_COUNT]); /* besides those of a tuning */
 /* The constants that all stages have. */
 void tuning_constants(const struct tuning *tuning, const struct config *config, uint32_t constants[SPEC_COUNT]);
 

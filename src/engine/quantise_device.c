@@ -168,8 +168,8 @@ static rwkvk_status start(struct quantiser *q, struct piece *piece, const struct
 	struct gpu_pipeline *pipeline;
 	TRY(quantiser_pipeline(q->gpu, type_of_dtype(source->tensor->type), source->type, &pipeline));
 	gpu_cmd_begin(piece->cmd);
-	gpu_cmd_dispatch(piece->cmd, pipeline, piece->set, push, sizeof push, row_blocks * spans, "quantise",
-	                 rows * row_bytes(r->part, r->columns));
+	gpu_cmd_dispatch(piece->cmd, pipeline, piece->set, push, sizeof push, (struct gpu_groups){ row_blocks * spans, 1 },
+	                 "quantise", rows * row_bytes(r->part, r->columns));
 	TRY(gpu_cmd_end(piece->cmd));
 	return gpu_cmd_start(piece->cmd);
 }

@@ -12,7 +12,7 @@ static rwkvk_status plan_att_wkv(struct rwkvk_model *m, uint32_t layer)
 		dispatch_slice(&d, products, i);
 		d.constants[SPEC_PASSES] = passes;
 		channels = (d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN]) / products->matrix.part_count; /* of this slice */
-		d.groups = groups_for(&m->plan.tuning, channels, passes);
+		d.groups.x = groups_for(&m->plan.tuning, channels, passes);
 		d.bytes += 2 * sizeof(float) * 3 * (uint64_t)channels;
 		TRY(plan_step(m, &d));
 	}

@@ -16,7 +16,7 @@ rwkvk_status plan_wkv5(struct rwkvk_model *m, uint32_t layer)
 	while (4 * d.constants[0] < c->head_size) /* a thread has four channels */
 		d.constants[0] *= 2;
 	d.constants[SPEC_WORKGROUP] = d.constants[0];
-	d.groups = c->heads;
+	d.groups.x = c->heads;
 	d.bytes += 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
 	return plan_step(m, &d);
 }

@@ -11,7 +11,7 @@ static rwkvk_status plan_mix_in(struct rwkvk_model *m, uint32_t layer)
 	dispatch_second(&d, mix_in, 0);
 	d.constants[SPEC_PASSES] = passes_for(&m->plan.tuning, mix_in->matrix.rows);
 	d.constants[SPEC_FLAGS] = FLAG_MIX_IN;
-	d.groups = groups_for(&m->plan.tuning, mix_in->matrix.rows, d.constants[SPEC_PASSES]);
+	d.groups.x = groups_for(&m->plan.tuning, mix_in->matrix.rows, d.constants[SPEC_PASSES]);
 	return plan_step(m, &d);
 }
 
@@ -21,7 +21,7 @@ static rwkvk_status plan_mix(struct rwkvk_model *m, uint32_t layer)
 	struct dispatch d;
 	dispatch_init(m, layer, "mix", "mix", &d);
 	dispatch_lora(&d, &m->layers[layer].mix_out);
-	d.groups = m->file.network.config.heads;
+	d.groups.x = m->file.network.config.heads;
 	return plan_step(m, &d);
 }
 

@@ -1,4 +1,5 @@
-/* RWKV-7: five stages a layer. */
+/* RWKV-7: five stages a layer; eight of a chunk. */
+#include "base/numbers.h"
 #include "engine/plan.h"
 
 /* The state, head by head. */
@@ -8,7 +9,7 @@ static rwkvk_status plan_wkv7(struct rwkvk_model *m, uint32_t layer)
 	struct dispatch d;
 	dispatch_init(m, layer, "wkv7", "wkv", &d);
 	dispatch_lora(&d, &m->layers[layer].lora_out);
-	d.groups = c->heads;
+	d.groups.x = c->heads;
 	d.bytes += 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
 	return plan_step(m, &d);
 }
@@ -19,4 +20,34 @@ rwkvk_status rwkv7_plan(struct rwkvk_model *m, uint32_t layer)
 	TRY(plan_wkv7(m, layer));
 	TRY(plan_att_out(m, layer, 0));
 	return plan_ffn(m, layer, &m->layers[layer].ffn, false);
+}
+
+/* The same over the rows of a chunk: what a step of the state needs, for all rows at once, then step by step. */
+static rwkvk_status chunk_wkv7(struct rwkvk_model *m, uint32_t layer)
+{
+	const struct config *c = &m->file.network.config;
+	const struct chunk_shape *shape = &m->chunk.shape;
+	struct dispatch d;
+	chunk_dispatch(m, layer, "chunk_wkv7_in", "chunk wkv_in", &d);
+	dispatch_lora(&d, &m->layers[layer].lora_out);
+	d.constants[0] = d.constants[SPEC_WORKGROUP] = shape->head_workgroup;
+	d.groups = (struct gpu_groups){ ceil_div(m->chunk.rows, 8), c->heads };
+	TRY(chunk_step(m, &d));
+	chunk_dispatch(m, layer, "chunk_wkv7", "chunk wkv", &d);
+	d.constants[0] = d.constants[SPEC_WORKGROUP] = shape->state_workgroup;
+	d.constants[SPEC_STATE_LANES] = shape->state_lanes;
+	d.groups = (struct gpu_groups){ c->heads, 1 };
+	d.bytes = 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
+	return chunk_step(m, &d);
+}
+
+rwkvk_status rwkv7_chunk(struct rwkvk_model *m, uint32_t layer)
+{
+	const uint32_t mixes = MIX_BIT(VEC_MIX_R) | MIX_BIT(VEC_MIX_W) | MIX_BIT(VEC_MIX_K) | MIX_BIT(VEC_MIX_V) |
+	                       MIX_BIT(VEC_MIX_A) | MIX_BIT(VEC_MIX_G);
+	TRY(chunk_shift(m, layer, "chunk att_shift", 0, mixes));
+	TRY(chunk_products(m, layer, 0));
+	TRY(chunk_wkv7(m, layer));
+	TRY(chunk_output(m, layer));
+	return chunk_ffn(m, layer, &m->layers[layer].ffn, false);
 }

@@ -141,18 +141,27 @@ rwkvk_status slot_keep(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
 }
 
 /* A slot gets the same one again where it can, so that few pairs are ever recorded. */
+rwkvk_status slot_find_snapshot(struct rwkvk_model *m, uint32_t slot, uint32_t *snapshot)
+{
+	for (uint32_t i = 0; i < m->snapshots; i++) {
+		*snapshot = (slot + i) % m->snapshots;
+		if (!m->snapshot_taken[*snapshot])
+			return record_snapshot(m, slot, *snapshot);
+	}
+	*snapshot = NO_SNAPSHOT;
+	return RWKVK_OK;
+}
+
 rwkvk_status slot_take_snapshot(struct rwkvk_model *m, uint32_t slot, uint32_t *snapshot)
 {
+	uint32_t taken = 0;
+	for (uint32_t i = 0; i < m->snapshots; i++)
+		taken += m->snapshot_taken[i];
 	*snapshot = NO_SNAPSHOT;
-	for (uint32_t i = 0; i < m->snapshots; i++) {
-		uint32_t wanted = (slot + i) % m->snapshots;
-		if (m->snapshot_taken[wanted])
-			continue;
-		TRY(record_snapshot(m, slot, wanted));
-		m->snapshot_taken[wanted] = true;
-		*snapshot = wanted;
-		return RWKVK_OK;
-	}
+	if (taken < TEXT_SNAPSHOTS)
+		TRY(slot_find_snapshot(m, slot, snapshot));
+	if (*snapshot != NO_SNAPSHOT)
+		m->snapshot_taken[*snapshot] = true;
 	return RWKVK_OK;
 }
 

@@ -135,3 +135,64 @@ bool model_complete_tuning(const struct rwkvk_model *m, struct tuning *tuning)
 {
 	return tuning_complete(tuning, gpu_caps(m->gpu), model_config(m));
 }
+
+/* ------------------------------------------------------------------------------------------------------ chunks */
+
+/* A thread's 8 x 4 sums read 1.5 bytes of shared memory a multiplication, 4 x 4 read 2, which is all that some devices can; but
+ * they take more registers than Intel, ARM and Qualcomm have (docs/speed.md). */
+static void tile_of(const struct gpu_caps *caps, struct chunk_shape *s)
+{
+	enum { AMD = 0x1002, NVIDIA = 0x10de };
+	bool wide = caps->type == RWKVK_DEVICE_DISCRETE && (caps->vendor_id == AMD || caps->vendor_id == NVIDIA);
+	s->workgroup = wide || caps->max_invocations < 256 ? 128 : 256;
+	s->thread_outputs = wide ? 8 : 4;
+	s->thread_rows = 4;
+	s->tile_outputs = 64;
+	s->tile_rows = s->workgroup * s->thread_outputs * s->thread_rows / s->tile_outputs;
+	s->tile_depth = caps->max_shared_bytes < 32768 ? 16 : 32;
+}
+
+/* With texel reads a workgroup is a subgroup. */
+static bool lanes_of(const struct gpu_caps *caps, struct chunk_shape *s)
+{
+	s->workgroup = caps->subgroup_size;
+	s->thread_outputs = 4;
+	s->tile_outputs = 4 * s->workgroup;
+	s->tile_rows = s->thread_rows = 8;
+	s->tile_depth = 0;
+	return s->workgroup == 4 || s->workgroup == 8 || s->workgroup == 16;
+}
+
+/* The least power of two that has so many threads, within what the device takes. */
+static uint32_t workgroup_of(const struct gpu_caps *caps, uint32_t threads)
+{
+	uint32_t most = smaller(256, power_of_two_at_most(caps->max_invocations)), n = caps->subgroups ? caps->subgroup_size : 1;
+	while (n < threads && 2 * n <= most)
+		n *= 2;
+	return n;
+}
+
+struct chunk_shape chunk_shape_for(const struct gpu_caps *caps, const struct config *c)
+{
+	struct chunk_shape s = { .rows = caps->type == RWKVK_DEVICE_DISCRETE ? 256 : 64 };
+	s.threshold = caps->type == RWKVK_DEVICE_CPU ? 16 : 8;
+	if (!caps->texel_reads)
+		tile_of(caps, &s);
+	else if (!lanes_of(caps, &s))
+		return (struct chunk_shape){ 0 };
+	uint32_t lanes = caps->texel_reads ? caps->subgroup_size : kind_of(caps)->state_lanes;
+	s.state_lanes = caps->subgroups ? state_lanes_for(smaller(lanes, caps->subgroup_size), c->head_size) : 1;
+	s.state_workgroup = caps->texel_reads ? s.workgroup : workgroup_of(caps, c->head_size * s.state_lanes);
+	s.head_workgroup = caps->texel_reads ? s.workgroup : workgroup_of(caps, smaller(c->head_size, 128));
+	return s;
+}
+
+void chunk_constants(const struct chunk_shape *s, uint32_t constants[SPEC_COUNT])
+{
+	constants[0] = constants[SPEC_WORKGROUP] = s->workgroup;
+	constants[SPEC_TILE_OUTPUTS] = s->tile_outputs;
+	constants[SPEC_TILE_ROWS] = s->tile_rows;
+	constants[SPEC_TILE_DEPTH] = s->tile_depth;
+	constants[SPEC_THREAD_OUTPUTS] = s->thread_outputs;
+	constants[SPEC_THREAD_ROWS] = s->thread_rows;
+}

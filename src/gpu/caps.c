@@ -325,7 +325,9 @@ static void learn_limits(struct device_facts *facts, const struct overrides *ove
 	struct gpu_caps *caps = &facts->caps;
 	uint64_t invocations = smaller(limits->maxComputeWorkGroupInvocations, limits->maxComputeWorkGroupSize[0]);
 	caps->max_invocations = (uint32_t)lower(facts, "invocations", invocations, overrides->invocations);
-	caps->max_groups = limits->maxComputeWorkGroupCount[0];
+	caps->max_groups = limits->maxComputeWorkGroupCount[0] < limits->maxComputeWorkGroupCount[1]
+	                       ? limits->maxComputeWorkGroupCount[0]
+	                       : limits->maxComputeWorkGroupCount[1];
 	caps->max_shared_bytes = (uint32_t)lower(facts, "shared", limits->maxComputeSharedMemorySize, overrides->shared);
 	caps->max_range = lower(facts, "range", limits->maxStorageBufferRange, overrides->range);
 	caps->offset_alignment =

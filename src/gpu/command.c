@@ -193,13 +193,14 @@ void gpu_cmd_begin(struct gpu_cmd *cmd)
 }
 
 static rwkvk_status dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, const void *push,
-                             uint32_t push_bytes, uint32_t groups, const char *stage, uint64_t bytes)
+                             uint32_t push_bytes, struct gpu_groups groups, const char *stage, uint64_t bytes)
 {
 	struct gpu *gpu = cmd->gpu;
 	INVARIANT(cmd->recording && pipeline && set);
 	INVARIANT(push_bytes <= GPU_PUSH_BYTES && push_bytes % 4 == 0);
-	if (groups > gpu->facts.caps.max_groups)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: %u workgroups are more than the %u that %s takes at once", stage, groups,
+	const uint32_t y = groups.y ? groups.y : 1, most = groups.x > y ? groups.x : y;
+	if (most > gpu->facts.caps.max_groups)
+		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: %u workgroups are more than the %u that %s takes at once", stage, most,
 		            gpu->facts.caps.max_groups, gpu->facts.caps.name);
 	if (pipeline != cmd->pipeline)
 		gpu->vk.vkCmdBindPipeline(cmd->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline->pipeline);
@@ -208,7 +209,7 @@ static rwkvk_status dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline,
 		                                0, NULL);
 	if (push_bytes > 0)
 		gpu->vk.vkCmdPushConstants(cmd->commands, gpu->pipelines.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes, push);
-	gpu->vk.vkCmdDispatch(cmd->commands, groups, 1, 1);
+	gpu->vk.vkCmdDispatch(cmd->commands, groups.x, y, 1);
 	cmd->pipeline = pipeline;
 	cmd->set = set;
 	cmd->dispatches++;
@@ -217,7 +218,7 @@ static rwkvk_status dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline,
 }
 
 void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, const void *push,
-                      uint32_t push_bytes, uint32_t groups, const char *stage, uint64_t bytes)
+                      uint32_t push_bytes, struct gpu_groups groups, const char *stage, uint64_t bytes)
 {
 	if (cmd->status == RWKVK_OK)
 		note_failure(cmd, dispatch(cmd, pipeline, set, push, push_bytes, groups, stage, bytes));

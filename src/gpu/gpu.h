@@ -46,7 +46,7 @@ struct gpu_caps {
 	bool prefer_host;         /* RWKVK_CAPS=host-quantise: what the host can do as well while loading is the host's */
 	bool float16, int8_dot;   /* 16-bit floats, and dot products of four 8-bit integers, in arithmetic; see gpu_options */
 	uint32_t max_invocations; /* threads of a workgroup (also limited by its x dimension) */
-	uint32_t max_groups;      /* workgroups of a dispatch in x */
+	uint32_t max_groups;      /* workgroups of a dispatch in x, and in y */
 	uint32_t max_shared_bytes;
 	uint64_t max_range;        /* bytes of one storage buffer binding */
 	uint64_t max_buffer;       /* bytes of one gpu_buffer: the smallest of max_range, the allocation limit, 1 GiB */
@@ -208,10 +208,14 @@ void gpu_sets_destroy(struct gpu *gpu);
 rwkvk_status gpu_cmd_create(struct gpu *gpu, struct gpu_cmd **out);
 void gpu_cmd_destroy(struct gpu_cmd *cmd); /* NULL is allowed; waits if it was started */
 void gpu_cmd_begin(struct gpu_cmd *cmd);
+/* Workgroups of a dispatch; y = 0 means 1. */
+struct gpu_groups {
+	uint32_t x, y;
+};
 /* `stage` names a row of the profile and must be a string constant; `bytes` is what the dispatch must read and write.
  * push: GPU_PUSH_BYTES at most. */
 void gpu_cmd_dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, const void *push,
-                      uint32_t push_bytes, uint32_t groups, const char *stage, uint64_t bytes);
+                      uint32_t push_bytes, struct gpu_groups groups, const char *stage, uint64_t bytes);
 /* Makes writes of earlier dispatches visible to later ones and to the host.  Dispatches that do not depend on each other go
  * between two barriers. */
 void gpu_cmd_barrier(struct gpu_cmd *cmd);

@@ -49,8 +49,8 @@ static rwkvk_status record(struct meter *meter, const struct work *work, uint32_
 	gpu_cmd_begin(meter->cmd);
 	for (uint32_t pass = 0; pass < passes; pass++) {
 		for (uint32_t i = 0; i < work->set_count; i++)
-			gpu_cmd_dispatch(meter->cmd, work->pipeline, work->sets[i], work->push, sizeof work->push, work->groups, "measure",
-			                 0);
+			gpu_cmd_dispatch(meter->cmd, work->pipeline, work->sets[i], work->push, sizeof work->push,
+			                 (struct gpu_groups){ work->groups, 1 }, "measure", 0);
 		gpu_cmd_barrier(meter->cmd);
 	}
 	return gpu_cmd_end(meter->cmd);

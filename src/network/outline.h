@@ -62,8 +62,9 @@ uint64_t vectors_floats(const struct network *network);
 /* Floats of the buffer of logits, and of what else tokens are picked from. */
 uint64_t logits_floats(const struct config *config, uint32_t slots);
 uint64_t picks_floats(const struct config *config, uint32_t slots);
-/* How many texts can be written at a time that keep the state from before a submission (NO_SNAPSHOT: one that cannot). */
-enum { MAX_SNAPSHOTS = 4, NO_SNAPSHOT = MAX_SNAPSHOTS };
+/* Places for states from before a submission.  Texts that are being written take TEXT_SNAPSHOTS at most (NO_SNAPSHOT: one that
+ * finds none), so a prompt that is being read always finds one: its own session writes no text. */
+enum { TEXT_SNAPSHOTS = 4, MAX_SNAPSHOTS = TEXT_SNAPSHOTS + 1, NO_SNAPSHOT = MAX_SNAPSHOTS };
 uint32_t model_snapshots(uint32_t slots);
 /* Device bytes of a slot, without a snapshot; and what the model needs with `slots` of them. */
 uint64_t session_device_bytes(const struct config *config);

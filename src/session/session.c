@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cancel.h"
 #include "base/structs.h"
 #include "network/state_file.h"
 
@@ -17,12 +18,26 @@ rwkvk_status session_clear(rwkvk_session *s)
 
 /* ------------------------------------------------------------------------------------------------------ tokens, picking */
 
+static void has_fed(rwkvk_session *s, size_t count, bool head, uint32_t fed)
+{
+	s->ready = head && fed == count;
+	s->position += fed;
+}
+
 rwkvk_status session_feed(rwkvk_session *s, const uint32_t *tokens, size_t count, bool head, uint32_t *fed)
 {
 	s->ready = false;
 	TRY(forward_feed(s->model, s->slot, tokens, count, head, fed));
-	s->ready = head && *fed == count;
-	s->position += *fed;
+	has_fed(s, count, head, *fed);
+	return RWKVK_OK;
+}
+
+static rwkvk_status feed_chunk(rwkvk_session *s, const uint32_t *tokens, size_t count, const rwkvk_cancel *cancel,
+                               uint32_t *fed)
+{
+	s->ready = false;
+	TRY(chunk_feed(s->model, s->slot, tokens, count, true, cancel ? &cancel->set : NULL, fed));
+	has_fed(s, count, true, *fed);
 	return RWKVK_OK;
 }
 
@@ -259,6 +274,7 @@ static rwkvk_status go_on(const rwkvk_eval_options *options, size_t done, size_t
 static rwkvk_status eval(rwkvk_session *s, const uint32_t *tokens, size_t count, const rwkvk_eval_options *options)
 {
 	uint32_t fed;
+	bool chunks = forward_reads_chunks(s->model, count);
 	TRY(check_tokens(s, tokens, count));
 	if (count > MOST_POSITION - s->position)
 		return fail(RWKVK_ERROR_ARGUMENT, "%zu tokens at position %llu: expected to end at 2^63 at most", count,
@@ -266,7 +282,8 @@ static rwkvk_status eval(rwkvk_session *s, const uint32_t *tokens, size_t count,
 	for (size_t i = 0; i < count; i += fed) {
 		TRY(go_on(options, i, count));
 		TRY(model_lock(s->model));
-		rwkvk_status status = session_feed(s, tokens + i, count - i, true, &fed);
+		rwkvk_status status = chunks ? feed_chunk(s, tokens + i, count - i, options->cancel, &fed)
+		                             : session_feed(s, tokens + i, count - i, true, &fed);
 		model_unlock(s->model);
 		TRY(status);
 	}

@@ -94,9 +94,9 @@ static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 	spec.type = row->type;
 	spec.lora_type = DTYPE_F16;
 	rwkvk_status status = plan_model(gpu, &spec, RWKVK_QUANT_NONE, &m);
-	for (uint32_t i = 0; i < m.plan.step_count && status == RWKVK_OK; i++) {
-		const struct step *step = &m.plan.steps[i];
-		bool again = i > 0 && !strcmp(step->stage, m.plan.steps[i - 1].stage); /* another slice */
+	for (uint32_t i = 0; i < m.plan.steps.count && status == RWKVK_OK; i++) {
+		const struct step *step = &m.plan.steps.all[i];
+		bool again = i > 0 && !strcmp(step->stage, m.plan.steps.all[i - 1].stage); /* another slice */
 		bool outside = !strcmp(step->stage, "select") || !strcmp(step->stage, "head");
 		if (!again && (step->layer == 1 || outside) && listed(row->stages, step->stage))
 			status = add_pipeline(gpu, step->pipeline, official_models[row->model].name, m.head.matrix.type, step->stage,

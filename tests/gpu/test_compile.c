@@ -61,12 +61,12 @@ static unsigned check_plan(struct gpu *gpu, const struct model_spec *spec, rwkvk
 	struct rwkvk_model m;
 	unsigned bad = 0;
 	assert_ok(plan_model(gpu, spec, quant, &m));
-	for (uint32_t i = 0; i < m.plan.step_count; i++) {
+	for (uint32_t i = 0; i < m.plan.steps.count; i++) {
 		bool seen = false;
 		for (uint32_t j = 0; j < i && !seen; j++)
-			seen = m.plan.steps[j].pipeline == m.plan.steps[i].pipeline;
+			seen = m.plan.steps.all[j].pipeline == m.plan.steps.all[i].pipeline;
 		if (!seen) {
-			bad += check(gpu, &m, &m.plan.steps[i]);
+			bad += check(gpu, &m, &m.plan.steps.all[i]);
 			++*pipelines;
 		}
 	}

@@ -109,11 +109,11 @@ static uint64_t activation_bytes(const struct network *net)
 static uint64_t prologue_bytes(const struct rwkvk_model *m)
 {
 	uint64_t bytes = 0;
-	for (uint32_t i = 0; i < m->plan.step_count; i++) {
-		const char *stage = m->plan.steps[i].stage;
+	for (uint32_t i = 0; i < m->plan.steps.count; i++) {
+		const char *stage = m->plan.steps.all[i].stage;
 		bool norm = !strcmp(stage, "att_in") || !strcmp(stage, "mix_in") || !strcmp(stage, "att_wkv") ||
 		            !strcmp(stage, "ffn_in") || !strcmp(stage, "head");
-		bytes += norm ? m->plan.steps[i].groups * (uint64_t)m->file.network.config.width * 5 * sizeof(float) : 0;
+		bytes += norm ? m->plan.steps.all[i].groups.x * (uint64_t)m->file.network.config.width * 5 * sizeof(float) : 0;
 	}
 	return bytes;
 }
@@ -122,8 +122,8 @@ static uint64_t prologue_bytes(const struct rwkvk_model *m)
 static uint64_t state_bytes(const struct rwkvk_model *m)
 {
 	uint64_t bytes = 0;
-	for (uint32_t i = 0; i < m->plan.step_count; i++) {
-		const struct step *s = &m->plan.steps[i];
+	for (uint32_t i = 0; i < m->plan.steps.count; i++) {
+		const struct step *s = &m->plan.steps.all[i];
 		const struct device_layer *l = &m->layers[s->layer];
 		if (!strcmp(s->stage, "wkv"))
 			bytes += s->bytes - l->lora_out.buffer.bytes;
@@ -158,10 +158,10 @@ static void check_official(struct gpu *gpu, enum official which, enum dtype type
 	print_message(
 		"    %-14s %-5s %4u dispatches, weights %8.2f MB, %.3f of nominal; state %7.2f MB; activations %.2f %% of the "
 		"weights; LayerNorm anew %6.1f MB from caches\n",
-		spec.name, type_name(m.head.matrix.type), m.plan.step_count, t.packed * 1e-6, ratio, (double)state * 1e-6,
+		spec.name, type_name(m.head.matrix.type), m.plan.steps.count, t.packed * 1e-6, ratio, (double)state * 1e-6,
 		100.0 * (double)act / t.packed, (double)prologue_bytes(&m) * 1e-6);
-	assert_int_equal(m.plan.step_count, stages_of[spec.version / 10] * spec.layers + 2 + extra_dispatches(&m));
-	assert_int_equal(m.plan.head_step, m.plan.step_count - m.head.count);
+	assert_int_equal(m.plan.steps.count, stages_of[spec.version / 10] * spec.layers + 2 + extra_dispatches(&m));
+	assert_int_equal(m.plan.head_step, m.plan.steps.count - m.head.count);
 	if (ratio > allowed(type))
 		fail_msg("%s, %s: %.3f times the nominal bytes are packed, at most %.2f are allowed", spec.name,
 		         type_name(m.head.matrix.type), ratio, allowed(type));

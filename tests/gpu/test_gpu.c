@@ -56,7 +56,8 @@ static struct gpu_set *set_of(struct gpu *gpu, struct gpu_buffer *from, struct g
 
 static void dispatch(struct gpu_cmd *cmd, struct gpu_pipeline *pipeline, struct gpu_set *set, uint32_t words, const char *stage)
 {
-	gpu_cmd_dispatch(cmd, pipeline, set, &words, sizeof words, (words + 63) / 64, stage, (uint64_t)words * 8);
+	gpu_cmd_dispatch(cmd, pipeline, set, &words, sizeof words, (struct gpu_groups){ (words + 63) / 64, 1 }, stage,
+	                 (uint64_t)words * 8);
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -748,7 +749,8 @@ static void recording_failures(void **state)
 	if (gpu_caps(gpu)->max_groups < UINT32_MAX) {
 		uint32_t words = 16;
 		gpu_cmd_begin(cmd);
-		gpu_cmd_dispatch(cmd, adder(gpu, 1), set, &words, 4, gpu_caps(gpu)->max_groups + 1, "too wide", 0);
+		gpu_cmd_dispatch(cmd, adder(gpu, 1), set, &words, 4, (struct gpu_groups){ gpu_caps(gpu)->max_groups + 1, 1 },
+		                 "too wide", 0);
 		dispatch(cmd, adder(gpu, 1), set, 16, "after");
 		gpu_cmd_barrier(cmd);
 		rwkvk_status other = file_map(test_nowhere("x"), &(struct mapping){ 0 }); /* a later error does not hide the first */

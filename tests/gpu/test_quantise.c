@@ -350,7 +350,7 @@ static void test_exact(void **state)
 	for (int off = -4; off <= 4; off++) {
 		const uint32_t push[] = { PAIRS, (uint32_t)off };
 		gpu_cmd_begin(cmd);
-		gpu_cmd_dispatch(cmd, pipeline, set, push, sizeof push, PAIRS / 128, "exact", 0);
+		gpu_cmd_dispatch(cmd, pipeline, set, push, sizeof push, (struct gpu_groups){ PAIRS / 128, 1 }, "exact", 0);
 		assert_ok(gpu_cmd_end(cmd));
 		assert_ok(gpu_cmd_run(cmd));
 		assert_ok(gpu_read(&out, 0, got, PAIRS * sizeof *got));

@@ -47,7 +47,7 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_device_info, device_memory, 832),
 		MEMBER(rwkvk_device_info, reason, 840),
 	} },
-	{ STRUCT(rwkvk_model_options, 144, tools), {
+	{ STRUCT(rwkvk_model_options, 152, chunk_rows), {
 		MEMBER(rwkvk_model_options, size, 0),
 		MEMBER(rwkvk_model_options, path, 8),
 		MEMBER(rwkvk_model_options, data, 16),
@@ -69,6 +69,8 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_model_options, log, 120),
 		MEMBER(rwkvk_model_options, log_user, 128),
 		MEMBER(rwkvk_model_options, tools, 136),
+		MEMBER(rwkvk_model_options, exact, 144),
+		MEMBER(rwkvk_model_options, chunk_rows, 148),
 	} },
 	{ STRUCT(rwkvk_model_info, 152, state_bytes), {
 		MEMBER(rwkvk_model_info, size, 0),

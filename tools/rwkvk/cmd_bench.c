@@ -31,7 +31,7 @@ struct bench {
 	struct arg_count repetitions;
 	int output;
 	const char *html, *compare;
-	bool stages, unmeasured, read_file, quiet;
+	bool stages, unmeasured, read_file, exact, quiet;
 	const char *files[MOST_FILES]; /* arguments that are no options */
 };
 
@@ -164,6 +164,7 @@ static int add_quants(const struct bench *args, const struct plan *plan, struct 
 	model.cache_dir = args->cache_dir;
 	model.threads = args->threads;
 	model.read_file = args->read_file;
+	model.exact = args->exact;
 	model.quiet = args->quiet;
 	if (plan->quants.count == 0)
 		return add_model(plan, &model, report);

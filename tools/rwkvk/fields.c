@@ -17,6 +17,7 @@ static const struct name fields[] = {
 	{ "rwkvk_model_options.names", "--names" },
 	{ "rwkvk_model_options.cache_dir", "--cache-dir" },
 	{ "rwkvk_model_options.read_file", "--no-mmap" },
+	{ "rwkvk_model_options.exact", "--exact" },
 	{ "rwkvk_model_options.quant", "--quant" },
 	{ "rwkvk_model_options.group_norm_epsilon", "--group-norm-epsilon" },
 	{ "rwkvk_model_options.rescale", "--rescale" },

@@ -20,6 +20,7 @@ const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none",
 rwkvk_model_options model_options(const struct model_args *args)
 {
 	rwkvk_model_options options = {
+		.size = sizeof options,
 		.device = args->device,
 		.vocab = args->vocab,
 		.names = args->names,
@@ -28,6 +29,7 @@ rwkvk_model_options model_options(const struct model_args *args)
 		.rescale = (uint32_t)args->rescale.value,
 		.cache_dir = args->cache_dir,
 		.read_file = args->read_file,
+		.exact = args->exact,
 		.threads = (uint32_t)args->threads.value,
 		.log = show_report,
 	};

@@ -14,7 +14,7 @@ struct model_args {
 	struct arg_number group_norm_epsilon;
 	const char *cache_dir;
 	struct arg_count rescale, threads;
-	bool read_file;
+	bool read_file, exact;
 	bool quiet;
 };
 
@@ -75,6 +75,11 @@ extern const char *const quant_words[];
 		  .target = &(m).read_file,                                                                                            \
 		  .help = "read the model into main memory at once: for a file that may change or be cut while it is used",            \
 		  .standard = "the file is mapped, and must stay as it is" },                                                          \
+		{ .name = "exact",                                                                                                     \
+		  .kind = ARG_FLAG,                                                                                                    \
+		  .target = &(m).exact,                                                                                                \
+		  .help = "read prompts token by token, with the bits that written tokens have",                                       \
+		  .standard = "many tokens at once, many times as fast" },                                                             \
 	{                                                                                                                          \
 		.name = "cache-dir", .kind = ARG_TEXT, .target = &(m).cache_dir, .value = "FOLDER",                                    \
 		.help = "where compiled shaders and tunings are kept; \"\": nowhere",                                                  \

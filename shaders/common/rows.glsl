@@ -1,0 +1,26 @@
+// What the stages of a chunk share: the table of its rows, and where their vectors lie (layout.h).  Bindings 0 and 1 are the
+// rows' buffer here, not the activations of one token.
+const uint HIDDEN_LORA = HIDDEN(RANK_DECAY, RANK_ICLR, RANK_GATE, RANK_VALUE), HIDDEN_SHIFT = HIDDEN_MIX(RANK_MIX);
+const uint RECORD = ROW_FLOATS(D, F, (HIDDEN_SHIFT > HIDDEN_LORA ? HIDDEN_SHIFT : HIDDEN_LORA));
+
+uint row_count()
+{
+	return act_word[flag(FLAG_HEAD) ? TABLE_WANTED : TABLE_ROWS];
+}
+
+// The first float of a row's record.
+uint row_at(uint row)
+{
+	return ROWS_TABLE + row * RECORD;
+}
+
+// Of its session's state.
+uint row_state(uint row)
+{
+	return act_word[TABLE_ROW(row) + ROW_SLOT] * SLOT_FLOATS;
+}
+
+bool row_is_last(uint row)
+{
+	return act_word[TABLE_ROW(row) + ROW_LAST] != 0;
+}

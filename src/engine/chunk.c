@@ -1,0 +1,238 @@
+/* Prompts in chunks: many tokens of a session go through a layer together, so its weights are read once for all of them.  The
+ * stages are chunk_plan.c's.  A layer is a command of its own, recorded when the first chunk is fed, and a submission has as
+ * many of them as the pace allows; how many rows a chunk has is in its table, not in what was recorded. */
+#include "engine/plan.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/numbers.h"
+
+enum { LEAST_ROWS = 16 };
+
+/* ------------------------------------------------------------------------------------------------------ buffers */
+
+uint64_t chunk_bytes(const struct config *c, uint32_t rows)
+{
+	return rows ? sizeof(float) * (ROWS_TABLE + rows * (uint64_t)ROW_FLOATS(c->width, c->ffn, config_hidden(c))) : 0;
+}
+
+uint32_t chunk_most_rows(const struct rwkvk_model *m, uint32_t asked)
+{
+	uint32_t rows = model_config(m)->version == 70 ? chunk_shape_for(gpu_caps(m->gpu), model_config(m)).rows : 0;
+	if (asked && asked < rows)
+		rows = asked > LEAST_ROWS ? asked / LEAST_ROWS * LEAST_ROWS : LEAST_ROWS;
+	while (rows >= LEAST_ROWS && chunk_bytes(model_config(m), rows) > gpu_caps(m->gpu)->max_buffer)
+		rows = rows / 2 / LEAST_ROWS * LEAST_ROWS;
+	return rows >= LEAST_ROWS ? rows : 0;
+}
+
+rwkvk_status chunk_create(struct rwkvk_model *m, uint32_t rows)
+{
+	struct chunk *chunk = &m->chunk;
+	if (!rows)
+		return RWKVK_OK;
+	chunk->shape = chunk_shape_for(gpu_caps(m->gpu), model_config(m));
+	TRY(gpu_buffer_create(m->gpu, chunk_bytes(model_config(m), rows), GPU_DEVICE, "the rows of a chunk", &chunk->buffer));
+	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * TABLE_WORDS, GPU_SHARED, "control words", &chunk->table));
+	chunk->rows = rows;
+	return RWKVK_OK;
+}
+
+static void drop_commands(struct rwkvk_model *m)
+{
+	struct chunk *chunk = &m->chunk;
+	for (uint32_t i = 0; chunk->cmds && i <= model_config(m)->layers; i++)
+		gpu_cmd_destroy(chunk->cmds[i]);
+	free(chunk->cmds);
+	chunk->cmds = NULL;
+	steps_drop(m, &chunk->steps);
+}
+
+void chunk_drop(struct rwkvk_model *m)
+{
+	drop_commands(m);
+	gpu_buffer_destroy(&m->chunk.buffer);
+	gpu_buffer_destroy(&m->chunk.table);
+	m->chunk = (struct chunk){ 0 };
+}
+
+/* ------------------------------------------------------------------------------------------------------ recording */
+
+/* Command 0 is the embedding, command 1 + i layer i. */
+static rwkvk_status record_layers(struct rwkvk_model *m)
+{
+	struct chunk *chunk = &m->chunk;
+	const uint32_t layers = model_config(m)->layers;
+	for (uint32_t i = 0, at = 0; i <= layers; i++) {
+		uint32_t layer = i == 0 ? layers : i - 1, first = at;
+		while (at < chunk->steps.count && chunk->steps.all[at].layer == layer)
+			at++;
+		TRY(record_steps(m, chunk->steps.all + first, at - first, &chunk->cmds[i]));
+	}
+	return RWKVK_OK;
+}
+
+static rwkvk_status prepare(struct rwkvk_model *m)
+{
+	struct chunk *chunk = &m->chunk;
+	if (chunk->cmds)
+		return RWKVK_OK;
+	chunk->cmds = calloc(model_config(m)->layers + 1, sizeof(struct gpu_cmd *));
+	rwkvk_status status = chunk->cmds ? chunk_steps(m) : fail(RWKVK_ERROR_MEMORY, "out of memory");
+	if (status == RWKVK_OK)
+		status = record_layers(m);
+	if (status != RWKVK_OK)
+		drop_commands(m);
+	else
+		gpu_pipeline_cache_save(m->gpu);
+	return status;
+}
+
+/* What follows a chunk whose last token's logits are wanted: the input of the plan's head, and the head. */
+static rwkvk_status prepare_head(struct rwkvk_model *m)
+{
+	struct plan *plan = &m->plan;
+	if (plan->head)
+		return RWKVK_OK;
+	if (!plan->last.count)
+		TRY(chunk_last(m));
+	TRY(gpu_pipelines_compile(m->gpu));
+	if (!plan->last_row)
+		TRY(record_steps(m, plan->last.all, plan->last.count, &plan->last_row));
+	return record_steps(m, plan->steps.all + plan->head_step, plan->steps.count - plan->head_step, &plan->head);
+}
+
+/* ------------------------------------------------------------------------------------------------------ feeding */
+
+bool forward_reads_chunks(const struct rwkvk_model *m, size_t count)
+{
+	return m->chunk.rows > 0 && count >= m->chunk.shape.threshold;
+}
+
+/* One run. */
+static void write_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, uint32_t rows)
+{
+	uint32_t *table = m->chunk.table.mapped;
+	table[TABLE_ROWS] = rows;
+	table[TABLE_RUNS] = table[TABLE_WANTED] = 1;
+	table[TABLE_DONE] = 0;
+	for (uint32_t i = 0; i < rows; i++) {
+		uint32_t *row = table + TABLE_ROW(i);
+		row[ROW_SLOT] = slot;
+		row[ROW_TOKEN] = tokens[i];
+		row[ROW_BEFORE] = i ? i - 1 : NO_ROW;
+		row[ROW_LAST] = i + 1 == rows;
+	}
+	table[TABLE_RUN(0) + RUN_SLOT] = slot;
+	table[TABLE_RUN(0) + RUN_FIRST] = 0;
+	table[TABLE_RUN(0) + RUN_ROWS] = rows;
+	table[TABLE_WANT(0)] = rows - 1;
+}
+
+static uint32_t tiles_of(const struct rwkvk_model *m, uint32_t rows)
+{
+	return ceil_div(rows, m->chunk.shape.tile_rows);
+}
+
+/* Layers that the next submission may have. */
+static uint32_t layers_at_once(const struct rwkvk_model *m, uint32_t rows, uint32_t left)
+{
+	uint32_t tiles = tiles_of(m, rows);
+	uint32_t layers = pace_tokens(&m->chunk.pace, gpu_caps(m->gpu)->type, (uint64_t)left * tiles) / tiles;
+	return layers < 1 ? 1 : layers < GPU_LIST - 4 ? layers : GPU_LIST - 4; /* the rest: snapshot, embedding, the head's two */
+}
+
+/* With a profile one by one, since timestamps belong to a command that runs alone. */
+static rwkvk_status run(const struct rwkvk_model *m, struct gpu_cmd **list, uint32_t length)
+{
+	if (!m->used_inputs.bytes)
+		return gpu_cmd_run_list(list, length);
+	for (uint32_t i = 0; i < length; i++)
+		TRY(gpu_cmd_run(list[i]));
+	return RWKVK_OK;
+}
+
+/* Rows that go through a layer within what a submission may take. */
+static uint32_t rows_at_once(const struct rwkvk_model *m)
+{
+	uint64_t most = pace_most(&m->chunk.pace, gpu_caps(m->gpu)->type) * m->chunk.shape.tile_rows;
+	return most < LEAST_ROWS ? LEAST_ROWS : most < m->chunk.rows ? (uint32_t)most : m->chunk.rows;
+}
+
+/* What of a chunk has been submitted. */
+struct progress {
+	uint32_t slot, rows, layer; /* the next one */
+	uint32_t snapshot;
+	bool kept; /* the state from before is in the snapshot */
+	const atomic_bool *cancel;
+};
+
+static rwkvk_status submit_layers(struct rwkvk_model *m, struct progress *p, bool head)
+{
+	const uint32_t all = model_config(m)->layers, n = layers_at_once(m, p->rows, all - p->layer);
+	const bool begins = p->layer == 0, ends = p->layer + n == all;
+	struct gpu_cmd *list[GPU_LIST];
+	uint32_t length = 0;
+	if (begins && !ends) {
+		list[length++] = *slot_snapshot_cmd(m, p->slot, p->snapshot);
+		p->kept = true;
+	}
+	if (begins)
+		list[length++] = m->chunk.cmds[0];
+	for (uint32_t i = 0; i < n; i++)
+		list[length++] = m->chunk.cmds[1 + p->layer + i];
+	if (ends && head) {
+		list[length++] = m->plan.last_row;
+		list[length++] = m->plan.head;
+	}
+	uint64_t start = clock_nanoseconds();
+	TRY(run(m, list, length));
+	pace_measured(&m->chunk.pace, n * tiles_of(m, p->rows), clock_nanoseconds() - start);
+	p->layer += n;
+	return RWKVK_OK;
+}
+
+static rwkvk_status run_layers(struct rwkvk_model *m, struct progress *p, bool head)
+{
+	const uint32_t layers = model_config(m)->layers, *table = m->chunk.table.mapped;
+	while (p->layer < layers) {
+		TRY(submit_layers(m, p, head));
+		if (table[TABLE_DONE] != p->rows)
+			return fail(RWKVK_ERROR_DRIVER,
+			            "%s says that it has finished work which it has not done: its driver is broken, or made for compiling "
+			            "alone; try another device or driver version",
+			            gpu_caps(m->gpu)->name);
+		if (p->layer < layers && p->cancel && atomic_load(p->cancel))
+			return fail(RWKVK_CANCELLED, "cancelled within a chunk of %" PRIu32 " tokens", p->rows);
+	}
+	return RWKVK_OK;
+}
+
+rwkvk_status chunk_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
+                        const atomic_bool *cancel, uint32_t *fed)
+{
+	struct progress p = { .slot = slot, .cancel = cancel };
+	*fed = 0;
+	TRY(prepare(m));
+	TRY(slot_find_snapshot(m, slot, &p.snapshot));
+	INVARIANT(p.snapshot != NO_SNAPSHOT);
+	p.rows = smaller(rows_at_once(m), (uint32_t)(count < MAX_ROWS ? count : MAX_ROWS));
+	head = head && p.rows == count;
+	if (head)
+		TRY(prepare_head(m));
+	write_table(m, slot, tokens, p.rows);
+	rwkvk_status status = run_layers(m, &p, head);
+	if (status != RWKVK_OK) {
+		error_hold();
+		if (p.kept)
+			(void)slot_rewind(m, slot, p.snapshot);
+		error_release();
+		return status;
+	}
+	*fed = p.rows;
+	atomic_fetch_add_explicit(&m->tokens, p.rows, memory_order_relaxed);
+	return RWKVK_OK;
+}
