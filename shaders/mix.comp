@@ -7,12 +7,7 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
 #include "common/lora_out.glsl"
-
-// VEC_* of the q-th; chosen, as some compilers fail at a table of constants.
-uint mix_vector(uint q)
-{
-	return q == 0 ? VEC_MIX_W : q == 1 ? VEC_MIX_K : q == 2 ? VEC_MIX_V : q == 3 ? VEC_MIX_R : VEC_MIX_G;
-}
+#include "common/mixes.glsl"
 
 void main()
 {

@@ -165,7 +165,7 @@
 #define ROW_MIXED(D, i)      ROW_VECTOR(D, 10 + (i)) // [7][D] shifted by VEC_MIX_R + i, or VEC_MIX_FFN + i; then what wkv needs:
 #define ROW_KK(D)            ROW_MIXED(D, 0)         // RWKV-7, see wkv7.comp: kk, w r, w, kk A, gate; 4 floats a head: b.r, k.r,
 #define ROW_WR(D)            ROW_MIXED(D, 1)         // sum r k r_k
-#define ROW_W(D)             ROW_MIXED(D, 2)         // RWKV-5 and 6: decay
+#define ROW_W(D)             ROW_MIXED(D, 2)         // RWKV-6: decay
 #define ROW_B(D)             ROW_MIXED(D, 3)
 #define ROW_GATE(D)          ROW_MIXED(D, 4)
 #define ROW_DOTS(D)          ROW_MIXED(D, 5)

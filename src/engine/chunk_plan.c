@@ -15,6 +15,26 @@ void chunk_dispatch(struct rwkvk_model *m, uint32_t layer, const char *shader, c
 	d->groups.x = m->chunk.rows;
 }
 
+void chunk_heads(struct rwkvk_model *m, uint32_t layer, const char *shader, const char *stage, struct device_lora *lora,
+                 struct dispatch *d)
+{
+	enum { AT_ONCE = 8 }; /* shaders/common/lora_rows.glsl */
+	chunk_dispatch(m, layer, shader, stage, d);
+	dispatch_lora(d, lora);
+	d->constants[0] = d->constants[SPEC_WORKGROUP] = m->chunk.shape.head_workgroup;
+	d->groups = (struct gpu_groups){ ceil_div(m->chunk.rows, AT_ONCE), model_config(m)->heads };
+}
+
+void chunk_state(struct rwkvk_model *m, uint32_t layer, const char *shader, struct dispatch *d)
+{
+	const struct config *c = model_config(m);
+	chunk_dispatch(m, layer, shader, "chunk wkv", d);
+	d->constants[0] = d->constants[SPEC_WORKGROUP] = m->chunk.shape.state_workgroup;
+	d->constants[SPEC_STATE_LANES] = m->chunk.shape.state_lanes;
+	d->groups = (struct gpu_groups){ c->heads, 1 };
+	d->bytes = 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
+}
+
 rwkvk_status chunk_step(struct rwkvk_model *m, const struct dispatch *d)
 {
 	return steps_append(m, &m->chunk.steps, d, &m->chunk.buffer);
@@ -53,6 +73,11 @@ static uint32_t tiles(const struct rwkvk_model *m, uint32_t rows)
 static struct gpu_groups tile_groups(const struct rwkvk_model *m, uint32_t outputs)
 {
 	return (struct gpu_groups){ ceil_div(m->chunk.rows, m->chunk.shape.tile_rows), outputs };
+}
+
+struct gpu_groups chunk_tiles(const struct rwkvk_model *m, uint32_t outputs)
+{
+	return tile_groups(m, tiles(m, outputs));
 }
 
 /* Tiles of outputs of what the slice has of a matrix's parts; interleaved parts have equal shares. */
@@ -111,7 +136,7 @@ rwkvk_status chunk_output(struct rwkvk_model *m, uint32_t layer)
 		struct dispatch d;
 		matrix_dispatch(m, layer, "chunk att_out", FLAG_OUTPUT, output, NULL, &d);
 		dispatch_slice(&d, output, i);
-		d.groups = tile_groups(m, tiles(m, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN]));
+		d.groups = chunk_tiles(m, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN]);
 		TRY(chunk_step(m, &d));
 	}
 	return RWKVK_OK;
@@ -176,6 +201,12 @@ rwkvk_status chunk_last(struct rwkvk_model *m)
 
 static rwkvk_status chunk_layer(struct rwkvk_model *m, uint32_t layer)
 {
+	switch (model_config(m)->version / 10) {
+	case 5:
+		return rwkv5_chunk(m, layer);
+	case 6:
+		return rwkv6_chunk(m, layer);
+	}
 	return rwkv7_chunk(m, layer);
 }
 

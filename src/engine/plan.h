@@ -238,6 +238,12 @@ rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
  * mixes: bits from VEC_MIX_R on, FLAG_MIX bits. */
 #define MIX_BIT(vec) (1u << ((vec)-VEC_MIX_R))
 void chunk_dispatch(struct rwkvk_model *model, uint32_t layer, const char *shader, const char *stage, struct dispatch *out);
+/* Of a stage that works head by head on some rows at a time, with outer LoRA factors; and of the one that has the state. */
+void chunk_heads(struct rwkvk_model *model, uint32_t layer, const char *shader, const char *stage, struct device_lora *lora,
+                 struct dispatch *out);
+void chunk_state(struct rwkvk_model *model, uint32_t layer, const char *shader, struct dispatch *out);
+/* Workgroups of chunk_matrix for a matrix of one part. */
+struct gpu_groups chunk_tiles(const struct rwkvk_model *model, uint32_t outputs);
 rwkvk_status chunk_step(struct rwkvk_model *model, const struct dispatch *dispatch);
 rwkvk_status chunk_embed(struct rwkvk_model *model);
 rwkvk_status chunk_shift(struct rwkvk_model *model, uint32_t layer, const char *stage, uint32_t flags, uint32_t mixes);
@@ -245,6 +251,9 @@ rwkvk_status chunk_products(struct rwkvk_model *model, uint32_t layer, uint32_t 
 rwkvk_status chunk_output(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status chunk_ffn(struct rwkvk_model *model, uint32_t layer, struct device_ffn *ffn, bool pre);
 rwkvk_status chunk_last(struct rwkvk_model *model); /* to plan.last */
+rwkvk_status chunk_wkv5(struct rwkvk_model *model, uint32_t layer); /* rwkv5.c's is RWKV-6's too */
+rwkvk_status rwkv5_chunk(struct rwkvk_model *model, uint32_t layer);
+rwkvk_status rwkv6_chunk(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv7_chunk(struct rwkvk_model *model, uint32_t layer);
 /* All of them; only the pipelines are asked for while the chunk has no buffer. */
 rwkvk_status chunk_steps(struct rwkvk_model *model);

@@ -1,5 +1,5 @@
-/* RWKV-6: seven stages a layer.  The weights of its token shift depend on the token, through a LoRA of their own, so two stages
- * come before the products. */
+/* RWKV-6: seven stages a layer; ten of a chunk.  The weights of its token shift depend on the token, through a LoRA of their
+ * own, so two stages come before the products. */
 #include "engine/plan.h"
 
 /* The five hidden vectors of token shift: a matrix whose rows are all treated alike, by the shader of att_in. */
@@ -33,4 +33,31 @@ rwkvk_status rwkv6_plan(struct rwkvk_model *m, uint32_t layer)
 	TRY(plan_wkv5(m, layer));
 	TRY(plan_att_out(m, layer, 0));
 	return plan_ffn(m, layer, &m->layers[layer].ffn, false);
+}
+
+/* The weights of the token shift of a chunk's rows, and the shift. */
+static rwkvk_status chunk_mix(struct rwkvk_model *m, uint32_t layer)
+{
+	struct device_matrix *mix_in = &m->layers[layer].mix_in;
+	struct dispatch d;
+	TRY(chunk_shift(m, layer, "chunk mix_shift", 0, MIX_BIT(VEC_MIX_X)));
+	chunk_dispatch(m, layer, "chunk_matrix", "chunk mix_in", &d);
+	dispatch_second(&d, mix_in, 0);
+	d.constants[SPEC_FLAGS] = FLAG_MIX_IN;
+	d.groups = chunk_tiles(m, mix_in->matrix.rows);
+	TRY(chunk_step(m, &d));
+	chunk_heads(m, layer, "chunk_mix", "chunk mix", &m->layers[layer].mix_out, &d);
+	return chunk_step(m, &d);
+}
+
+rwkvk_status rwkv6_chunk(struct rwkvk_model *m, uint32_t layer)
+{
+	struct dispatch d;
+	TRY(chunk_mix(m, layer));
+	TRY(chunk_products(m, layer, 0));
+	chunk_heads(m, layer, "chunk_wkv5_in", "chunk wkv_in", &m->layers[layer].lora_out, &d);
+	TRY(chunk_step(m, &d));
+	TRY(chunk_wkv5(m, layer));
+	TRY(chunk_output(m, layer));
+	return chunk_ffn(m, layer, &m->layers[layer].ffn, false);
 }

@@ -1,5 +1,4 @@
 /* RWKV-7: five stages a layer; eight of a chunk. */
-#include "base/numbers.h"
 #include "engine/plan.h"
 
 /* The state, head by head. */
@@ -25,19 +24,10 @@ rwkvk_status rwkv7_plan(struct rwkvk_model *m, uint32_t layer)
 /* The same over the rows of a chunk: what a step of the state needs, for all rows at once, then step by step. */
 static rwkvk_status chunk_wkv7(struct rwkvk_model *m, uint32_t layer)
 {
-	const struct config *c = &m->file.network.config;
-	const struct chunk_shape *shape = &m->chunk.shape;
 	struct dispatch d;
-	chunk_dispatch(m, layer, "chunk_wkv7_in", "chunk wkv_in", &d);
-	dispatch_lora(&d, &m->layers[layer].lora_out);
-	d.constants[0] = d.constants[SPEC_WORKGROUP] = shape->head_workgroup;
-	d.groups = (struct gpu_groups){ ceil_div(m->chunk.rows, 8), c->heads };
+	chunk_heads(m, layer, "chunk_wkv7_in", "chunk wkv_in", &m->layers[layer].lora_out, &d);
 	TRY(chunk_step(m, &d));
-	chunk_dispatch(m, layer, "chunk_wkv7", "chunk wkv", &d);
-	d.constants[0] = d.constants[SPEC_WORKGROUP] = shape->state_workgroup;
-	d.constants[SPEC_STATE_LANES] = shape->state_lanes;
-	d.groups = (struct gpu_groups){ c->heads, 1 };
-	d.bytes = 2 * sizeof(float) * (uint64_t)c->width * c->head_size;
+	chunk_state(m, layer, "chunk_wkv7", &d);
 	return chunk_step(m, &d);
 }
 

@@ -1,0 +1,25 @@
+// RWKV-6: the decay of AT_ONCE rows of a chunk and a head: x counts such rows, y heads.
+//
+//   w = exp(-exp(time_decay + time_decay_w2 h))
+//
+// Reads of each row ROW_H; writes ROW_W.  Recorded by src/engine/rwkv6.c.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "common/stage.glsl"
+#include "common/rows.glsl"
+#include "common/lora_rows.glsl"
+
+void main()
+{
+	uint first = gl_WorkGroupID.x * AT_ONCE, head = gl_WorkGroupID.y, words = lora_words(RANK_DECAY);
+	if (first >= row_count())
+		return;
+	for (uint n = thread; n < N; n += WORKGROUP) {
+		uint c = head * N + n;
+		float lora[AT_ONCE];
+		lora_rows(head * words, words, n, ROW_H(D, F), first, lora);
+		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
+			if (first + j < row_count())
+				result[row_at(first + j) + ROW_W(D) + c] = exp(-exp(vector(VEC_DECAY, c) + lora[j]));
+	}
+}
