@@ -21,7 +21,7 @@ uint64_t chunk_bytes(const struct config *c, uint32_t rows)
 
 uint32_t chunk_most_rows(const struct rwkvk_model *m, uint32_t asked)
 {
-	uint32_t rows = model_config(m)->version != 40 ? chunk_shape_for(gpu_caps(m->gpu), model_config(m)).rows : 0;
+	uint32_t rows = chunk_shape_for(gpu_caps(m->gpu), model_config(m)).rows;
 	if (asked && asked < rows)
 		rows = asked > LEAST_ROWS ? asked / LEAST_ROWS * LEAST_ROWS : LEAST_ROWS;
 	while (rows >= LEAST_ROWS && chunk_bytes(model_config(m), rows) > gpu_caps(m->gpu)->max_buffer)

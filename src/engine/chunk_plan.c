@@ -202,6 +202,8 @@ rwkvk_status chunk_last(struct rwkvk_model *m)
 static rwkvk_status chunk_layer(struct rwkvk_model *m, uint32_t layer)
 {
 	switch (model_config(m)->version / 10) {
+	case 4:
+		return rwkv4_chunk(m, layer);
 	case 5:
 		return rwkv5_chunk(m, layer);
 	case 6:

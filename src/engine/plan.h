@@ -252,6 +252,7 @@ rwkvk_status chunk_output(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status chunk_ffn(struct rwkvk_model *model, uint32_t layer, struct device_ffn *ffn, bool pre);
 rwkvk_status chunk_last(struct rwkvk_model *model); /* to plan.last */
 rwkvk_status chunk_wkv5(struct rwkvk_model *model, uint32_t layer); /* rwkv5.c's is RWKV-6's too */
+rwkvk_status rwkv4_chunk(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv5_chunk(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv6_chunk(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv7_chunk(struct rwkvk_model *model, uint32_t layer);

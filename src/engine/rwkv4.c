@@ -1,5 +1,6 @@
-/* RWKV-4: four stages a layer.  Its state is three numbers a channel, so the products and the whole recurrence are one stage.
- */
+/* RWKV-4: four stages a layer; seven of a chunk.  Its state is three numbers a channel, so the products and the whole
+ * recurrence of a token are one stage. */
+#include "base/numbers.h"
 #include "engine/plan.h"
 
 static rwkvk_status plan_att_wkv(struct rwkvk_model *m, uint32_t layer)
@@ -29,4 +30,28 @@ rwkvk_status rwkv4_plan(struct rwkvk_model *m, uint32_t layer)
 		TRY(plan_att_out(m, layer, FLAG_SHIFT));
 	}
 	return plan_ffn(m, layer, &l->ffn, false);
+}
+
+static rwkvk_status chunk_wkv4(struct rwkvk_model *m, uint32_t layer)
+{
+	const uint32_t width = model_config(m)->width;
+	struct dispatch d;
+	chunk_dispatch(m, layer, "chunk_wkv4", "chunk wkv", &d);
+	d.groups = (struct gpu_groups){ ceil_div(width, d.constants[0]), 1 };
+	d.bytes = 2 * sizeof(float) * 3 * (uint64_t)width;
+	return chunk_step(m, &d);
+}
+
+rwkvk_status rwkv4_chunk(struct rwkvk_model *m, uint32_t layer)
+{
+	struct device_layer *l = &m->layers[layer];
+	if (l->pre.key.count) {
+		TRY(chunk_ffn(m, layer, &l->pre, true));
+	} else {
+		TRY(chunk_shift(m, layer, "chunk att_shift", 0, MIX_BIT(VEC_MIX_R) | MIX_BIT(VEC_MIX_K) | MIX_BIT(VEC_MIX_V)));
+		TRY(chunk_products(m, layer, 0));
+		TRY(chunk_wkv4(m, layer));
+		TRY(chunk_output(m, layer));
+	}
+	return chunk_ffn(m, layer, &l->ffn, false);
 }

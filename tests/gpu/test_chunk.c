@@ -94,8 +94,7 @@ static void chunks_as_single_tokens(void **state)
 {
 	(void)state;
 	for (int i = 0; i < SPECS; i += (int)test_every())
-		if (specs[i].version != 40)
-			test_model(&specs[i], RWKVK_QUANT_NONE);
+		test_model(&specs[i], RWKVK_QUANT_NONE);
 }
 
 /* Whatever chunks a prompt is cut into, as long as each is one. */
@@ -104,8 +103,6 @@ static void bits_of_any_cut(void **state)
 	(void)state;
 	static const uint32_t cuts[][4] = { { 200 }, { 16, 184 }, { 17, 16, 167 }, { 64, 64, 72 }, { 100, 33, 50, 17 } };
 	for (int i = 0; i < SPECS; i += (int)test_every()) {
-		if (specs[i].version == 40)
-			continue;
 		struct rwkvk_model *m = open_model(&specs[i], RWKVK_QUANT_NONE);
 		const struct config *c = model_config(m);
 		uint64_t floats = config_state_floats(c);
