@@ -19,14 +19,14 @@ static void make_tokens(uint32_t *tokens, uint32_t vocab)
 		tokens[i] = (i * 37 + i * i) % vocab;
 }
 
-static struct rwkvk_model *open_model(const struct model_spec *spec, rwkvk_quant quant)
+static struct rwkvk_model *open_model(const struct model_spec *spec, rwkvk_quant quant, uint32_t rescale)
 {
 	char name[64];
 	rwkvk_model *m;
 	snprintf(name, sizeof name, "chunk-%u", (unsigned)spec->seed);
 	const char *path = test_temp(name);
 	make_model(path, spec);
-	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .quant = quant }, &m));
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .quant = quant, .rescale = rescale }, &m));
 	return m;
 }
 
@@ -67,13 +67,13 @@ static void compare(rwkvk_session *chunk, rwkvk_session *single, const char *wha
 	free(state);
 }
 
-static void test_model(const struct model_spec *spec, rwkvk_quant quant)
+static void test_model(const struct model_spec *spec, rwkvk_quant quant, uint32_t rescale)
 {
 	static const uint32_t counts[] = { 16, 17, 64, 65, 100 };
-	struct rwkvk_model *m = open_model(spec, quant);
+	struct rwkvk_model *m = open_model(spec, quant, rescale);
 	uint32_t tokens[MOST];
 	rwkvk_session *chunk, *single;
-	print_message("    %s%s\n", spec->name, quant ? ", quantised at load" : "");
+	print_message("    %s%s%s\n", spec->name, quant ? ", quantised at load" : "", rescale ? ", rescaled" : "");
 	make_tokens(tokens, spec->vocab);
 	assert_ok(rwkvk_session_create(m, &chunk));
 	assert_ok(rwkvk_session_create(m, &single));
@@ -94,7 +94,16 @@ static void chunks_as_single_tokens(void **state)
 {
 	(void)state;
 	for (int i = 0; i < SPECS; i += (int)test_every())
-		test_model(&specs[i], RWKVK_QUANT_NONE);
+		test_model(&specs[i], RWKVK_QUANT_NONE, 0);
+}
+
+/* What layers add is divided by powers of two, and x is halved; with ffnPre and without. */
+static void rescaled_chunks_as_single_tokens(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i++)
+		if (specs[i].version == 40 && specs[i].layers > 1)
+			test_model(&specs[i], RWKVK_QUANT_NONE, 1);
 }
 
 /* Whatever chunks a prompt is cut into, as long as each is one. */
@@ -103,7 +112,7 @@ static void bits_of_any_cut(void **state)
 	(void)state;
 	static const uint32_t cuts[][4] = { { 200 }, { 16, 184 }, { 17, 16, 167 }, { 64, 64, 72 }, { 100, 33, 50, 17 } };
 	for (int i = 0; i < SPECS; i += (int)test_every()) {
-		struct rwkvk_model *m = open_model(&specs[i], RWKVK_QUANT_NONE);
+		struct rwkvk_model *m = open_model(&specs[i], RWKVK_QUANT_NONE, 0);
 		const struct config *c = model_config(m);
 		uint64_t floats = config_state_floats(c);
 		uint32_t tokens[MOST];
@@ -128,6 +137,7 @@ static void bits_of_any_cut(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(chunks_as_single_tokens), cmocka_unit_test(bits_of_any_cut) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(chunks_as_single_tokens),
+		                                cmocka_unit_test(rescaled_chunks_as_single_tokens), cmocka_unit_test(bits_of_any_cut) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
