@@ -12,22 +12,31 @@
 #include "common/lora_rows.glsl"
 #include "common/mixes.glsl"
 
+// LN1 of a row, and how it changes to that of the row before.
+vec2 normed_and_change(uint row, uint c)
+{
+	float n = READ_ACT(row_at(row) + ROW_N1(D) + c);
+	uint before = act_word[TABLE_ROW(row) + ROW_BEFORE];
+	return vec2(n, (before == NO_ROW ? READ_STATE(row_state(row) + STATE_ATT_X + c) : READ_ACT(row_at(before) + ROW_N1(D) + c)) - n);
+}
+
 void main()
 {
 	uint first = gl_WorkGroupID.x * AT_ONCE, head = gl_WorkGroupID.y, words = lora_words(RANK_MIX);
 	if (first >= row_count())
 		return;
-	for (uint i = thread; i < MIXES * N; i += WORKGROUP) {
-		uint q = i / N, c = head * N + i % N;
-		float mix[AT_ONCE];
-		lora_rows((head * MIXES + q) * words, words, i % N, ROW_H(D, F) + q * PAD(RANK_MIX, 8), first, mix);
+	for (uint from = 0; from < N; from += WORKGROUP) {
+		uint n = min(from + thread, N - 1), c = head * N + n, own = from + thread < N ? row_count() - first : 0;
+		vec2 x[AT_ONCE];
 		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (first + j < row_count()) {
-				uint row = first + j, at = row_at(row), before = act_word[TABLE_ROW(row) + ROW_BEFORE];
-				float n = READ_ACT(at + ROW_N1(D) + c);
-				float change = (before == NO_ROW ? READ_STATE(row_state(row) + STATE_ATT_X + c) :
-				                                   READ_ACT(row_at(before) + ROW_N1(D) + c)) - n;
-				result[at + ROW_MIXED(D, mix_vector(q) - VEC_MIX_R) + c] = n + change * (vector(mix_vector(q), c) + mix[j]);
-			}
+			x[j] = normed_and_change(min(first + j, row_count() - 1), c);
+		[[dont_unroll]] for (uint q = 0; q < MIXES; q++) {
+			float mix[AT_ONCE];
+			lora_rows((head * MIXES + q) * words, words, n, ROW_H(D, F) + q * PAD(RANK_MIX, 8), first, mix);
+			float fixed_mix = vector(mix_vector(q), c);
+			[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
+				if (j < own)
+					result[row_at(first + j) + ROW_MIXED(D, mix_vector(q) - VEC_MIX_R) + c] = x[j].x + x[j].y * (fixed_mix + mix[j]);
+		}
 	}
 }

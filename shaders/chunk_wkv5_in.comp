@@ -14,12 +14,12 @@ void main()
 	uint first = gl_WorkGroupID.x * AT_ONCE, head = gl_WorkGroupID.y, words = lora_words(RANK_DECAY);
 	if (first >= row_count())
 		return;
-	for (uint n = thread; n < N; n += WORKGROUP) {
-		uint c = head * N + n;
+	for (uint from = 0; from < N; from += WORKGROUP) {
+		uint n = from + thread, c = head * N + n;
 		float lora[AT_ONCE];
-		lora_rows(head * words, words, n, ROW_H(D, F), first, lora);
+		lora_rows(head * words, words, min(n, N - 1), ROW_H(D, F), first, lora);
 		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (first + j < row_count())
+			if (n < N && first + j < row_count())
 				result[row_at(first + j) + ROW_W(D) + c] = exp(-exp(vector(VEC_DECAY, c) + lora[j]));
 	}
 }

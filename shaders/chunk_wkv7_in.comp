@@ -42,12 +42,12 @@ void main()
 	float squares[AT_ONCE];
 	[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
 		squares[j] = 0;
-	for (uint n = thread; n < N; n += WORKGROUP) {
-		uint c = head * N + n;
+	for (uint from = 0; from < N; from += WORKGROUP) {
+		uint n = min(from + thread, N - 1), c = head * N + n, own = from + thread < N ? count : 0;
 		float lora[AT_ONCE];
 		factor_rows(head, 0, n, first, lora);
 		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (j < count) {
+			if (j < own) {
 				uint at = row_at(first + j) + c;
 				float w = exp(-DECAY_SCALE * sigmoid(vector(VEC_DECAY, c) + lora[j]));
 				result[at + ROW_W(D)] = w;
@@ -55,7 +55,7 @@ void main()
 			}
 		factor_rows(head, 1, n, first, lora);
 		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (j < count) {
+			if (j < own) {
 				uint at = row_at(first + j) + c;
 				float kk = READ_ACT(at + ROW_K(D)) * vector(VEC_K_K, c);
 				squares[j] += kk * kk;
@@ -64,12 +64,12 @@ void main()
 			}
 		factor_rows(head, 2, n, first, lora);
 		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (j < count)
+			if (j < own)
 				result[row_at(first + j) + ROW_GATE(D) + c] = lora[j];
 		if (layer != 0)
 			factor_rows(head, 3, n, first, lora);
 		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (j < count) {
+			if (j < own) {
 				uint at = row_at(first + j) + c;
 				float v = READ_ACT(at + ROW_V(D));
 				if (layer == 0)
