@@ -46,47 +46,58 @@ static void read_all(rwkvk_session *s, float *logits, float *state)
 	assert_ok(slot_read(s->model, s->slot, state));
 }
 
-static void compare(rwkvk_session *chunk, rwkvk_session *single, const char *what)
+/* Both are logits and the state after them. */
+static void compare(const struct config *c, const float *chunk, const float *single, const char *what)
 {
-	const struct config *c = model_config(chunk->model);
-	uint64_t layer = config_layer_floats(c), floats = config_state_floats(c);
-	float *logits = malloc(2 * c->vocab * sizeof *logits), *state = malloc(2 * floats * sizeof *state);
+	uint64_t layer = config_layer_floats(c);
 	char text[256];
-	read_all(chunk, logits, state);
-	read_all(single, logits + c->vocab, state + floats);
 	for (uint32_t i = 0; i < c->layers; i++) {
-		const float *got = state + i * layer, *want = state + floats + i * layer;
+		const float *got = chunk + c->vocab + i * layer, *want = single + c->vocab + i * layer;
 		snprintf(text, sizeof text, "%s: shift state of layer %u", what, i);
 		assert_close(text, got, want, 2 * c->width, LIMIT);
 		snprintf(text, sizeof text, "%s: state of layer %u", what, i);
 		assert_close(text, got + 2 * c->width, want + 2 * c->width, layer - 2 * c->width, LIMIT);
 	}
 	snprintf(text, sizeof text, "%s: logits", what);
-	assert_close(text, logits, logits + c->vocab, c->vocab, LIMIT);
-	free(logits);
-	free(state);
+	assert_close(text, chunk, single, c->vocab, LIMIT);
+}
+
+static const uint32_t counts[] = { 16, 17, 64, 65, 100 };
+enum { COUNTS = sizeof counts / sizeof *counts };
+
+/* What a session has after each of them; there may be room for one session only. */
+static void read_prompts(struct rwkvk_model *m, bool singly, float *out)
+{
+	const struct config *c = model_config(m);
+	uint32_t tokens[MOST];
+	rwkvk_session *s;
+	make_tokens(tokens, c->vocab);
+	assert_ok(rwkvk_session_create(m, &s));
+	for (int i = 0; i < COUNTS; i++, out += c->vocab + config_state_floats(c)) {
+		if (singly)
+			feed_singly(s, tokens, counts[i]);
+		else
+			assert_ok(rwkvk_session_eval(s, tokens, counts[i], NULL));
+		read_all(s, out, out + c->vocab);
+	}
+	rwkvk_session_destroy(s);
 }
 
 static void test_model(const struct model_spec *spec, rwkvk_quant quant, uint32_t rescale)
 {
-	static const uint32_t counts[] = { 16, 17, 64, 65, 100 };
 	struct rwkvk_model *m = open_model(spec, quant, rescale);
-	uint32_t tokens[MOST];
-	rwkvk_session *chunk, *single;
+	const uint64_t floats = model_config(m)->vocab + config_state_floats(model_config(m));
+	float *all = malloc(2 * COUNTS * floats * sizeof *all), *single = all + COUNTS * floats;
 	print_message("    %s%s%s\n", spec->name, quant ? ", quantised at load" : "", rescale ? ", rescaled" : "");
-	make_tokens(tokens, spec->vocab);
-	assert_ok(rwkvk_session_create(m, &chunk));
-	assert_ok(rwkvk_session_create(m, &single));
-	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+	assert_true(forward_reads_chunks(m, counts[0]));
+	read_prompts(m, false, all);
+	read_prompts(m, true, single);
+	for (int i = 0; i < COUNTS; i++) {
 		char what[200];
 		snprintf(what, sizeof what, "%s, %u tokens", spec->name, counts[i]);
-		assert_true(forward_reads_chunks(m, counts[i]));
-		assert_ok(rwkvk_session_eval(chunk, tokens, counts[i], NULL));
-		feed_singly(single, tokens, counts[i]);
-		compare(chunk, single, what);
+		compare(model_config(m), all + i * floats, single + i * floats, what);
 	}
-	rwkvk_session_destroy(chunk);
-	rwkvk_session_destroy(single);
+	free(all);
 	rwkvk_model_close(m);
 }
 
