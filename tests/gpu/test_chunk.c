@@ -89,7 +89,8 @@ static void test_model(const struct model_spec *spec, rwkvk_quant quant, uint32_
 	const uint64_t floats = model_config(m)->vocab + config_state_floats(model_config(m));
 	float *all = malloc(2 * COUNTS * floats * sizeof *all), *single = all + COUNTS * floats;
 	print_message("    %s%s%s\n", spec->name, quant ? ", quantised at load" : "", rescale ? ", rescaled" : "");
-	assert_true(forward_reads_chunks(m, counts[0]));
+	/* but where a binding cannot cover the shortest chunk */
+	assert_true(forward_reads_chunks(m, counts[0]) || chunk_bytes(model_config(m), 16) > gpu_caps(m->gpu)->max_buffer);
 	read_prompts(m, false, all);
 	read_prompts(m, true, single);
 	for (int i = 0; i < COUNTS; i++) {
