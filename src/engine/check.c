@@ -17,6 +17,36 @@ rwkvk_status check_stage(struct rwkvk_model *m, uint32_t slot, uint32_t layer, c
 	return state ? gpu_read(&m->layers[layer].state, slot * slot_bytes, state, slot_bytes) : RWKVK_OK;
 }
 
+uint32_t check_chunk_rows(const struct rwkvk_model *m)
+{
+	return m->chunk.rows;
+}
+
+static rwkvk_status run_chunk_stages(struct rwkvk_model *m, uint32_t layer, const char *const *names, uint32_t count,
+                                     float *records)
+{
+	const uint64_t at = ROWS_TABLE * sizeof(float),
+				   bytes = count * (uint64_t)config_row_floats(model_config(m)) * sizeof(float);
+	TRY(gpu_write(&m->chunk.buffer, 0, m->chunk.table.mapped, TABLE_WORDS * sizeof(uint32_t)));
+	TRY(gpu_write(&m->chunk.buffer, at, records, bytes));
+	for (; *names; names++)
+		TRY(steps_run(m, &m->chunk.steps, layer, *names));
+	return gpu_read(&m->chunk.buffer, at, records, bytes);
+}
+
+rwkvk_status check_chunk(struct rwkvk_model *m, uint32_t slot, uint32_t layer, const char *const *names, const uint32_t *tokens,
+                         uint32_t count, float *records, float *state)
+{
+	uint64_t bytes = config_slot_floats(model_config(m)) * sizeof(float);
+	INVARIANT(count > 0 && count <= m->chunk.rows);
+	TRY(chunk_prepare(m));
+	chunk_table(m, slot, tokens, count);
+	if (state)
+		TRY(gpu_write(&m->layers[layer].state, slot * bytes, state, bytes));
+	TRY(run_chunk_stages(m, layer, names, count, records));
+	return state ? gpu_read(&m->layers[layer].state, slot * bytes, state, bytes) : RWKVK_OK;
+}
+
 rwkvk_status check_select(struct rwkvk_model *m, uint32_t slot, uint32_t token, float *act)
 {
 	uint32_t *io = m->io.mapped;

@@ -16,7 +16,7 @@ enum { LEAST_ROWS = 16 };
 
 uint64_t chunk_bytes(const struct config *c, uint32_t rows)
 {
-	return rows ? sizeof(float) * (ROWS_TABLE + rows * (uint64_t)ROW_FLOATS(c->width, c->ffn, config_hidden(c))) : 0;
+	return rows ? sizeof(float) * (ROWS_TABLE + rows * (uint64_t)config_row_floats(c)) : 0;
 }
 
 uint32_t chunk_most_rows(const struct rwkvk_model *m, uint32_t asked)
@@ -75,7 +75,7 @@ static rwkvk_status record_layers(struct rwkvk_model *m)
 	return RWKVK_OK;
 }
 
-static rwkvk_status prepare(struct rwkvk_model *m)
+rwkvk_status chunk_prepare(struct rwkvk_model *m)
 {
 	struct chunk *chunk = &m->chunk;
 	if (chunk->cmds)
@@ -112,8 +112,7 @@ bool forward_reads_chunks(const struct rwkvk_model *m, size_t count)
 	return m->chunk.rows > 0 && count >= m->chunk.shape.threshold;
 }
 
-/* One run. */
-static void write_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, uint32_t rows)
+void chunk_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, uint32_t rows)
 {
 	uint32_t *table = m->chunk.table.mapped;
 	table[TABLE_ROWS] = rows;
@@ -216,14 +215,14 @@ rwkvk_status chunk_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *to
 {
 	struct progress p = { .slot = slot, .cancel = cancel };
 	*fed = 0;
-	TRY(prepare(m));
+	TRY(chunk_prepare(m));
 	TRY(slot_find_snapshot(m, slot, &p.snapshot));
 	INVARIANT(p.snapshot != NO_SNAPSHOT);
 	p.rows = smaller(rows_at_once(m), (uint32_t)(count < MAX_ROWS ? count : MAX_ROWS));
 	head = head && p.rows == count;
 	if (head)
 		TRY(prepare_head(m));
-	write_table(m, slot, tokens, p.rows);
+	chunk_table(m, slot, tokens, p.rows);
 	rwkvk_status status = run_layers(m, &p, head);
 	if (status != RWKVK_OK) {
 		error_hold();

@@ -249,19 +249,24 @@ rwkvk_status forward_select(struct rwkvk_model *m, uint32_t slot, const struct p
 
 /* ------------------------------------------------------------------------------------------------------ stage by stage */
 
-rwkvk_status forward_stage(struct rwkvk_model *m, uint32_t layer, const char *stage)
+rwkvk_status steps_run(struct rwkvk_model *m, const struct steps *steps, uint32_t layer, const char *stage)
 {
 	uint32_t first = 0, count = 0;
-	for (uint32_t i = 0; i < m->plan.steps.count; i++)
-		if (m->plan.steps.all[i].layer == layer && strcmp(m->plan.steps.all[i].stage, stage) == 0) {
+	for (uint32_t i = 0; i < steps->count; i++)
+		if (steps->all[i].layer == layer && strcmp(steps->all[i].stage, stage) == 0) {
 			if (count++ == 0)
 				first = i;
 		}
 	INVARIANT(count > 0);
 	struct gpu_cmd *cmd = NULL;
-	rwkvk_status status = record_new(m, first, count, &cmd);
+	rwkvk_status status = record_steps(m, steps->all + first, count, &cmd);
 	if (status == RWKVK_OK)
 		status = gpu_cmd_run(cmd);
 	gpu_cmd_destroy(cmd);
 	return status;
+}
+
+rwkvk_status forward_stage(struct rwkvk_model *m, uint32_t layer, const char *stage)
+{
+	return steps_run(m, &m->plan.steps, layer, stage);
 }

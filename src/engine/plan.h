@@ -186,7 +186,8 @@ void forward_drop(struct rwkvk_model *model, struct plan *plan); /* zeroed is al
 rwkvk_status forward_steps(struct rwkvk_model *model);
 /* Steps [first, first + count) of a list as a new command. */
 rwkvk_status record_steps(struct rwkvk_model *model, const struct step *steps, uint32_t count, struct gpu_cmd **out);
-/* Runs the steps of one stage of one layer on whatever the buffers hold. */
+/* Runs the steps of one stage of one layer on whatever the buffers hold: those of a list, or of the plan. */
+rwkvk_status steps_run(struct rwkvk_model *model, const struct steps *steps, uint32_t layer, const char *stage);
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
 
 /* slot.c: what copies a slot to a snapshot; NULL: not recorded yet. */
@@ -266,6 +267,10 @@ void chunk_drop(struct rwkvk_model *model);
  * that is 0. */
 uint32_t chunk_most_rows(const struct rwkvk_model *model, uint32_t asked);
 uint64_t chunk_bytes(const struct config *config, uint32_t rows);
+/* Compiles and records what chunks need, unless that has been done. */
+rwkvk_status chunk_prepare(struct rwkvk_model *model);
+/* Writes the host's table: one run. */
+void chunk_table(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, uint32_t rows);
 
 /* tuning.c: the table of device kinds; `caps` limits what is taken from it. */
 struct tuning tuning_for(const struct gpu_caps *caps, const struct config *config);

@@ -61,6 +61,11 @@ uint32_t config_act_floats(const struct config *c)
 	return ACT_FLOATS(c->width, c->ffn, config_hidden(c));
 }
 
+uint32_t config_row_floats(const struct config *c)
+{
+	return ROW_FLOATS(c->width, c->ffn, config_hidden(c));
+}
+
 void state_start(const struct config *c, float *slot)
 {
 	memset(slot, 0, config_slot_floats(c) * sizeof *slot);

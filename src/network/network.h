@@ -77,6 +77,7 @@ uint64_t config_slot_floats(const struct config *config);
 uint64_t config_state_floats(const struct config *config);
 /* Floats of the activation buffer (shaders/common/layout.h), and of the hidden vectors in it. */
 uint32_t config_act_floats(const struct config *config);
+uint32_t config_row_floats(const struct config *config); /* of a row's record in a chunk */
 uint32_t config_hidden(const struct config *config);
 /* What layer i adds to x is multiplied by this; whether x is halved after it. */
 float config_residual(const struct config *config, uint32_t layer);

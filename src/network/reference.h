@@ -11,8 +11,9 @@ struct stage {
 	const char *name;
 	void (*reference)(const struct reference *ref, uint32_t layer, float *state, float *act);
 	const char *reads[10], *writes[10];
+	const char *chunk[4]; /* the stages of a chunk that together do the same for all of its rows */
 };
-enum { MAX_STAGES = 7, MAX_REGIONS = 24 };
+enum { MAX_STAGES = 7, MAX_REGIONS = 32 };
 /* The stages of layer `index` in order; returns how many. */
 uint32_t layer_stages(const struct network *network, uint32_t index, struct stage out[MAX_STAGES]);
 
@@ -22,6 +23,8 @@ struct region {
 	uint32_t at, count;
 };
 uint32_t act_regions(const struct config *config, struct region out[MAX_REGIONS]);
+/* Of a row's record in a chunk (ROW_*): those that have the same names are the same vectors. */
+uint32_t row_regions(const struct config *config, struct region out[MAX_REGIONS]);
 
 /* The stages in plain C on the file's tensors.  `act` is laid out like the device's activation buffer, `state` is one layer's
  * slot (STATE_*).  Each reads and writes exactly what its shader does. */
@@ -31,7 +34,7 @@ struct reference {
 	uint32_t stride;   /* floats of a line of `work`: the longest vector */
 	float *work;       /* [REFERENCE_LINES][stride], so a reference serves one thread */
 };
-enum { REFERENCE_LINES = 12 };
+enum { REFERENCE_LINES = 14 };
 /* Sums are in double, so that what a comparison shows is the other side's rounding. */
 rwkvk_status reference_init(struct reference *ref, const struct network *network, rwkvk_quant quant);
 void reference_finish(struct reference *ref);
@@ -58,6 +61,10 @@ void reference_norm(const float *x, const float *w, const float *b, uint32_t n, 
 void reference_shift(const float *n, const float *before, const float *mix, uint32_t count, float *out);
 /* y = GroupNorm(y; ln_x) of one head; uses lines 1 and 2. */
 void reference_group_norm(const struct reference *ref, uint32_t layer, uint32_t head, float *y);
+/* One stage over tokens that follow each other: acts is [rows][config_act_floats()], and `state` becomes that after the last row.
+ * The shift state of a row is what LayerNorm has made of the row before. */
+void reference_rows(const struct reference *ref, uint32_t layer, const struct stage *stage, uint32_t rows, float *state,
+                    float *acts);
 /* A fresh state, and a whole token: states is [L][config_slot_floats()]; logits may be NULL. */
 void reference_start(const struct reference *ref, float *states);
 void reference_token(const struct reference *ref, uint32_t token, float *states, float *act, float *logits);

@@ -9,15 +9,7 @@
 #include "hostile_models.h"
 #include "make_model.h"
 #include "engine/plan.h"
-#include "network/reference.h"
-
-/* Largest error allowed, as a share of a vector's largest value.  A row's sum has at most 2176 products of size 1 in f32;
- * rounding errors of 2^-24 each add up like a random walk to sqrt(2176) 2^-24 = 3e-6 of the terms' size, and exponentials
- * and the division by a small deviation in GroupNorm enlarge that by up to ten. */
-static const double LIMIT = 3e-5;
-
-enum pattern { RANDOM, ZEROS, ONE_HUGE, ALL_EQUAL, TINY, PATTERNS };
-static const char *const pattern_names[] = { "random", "zeros", "one huge value", "all equal", "tiny" };
+#include "stage_values.h"
 
 struct fixture {
 	struct rwkvk_model *model;
@@ -32,23 +24,6 @@ struct fixture {
 	const char *what; /* for messages */
 };
 
-static void fill(struct fixture *f, float *out, uint32_t n, enum pattern pattern)
-{
-	for (uint32_t i = 0; i < n; i++)
-		out[i] = pattern == ZEROS       ? 0
-		         : pattern == ALL_EQUAL ? 0.75f
-		         : pattern == TINY      ? 1e-20f * test_uniform(&f->random)
-		                                : test_uniform(&f->random);
-	if (pattern == ONE_HUGE && n > 0)
-		out[n / 3] = 1e6f;
-}
-
-static void poison(float *out, uint32_t n)
-{
-	for (uint32_t i = 0; i < n; i++)
-		out[i] = NAN;
-}
-
 /* Every slot but this one gets what no stage may read, and then holds it still.  Bits: it is no number. */
 static void poison_others(struct fixture *f, struct gpu_buffer *state, uint32_t slot)
 {
@@ -61,15 +36,6 @@ static void poison_others(struct fixture *f, struct gpu_buffer *state, uint32_t 
 	assert_ok(gpu_write(&m->picks, 0, f->picks, PICKS_FLOATS(vocab, m->slots) * sizeof(float)));
 	for (uint32_t i = 0; i < m->slots; i++)
 		poison(slot_logits(m, i), vocab);
-}
-
-static bool is_poison(const float *x, size_t n)
-{
-	const float want = NAN;
-	for (size_t i = 0; i < n; i++)
-		if (memcmp(&x[i], &want, sizeof want) != 0)
-			return false;
-	return true;
 }
 
 /* The slot's state comes out; of what tokens are picked from, a head changes its own slot's parts alone. */
@@ -91,16 +57,7 @@ static void check_others(struct fixture *f, struct gpu_buffer *state, uint32_t s
 	}
 }
 
-static const struct region *region(const struct region *regions, uint32_t count, const char *name)
-{
-	for (uint32_t i = 0; i < count; i++)
-		if (strcmp(regions[i].name, name) == 0)
-			return &regions[i];
-	fail_msg("no region %s", name);
-	return NULL;
-}
-
-static const struct stage head_stage = { "head", NULL, { "x" }, { 0 } };
+static const struct stage head_stage = { "head", NULL, { "x" }, { 0 }, { 0 } };
 
 /* Where the reference wrote nothing, neither may the shader have. */
 static void assert_untouched(struct fixture *f, const float *before)
@@ -135,46 +92,6 @@ static void compare(struct fixture *f, const float *before, const float *referen
 	assert_untouched(f, before);
 }
 
-static bool is_among(const char *name, const char *const *list)
-{
-	while (*list && strcmp(*list, name) != 0)
-		list++;
-	return *list != NULL;
-}
-
-/* What a session's state may hold: RWKV-4 divides by bb, which is a sum of exponentials, or nothing at all. */
-static void fill_state(struct fixture *f, enum pattern pattern)
-{
-	const struct config *c = f->config;
-	/* Equal rows of the state would leave GroupNorm nothing but rounding errors to enlarge. */
-	fill(f, f->state, f->slot_floats, pattern == ONE_HUGE || pattern == ALL_EQUAL ? RANDOM : pattern);
-	if (c->version != 40)
-		return;
-	for (uint32_t i = 0; i < c->width; i++)
-		f->state[STATE_BB(c->width) + i] = fabsf(f->state[STATE_BB(c->width) + i]) + 0.125f;
-	if (pattern == ZEROS)
-		state_start(c, f->state);
-}
-
-static void fill_inputs(struct fixture *f, const struct stage *stage, uint32_t layer, enum pattern pattern)
-{
-	struct region regions[MAX_REGIONS];
-	uint32_t count = act_regions(f->config, regions);
-	for (const char *const *name = stage->reads; *name; name++) {
-		const struct region *r = region(regions, count, *name);
-		fill(f, f->act + r->at, r->count, pattern);
-		for (uint32_t i = 0; strcmp(*name, "f") == 0 && i < r->count; i++) /* squares */
-			f->act[r->at + i] = fabsf(f->act[r->at + i]);
-	}
-	for (const char *const *name = stage->writes; *name; name++) {
-		const struct region *r = region(regions, count, *name);
-		bool made_by_first = strcmp(*name, "vfirst") == 0 && layer == 0;
-		if (!is_among(*name, stage->reads) || made_by_first)
-			poison(f->act + r->at, r->count);
-	}
-	fill_state(f, pattern);
-}
-
 static void run_stage(struct fixture *f, const struct stage *stage, uint32_t layer, uint32_t slot, enum pattern pattern)
 {
 	const struct config *c = f->config;
@@ -187,7 +104,8 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 
 	memset(f->act, 0, f->act_floats * sizeof *f->act);
 	memcpy(&f->act[ACT_CONTROL + CONTROL_SLOT], &slot, sizeof slot);
-	fill_inputs(f, stage, layer, pattern);
+	fill_act(&f->random, c, stage, layer, f->act, pattern);
+	fill_state(&f->random, c, f->state, pattern);
 	memcpy(f->want, f->act, f->act_floats * sizeof *f->act);
 	memcpy(f->want_state, f->state, f->slot_floats * sizeof *f->state);
 	poison(f->want_logits, c->vocab);

@@ -1,0 +1,416 @@
+/* Every stage of a chunk against the reference, which takes its rows one by one: hostile sizes and values, one run of rows and
+ * several, outputs poisoned with NaN, and not a word written that belongs to no result. */
+#include "support.h"
+
+#include <stdio.h>
+
+#include "engine/plan.h"
+#include "feed.h"
+#include "hostile_models.h"
+#include "stage_values.h"
+
+enum { ROOM = 80, MOST_RUNS = 3 };
+
+/* Rows of each run, which have slots of their own. */
+struct rows_case {
+	enum pattern pattern;
+	uint32_t runs[MOST_RUNS];
+};
+static const struct rows_case cases[] = {
+	{ RANDOM, { 65 } }, { ZEROS, { 1 } },     { ONE_HUGE, { 15 } }, { ALL_EQUAL, { 17 } },
+	{ TINY, { 2 } },    { ONE_HUGE, { 64 } }, { RANDOM, { 16 } },   { TINY, { 63 } },
+};
+enum { CASES = sizeof cases / sizeof *cases };
+static const struct rows_case several_runs = { RANDOM, { 17, 1, 30 } }, few_rows = { RANDOM, { 3, 1, 14 } };
+
+struct fixture {
+	struct rwkvk_model *model;
+	struct reference reference;
+	const struct config *config;
+	uint32_t table[TABLE_WORDS], rows, runs;
+	float *records, *before; /* [ROOM][row_floats]: the device's, now and as they were */
+	float *acts, *want;      /* [ROOM][act_floats]: what the reference begins with, and makes of it */
+	float *pool, *want_pool; /* [slots][slot_floats] */
+	size_t row_floats, act_floats, slot_floats;
+	uint64_t random;
+	char what[200]; /* for messages */
+};
+
+/* ------------------------------------------------------------------------------------------------------ what goes in */
+
+static void fill_table(struct fixture *f, const struct rows_case *c, uint32_t first_slot)
+{
+	memset(f->table, 0, sizeof f->table);
+	f->rows = f->runs = 0;
+	for (uint32_t i = 0; i < MOST_RUNS && c->runs[i] > 0; i++) {
+		uint32_t *run = f->table + TABLE_RUN(i), slot = (first_slot + i) % f->model->slots;
+		run[RUN_SLOT] = slot;
+		run[RUN_FIRST] = f->rows;
+		run[RUN_ROWS] = c->runs[i];
+		for (uint32_t j = 0; j < c->runs[i]; j++, f->rows++) {
+			uint32_t *row = f->table + TABLE_ROW(f->rows);
+			row[ROW_SLOT] = slot;
+			row[ROW_TOKEN] = (f->rows * 37 + f->rows * f->rows) % f->config->vocab;
+			row[ROW_BEFORE] = j ? f->rows - 1 : NO_ROW;
+			row[ROW_LAST] = j + 1 == c->runs[i];
+		}
+		f->runs++;
+	}
+	f->table[TABLE_ROWS] = f->rows;
+	f->table[TABLE_RUNS] = f->runs;
+	f->table[TABLE_WANTED] = 1;
+	f->table[TABLE_WANT(0)] = f->rows / 2;
+}
+
+/* NaN, but for zeros where no vector lies; past the last row nothing but NaN. */
+static void poison_records(struct fixture *f)
+{
+	struct region regions[MAX_REGIONS];
+	uint32_t count = row_regions(f->config, regions), rank = f->config->rank_mix;
+	memset(f->records, 0, f->rows * f->row_floats * sizeof(float));
+	for (uint32_t row = 0; row < f->rows; row++) {
+		float *record = f->records + row * f->row_floats;
+		for (uint32_t i = 0; i < count; i++)
+			poison(record + regions[i].at, regions[i].count);
+		for (uint32_t i = 0; i < HIDDEN_MIX(rank); i++) /* five vectors, each padded */
+			if (i % PAD(rank, 8) >= rank)
+				record[ROW_H(f->config->width, f->config->ffn) + i] = 0;
+	}
+	poison(f->records + f->rows * f->row_floats, (ROOM - f->rows) * f->row_floats);
+}
+
+/* What a stage reads, from the reference's numbers into the records. */
+static void place_inputs(struct fixture *f, const struct stage *stage)
+{
+	struct region acts[MAX_REGIONS], rows[MAX_REGIONS];
+	uint32_t act_count = act_regions(f->config, acts), row_count = row_regions(f->config, rows);
+	for (const char *const *name = stage->reads; *name; name++) {
+		const struct region *from = find_region(acts, act_count, *name), *to = find_region(rows, row_count, *name);
+		assert_true(from && to);
+		for (uint32_t row = 0; row < f->rows; row++)
+			memcpy(f->records + row * f->row_floats + to->at, f->acts + row * f->act_floats + from->at,
+			       to->count * sizeof(float));
+	}
+}
+
+static void fill(struct fixture *f, const struct stage *stage, uint32_t layer, enum pattern pattern)
+{
+	memset(f->acts, 0, f->rows * f->act_floats * sizeof(float));
+	for (uint32_t row = 0; row < f->rows; row++)
+		fill_act(&f->random, f->config, stage, layer, f->acts + row * f->act_floats, pattern);
+	poison(f->pool, f->model->slots * f->slot_floats);
+	for (uint32_t i = 0; i < f->runs; i++)
+		fill_state(&f->random, f->config, f->pool + f->table[TABLE_RUN(i) + RUN_SLOT] * f->slot_floats, pattern);
+	poison_records(f);
+	place_inputs(f, stage);
+	memcpy(f->before, f->records, ROOM * f->row_floats * sizeof(float));
+}
+
+static void run_reference(struct fixture *f, const struct stage *stage, uint32_t layer)
+{
+	memcpy(f->want, f->acts, f->rows * f->act_floats * sizeof(float));
+	memcpy(f->want_pool, f->pool, f->model->slots * f->slot_floats * sizeof(float));
+	for (uint32_t i = 0; i < f->runs; i++) {
+		const uint32_t *run = f->table + TABLE_RUN(i);
+		reference_rows(&f->reference, layer, stage, run[RUN_ROWS], f->want_pool + run[RUN_SLOT] * f->slot_floats,
+		               f->want + run[RUN_FIRST] * f->act_floats);
+	}
+}
+
+/* ------------------------------------------------------------------------------------------------------ the device */
+
+static void write_table(struct fixture *f)
+{
+	memcpy(f->model->chunk.table.mapped, f->table, sizeof f->table);
+	assert_ok(gpu_write(&f->model->chunk.buffer, 0, f->table, sizeof f->table));
+}
+
+static void write_device(struct fixture *f, uint32_t layer)
+{
+	write_table(f);
+	assert_ok(gpu_write(&f->model->chunk.buffer, ROWS_TABLE * sizeof(float), f->records, ROOM * f->row_floats * sizeof(float)));
+	assert_ok(gpu_write(&f->model->layers[layer].state, 0, f->pool, f->model->slots * f->slot_floats * sizeof(float)));
+}
+
+static void read_records(struct fixture *f)
+{
+	assert_ok(gpu_read(&f->model->chunk.buffer, ROWS_TABLE * sizeof(float), f->records, ROOM * f->row_floats * sizeof(float)));
+}
+
+/* A prompt is one run, and that is what is recorded for it. */
+static void allow_runs(struct fixture *f, const char *stage)
+{
+	struct steps *steps = &f->model->chunk.steps;
+	for (uint32_t i = 0; i < steps->count; i++)
+		if (strcmp(steps->all[i].stage, stage) == 0 && strcmp(stage, "chunk wkv") == 0)
+			steps->all[i].groups.y = f->runs;
+}
+
+/* ------------------------------------------------------------------------------------------------------ what comes out */
+
+/* Which vectors may be changed: those that the reference wrote, and those that only the next stage reads. */
+static bool is_scratch(const struct stage *stage, const char *name)
+{
+	static const struct {
+		const char *stage, *vectors[4];
+	} own[] = { { "wkv", { "k", "v" } }, { "att_wkv", { "r", "k", "v" } } };
+	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+		if (strcmp(stage->name, own[i].stage) == 0 && is_among(name, own[i].vectors))
+			return true;
+	return strncmp(name, "mixed", 5) == 0 && strcmp(stage->name, "att_out") && strcmp(stage->name, "ffn_out") &&
+	       strcmp(stage->name, "pre_out");
+}
+
+static void check_padding(struct fixture *f, const struct region *regions, uint32_t count, uint32_t row)
+{
+	uint8_t *known = calloc(f->row_floats, 1);
+	const float *got = f->records + row * f->row_floats, *before = f->before + row * f->row_floats;
+	for (uint32_t i = 0; i < count; i++)
+		memset(known + regions[i].at, 1, regions[i].count);
+	for (uint32_t i = 0; i < f->row_floats; i++)
+		if (!known[i] && memcmp(&got[i], &before[i], sizeof *got))
+			fail_msg("%s, row %u: padding word %u was written", f->what, row, i);
+	free(known);
+}
+
+/* A vector of a row that the reference wrote is close to it; one that it did not write has its bits still. */
+static void check_vector(struct fixture *f, const struct stage *stage, uint32_t row, const struct region *got,
+                         const struct region *act)
+{
+	const size_t at = row * f->row_floats + got->at, from = act ? row * f->act_floats + act->at : 0,
+				 bytes = got->count * sizeof(float);
+	char what[300];
+	snprintf(what, sizeof what, "%s, row %u of %u: %s", f->what, row, f->rows, got->name);
+	if (act && memcmp(f->want + from, f->acts + from, bytes))
+		assert_close(what, f->records + at, f->want + from, got->count, LIMIT);
+	else if (!is_scratch(stage, got->name) && memcmp(f->records + at, f->before + at, bytes))
+		fail_msg("%s: was written, but not by the reference", what);
+}
+
+/* hidden mix lies where the others do, and of each version there is only one. */
+static bool is_there(const struct fixture *f, const struct region *r)
+{
+	bool mix = strcmp(r->name, "hidden mix") == 0;
+	return r->count > 0 && (strncmp(r->name, "hidden", 6) != 0 || f->config->version != 60 || mix);
+}
+
+static void check_records(struct fixture *f, const struct stage *stage)
+{
+	struct region acts[MAX_REGIONS], rows[MAX_REGIONS];
+	uint32_t act_count = act_regions(f->config, acts), row_count = row_regions(f->config, rows);
+	for (uint32_t row = 0; row < f->rows; row++) {
+		for (uint32_t i = 0; i < row_count; i++)
+			if (is_there(f, &rows[i]))
+				check_vector(f, stage, row, &rows[i], find_region(acts, act_count, rows[i].name));
+		check_padding(f, rows, row_count, row);
+	}
+	if (!is_poison(f->records + f->rows * f->row_floats, (ROOM - f->rows) * f->row_floats))
+		fail_msg("%s: a record past the last row was written", f->what);
+}
+
+static void check_states(struct fixture *f, uint32_t layer)
+{
+	const size_t D = f->config->width, S = D * f->config->state_width;
+	assert_ok(gpu_read(&f->model->layers[layer].state, 0, f->pool, f->model->slots * f->slot_floats * sizeof(float)));
+	for (uint32_t i = 0; i < f->model->slots; i++) {
+		const float *got = f->pool + i * f->slot_floats, *want = f->want_pool + i * f->slot_floats;
+		if (is_poison(want, f->slot_floats)) {
+			if (!is_poison(got, f->slot_floats))
+				fail_msg("%s: slot %u was written, which has no rows", f->what, i);
+			continue;
+		}
+		assert_close("state: att_x", got, want, D, 0);
+		assert_close("state: ffn_x", got + D, want + D, D, 0);
+		assert_close(f->what, got + STATE_S(D), want + STATE_S(D), S, LIMIT);
+	}
+}
+
+/* ------------------------------------------------------------------------------------------------------ shift */
+
+/* What token shift leaves between two stages: LN(x), and its mixes with that of the row before. */
+static void check_shift(struct fixture *f, const struct stage *stage, uint32_t layer)
+{
+	const uint32_t D = f->config->width;
+	const bool ffn = strcmp(stage->name, "ffn_in") == 0;
+	float *mix = malloc(2 * D * sizeof *mix), *want = mix + D;
+	read_records(f);
+	for (uint32_t row = 0; row < f->rows; row++) {
+		const uint32_t *entry = f->table + TABLE_ROW(row), before = entry[ROW_BEFORE];
+		const float *record = f->records + row * f->row_floats;
+		const float *n = f->want + row * f->act_floats + (ffn ? ACT_N2(D) : ACT_N1(D));
+		const float *shifted = before == NO_ROW
+		                           ? f->pool + entry[ROW_SLOT] * f->slot_floats + (ffn ? STATE_FFN_X(D) : STATE_ATT_X)
+		                           : n - f->act_floats;
+		assert_close(f->what, record + (ffn ? ROW_N2(D) : ROW_N1(D)), n, D, LIMIT);
+		for (uint32_t i = 0; i < 7; i++) {
+			if (is_poison(record + ROW_MIXED(D, i), D))
+				continue;
+			layer_vector(f->reference.network, layer, (ffn ? VEC_MIX_FFN : VEC_MIX_R) + i, mix);
+			reference_shift(n, shifted, mix, D, want);
+			assert_close(f->what, record + ROW_MIXED(D, i), want, D, LIMIT);
+		}
+	}
+	free(mix);
+}
+
+/* ------------------------------------------------------------------------------------------------------ stages */
+
+static void run_stage(struct fixture *f, const struct stage *stage, uint32_t layer, const struct rows_case *c)
+{
+	fill(f, stage, layer, c->pattern);
+	run_reference(f, stage, layer);
+	write_device(f, layer);
+	for (const char *const *name = stage->chunk; *name; name++) {
+		snprintf(f->what, sizeof f->what, "%s, layer %u, %u rows in %u runs, %s, %s", *name, layer, f->rows, f->runs,
+		         pattern_names[c->pattern], f->reference.quant ? "quantised" : "as stored");
+		allow_runs(f, *name);
+		assert_ok(steps_run(f->model, &f->model->chunk.steps, layer, *name));
+		if (strstr(*name, "_shift"))
+			check_shift(f, stage, layer);
+	}
+	read_records(f);
+	check_records(f, stage);
+	check_states(f, layer);
+}
+
+static void check_embed(struct fixture *f)
+{
+	const uint32_t layers = f->config->layers, D = f->config->width, *host = f->model->chunk.table.mapped;
+	uint32_t *table = malloc(sizeof f->table);
+	poison_records(f);
+	memcpy(f->before, f->records, ROOM * f->row_floats * sizeof(float));
+	write_device(f, 0);
+	memset(table, 0xff, sizeof f->table);
+	assert_ok(gpu_write(&f->model->chunk.buffer, 0, table, sizeof f->table));
+	snprintf(f->what, sizeof f->what, "chunk embed, %u rows", f->rows);
+	assert_ok(steps_run(f->model, &f->model->chunk.steps, layers, "chunk embed"));
+	assert_ok(gpu_read(&f->model->chunk.buffer, 0, table, sizeof f->table));
+	assert_memory_equal(table, f->table, sizeof f->table);
+	assert_int_equal(host[TABLE_DONE], f->rows);
+	read_records(f);
+	memset(f->acts, 0, f->rows * f->act_floats * sizeof(float));
+	memset(f->want, 0, f->rows * f->act_floats * sizeof(float));
+	for (uint32_t row = 0; row < f->rows; row++) {
+		reference_select(&f->reference, table[TABLE_ROW(row) + ROW_TOKEN], f->want + row * f->act_floats);
+		assert_close(f->what, f->records + row * f->row_floats, f->want + row * f->act_floats + ACT_X, D, LIMIT);
+		memcpy(f->records + row * f->row_floats, f->before + row * f->row_floats, D * sizeof(float));
+	}
+	assert_memory_equal(f->records, f->before, ROOM * f->row_floats * sizeof(float)); /* x alone was written */
+	free(table);
+}
+
+/* The wanted row's x becomes that of a single token. */
+static void check_last(struct fixture *f)
+{
+	const uint32_t wanted = f->table[TABLE_WANT(0)], *entry = f->table + TABLE_ROW(wanted);
+	const size_t bytes = f->act_floats * sizeof(float), x = f->config->width * sizeof(float);
+	uint32_t control[ACT_X];
+	poison_records(f);
+	fill_values(&f->random, f->records + wanted * f->row_floats, f->config->width, RANDOM);
+	write_device(f, 0);
+	poison(f->acts, f->act_floats);
+	assert_ok(gpu_write(&f->model->plan.act, 0, f->acts, bytes));
+	assert_ok(steps_run(f->model, &f->model->plan.last, f->config->layers, "chunk last"));
+	assert_ok(gpu_read(&f->model->plan.act, 0, f->want, bytes));
+	memcpy(control, f->want, sizeof control);
+	assert_int_equal(control[CONTROL_SLOT], entry[ROW_SLOT]);
+	assert_int_equal(control[CONTROL_TOKEN], entry[ROW_TOKEN]);
+	assert_true(control[CONTROL_DONE] == 0 && control[CONTROL_PICK] == 0);
+	assert_memory_equal(f->want + ACT_X, f->records + wanted * f->row_floats, x);
+	assert_true(is_poison(f->want + 4, ACT_X - 4));
+	assert_true(is_poison(f->want + ACT_X + f->config->width, f->act_floats - ACT_X - f->config->width));
+}
+
+static void run_case(struct fixture *f, const struct rows_case *c, uint32_t slot)
+{
+	fill_table(f, c, slot);
+	check_embed(f);
+	for (uint32_t layer = 0; layer < f->config->layers; layer++) {
+		struct stage stages[MAX_STAGES];
+		uint32_t count = layer_stages(f->reference.network, layer, stages);
+		for (uint32_t i = 0; i < count; i++)
+			run_stage(f, &stages[i], layer, c);
+	}
+	check_last(f);
+}
+
+/* ------------------------------------------------------------------------------------------------------ models */
+
+/* A longer chunk than some devices have by themselves, and all that is recorded for it. */
+static void make_chunks(struct rwkvk_model *m)
+{
+	rwkvk_session *session;
+	uint32_t tokens[ROOM] = { 0 };
+	chunk_drop(m);
+	assert_ok(chunk_create(m, ROOM));
+	assert_ok(rwkvk_session_create(m, &session));
+	assert_ok(feed_tokens(session, tokens, ROOM, NULL));
+	rwkvk_session_destroy(session);
+	assert_true(m->plan.last.count == 1);
+}
+
+/* false: the device reads no prompts of this version in chunks. */
+static bool open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk_quant quant)
+{
+	char name[64];
+	snprintf(name, sizeof name, "chunk-stages-%u", (unsigned)spec->seed);
+	const char *path = test_temp(name);
+	make_model(path, spec);
+	*f = (struct fixture){ .random = spec->seed * 977 };
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .quant = quant }, &f->model));
+	f->config = model_config(f->model);
+	if (!f->model->chunk.rows)
+		return false;
+	make_chunks(f->model);
+	assert_ok(reference_init(&f->reference, &f->model->file.network, quant));
+	f->row_floats = config_row_floats(f->config);
+	f->act_floats = config_act_floats(f->config);
+	f->slot_floats = config_slot_floats(f->config);
+	f->records = malloc(ROOM * f->row_floats * sizeof(float));
+	f->before = malloc(ROOM * f->row_floats * sizeof(float));
+	f->acts = malloc(ROOM * f->act_floats * sizeof(float));
+	f->want = malloc(ROOM * f->act_floats * sizeof(float));
+	f->pool = malloc(f->model->slots * f->slot_floats * sizeof(float));
+	f->want_pool = malloc(f->model->slots * f->slot_floats * sizeof(float));
+	return true;
+}
+
+static void close_fixture(struct fixture *f)
+{
+	reference_finish(&f->reference);
+	rwkvk_model_close(f->model);
+	free(f->records);
+	free(f->before);
+	free(f->acts);
+	free(f->want);
+	free(f->pool);
+	free(f->want_pool);
+}
+
+/* Some runs, and some of the other cases in turn; of wide models a few rows. */
+static void test_spec(const struct model_spec *spec, rwkvk_quant quant, uint32_t turn)
+{
+	static struct fixture f;
+	const bool wide = spec->width > 1000 && !test_all();
+	if (open_fixture(&f, spec, quant)) {
+		print_message("    %s%s\n", spec->name, quant ? ", quantised at load" : "");
+		run_case(&f, wide ? &few_rows : &several_runs, turn % f.model->slots);
+		for (uint32_t i = 0; i < CASES && !wide; i++)
+			if (test_all() || i == turn % CASES || i == (turn + 3) % CASES)
+				run_case(&f, &cases[i], i % f.model->slots);
+	}
+	close_fixture(&f);
+}
+
+static void chunks_as_stored(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < SPECS; i += test_every())
+		test_spec(&specs[i], RWKVK_QUANT_NONE, i / test_every());
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(chunks_as_stored) };
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
