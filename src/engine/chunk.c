@@ -144,13 +144,14 @@ static uint32_t layers_at_once(const struct rwkvk_model *m, uint32_t rows, uint3
 	return layers < 1 ? 1 : layers < GPU_LIST - 4 ? layers : GPU_LIST - 4; /* the rest: snapshot, embedding, the head's two */
 }
 
-/* With a profile one by one, since timestamps belong to a command that runs alone. */
-static rwkvk_status run(const struct rwkvk_model *m, struct gpu_cmd **list, uint32_t length)
+/* With a profile one by one, since timestamps belong to a command that runs alone.  *kept: the first one has been run. */
+static rwkvk_status run(const struct rwkvk_model *m, struct gpu_cmd **list, uint32_t length, bool *kept)
 {
-	if (!m->used_inputs.bytes)
-		return gpu_cmd_run_list(list, length);
-	for (uint32_t i = 0; i < length; i++)
-		TRY(gpu_cmd_run(list[i]));
+	uint32_t at_once = m->used_inputs.bytes ? 1 : length;
+	for (uint32_t i = 0; i < length; i += at_once) {
+		TRY(gpu_cmd_run_list(list + i, at_once));
+		*kept = true;
+	}
 	return RWKVK_OK;
 }
 
@@ -175,10 +176,9 @@ static rwkvk_status submit_layers(struct rwkvk_model *m, struct progress *p, boo
 	const bool begins = p->layer == 0, ends = p->layer + n == all;
 	struct gpu_cmd *list[GPU_LIST];
 	uint32_t length = 0;
-	if (begins && !ends) {
+	bool ran = false;
+	if (begins && !ends)
 		list[length++] = *slot_snapshot_cmd(m, p->slot, p->snapshot);
-		p->kept = true;
-	}
 	if (begins)
 		list[length++] = m->chunk.cmds[0];
 	for (uint32_t i = 0; i < n; i++)
@@ -188,7 +188,9 @@ static rwkvk_status submit_layers(struct rwkvk_model *m, struct progress *p, boo
 		list[length++] = m->plan.head;
 	}
 	uint64_t start = clock_nanoseconds();
-	TRY(run(m, list, length));
+	rwkvk_status status = run(m, list, length, &ran);
+	p->kept |= begins && !ends && ran;
+	TRY(status);
 	pace_measured(&m->chunk.pace, n * tiles_of(m, p->rows), clock_nanoseconds() - start);
 	p->layer += n;
 	return RWKVK_OK;

@@ -238,6 +238,7 @@ void gpu_cmd_barrier(struct gpu_cmd *cmd)
 /* Barriers are cheap and few here, so a copy brings its own two, as transfers do. */
 void gpu_cmd_copy(struct gpu_cmd *cmd, const struct gpu_copy_region *regions, uint32_t count)
 {
+	note_failure(cmd, check_regions(regions, count));
 	if (cmd->status != RWKVK_OK || !cmd->recording)
 		return;
 	const VkPipelineStageFlags compute = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, copies = VK_PIPELINE_STAGE_TRANSFER_BIT;

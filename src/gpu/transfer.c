@@ -125,18 +125,25 @@ rwkvk_status gpu_read_all(struct gpu *gpu, const struct gpu_piece *pieces, uint3
 	return RWKVK_OK;
 }
 
-rwkvk_status gpu_copy_all(struct gpu *gpu, const struct gpu_copy_region *regions, uint32_t count)
+rwkvk_status check_regions(const struct gpu_copy_region *regions, uint32_t count)
 {
-	struct transfer *transfer = &gpu->memory.transfer;
-	uint64_t bytes = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		const struct gpu_copy_region *r = &regions[i];
 		INVARIANT(r->from_offset % 4 == 0 && r->to_offset % 4 == 0 && r->bytes % 4 == 0);
 		INVARIANT(buffer_holds(r->from, r->from_offset, r->bytes) && buffer_holds(r->to, r->to_offset, r->bytes));
 		INVARIANT(r->from->vk != r->to->vk || r->from_offset + r->bytes <= r->to_offset ||
 		          r->to_offset + r->bytes <= r->from_offset);
-		bytes += r->bytes;
 	}
+	return RWKVK_OK;
+}
+
+rwkvk_status gpu_copy_all(struct gpu *gpu, const struct gpu_copy_region *regions, uint32_t count)
+{
+	struct transfer *transfer = &gpu->memory.transfer;
+	uint64_t bytes = 0;
+	TRY(check_regions(regions, count));
+	for (uint32_t i = 0; i < count; i++)
+		bytes += regions[i].bytes;
 	if (bytes == 0)
 		return RWKVK_OK;
 	TRY(transfer_begin(gpu, transfer));

@@ -149,6 +149,8 @@ rwkvk_status staging_create(struct gpu *gpu, struct staging *staging, uint64_t b
 void buffer_copy(struct gpu *gpu, VkCommandBuffer commands, const struct gpu_buffer *from, uint64_t from_offset,
                  const struct gpu_buffer *to, uint64_t to_offset, uint64_t bytes);
 bool buffer_holds(const struct gpu_buffer *buffer, uint64_t offset, uint64_t bytes);
+/* transfer.c: whether copies lie within their buffers. */
+rwkvk_status check_regions(const struct gpu_copy_region *regions, uint32_t count);
 
 /* ------------------------------------------------------------------------------------------------------ pipeline.c */
 

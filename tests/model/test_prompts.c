@@ -1,0 +1,160 @@
+/* Whole prompts through chunks, of every version: cancelled and failing at every submission, made to fit, read token by token
+ * when that is asked for. */
+#include "support.h"
+
+#include "engine/plan.h"
+#include "feed.h"
+#include "gpu/vk.h"
+#include "network/outline.h"
+#include "small_models.h"
+
+enum { ROWS = 16, CHUNKS = 3, TOKENS = CHUNKS * ROWS };
+static uint32_t prompt[TOKENS];
+
+/* ------------------------------------------------------------------------------------------------------ submissions */
+
+/* Linked in the place of the engine's (-Wl,--wrap): as if each layer took long, so that every one has a submission of its own.
+ */
+void __real_pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
+void __wrap_pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
+static bool slow;
+void __wrap_pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds)
+{
+	__real_pace_measured(pace, tokens, slow ? 1000000000u : nanoseconds);
+}
+
+/* And something happens during one of them: the n-th from now on is the last, or fails. */
+static struct {
+	uint32_t submissions, cancel_at, fail_at;
+	rwkvk_cancel *cancel;
+} events;
+rwkvk_status __real_gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count);
+rwkvk_status __wrap_gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count);
+rwkvk_status __wrap_gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count)
+{
+	events.submissions++;
+	if (events.submissions == events.fail_at)
+		return fail(RWKVK_ERROR_DRIVER, "a driver that fails");
+	if (events.submissions == events.cancel_at)
+		rwkvk_cancel_set(events.cancel);
+	return __real_gpu_cmd_run_list(list, count);
+}
+
+/* ------------------------------------------------------------------------------------------------------ models */
+
+static rwkvk_model *open_small(const struct model_spec *spec, rwkvk_model_options options)
+{
+	rwkvk_model *model;
+	options.path = make_small_model(spec);
+	assert_ok(rwkvk_model_open(&options, &model));
+	return model;
+}
+
+/* A session and what it holds. */
+struct reading {
+	rwkvk_session *session;
+	float logits[SMALL_VOCAB], *state;
+	size_t floats;
+};
+
+static void begin(rwkvk_model *model, struct reading *r)
+{
+	assert_ok(rwkvk_session_create(model, &r->session));
+	r->floats = rwkvk_session_state_floats(r->session);
+	r->state = malloc(r->floats * sizeof *r->state);
+}
+
+static void look(struct reading *r)
+{
+	assert_ok(feed_tokens(r->session, NULL, 0, r->logits));
+	assert_ok(rwkvk_session_floats_get(r->session, r->state, r->floats));
+}
+
+static void end(struct reading *r)
+{
+	rwkvk_session_destroy(r->session);
+	free(r->state);
+}
+
+static void assert_same(const struct reading *a, const struct reading *b)
+{
+	assert_memory_equal(a->logits, b->logits, sizeof a->logits);
+	assert_memory_equal(a->state, b->state, a->floats * sizeof *a->state);
+}
+
+/* ------------------------------------------------------------------------------------------------------ cancel, failure */
+
+/* The state of the first `count` tokens, to the bit, whatever came after. */
+static void assert_state_of(rwkvk_model *model, rwkvk_session *session, uint64_t count)
+{
+	struct reading want, got = { .session = session };
+	begin(model, &want);
+	got.floats = want.floats;
+	got.state = malloc(got.floats * sizeof *got.state);
+	assert_int_equal(rwkvk_session_position(session), count);
+	assert_ok(rwkvk_session_eval(want.session, prompt, count, NULL));
+	assert_ok(rwkvk_session_floats_get(want.session, want.state, want.floats));
+	assert_ok(rwkvk_session_floats_get(session, got.state, got.floats));
+	assert_memory_equal(got.state, want.state, got.floats * sizeof *got.state);
+	free(got.state);
+	end(&want);
+}
+
+/* The prompt with an event in its i-th submission; then the rest of it. */
+static void interrupt(rwkvk_model *model, uint32_t i, bool failing, const struct reading *whole)
+{
+	const uint32_t layers = model_config(model)->layers, done = (failing ? i - 1 : i) / layers * ROWS;
+	struct reading r;
+	begin(model, &r);
+	rwkvk_cancel_clear(events.cancel);
+	events.submissions = 0;
+	events.cancel_at = failing ? 0 : i;
+	events.fail_at = failing ? i : 0;
+	rwkvk_status status = rwkvk_session_eval(r.session, prompt, TOKENS, &(rwkvk_eval_options){ .cancel = events.cancel });
+	assert_int_equal(status, failing ? RWKVK_ERROR_DRIVER : done < TOKENS ? RWKVK_CANCELLED : RWKVK_OK);
+	if (failing)
+		test_assert_error_contains("a driver that fails", __FILE__, __LINE__);
+	else
+		assert_int_equal(events.submissions, i); /* the running one was the last */
+	events.cancel_at = events.fail_at = 0;
+	assert_state_of(model, r.session, done);
+	if (done < TOKENS)
+		assert_fails(feed_tokens(r.session, NULL, 0, r.logits), RWKVK_ERROR_ARGUMENT, "no logits");
+	assert_ok(rwkvk_session_eval(r.session, prompt + done, TOKENS - done, NULL));
+	look(&r);
+	assert_same(&r, whole);
+	end(&r);
+}
+
+static void interrupted(void **state)
+{
+	(void)state;
+	assert_ok(rwkvk_cancel_create(&events.cancel));
+	for (uint32_t i = 0; i < SMALL_MODELS; i++) {
+		rwkvk_model *model = open_small(&small_models[i], (rwkvk_model_options){ .chunk_rows = ROWS });
+		const uint32_t all = CHUNKS * small_models[i].layers;
+		if (model->chunk.rows) {
+			struct reading whole;
+			slow = true;
+			begin(model, &whole);
+			assert_ok(rwkvk_session_eval(whole.session, prompt, TOKENS, NULL));
+			look(&whole);
+			for (uint32_t j = 1; j <= all; j++) {
+				interrupt(model, j, false, &whole);
+				interrupt(model, j, true, &whole);
+			}
+			end(&whole);
+			slow = false;
+		}
+		rwkvk_model_close(model);
+	}
+	rwkvk_cancel_destroy(events.cancel);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(interrupted) };
+	for (uint32_t i = 0; i < TOKENS; i++)
+		prompt[i] = (i * 37 + i * i) % SMALL_VOCAB;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
