@@ -5,23 +5,22 @@
 #include <stdio.h>
 #include <volk.h>
 
+#include "base/numbers.h"
 #include "feed.h"
+#include "gpu/vk.h"
 #include "plan_model.h"
 #include "network/reference.h"
 #include "rwkvk_tools.h"
+#include "small_models.h"
 
 /* ------------------------------------------------------------------------------------------------------ dispatches */
 
 static const uint32_t stages_of[] = { [4] = 4, [5] = 5, [6] = 7, [7] = 5 };
+static const uint32_t chunk_stages_of[] = { [4] = 7, [5] = 7, [6] = 10, [7] = 8 };
 
 static uint32_t more(const struct device_matrix *m)
 {
 	return m->count > 1 ? m->count - 1 : 0;
-}
-
-static uint32_t larger(uint32_t a, uint32_t b)
-{
-	return a > b ? a : b;
 }
 
 /* Dispatches that there are only because matrices exceed one binding. */
@@ -30,8 +29,8 @@ static uint32_t extra_dispatches(const struct rwkvk_model *m)
 	uint32_t extra = more(&m->emb) + more(&m->head);
 	for (uint32_t i = 0; i < m->file.network.config.layers; i++) {
 		const struct device_layer *l = &m->layers[i];
-		extra +=
-			more(&l->products) + more(&l->output) + larger(more(&l->ffn.key), more(&l->ffn.receptance)) + more(&l->ffn.value);
+		extra += more(&l->products) + more(&l->output) + (uint32_t)larger(more(&l->ffn.key), more(&l->ffn.receptance)) +
+		         more(&l->ffn.value);
 	}
 	return extra;
 }
@@ -174,6 +173,26 @@ static void check_official(struct gpu *gpu, enum official which, enum dtype type
 	unplan_model(&m);
 }
 
+/* A chunk of a large model, whose matrices exceed one binding: the embedding, and the layers' stages in slices. */
+static void check_chunk_plan(struct gpu *gpu, enum official which)
+{
+	struct rwkvk_model m;
+	struct model_spec spec = official_models[which];
+	spec.type = spec.lora_type = DTYPE_F16;
+	assert_ok(plan_model(gpu, &spec, RWKVK_QUANT_NONE, &m));
+	m.chunk.rows = chunk_most_rows(&m, 0);
+	m.chunk.shape = chunk_shape_for(gpu_caps(gpu), model_config(&m));
+	if (m.chunk.rows) {
+		assert_ok(chunk_steps(&m));
+		assert_int_equal(m.chunk.steps.count,
+		                 chunk_stages_of[spec.version / 10] * spec.layers + 1 + extra_dispatches(&m) - more(&m.head));
+		assert_true(extra_dispatches(&m) > 0);
+		for (uint32_t i = 0; i < m.chunk.steps.count; i++)
+			assert_true(m.chunk.steps.all[i].groups.x > 0);
+	}
+	unplan_model(&m);
+}
+
 static void official_counts(void **state)
 {
 	(void)state;
@@ -189,6 +208,9 @@ static void official_counts(void **state)
 		check_official(gpu, OFFICIAL_70_1B5, types[i], RWKVK_QUANT_NONE);
 	check_official(gpu, OFFICIAL_70_0B1, DTYPE_Q8_0, RWKVK_QUANT_NONE);
 	check_official(gpu, OFFICIAL_70_0B1, DTYPE_Q4_K, RWKVK_QUANT_NONE);
+	static const enum official large[] = { OFFICIAL_4_14B, OFFICIAL_52_3B, OFFICIAL_60_7B, OFFICIAL_70_7B };
+	for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+		check_chunk_plan(gpu, large[i]);
 	gpu_close(gpu);
 	unsetenv("RWKVK_CAPS");
 }
@@ -202,55 +224,99 @@ static void push_constants(void **state)
 
 /* ------------------------------------------------------------------------------------------------------ tokens */
 
-static const struct model_spec small_models[] = {
-	{ .version = 40, .layers = 3, .width = 64, .ffn = 256, .vocab = 300 },
-	{ .version = 50, .layers = 3, .width = 64, .head_size = 32, .ffn = 224, .vocab = 300 },
-	{ .version = 51, .layers = 3, .width = 64, .head_size = 32, .ffn = 224, .vocab = 300 },
-	{ .version = 52, .layers = 3, .width = 64, .head_size = 32, .ffn = 224, .vocab = 300 },
-	{ .version = 60, .layers = 3, .width = 64, .head_size = 32, .ffn = 224, .vocab = 300, .rank_decay = 16, .rank_mix = 8 },
-	{ .version = 70,
-	  .layers = 3,
-	  .width = 64,
-	  .head_size = 32,
-	  .ffn = 256,
-	  .vocab = 300,
-	  .rank_decay = 8,
-	  .rank_iclr = 8,
-	  .rank_gate = 16,
-	  .rank_value = 8 },
-};
+/* What a call costs on the host: every submission is three calls of Vulkan. */
+static uint32_t submits, waits, resets;
+static struct VolkDeviceTable real;
 
-static void run_and_count(const struct model_spec *from, enum dtype type)
+static VKAPI_ATTR VkResult VKAPI_CALL count_submit(VkQueue queue, uint32_t count, const VkSubmitInfo *infos, VkFence fence)
 {
-	struct model_spec spec = *from;
+	submits++;
+	return real.vkQueueSubmit(queue, count, infos, fence);
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL count_wait(VkDevice device, uint32_t count, const VkFence *fences, VkBool32 all,
+                                                 uint64_t timeout)
+{
+	waits++;
+	return real.vkWaitForFences(device, count, fences, all, timeout);
+}
+
+static VKAPI_ATTR VkResult VKAPI_CALL count_reset(VkDevice device, uint32_t count, const VkFence *fences)
+{
+	resets++;
+	return real.vkResetFences(device, count, fences);
+}
+
+static void count_calls(struct gpu *gpu)
+{
+	real = gpu->vk;
+	submits = waits = resets = 0;
+	gpu->vk.vkQueueSubmit = count_submit;
+	gpu->vk.vkWaitForFences = count_wait;
+	gpu->vk.vkResetFences = count_reset;
+}
+
+static void assert_nothing_made(const rwkvk_counters *before, const rwkvk_counters *after)
+{
+	assert_int_equal(after->descriptor_updates, before->descriptor_updates);
+	assert_int_equal(after->allocations, before->allocations);
+	assert_int_equal(after->buffers, before->buffers);
+	assert_int_equal(after->recordings, before->recordings);
+}
+
+/* A prompt of two chunks, once the first one has been read: each is the embedding and the layers' stages, and after the last
+ * come two for the head's sake. */
+static void count_chunks(rwkvk_model *model, rwkvk_session *session)
+{
+	enum { ROWS = 16, TOKENS = 2 * ROWS };
+	const struct config *c = model_config(model);
+	const uint32_t stages = chunk_stages_of[c->version / 10] * c->layers, text[TOKENS] = { 1, 2, 3 };
+	rwkvk_counters before = { 0 }, after = { 0 };
+	float logits[SMALL_VOCAB];
+	if (!model->chunk.rows)
+		return;
+	assert_ok(feed_tokens(session, text, TOKENS, logits));
+	for (int i = 0; i < 3; i++) {
+		assert_ok(rwkvk_model_counters(model, &before));
+		count_calls(model->gpu);
+		assert_ok(feed_tokens(session, text, TOKENS, logits));
+		model->gpu->vk = real;
+		assert_ok(rwkvk_model_counters(model, &after));
+		assert_int_equal(after.tokens - before.tokens, TOKENS);
+		assert_int_equal(after.dispatches - before.dispatches, 2 * (stages + 1) + 2);
+		assert_in_range(after.submits - before.submits, 2, 2 * c->layers);
+		assert_nothing_made(&before, &after);
+		assert_int_equal(submits, after.submits - before.submits);
+		assert_int_equal(waits, submits);
+		assert_int_equal(resets, submits);
+	}
+}
+
+static void run_and_count(const struct model_spec *spec, rwkvk_quant quant)
+{
 	rwkvk_model *model;
 	rwkvk_session *session;
 	rwkvk_counters before = { 0 }, after = { 0 };
-	const char *path = test_temp(spec.version == 70 ? "counted.gguf" : "counted.safetensors");
+	rwkvk_model_options options = { .size = sizeof options, .path = make_small_model(spec), .quant = quant, .chunk_rows = 16 };
 	enum { TOKENS = 6 };
 	const uint32_t text[TOKENS] = { 1, 2, 3, 5, 8, 13 };
-	float logits[300];
-	spec.type = type;
-	spec.lora_type = DTYPE_F16;
-	make_model(path, &spec);
-	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path }, &model));
+	float logits[SMALL_VOCAB];
+	assert_ok(rwkvk_model_open(&options, &model));
 	assert_ok(rwkvk_session_create(model, &session));
 	assert_ok(feed_tokens(session, text, 1, logits)); /* small transfers make their buffers when first needed */
 	assert_ok(rwkvk_model_counters(model, &before));
 	for (int i = 0; i < TOKENS; i++) {
 		assert_ok(feed_tokens(session, &text[i], 1, logits));
 		assert_ok(rwkvk_model_counters(model, &after));
-		uint32_t stages = stages_of[spec.version / 10] * spec.layers + 2;
+		uint32_t stages = stages_of[spec->version / 10] * spec->layers + 2;
 		assert_int_equal(after.tokens - before.tokens, 1);
 		assert_int_equal(after.submits - before.submits, 1);
 		assert_int_equal(after.dispatches - before.dispatches, stages);
 		assert_int_equal(after.barriers - before.barriers, stages);
-		assert_int_equal(after.descriptor_updates, before.descriptor_updates);
-		assert_int_equal(after.allocations, before.allocations);
-		assert_int_equal(after.buffers, before.buffers);
-		assert_int_equal(after.recordings, before.recordings);
+		assert_nothing_made(&before, &after);
 		before = after;
 	}
+	count_chunks(model, session);
 	rwkvk_session_destroy(session);
 	rwkvk_model_close(model);
 }
@@ -258,9 +324,9 @@ static void run_and_count(const struct model_spec *from, enum dtype type)
 static void token_counts(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < sizeof small_models / sizeof *small_models; i++)
-		run_and_count(&small_models[i], DTYPE_F16);
-	run_and_count(&small_models[5], DTYPE_Q8_0);
+	for (size_t i = 0; i < SMALL_MODELS; i++)
+		run_and_count(&small_models[i], RWKVK_QUANT_NONE);
+	run_and_count(&small_models[5], RWKVK_QUANT_Q8);
 }
 
 /* ------------------------------------------------------------------------------------------------------ features */

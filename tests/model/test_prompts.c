@@ -2,9 +2,10 @@
  * when that is asked for. */
 #include "support.h"
 
+#include <stdio.h>
+
 #include "engine/plan.h"
 #include "feed.h"
-#include "gpu/vk.h"
 #include "network/outline.h"
 #include "small_models.h"
 
@@ -45,6 +46,7 @@ rwkvk_status __wrap_gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count
 static rwkvk_model *open_small(const struct model_spec *spec, rwkvk_model_options options)
 {
 	rwkvk_model *model;
+	options.size = sizeof options;
 	options.path = make_small_model(spec);
 	assert_ok(rwkvk_model_open(&options, &model));
 	return model;
@@ -151,9 +153,98 @@ static void interrupted(void **state)
 	rwkvk_cancel_destroy(events.cancel);
 }
 
+/* ------------------------------------------------------------------------------------------------------ memory */
+
+/* Of the longest chunk on a device that lets the model have so much; UINT32_MAX: it cannot be opened, and `exact` would help.
+ */
+static uint32_t rows_within(const char *path, uint64_t bytes, bool exact)
+{
+	const rwkvk_model_options options = { .size = sizeof options, .path = path, .device_memory = bytes, .exact = exact };
+	rwkvk_model *model;
+	rwkvk_status status = rwkvk_model_open(&options, &model);
+	if (status != RWKVK_OK) {
+		assert_fails(status, RWKVK_ERROR_MEMORY, "rwkvk_model_options.exact");
+		return UINT32_MAX;
+	}
+	uint32_t rows = model->chunk.rows;
+	rwkvk_model_close(model);
+	return rows;
+}
+
+/* Chunks get shorter where memory is short, down to 16 rows; then only reading token by token is left. */
+static void what_fits(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < SMALL_MODELS; i++) {
+		rwkvk_model *model = open_small(&small_models[i], (rwkvk_model_options){ .chunk_rows = 0 });
+		const char *path = model_file(model)->weights.path;
+		const struct config c = *model_config(model);
+		uint64_t need = model_device_bytes(&model_file(model)->network, RWKVK_QUANT_NONE, model->slots);
+		/* what is not counted: places of workgroups behind the activations, and what alignment takes */
+		const uint64_t slack = 65536 + sizeof(float) * (uint64_t)model->plan.tuning.staging_groups *
+		                                   STAGING_FLOATS(model->plan.tuning.chunk, c.head_size);
+		uint32_t most = model->chunk.rows;
+		char copy[512];
+		snprintf(copy, sizeof copy, "%s", path);
+		rwkvk_model_close(model);
+		if (!most)
+			continue;
+		for (uint32_t rows = most; rows >= 16; rows = rows / 32 * 16) {
+			assert_true(slack < chunk_bytes(&c, 16));
+			assert_int_equal(rows_within(copy, need + slack + chunk_bytes(&c, rows), false), rows);
+			assert_int_equal(rows_within(copy, need + chunk_bytes(&c, rows) - 1, false),
+			                 rows == 16 ? UINT32_MAX : rows / 32 * 16);
+		}
+		assert_int_equal(rows_within(copy, need, false), UINT32_MAX);
+		assert_int_equal(rows_within(copy, need + slack, true), 0);
+	}
+}
+
+/* ------------------------------------------------------------------------------------------------------ options */
+
+static void read_prompt(rwkvk_model *model, uint32_t at_once, struct reading *r)
+{
+	begin(model, r);
+	for (uint32_t i = 0; i < TOKENS; i += at_once)
+		assert_ok(rwkvk_session_eval(r->session, prompt + i, at_once, NULL));
+	look(r);
+}
+
+/* exact: the bits of tokens one by one, however many are fed at once.  chunk_rows: the same bits as ever. */
+static void options(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < SMALL_MODELS; i++) {
+		const rwkvk_model_options given[] = {
+			{ .exact = 1 }, { .chunk_rows = 16 }, { .chunk_rows = 40 }, { .chunk_rows = 1 }, { .path = NULL }
+		};
+		static const uint32_t rows[] = { 0, 16, 32, 16, 0 };
+		struct reading first[2], r;
+		rwkvk_model *models[5];
+		for (int j = 0; j < 5; j++)
+			models[j] = open_small(&small_models[i], given[j]);
+		read_prompt(models[0], TOKENS, &first[0]);
+		read_prompt(models[4], TOKENS, &first[1]);
+		read_prompt(models[4], 1, &r); /* token by token it is what `exact` makes of it */
+		assert_same(&r, &first[0]);
+		end(&r);
+		for (int j = 1; j < 4 && models[4]->chunk.rows; j++) {
+			assert_int_equal(models[j]->chunk.rows, rows[j]);
+			read_prompt(models[j], TOKENS, &r);
+			assert_same(&r, &first[1]);
+			end(&r);
+		}
+		assert_int_equal(models[0]->chunk.rows, 0);
+		end(&first[0]);
+		end(&first[1]);
+		for (int j = 0; j < 5; j++)
+			rwkvk_model_close(models[j]);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(interrupted) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(interrupted), cmocka_unit_test(what_fits), cmocka_unit_test(options) };
 	for (uint32_t i = 0; i < TOKENS; i++)
 		prompt[i] = (i * 37 + i * i) % SMALL_VOCAB;
 	return cmocka_run_group_tests(tests, NULL, NULL);
