@@ -59,8 +59,10 @@ RWKVK_API rwkvk_status rwkvk_device_measure(const rwkvk_measure_options *options
 /* How far the device is from plain C on the model's own weights, for one stage over all layers compared. */
 typedef struct rwkvk_verify_row {
 	size_t size;
-	/* "wkv"; "whole tokens" for the logits after feeding tokens to the device alone; of what has to be the host's to the bit
-	 * "pick" for tokens picked from the same logits, and on devices that quantise "quantise" */
+	/* "wkv"; "chunk wkv" for what does the same for all the tokens at once; "whole tokens" for the logits after feeding tokens to
+	 * the device alone; "whole prompt" for those after a prompt in chunks, compared with the device's own after the same tokens
+	 * one by one; of what has to be the host's to the bit "pick" for tokens picked from the same logits, and on devices that
+	 * quantise "quantise" */
 	const char *stage;
 	uint32_t compared;  /* how often */
 	uint32_t layer;     /* where it was worst; 0 for stages of no layer */
@@ -83,9 +85,10 @@ typedef struct rwkvk_verify_options {
 } rwkvk_verify_options;
 
 /* As many rows as there ever are; a smaller capacity gets the first ones. */
-enum { RWKVK_VERIFY_ROWS = 16 };
+enum { RWKVK_VERIFY_ROWS = 32 };
 
-/* Runs every stage on the device on what the reference in plain C has computed up to there, and compares; then whole tokens.
+/* Runs every stage on the device on what the reference in plain C has computed up to there, and compares: for each token alone
+ * and, where prompts are read in chunks, for all of them as one; then whole tokens, and a prompt.
  * Takes a free session of the pool, and the model's lock from begin to end: other sessions wait.  Writes at most `capacity`
  * rows; *count is how many there are.  RWKVK_OK also when a row is not ok; RWKVK_ERROR_FILE when the model's file holds numbers
  * that are not finite, of which nothing can be compared.  options: NULL for the defaults. */

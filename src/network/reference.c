@@ -204,10 +204,9 @@ void reference_start(const struct reference *ref, float *states)
 		state_start(c, states + i * config_slot_floats(c));
 }
 
-/* A row after the first finds in the state what LayerNorm made of the row before: for all rows at once, the stages that read it
- * come before the one that moves it there.  After those, the state has what it had. */
-static void run_row(const struct reference *ref, uint32_t layer, const struct stage *stage, const float *before, float *state,
-                    float *act)
+/* A row after the first finds in the state what LayerNorm made of the row before: when a stage is done for all rows at once,
+ * those that read it come before the one that moves it there.  After the former, the state has what it had. */
+static void run_row(const struct reference *ref, row_fn *run, void *user, const float *before, float *state, float *act)
 {
 	const uint32_t D = ref->network->config.width;
 	const struct {
@@ -219,19 +218,18 @@ static void run_row(const struct reference *ref, uint32_t layer, const struct st
 		memcpy(vectors[i].kept, vectors[i].shift, D * sizeof *state);
 		memcpy(vectors[i].shift, vectors[i].normed, D * sizeof *state);
 	}
-	stage->reference(ref, layer, state, act);
+	run(user, state, act);
 	for (int i = 0; i < 2; i++)
 		if (memcmp(vectors[i].shift, vectors[i].normed, D * sizeof *state) == 0)
 			memcpy(vectors[i].shift, vectors[i].kept, D * sizeof *state);
 }
 
-void reference_rows(const struct reference *ref, uint32_t layer, const struct stage *stage, uint32_t rows, float *state,
-                    float *acts)
+void reference_rows(const struct reference *ref, uint32_t rows, float *state, float *acts, row_fn *run, void *user)
 {
 	const size_t floats = config_act_floats(&ref->network->config);
-	stage->reference(ref, layer, state, acts);
+	run(user, state, acts);
 	for (uint32_t i = 1; i < rows; i++)
-		run_row(ref, layer, stage, acts + (i - 1) * floats, state, acts + i * floats);
+		run_row(ref, run, user, acts + (i - 1) * floats, state, acts + i * floats);
 }
 
 void reference_token(const struct reference *ref, uint32_t token, float *states, float *act, float *logits)

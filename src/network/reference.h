@@ -61,10 +61,10 @@ void reference_norm(const float *x, const float *w, const float *b, uint32_t n, 
 void reference_shift(const float *n, const float *before, const float *mix, uint32_t count, float *out);
 /* y = GroupNorm(y; ln_x) of one head; uses lines 1 and 2. */
 void reference_group_norm(const struct reference *ref, uint32_t layer, uint32_t head, float *y);
-/* One stage over tokens that follow each other: acts is [rows][config_act_floats()], and `state` becomes that after the last row.
- * The shift state of a row is what LayerNorm has made of the row before. */
-void reference_rows(const struct reference *ref, uint32_t layer, const struct stage *stage, uint32_t rows, float *state,
-                    float *acts);
+/* A stage over tokens that follow each other, as a chunk has them: acts is [rows][config_act_floats()], `run` does the stage for
+ * one of them, and `state` becomes that after the last. */
+typedef void row_fn(void *user, float *state, float *act);
+void reference_rows(const struct reference *ref, uint32_t rows, float *state, float *acts, row_fn *run, void *user);
 /* A fresh state, and a whole token: states is [L][config_slot_floats()]; logits may be NULL. */
 void reference_start(const struct reference *ref, float *states);
 void reference_token(const struct reference *ref, uint32_t token, float *states, float *act, float *logits);

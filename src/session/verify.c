@@ -1,10 +1,12 @@
 /* Does this device compute this model right?  Every stage runs on the device on what the reference has computed up to there, so
- * one that is wrong is found by name and does not spoil the others; then the device runs whole tokens alone. */
+ * one that is wrong is found by name and does not spoil the others: for one token, then for all of them as a chunk.  Then the
+ * device runs whole tokens alone, and a prompt. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/environment.h"
+#include "base/numbers.h"
 #include "base/structs.h"
 #include "engine/check.h"
 #include "network/reference.h"
@@ -21,9 +23,13 @@ struct verifier {
 	struct reference reference;
 	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
 	size_t count;
-	float *act, *got;           /* [act_floats] the reference's; what the device made of a copy */
+	uint32_t batch;             /* tokens that go through a layer together: those of a chunk, or one */
+	float *acts, *before;       /* [batch][act_floats] the reference's, and as they were before a stage */
+	float *got;                 /* [act_floats] what the device made of a copy */
+	float *records;             /* [batch][row_floats] and of a chunk */
 	float *states;              /* [compared layers][slot] the reference's */
-	float *state_got;           /* [slot] */
+	float *state_got;           /* [slot] the device's */
+	float *state_before;        /* [slot] the reference's, as it was before a stage */
 	float *logits, *logits_got; /* [V] */
 	uint32_t *layers;           /* which are compared */
 	uint32_t layer_count;
@@ -86,59 +92,172 @@ static void spoil(const char *stage, float *result)
 		*result += 0.01f + 0.01f * fabsf(*result);
 }
 
+static float *act_of(const struct verifier *v, float *acts, uint32_t row)
+{
+	return acts + row * (size_t)config_act_floats(model_config(v->model));
+}
+
 /* The device's turn at a stage: from the reference's numbers to v->got and v->state_got. */
-static rwkvk_status device_stage(struct verifier *v, uint32_t layer, const char *stage, const float *state)
+static rwkvk_status device_stage(struct verifier *v, uint32_t layer, const char *stage, const float *act, const float *state)
 {
 	const struct config *c = model_config(v->model);
-	memcpy(v->got, v->act, config_act_floats(c) * sizeof(float));
+	memcpy(v->got, act, config_act_floats(c) * sizeof(float));
 	if (state)
 		memcpy(v->state_got, state, config_slot_floats(c) * sizeof(float));
 	return check_stage(v->model, v->session->slot, layer, stage, v->got, state ? v->state_got : NULL);
 }
 
-static rwkvk_status verify_stage(struct verifier *v, uint32_t layer, const struct stage *stage, float *state)
+static void note_state(struct verifier *v, rwkvk_verify_row *row, uint32_t layer, const float *state)
 {
 	const struct config *c = model_config(v->model);
-	struct region regions[MAX_REGIONS];
-	uint32_t count = act_regions(c, regions), D = c->width;
-	rwkvk_verify_row *row;
-	TRY(find_row(v, stage->name, STAGE_LIMIT, &row));
-	TRY(device_stage(v, layer, stage->name, state));
-	stage->reference(&v->reference, layer, state, v->act);
-	row->compared++;
-	for (const char *const *name = stage->writes; *name; name++)
-		for (uint32_t i = 0; i < count; i++)
-			if (strcmp(regions[i].name, *name) == 0) {
-				spoil(stage->name, v->got + regions[i].at);
-				note(row, layer, *name, v->got + regions[i].at, v->act + regions[i].at, regions[i].count);
-			}
+	const uint32_t D = c->width;
 	note(row, layer, "att_x", v->state_got, state, D);
 	note(row, layer, "ffn_x", v->state_got + D, state + D, D);
 	note(row, layer, "state", v->state_got + STATE_S(D), state + STATE_S(D), (size_t)D * c->state_width);
+}
+
+/* A stage in the making. */
+struct turn {
+	struct verifier *v;
+	const struct stage *stage;
+	uint32_t layer;
+	rwkvk_verify_row *row;
+	rwkvk_status status; /* of the first that failed */
+};
+
+/* The device's and the reference's turn at a token. */
+static void verify_row(void *user, float *state, float *act)
+{
+	struct turn *t = user;
+	struct verifier *v = t->v;
+	struct region regions[MAX_REGIONS];
+	const uint32_t count = act_regions(model_config(v->model), regions);
+	if (t->status == RWKVK_OK)
+		t->status = device_stage(v, t->layer, t->stage->name, act, state);
+	if (t->status != RWKVK_OK)
+		return;
+	t->stage->reference(&v->reference, t->layer, state, act);
+	t->row->compared++;
+	for (const char *const *name = t->stage->writes; *name; name++)
+		for (uint32_t i = 0; i < count; i++)
+			if (strcmp(regions[i].name, *name) == 0) {
+				spoil(t->stage->name, v->got + regions[i].at);
+				note(t->row, t->layer, *name, v->got + regions[i].at, act + regions[i].at, regions[i].count);
+			}
+	note_state(v, t->row, t->layer, state);
+}
+
+/* ------------------------------------------------------------------------------------------------------ chunks */
+
+/* Vectors that a record has as well. */
+static uint32_t shared_regions(const struct verifier *v, struct region acts[MAX_REGIONS], struct region rows[MAX_REGIONS])
+{
+	struct region all[MAX_REGIONS];
+	const uint32_t act_count = act_regions(model_config(v->model), acts), row_count = row_regions(model_config(v->model), all);
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < act_count; i++)
+		for (uint32_t j = 0; j < row_count; j++)
+			if (strcmp(acts[i].name, all[j].name) == 0) {
+				rows[count] = all[j];
+				acts[count++] = acts[i];
+			}
+	return count;
+}
+
+static float *record_of(const struct verifier *v, uint32_t row)
+{
+	return v->records + row * (size_t)config_row_floats(model_config(v->model));
+}
+
+static void place_rows(const struct verifier *v, const struct stage *stage, uint32_t rows)
+{
+	struct region acts[MAX_REGIONS], records[MAX_REGIONS];
+	const uint32_t count = shared_regions(v, acts, records);
+	memset(v->records, 0, rows * (size_t)config_row_floats(model_config(v->model)) * sizeof *v->records);
+	for (uint32_t row = 0; row < rows; row++)
+		for (const char *const *name = stage->reads; *name; name++)
+			for (uint32_t i = 0; i < count; i++)
+				if (strcmp(acts[i].name, *name) == 0)
+					memcpy(record_of(v, row) + records[i].at, act_of(v, v->before, row) + acts[i].at,
+					       acts[i].count * sizeof(float));
+}
+
+static void compare_rows(const struct verifier *v, const struct stage *stage, const char *name, uint32_t layer, uint32_t rows,
+                         rwkvk_verify_row *out)
+{
+	struct region acts[MAX_REGIONS], records[MAX_REGIONS];
+	const uint32_t count = shared_regions(v, acts, records);
+	for (uint32_t row = 0; row < rows; row++)
+		for (const char *const *vector = stage->writes; *vector; vector++)
+			for (uint32_t i = 0; i < count; i++)
+				if (strcmp(acts[i].name, *vector) == 0) {
+					float *got = record_of(v, row) + records[i].at;
+					spoil(name, got);
+					note(out, layer, *vector, got, act_of(v, v->acts, row) + acts[i].at, acts[i].count);
+				}
+}
+
+/* The same tokens as the rows of a chunk, from the numbers that the stage began with. */
+static rwkvk_status verify_chunk(struct verifier *v, uint32_t layer, const struct stage *stage, const uint32_t *tokens,
+                                 uint32_t rows, const float *state)
+{
+	const char *const *name = stage->chunk;
+	rwkvk_verify_row *row;
+	if (!check_chunk_rows(v->model))
+		return RWKVK_OK;
+	while (name[1])
+		name++;
+	TRY(find_row(v, *name, STAGE_LIMIT, &row));
+	place_rows(v, stage, rows);
+	memcpy(v->state_got, v->state_before, config_slot_floats(model_config(v->model)) * sizeof(float));
+	TRY(check_chunk(v->model, v->session->slot, layer, stage->chunk, tokens, rows, v->records, state ? v->state_got : NULL));
+	compare_rows(v, stage, *name, layer, rows, row);
+	if (state)
+		note_state(v, row, layer, state);
+	row->compared += rows;
 	return RWKVK_OK;
 }
 
-static rwkvk_status verify_select(struct verifier *v, uint32_t token)
+/* ------------------------------------------------------------------------------------------------------ tokens */
+
+static rwkvk_status verify_stage(struct verifier *v, uint32_t layer, const struct stage *stage, const uint32_t *tokens,
+                                 uint32_t rows, float *state)
 {
+	const struct config *c = model_config(v->model);
+	struct turn turn = { .v = v, .stage = stage, .layer = layer };
+	TRY(find_row(v, stage->name, STAGE_LIMIT, &turn.row));
+	memcpy(v->before, v->acts, rows * (size_t)config_act_floats(c) * sizeof(float));
+	memcpy(v->state_before, state, config_slot_floats(c) * sizeof(float));
+	reference_rows(&v->reference, rows, state, v->acts, verify_row, &turn);
+	TRY(turn.status);
+	return verify_chunk(v, layer, stage, tokens, rows, state);
+}
+
+static rwkvk_status verify_select(struct verifier *v, const uint32_t *tokens, uint32_t rows)
+{
+	static const struct stage embed = { .writes = { "x" }, .chunk = { "chunk embed" } };
 	const struct config *c = model_config(v->model);
 	rwkvk_verify_row *row;
 	TRY(find_row(v, "select", STAGE_LIMIT, &row));
-	memcpy(v->got, v->act, config_act_floats(c) * sizeof(float));
-	TRY(check_select(v->model, v->session->slot, token, v->got));
-	reference_select(&v->reference, token, v->act);
-	spoil("select", v->got + ACT_X);
-	row->compared++;
-	note(row, 0, "x", v->got + ACT_X, v->act + ACT_X, c->width);
-	return RWKVK_OK;
+	for (uint32_t i = 0; i < rows; i++) {
+		float *act = act_of(v, v->acts, i);
+		memcpy(v->got, act, config_act_floats(c) * sizeof(float));
+		TRY(check_select(v->model, v->session->slot, tokens[i], v->got));
+		reference_select(&v->reference, tokens[i], act);
+		spoil("select", v->got + ACT_X);
+		row->compared++;
+		note(row, 0, "x", v->got + ACT_X, act + ACT_X, c->width);
+	}
+	return verify_chunk(v, c->layers, &embed, tokens, rows, NULL);
 }
 
-static rwkvk_status verify_head(struct verifier *v)
+static rwkvk_status verify_head(struct verifier *v, const float *act)
 {
 	const struct config *c = model_config(v->model);
 	rwkvk_verify_row *row;
 	TRY(find_row(v, "head", STAGE_LIMIT, &row));
-	TRY(device_stage(v, c->layers, "head", NULL));
-	reference_head(&v->reference, v->act, v->logits);
+	TRY(device_stage(v, c->layers, "head", act, NULL));
+	reference_head(&v->reference, act, v->logits);
 	memcpy(v->logits_got, slot_logits(v->model, v->session->slot), c->vocab * sizeof(float));
 	spoil("head", v->logits_got);
 	row->compared++;
@@ -152,20 +271,27 @@ static uint32_t token_at(const struct verifier *v, uint32_t i)
 	return (uint32_t)((uint64_t)(i + 1) * 2654435761u % model_config(v->model)->vocab);
 }
 
-static rwkvk_status verify_token(struct verifier *v, uint32_t i, uint32_t tokens, const rwkvk_verify_options *options)
+/* Tokens [first, first + rows), layer by layer. */
+static rwkvk_status verify_tokens(struct verifier *v, uint32_t first, uint32_t rows, uint32_t all,
+                                  const rwkvk_verify_options *options)
 {
 	struct stage stages[MAX_STAGES];
+	uint32_t tokens[MAX_ROWS];
 	uint64_t slot = config_slot_floats(model_config(v->model));
-	TRY(verify_select(v, token_at(v, i)));
+	for (uint32_t i = 0; i < rows; i++)
+		tokens[i] = token_at(v, first + i);
+	TRY(verify_select(v, tokens, rows));
 	for (uint32_t j = 0; j < v->layer_count; j++) {
 		uint32_t count = layer_stages(&model_file(v->model)->network, v->layers[j], stages);
 		for (uint32_t k = 0; k < count; k++)
-			TRY(verify_stage(v, v->layers[j], &stages[k], v->states + j * slot));
-		if (options->progress &&
-		    !options->progress(options->progress_user, (uint64_t)i * v->layer_count + j + 1, (uint64_t)tokens * v->layer_count))
+			TRY(verify_stage(v, v->layers[j], &stages[k], tokens, rows, v->states + j * slot));
+		if (options->progress && !options->progress(options->progress_user, (uint64_t)first * v->layer_count + (j + 1) * rows,
+		                                            (uint64_t)all * v->layer_count))
 			return fail(RWKVK_CANCELLED, "verification was cancelled");
 	}
-	return verify_head(v);
+	for (uint32_t i = 0; i < rows; i++)
+		TRY(verify_head(v, act_of(v, v->acts, i)));
+	return RWKVK_OK;
 }
 
 /* The device alone, from an empty state; the reference's last logits are at hand. */
@@ -178,6 +304,30 @@ static rwkvk_status verify_whole(struct verifier *v, uint32_t tokens)
 		TRY(forward_token(v->model, v->session->slot, token_at(v, i), i + 1 == tokens));
 	row->compared = tokens;
 	note(row, 0, "logits", slot_logits(v->model, v->session->slot), v->logits, model_config(v->model)->vocab);
+	return RWKVK_OK;
+}
+
+/* A prompt in chunks against the same tokens one by one, by the device alone. */
+static rwkvk_status verify_prompt(struct verifier *v)
+{
+	enum { PROMPT = 17 };
+	const struct config *c = model_config(v->model);
+	uint32_t tokens[PROMPT], fed;
+	rwkvk_verify_row *row;
+	if (!check_chunk_rows(v->model))
+		return RWKVK_OK;
+	TRY(find_row(v, "whole prompt", TOKEN_LIMIT, &row));
+	for (uint32_t i = 0; i < PROMPT; i++)
+		tokens[i] = token_at(v, i);
+	TRY(session_clear(v->session));
+	for (uint32_t i = 0; i < PROMPT; i++)
+		TRY(forward_token(v->model, v->session->slot, tokens[i], i + 1 == PROMPT));
+	memcpy(v->logits_got, slot_logits(v->model, v->session->slot), c->vocab * sizeof(float));
+	TRY(session_clear(v->session));
+	for (uint32_t i = 0; i < PROMPT; i += fed)
+		TRY(chunk_feed(v->model, v->session->slot, tokens + i, PROMPT - i, true, NULL, &fed));
+	row->compared = PROMPT;
+	note(row, 0, "logits", slot_logits(v->model, v->session->slot), v->logits_got, c->vocab);
 	return RWKVK_OK;
 }
 
@@ -220,29 +370,38 @@ static rwkvk_status verify_all(struct verifier *v, const rwkvk_verify_options *o
 	uint32_t tokens = options->tokens ? options->tokens : 3;
 	uint64_t slot = config_slot_floats(c);
 	TRY(reference_init(&v->reference, &model_file(v->model)->network, model_file(v->model)->quant));
-	v->act = calloc(config_act_floats(c), sizeof(float));
+	v->batch = smaller(tokens, check_chunk_rows(v->model) ? check_chunk_rows(v->model) : 1);
+	v->acts = calloc(v->batch * (size_t)config_act_floats(c), sizeof(float));
+	v->before = calloc(v->batch * (size_t)config_act_floats(c), sizeof(float));
 	v->got = calloc(config_act_floats(c), sizeof(float));
+	v->records = calloc(v->batch * (size_t)config_row_floats(c), sizeof(float));
+	v->state_before = calloc(slot, sizeof(float));
 	v->states = calloc(c->layers * slot, sizeof(float));
 	v->state_got = calloc(slot, sizeof(float));
 	v->logits = calloc(c->vocab, sizeof(float));
 	v->logits_got = calloc(c->vocab, sizeof(float));
 	v->layers = calloc(c->layers, sizeof *v->layers);
-	if (!v->act || !v->got || !v->states || !v->state_got || !v->logits || !v->logits_got || !v->layers)
+	if (!v->acts || !v->before || !v->got || !v->records || !v->states || !v->state_got || !v->state_before || !v->logits ||
+	    !v->logits_got || !v->layers)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	reference_start(&v->reference, v->states);
 	choose_layers(v, options->effort ? options->effort : 3000000000u);
-	for (uint32_t i = 0; i < tokens; i++)
-		TRY(verify_token(v, i, tokens, options));
+	for (uint32_t i = 0; i < tokens; i += v->batch)
+		TRY(verify_tokens(v, i, smaller(tokens - i, v->batch), tokens, options));
 	if (v->layer_count == c->layers)
 		TRY(verify_whole(v, tokens));
+	TRY(verify_prompt(v));
 	return verify_exact(v);
 }
 
 static void verifier_finish(struct verifier *v)
 {
 	reference_finish(&v->reference);
-	free(v->act);
+	free(v->acts);
+	free(v->before);
 	free(v->got);
+	free(v->records);
+	free(v->state_before);
 	free(v->states);
 	free(v->state_got);
 	free(v->logits);

@@ -106,14 +106,27 @@ static void fill(struct fixture *f, const struct stage *stage, uint32_t layer, e
 	memcpy(f->before, f->records, ROOM * f->row_floats * sizeof(float));
 }
 
+struct turn {
+	struct fixture *f;
+	const struct stage *stage;
+	uint32_t layer;
+};
+
+static void run_row(void *user, float *state, float *act)
+{
+	struct turn *turn = user;
+	turn->stage->reference(&turn->f->reference, turn->layer, state, act);
+}
+
 static void run_reference(struct fixture *f, const struct stage *stage, uint32_t layer)
 {
+	struct turn turn = { f, stage, layer };
 	memcpy(f->want, f->acts, f->rows * f->act_floats * sizeof(float));
 	memcpy(f->want_pool, f->pool, f->model->slots * f->slot_floats * sizeof(float));
 	for (uint32_t i = 0; i < f->runs; i++) {
 		const uint32_t *run = f->table + TABLE_RUN(i);
-		reference_rows(&f->reference, layer, stage, run[RUN_ROWS], f->want_pool + run[RUN_SLOT] * f->slot_floats,
-		               f->want + run[RUN_FIRST] * f->act_floats);
+		reference_rows(&f->reference, run[RUN_ROWS], f->want_pool + run[RUN_SLOT] * f->slot_floats,
+		               f->want + run[RUN_FIRST] * f->act_floats, run_row, &turn);
 	}
 }
 

@@ -14,6 +14,13 @@
 /* Shares of the largest value.  f32 arithmetic with other orders of summation. */
 static const double LOGITS_LIMIT = 1e-4, STATE_LIMIT = 1e-3;
 
+/* Ways of reading a prompt: in chunks, as long as suit the device or short ones, and token by token. */
+static const struct {
+	const char *name;
+	uint32_t exact, chunk_rows;
+} ways[] = { { "chunks", 0, 0 }, { "chunks of 16", 0, 16 }, { "token by token", 1, 0 } };
+enum { WAYS = sizeof ways / sizeof *ways, CHUNK = 16 };
+
 struct expected {
 	json_t *entry;
 	float *floats; /* the case's file */
@@ -68,6 +75,7 @@ static void check_state_part(const struct expected *c, const char *name, const f
 	free(got);
 }
 
+/* Reads up to each position from the one before or, where chunks are to be tested, from the beginning. */
 static void check_device(rwkvk_model *model, const struct expected *c)
 {
 	rwkvk_session *session;
@@ -82,6 +90,10 @@ static void check_device(rwkvk_model *model, const struct expected *c)
 	size_t fed = 0;
 	for (size_t p = 0; p < c->position_count; p++) {
 		size_t until = c->positions[p] + 1;
+		if (model->chunk.rows && until >= CHUNK) {
+			assert_ok(rwkvk_session_reset(session));
+			fed = 0;
+		}
 		assert_ok(feed_tokens(session, c->tokens + fed, until - fed, logits));
 		fed = until;
 		snprintf(what, sizeof what, "%s: logits after token %zu", c->id, until);
@@ -134,7 +146,7 @@ static void check_reference(rwkvk_model *model, const struct expected *c)
 }
 
 /* On the case's own model or, with a file of aliases, on `other`. */
-static rwkvk_model *open_case(const char *folder, json_t *entry, const char *other, const char *names)
+static rwkvk_model *open_case(const char *folder, json_t *entry, const char *other, const char *names, int way)
 {
 	rwkvk_model *model;
 	char path[1024];
@@ -142,22 +154,29 @@ static rwkvk_model *open_case(const char *folder, json_t *entry, const char *oth
 	snprintf(path, sizeof path, "%s/%s", folder, json_string_value(json_object_get(entry, "model")));
 	assert_ok(rwkvk_model_open(
 		&(rwkvk_model_options){
+			.size = sizeof(rwkvk_model_options),
 			.path = other ? other : path,
 			.names = names,
 			.group_norm_epsilon = (float)json_number_value(json_object_get(options, "gn_eps")),
 			.rescale = (uint32_t)json_integer_value(json_object_get(options, "rescale")),
+			.exact = ways[way].exact,
+			.chunk_rows = ways[way].chunk_rows,
 		},
 		&model));
 	return model;
 }
 
-static void check_case(const char *folder, json_t *entry, rwkvk_model *model)
+/* NULL: not in this way. */
+static void check_case(const char *folder, json_t *entry, rwkvk_model *const models[WAYS])
 {
 	struct expected c;
 	read_case(folder, entry, &c);
-	print_message("    %s\n", c.id);
-	check_device(model, &c);
-	check_reference(model, &c);
+	for (int way = 0; way < WAYS; way++)
+		if (models[way]) {
+			print_message("    %s, %s\n", c.id, ways[way].name);
+			check_device(models[way], &c);
+		}
+	check_reference(models[0], &c);
 	free_case(&c);
 }
 
@@ -165,6 +184,20 @@ static bool same_model(json_t *a, json_t *b)
 {
 	return a && json_equal(json_object_get(a, "model"), json_object_get(b, "model")) &&
 	       json_equal(json_object_get(a, "options"), json_object_get(b, "options"));
+}
+
+static void open_ways(const char *folder, json_t *entry, const char *other, const char *names, rwkvk_model *models[WAYS])
+{
+	for (int way = 0; way < WAYS; way++)
+		models[way] = open_case(folder, entry, other, names, way);
+}
+
+static void close_ways(rwkvk_model *models[WAYS])
+{
+	for (int way = 0; way < WAYS; way++) {
+		rwkvk_model_close(models[way]);
+		models[way] = NULL;
+	}
 }
 
 /* All cases of a manifest, of which those of one model follow each other, so that it is opened once; or those of every few
@@ -175,21 +208,22 @@ static unsigned check_manifest(const char *folder, const char *manifest)
 	unsigned checked = 0, models = 0, step = test_every();
 	snprintf(path, sizeof path, "%s/%s", folder, manifest);
 	json_t *root = json_load_file(path, 0, NULL), *entry, *before = NULL;
-	rwkvk_model *model = NULL;
+	rwkvk_model *opened[WAYS] = { NULL };
 	assert_non_null(root);
 	size_t i;
 	json_array_foreach(json_object_get(root, "cases"), i, entry)
 	{
 		if (!same_model(before, entry)) {
-			rwkvk_model_close(model);
-			model = models++ % step == 0 ? open_case(folder, entry, NULL, NULL) : NULL;
+			close_ways(opened);
+			if (models++ % step == 0)
+				open_ways(folder, entry, NULL, NULL, opened);
 		}
 		before = entry;
-		if (model)
-			check_case(folder, entry, model);
-		checked += model != NULL;
+		if (opened[0])
+			check_case(folder, entry, opened);
+		checked += opened[0] != NULL;
 	}
-	rwkvk_model_close(model);
+	close_ways(opened);
 	json_decref(root);
 	return checked;
 }
@@ -233,9 +267,10 @@ static void original_reverser(void **state)
 	{
 		if (strcmp(json_string_value(json_object_get(entry, "id")), "reverse-36-digits") != 0)
 			continue;
-		rwkvk_model *model = open_case(SHARED_DIR "/golden", entry, path, TEST_DATA_DIR "/reverse.names");
-		check_case(SHARED_DIR "/golden", entry, model);
-		rwkvk_model_close(model);
+		rwkvk_model *opened[WAYS];
+		open_ways(SHARED_DIR "/golden", entry, path, TEST_DATA_DIR "/reverse.names", opened);
+		check_case(SHARED_DIR "/golden", entry, opened);
+		close_ways(opened);
 		checked++;
 	}
 	json_decref(root);

@@ -300,9 +300,15 @@ static void verification_passes(void **state)
 		}
 		for (uint32_t layer = 0; layer < specs[i].layers; layer++) {
 			uint32_t stage_count = layer_stages(&model->file.network, layer, stages);
-			for (uint32_t j = 0; j < stage_count; j++)
+			for (uint32_t j = 0; j < stage_count; j++) {
+				const char *const *chunk = stages[j].chunk;
+				while (chunk[1])
+					chunk++;
 				assert_non_null(row_named(rows, count, stages[j].name));
+				assert_int_equal(row_named(rows, count, *chunk) != NULL, model->chunk.rows > 0);
+			}
 		}
+		assert_int_equal(row_named(rows, count, "whole prompt") != NULL, model->chunk.rows > 0);
 		assert_non_null(row_named(rows, count, "head"));
 		assert_non_null(row_named(rows, count, "whole tokens"));
 		assert_non_null(row_named(rows, count, "pick"));
@@ -323,7 +329,7 @@ static void a_broken_stage_is_named(void **state)
 		size_t count, again;
 		assert_ok(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count));
 		for (size_t j = 0; j < count; j++) {
-			if (strcmp(rows[j].stage, "whole tokens") == 0)
+			if (strncmp(rows[j].stage, "whole", 5) == 0)
 				continue;
 			setenv("RWKVK_BREAK_STAGE", rows[j].stage, 1);
 			assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 1 }, broken, RWKVK_VERIFY_ROWS, &again));
@@ -370,7 +376,8 @@ static void a_wrong_weight_is_found(void **state)
 	assert_ok(gpu_write(&model->layers[1].output.slices[0].weights, 128, &word, sizeof word));
 	assert_ok(rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count));
 	for (size_t i = 0; i < count; i++) {
-		bool wrong = strcmp(rows[i].stage, "att_out") == 0 || strcmp(rows[i].stage, "whole tokens") == 0;
+		bool wrong = strcmp(rows[i].stage, "att_out") == 0 || strcmp(rows[i].stage, "chunk att_out") == 0 ||
+		             strcmp(rows[i].stage, "whole tokens") == 0;
 		assert_int_equal(rows[i].ok, !wrong);
 	}
 	assert_int_equal(row_named(rows, count, "att_out")->layer, 1);
@@ -416,6 +423,7 @@ static void a_sample_of_layers(void **state)
 	assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 2, .effort = 1 }, rows, RWKVK_VERIFY_ROWS, &count));
 	assert_int_equal(row_named(rows, count, "wkv")->compared, 2 * 2);
 	assert_null(row_named(rows, count, "whole tokens"));
+	assert_int_equal(row_named(rows, count, "chunk wkv")->compared, 2 * 2);
 	for (size_t i = 0; i < count; i++)
 		assert_true(rows[i].ok);
 	rwkvk_model_close(model);
