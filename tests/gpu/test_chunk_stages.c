@@ -404,12 +404,12 @@ static void close_fixture(struct fixture *f)
 static void test_spec(const struct model_spec *spec, rwkvk_quant quant, uint32_t turn)
 {
 	static struct fixture f;
-	const bool wide = spec->width > 1000 && !test_all();
+	const bool wide = spec->width > 1000 && !test_everything();
 	if (open_fixture(&f, spec, quant)) {
 		print_message("    %s%s\n", spec->name, quant ? ", quantised at load" : "");
 		run_case(&f, wide ? &few_rows : &several_runs, turn % f.model->slots);
 		for (uint32_t i = 0; i < CASES && !wide; i++)
-			if (test_all() || i == turn % CASES || i == (turn + 3) % CASES)
+			if (test_everything() || i == turn % CASES || i == (turn + 3) % CASES)
 				run_case(&f, &cases[i], i % f.model->slots);
 	}
 	close_fixture(&f);

@@ -152,7 +152,7 @@ const char *test_shared(const char *relative)
 	return NULL;
 }
 
-bool test_all(void)
+bool test_everything(void)
 {
 	const char *all = getenv("RWKVK_TEST_ALL");
 	return all && strcmp(all, "1") == 0;
@@ -161,6 +161,6 @@ bool test_all(void)
 unsigned test_every(void)
 {
 	const char *few = getenv("RWKVK_TEST_FEW");
-	int every = few && !test_all() ? atoi(few) : 1;
+	int every = few && !test_everything() ? atoi(few) : 1;
 	return every > 1 ? (unsigned)every : 1;
 }

@@ -62,7 +62,7 @@ void test_write_file(const char *path, const void *data, size_t bytes);
 /* Of many alike cases take every so manieth: RWKVK_TEST_FEW, 1 when it is not set.  For devices that differ in little. */
 unsigned test_every(void);
 /* RWKVK_TEST_ALL=1: take all cases, however long it takes; test_every() is then 1. */
-bool test_all(void);
+bool test_everything(void);
 
 /* The path of a file beside the project that some tests need (golden data, foreign models); NULL, after a loud message on
  * stderr naming the file and the test, when it is not there.  Valid until exit. */
