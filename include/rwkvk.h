@@ -223,9 +223,13 @@ typedef struct rwkvk_model_options {
 	rwkvk_log_fn *log; /* NULL: none.  As long as the model is open */
 	void *log_user;
 	const struct rwkvk_tools_options *tools; /* rwkvk_tools.h; NULL: none */
-	uint32_t exact; /* not 0: prompts are read token by token, with the bits that generated tokens have; see eval */
-	uint32_t
-		chunk_rows; /* tokens of a prompt that are read at once at most; 0: as many as suit the device and fit, 64 or 256 */
+	/* Newer than 0.1, so `size` must be set.  Not 0: prompts are read token by token, as texts are written, never in chunks
+	 * (rwkvk_session_eval()): slower by a multiple, but with the bits that the same tokens one by one have, and without the
+	 * memory that chunks take. */
+	uint32_t exact;
+	/* Newer than 0.1.  Tokens of the longest chunk, in steps of 16; 0: 64, on graphics cards 256.  It is never longer than
+	 * that, and shorter where so much does not fit into the memory, 16 at least.  No result depends on it. */
+	uint32_t chunk_rows;
 } rwkvk_model_options;
 
 /* Opens a model on a device: reads the file (memory-mapped: it must stay unchanged while the model is open, unless read_file is
@@ -339,8 +343,18 @@ typedef struct rwkvk_eval_options {
 
 /* Feeds `count` tokens.  With count 0 (tokens may be NULL) it only gives the logits again.  A failure in the middle leaves the
  * state after the tokens that were done (see rwkvk_session_position()).  options: NULL for the defaults.
- * RWKVK_ERROR_ARGUMENT: a token past the vocabulary, and then none is fed; logits of a session that has none.
- * RWKVK_CANCELLED: between two submissions. */
+ *
+ * A call of 16 tokens or more (on GPUs 8) reads them in chunks, all tokens of one at once; a shorter call, and every call with
+ * rwkvk_model_options.exact, one by one.  On the same device with the same driver, the same tokens from the same state give the
+ * same logits and the same state to the bit, into whatever calls of at least so many tokens they are cut.  Tokens one by one,
+ * or in shorter calls, give the same bits among each other, but others than chunks: sums are added in another order, which
+ * comes to less than 3e-5 of the largest logit.  What has to be repeated to the bit with tokens fed one by one needs `exact`.
+ *
+ * A chunk counts as a whole.  When it is cancelled, or fails, within one, the state is that from before the first of its
+ * tokens, whose number is the position: feeding the rest from there on gives what an undisturbed call would have, to the bit if
+ * the rest is read in chunks, too. RWKVK_ERROR_ARGUMENT: a token past the vocabulary, and then none is fed; logits of a session
+ * that has none. RWKVK_CANCELLED: by `cancel`, after the submission that is running; by `progress`, which is called after each
+ * chunk. */
 RWKVK_API rwkvk_status rwkvk_session_eval(rwkvk_session *session, const uint32_t *tokens, size_t count,
                                           const rwkvk_eval_options *options);
 

@@ -232,6 +232,15 @@ void reference_rows(const struct reference *ref, uint32_t rows, float *state, fl
 		run_row(ref, run, user, acts + (i - 1) * floats, state, acts + i * floats);
 }
 
+void reference_chunk_state(const struct config *c, const struct stage *stage, const float *before, const float *act,
+                           float *state)
+{
+	if (stage->reference == reference_att_wkv4)
+		memcpy(state + STATE_ATT_X, act + ACT_N1(c->width), c->width * sizeof *state);
+	else if (stage->reference == reference_att_out)
+		memcpy(state + STATE_ATT_X, before + STATE_ATT_X, c->width * sizeof *state);
+}
+
 void reference_token(const struct reference *ref, uint32_t token, float *states, float *act, float *logits)
 {
 	const struct config *c = &ref->network->config;

@@ -65,6 +65,11 @@ void reference_group_norm(const struct reference *ref, uint32_t layer, uint32_t 
  * one of them, and `state` becomes that after the last. */
 typedef void row_fn(void *user, float *state, float *act);
 void reference_rows(const struct reference *ref, uint32_t rows, float *state, float *acts, row_fn *run, void *user);
+/* Turns the state after a stage into that after the chunk's stages which do the same.  They differ in RWKV-4's: of a chunk, wkv moves
+ * n1 into the state; of one token att_out does, since all workgroups of att_wkv read what it replaces.  before: the state from
+ * before the stage; act: of the last token. */
+void reference_chunk_state(const struct config *config, const struct stage *stage, const float *before, const float *act,
+                           float *state);
 /* A fresh state, and a whole token: states is [L][config_slot_floats()]; logits may be NULL. */
 void reference_start(const struct reference *ref, float *states);
 void reference_token(const struct reference *ref, uint32_t token, float *states, float *act, float *logits);

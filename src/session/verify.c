@@ -30,6 +30,7 @@ struct verifier {
 	float *states;              /* [compared layers][slot] the reference's */
 	float *state_got;           /* [slot] the device's */
 	float *state_before;        /* [slot] the reference's, as it was before a stage */
+	float *state_want;          /* [slot] and as a chunk leaves it */
 	float *logits, *logits_got; /* [V] */
 	uint32_t *layers;           /* which are compared */
 	uint32_t layer_count;
@@ -212,9 +213,12 @@ static rwkvk_status verify_chunk(struct verifier *v, uint32_t layer, const struc
 	memcpy(v->state_got, v->state_before, config_slot_floats(model_config(v->model)) * sizeof(float));
 	TRY(check_chunk(v->model, v->session->slot, layer, stage->chunk, tokens, rows, v->records, state ? v->state_got : NULL));
 	compare_rows(v, stage, *name, layer, rows, row);
-	if (state)
-		note_state(v, row, layer, state);
 	row->compared += rows;
+	if (!state)
+		return RWKVK_OK;
+	memcpy(v->state_want, state, config_slot_floats(model_config(v->model)) * sizeof(float));
+	reference_chunk_state(model_config(v->model), stage, v->state_before, act_of(v, v->acts, rows - 1), v->state_want);
+	note_state(v, row, layer, v->state_want);
 	return RWKVK_OK;
 }
 
@@ -376,13 +380,14 @@ static rwkvk_status verify_all(struct verifier *v, const rwkvk_verify_options *o
 	v->got = calloc(config_act_floats(c), sizeof(float));
 	v->records = calloc(v->batch * (size_t)config_row_floats(c), sizeof(float));
 	v->state_before = calloc(slot, sizeof(float));
+	v->state_want = calloc(slot, sizeof(float));
 	v->states = calloc(c->layers * slot, sizeof(float));
 	v->state_got = calloc(slot, sizeof(float));
 	v->logits = calloc(c->vocab, sizeof(float));
 	v->logits_got = calloc(c->vocab, sizeof(float));
 	v->layers = calloc(c->layers, sizeof *v->layers);
-	if (!v->acts || !v->before || !v->got || !v->records || !v->states || !v->state_got || !v->state_before || !v->logits ||
-	    !v->logits_got || !v->layers)
+	if (!v->acts || !v->before || !v->got || !v->records || !v->states || !v->state_got || !v->state_before || !v->state_want ||
+	    !v->logits || !v->logits_got || !v->layers)
 		return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	reference_start(&v->reference, v->states);
 	choose_layers(v, options->effort ? options->effort : 3000000000u);
@@ -402,6 +407,7 @@ static void verifier_finish(struct verifier *v)
 	free(v->got);
 	free(v->records);
 	free(v->state_before);
+	free(v->state_want);
 	free(v->states);
 	free(v->state_got);
 	free(v->logits);

@@ -46,110 +46,104 @@ static void read_all(rwkvk_session *s, float *logits, float *state)
 	assert_ok(slot_read(s->model, s->slot, state));
 }
 
-/* Both are logits and the state after them. */
-static void compare(const struct config *c, const float *chunk, const float *single, const char *what)
+static void compare(rwkvk_session *chunk, rwkvk_session *single, const char *what)
 {
-	uint64_t layer = config_layer_floats(c);
+	const struct config *c = model_config(chunk->model);
+	uint64_t layer = config_layer_floats(c), floats = config_state_floats(c);
+	float *logits = malloc(2 * c->vocab * sizeof *logits), *state = malloc(2 * floats * sizeof *state);
 	char text[256];
+	read_all(chunk, logits, state);
+	read_all(single, logits + c->vocab, state + floats);
 	for (uint32_t i = 0; i < c->layers; i++) {
-		const float *got = chunk + c->vocab + i * layer, *want = single + c->vocab + i * layer;
+		const float *got = state + i * layer, *want = state + floats + i * layer;
 		snprintf(text, sizeof text, "%s: shift state of layer %u", what, i);
 		assert_close(text, got, want, 2 * c->width, LIMIT);
 		snprintf(text, sizeof text, "%s: state of layer %u", what, i);
 		assert_close(text, got + 2 * c->width, want + 2 * c->width, layer - 2 * c->width, LIMIT);
 	}
 	snprintf(text, sizeof text, "%s: logits", what);
-	assert_close(text, chunk, single, c->vocab, LIMIT);
+	assert_close(text, logits, logits + c->vocab, c->vocab, LIMIT);
+	free(logits);
+	free(state);
 }
 
-static const uint32_t counts[] = { 16, 17, 64, 65, 100 };
-enum { COUNTS = sizeof counts / sizeof *counts };
-
-/* What a session has after each of them; there may be room for one session only. */
-static void read_prompts(struct rwkvk_model *m, bool singly, float *out)
+static void as_single_tokens(struct rwkvk_model *m, const struct model_spec *spec)
 {
-	const struct config *c = model_config(m);
+	static const uint32_t counts[] = { 17, 65, 16, 64, 100 };
 	uint32_t tokens[MOST];
-	rwkvk_session *s;
-	make_tokens(tokens, c->vocab);
-	assert_ok(rwkvk_session_create(m, &s));
-	for (int i = 0; i < COUNTS; i++, out += c->vocab + config_state_floats(c)) {
-		if (singly)
-			feed_singly(s, tokens, counts[i]);
-		else
-			assert_ok(rwkvk_session_eval(s, tokens, counts[i], NULL));
-		read_all(s, out, out + c->vocab);
-	}
-	rwkvk_session_destroy(s);
-}
-
-static void test_model(const struct model_spec *spec, rwkvk_quant quant, uint32_t rescale)
-{
-	struct rwkvk_model *m = open_model(spec, quant, rescale);
-	const uint64_t floats = model_config(m)->vocab + config_state_floats(model_config(m));
-	float *all = malloc(2 * COUNTS * floats * sizeof *all), *single = all + COUNTS * floats;
-	print_message("    %s%s%s\n", spec->name, quant ? ", quantised at load" : "", rescale ? ", rescaled" : "");
-	/* but where a binding cannot cover the shortest chunk */
-	assert_true(forward_reads_chunks(m, counts[0]) || chunk_bytes(model_config(m), 16) > gpu_caps(m->gpu)->max_buffer);
-	read_prompts(m, false, all);
-	read_prompts(m, true, single);
-	for (int i = 0; i < COUNTS; i++) {
+	rwkvk_session *chunk, *single;
+	make_tokens(tokens, spec->vocab);
+	assert_ok(rwkvk_session_create(m, &chunk));
+	assert_ok(rwkvk_session_create(m, &single));
+	for (size_t i = 0; i < (test_everything() ? sizeof counts / sizeof *counts : 2); i++) {
 		char what[200];
 		snprintf(what, sizeof what, "%s, %u tokens", spec->name, counts[i]);
-		compare(model_config(m), all + i * floats, single + i * floats, what);
+		assert_true(forward_reads_chunks(m, counts[i]));
+		assert_ok(rwkvk_session_eval(chunk, tokens, counts[i], NULL));
+		feed_singly(single, tokens, counts[i]);
+		compare(chunk, single, what);
 	}
-	free(all);
+	rwkvk_session_destroy(chunk);
+	rwkvk_session_destroy(single);
+}
+
+/* Whatever calls a prompt is cut into, as long as each is read in chunks. */
+static void same_bits(struct rwkvk_model *m, const struct model_spec *spec)
+{
+	static const uint32_t few[][4] = { { 81 }, { 17, 64 }, { 16, 16, 49 } };
+	static const uint32_t all[][4] = { { 200 }, { 16, 184 }, { 17, 16, 167 }, { 64, 64, 72 }, { 100, 33, 50, 17 } };
+	const size_t count = test_everything() ? sizeof all / sizeof *all : sizeof few / sizeof *few;
+	const uint32_t length = test_everything() ? 200 : 81, vocab = model_config(m)->vocab;
+	const uint64_t floats = config_state_floats(model_config(m));
+	uint32_t tokens[MOST];
+	float *logits = malloc(2 * vocab * sizeof *logits), *states = malloc(2 * floats * sizeof *states);
+	make_tokens(tokens, spec->vocab);
+	for (size_t j = 0; j < count; j++) {
+		const uint32_t *cut = test_everything() ? all[j] : few[j];
+		rwkvk_session *s;
+		float *own = logits + (j ? vocab : 0), *at = states + (j ? floats : 0);
+		assert_ok(rwkvk_session_create(m, &s));
+		for (uint32_t done = 0; done < length; done += *cut++)
+			assert_ok(rwkvk_session_eval(s, tokens + done, *cut, NULL));
+		read_all(s, own, at);
+		rwkvk_session_destroy(s);
+		assert_memory_equal(own, logits, vocab * sizeof *own);
+		assert_memory_equal(at, states, floats * sizeof *at);
+	}
+	free(logits);
+	free(states);
+}
+
+static void test_model(const struct model_spec *spec, uint32_t rescale)
+{
+	struct rwkvk_model *m = open_model(spec, RWKVK_QUANT_NONE, rescale);
+	if (m->chunk.rows) {
+		print_message("    %s%s\n", spec->name, rescale ? ", rescaled" : "");
+		as_single_tokens(m, spec);
+		same_bits(m, spec);
+	}
 	rwkvk_model_close(m);
 }
 
-static void chunks_as_single_tokens(void **state)
+/* A few models, each version among them: their stages are compared one by one (test_chunk_stages.c). */
+static void whole_models(void **state)
 {
 	(void)state;
-	for (int i = 0; i < SPECS; i += (int)test_every())
-		test_model(&specs[i], RWKVK_QUANT_NONE, 0);
+	for (uint32_t i = 0; i < SPECS; i += test_everything() ? 1 : 4 * test_every())
+		test_model(&specs[i], 0);
 }
 
 /* What layers add is divided by powers of two, and x is halved; with ffnPre and without. */
-static void rescaled_chunks_as_single_tokens(void **state)
+static void rescaled_models(void **state)
 {
 	(void)state;
 	for (int i = 0; i < SPECS; i++)
-		if (specs[i].version == 40 && specs[i].layers > 1)
-			test_model(&specs[i], RWKVK_QUANT_NONE, 1);
-}
-
-/* Whatever chunks a prompt is cut into, as long as each is one. */
-static void bits_of_any_cut(void **state)
-{
-	(void)state;
-	static const uint32_t cuts[][4] = { { 200 }, { 16, 184 }, { 17, 16, 167 }, { 64, 64, 72 }, { 100, 33, 50, 17 } };
-	for (int i = 0; i < SPECS; i += (int)test_every()) {
-		struct rwkvk_model *m = open_model(&specs[i], RWKVK_QUANT_NONE, 0);
-		const struct config *c = model_config(m);
-		uint64_t floats = config_state_floats(c);
-		uint32_t tokens[MOST];
-		float *logits = malloc(2 * c->vocab * sizeof *logits), *states = malloc(2 * floats * sizeof *states);
-		make_tokens(tokens, specs[i].vocab);
-		for (size_t j = 0; j < sizeof cuts / sizeof *cuts; j++) {
-			rwkvk_session *s;
-			float *own = logits + (j ? c->vocab : 0), *at = states + (j ? floats : 0);
-			assert_ok(rwkvk_session_create(m, &s));
-			for (uint32_t k = 0, done = 0; done < MOST; done += cuts[j][k++])
-				assert_ok(rwkvk_session_eval(s, tokens + done, cuts[j][k], NULL));
-			read_all(s, own, at);
-			rwkvk_session_destroy(s);
-			assert_memory_equal(own, logits, c->vocab * sizeof *own);
-			assert_memory_equal(at, states, floats * sizeof *at);
-		}
-		free(logits);
-		free(states);
-		rwkvk_model_close(m);
-	}
+		if (specs[i].version == 40 && specs[i].layers > 1 && test_every() == 1)
+			test_model(&specs[i], 1);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(chunks_as_single_tokens),
-		                                cmocka_unit_test(rescaled_chunks_as_single_tokens), cmocka_unit_test(bits_of_any_cut) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(whole_models), cmocka_unit_test(rescaled_models) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,6 +127,9 @@ static void run_reference(struct fixture *f, const struct stage *stage, uint32_t
 		const uint32_t *run = f->table + TABLE_RUN(i);
 		reference_rows(&f->reference, run[RUN_ROWS], f->want_pool + run[RUN_SLOT] * f->slot_floats,
 		               f->want + run[RUN_FIRST] * f->act_floats, run_row, &turn);
+		reference_chunk_state(f->config, stage, f->pool + run[RUN_SLOT] * f->slot_floats,
+		                      f->want + (run[RUN_FIRST] + run[RUN_ROWS] - 1) * f->act_floats,
+		                      f->want_pool + run[RUN_SLOT] * f->slot_floats);
 	}
 }
 

@@ -186,10 +186,12 @@ static bool same_model(json_t *a, json_t *b)
 	       json_equal(json_object_get(a, "options"), json_object_get(b, "options"));
 }
 
+/* Short chunks on our own models, which are few. */
 static void open_ways(const char *folder, json_t *entry, const char *other, const char *names, rwkvk_model *models[WAYS])
 {
+	bool own = strcmp(folder, TEST_DATA_DIR) == 0 || test_everything();
 	for (int way = 0; way < WAYS; way++)
-		models[way] = open_case(folder, entry, other, names, way);
+		models[way] = own || ways[way].chunk_rows == 0 ? open_case(folder, entry, other, names, way) : NULL;
 }
 
 static void close_ways(rwkvk_model *models[WAYS])

@@ -188,9 +188,9 @@ int cmd_verify(int argc, char **argv)
 		.command = "verify",
 		.synopsis = "[OPTION]... [-m MODEL]",
 		.about =
-			"Runs every stage of a model on a device and in plain C, on the model's own weights, and compares; then whole\n"
-			"tokens, and what is to be the same to the bit.  Exit code 1 when a stage is wrong: that is the driver's mistake\n"
-			"or ours, so please report the block.",
+			"Runs every stage of a model on a device and in plain C, on the model's own weights, and compares, for\n"
+			"tokens alone and for a chunk of them; then whole tokens, a prompt, and what is to be the same to the bit.  Exit\n"
+			"code 1 when a stage is wrong: that is the driver's mistake or ours, so please report the block.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.notes =
