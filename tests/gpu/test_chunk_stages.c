@@ -93,16 +93,32 @@ static void place_inputs(struct fixture *f, const struct stage *stage)
 	}
 }
 
+/* Where RWKV-6's decay is padded, the hidden vectors of token shift have left numbers, which must count for nothing. */
+static void place_leftovers(struct fixture *f, const struct stage *stage)
+{
+	const uint32_t rank = f->config->rank_decay, at = ROW_H(f->config->width, f->config->ffn);
+	if (f->config->version == 60 && is_among("hidden decay", stage->reads))
+		for (uint32_t row = 0; row < f->rows; row++)
+			fill_values(&f->random, f->records + row * f->row_floats + at + rank, PAD(rank, 8) - rank, RANDOM);
+}
+
 static void fill(struct fixture *f, const struct stage *stage, uint32_t layer, enum pattern pattern)
 {
 	memset(f->acts, 0, f->rows * f->act_floats * sizeof(float));
-	for (uint32_t row = 0; row < f->rows; row++)
-		fill_act(&f->random, f->config, stage, layer, f->acts + row * f->act_floats, pattern);
+	for (uint32_t row = 0; row < f->rows; row++) {
+		float *act = f->acts + row * f->act_floats;
+		fill_act(&f->random, f->config, stage, layer, act, pattern);
+		/* Equal values, too, would leave GroupNorm nothing but rounding errors: the more rows, the less else is in the state.
+		 */
+		if (pattern == ALL_EQUAL && is_among("v", stage->reads))
+			fill_values(&f->random, act + ACT_V(f->config->width), f->config->width, RANDOM);
+	}
 	poison(f->pool, f->model->slots * f->slot_floats);
 	for (uint32_t i = 0; i < f->runs; i++)
 		fill_state(&f->random, f->config, f->pool + f->table[TABLE_RUN(i) + RUN_SLOT] * f->slot_floats, pattern);
 	poison_records(f);
 	place_inputs(f, stage);
+	place_leftovers(f, stage);
 	memcpy(f->before, f->records, ROOM * f->row_floats * sizeof(float));
 }
 
@@ -177,18 +193,6 @@ static bool is_scratch(const struct stage *stage, const char *name)
 	       strcmp(stage->name, "pre_out");
 }
 
-static void check_padding(struct fixture *f, const struct region *regions, uint32_t count, uint32_t row)
-{
-	uint8_t *known = calloc(f->row_floats, 1);
-	const float *got = f->records + row * f->row_floats, *before = f->before + row * f->row_floats;
-	for (uint32_t i = 0; i < count; i++)
-		memset(known + regions[i].at, 1, regions[i].count);
-	for (uint32_t i = 0; i < f->row_floats; i++)
-		if (!known[i] && memcmp(&got[i], &before[i], sizeof *got))
-			fail_msg("%s, row %u: padding word %u was written", f->what, row, i);
-	free(known);
-}
-
 /* A vector of a row that the reference wrote is close to it; one that it did not write has its bits still. */
 static void check_vector(struct fixture *f, const struct stage *stage, uint32_t row, const struct region *got,
                          const struct region *act)
@@ -203,11 +207,26 @@ static void check_vector(struct fixture *f, const struct stage *stage, uint32_t 
 		fail_msg("%s: was written, but not by the reference", what);
 }
 
-/* hidden mix lies where the others do, and of each version there is only one. */
-static bool is_there(const struct fixture *f, const struct region *r)
+/* RWKV-6's two kinds of hidden vectors lie in one place: the one that is not written holds the other. */
+static bool is_there(const struct fixture *f, const struct stage *stage, const struct region *r)
 {
-	bool mix = strcmp(r->name, "hidden mix") == 0;
-	return r->count > 0 && (strncmp(r->name, "hidden", 6) != 0 || f->config->version != 60 || mix);
+	if (f->config->version != 60 || strncmp(r->name, "hidden", 6) != 0)
+		return r->count > 0;
+	return strcmp(r->name, is_among("hidden decay", stage->writes) ? "hidden decay" : "hidden mix") == 0;
+}
+
+static void check_padding(struct fixture *f, const struct stage *stage, const struct region *regions, uint32_t count,
+                          uint32_t row)
+{
+	uint8_t *known = calloc(f->row_floats, 1);
+	const float *got = f->records + row * f->row_floats, *before = f->before + row * f->row_floats;
+	for (uint32_t i = 0; i < count; i++)
+		if (is_there(f, stage, &regions[i]))
+			memset(known + regions[i].at, 1, regions[i].count);
+	for (uint32_t i = 0; i < f->row_floats; i++)
+		if (!known[i] && memcmp(&got[i], &before[i], sizeof *got))
+			fail_msg("%s, row %u: padding word %u was written", f->what, row, i);
+	free(known);
 }
 
 static void check_records(struct fixture *f, const struct stage *stage)
@@ -216,16 +235,18 @@ static void check_records(struct fixture *f, const struct stage *stage)
 	uint32_t act_count = act_regions(f->config, acts), row_count = row_regions(f->config, rows);
 	for (uint32_t row = 0; row < f->rows; row++) {
 		for (uint32_t i = 0; i < row_count; i++)
-			if (is_there(f, &rows[i]))
+			if (is_there(f, stage, &rows[i]))
 				check_vector(f, stage, row, &rows[i], find_region(acts, act_count, rows[i].name));
-		check_padding(f, rows, row_count, row);
+		check_padding(f, stage, rows, row_count, row);
 	}
 	if (!is_poison(f->records + f->rows * f->row_floats, (ROOM - f->rows) * f->row_floats))
 		fail_msg("%s: a record past the last row was written", f->what);
 }
 
-static void check_states(struct fixture *f, uint32_t layer)
+/* The shift states are copies, RWKV-4's of what its wkv's first stage has made. */
+static void check_states(struct fixture *f, const struct stage *stage, uint32_t layer)
 {
+	const double limit = strcmp(stage->name, "att_wkv") == 0 ? LIMIT : 0;
 	const size_t D = f->config->width, S = D * f->config->state_width;
 	assert_ok(gpu_read(&f->model->layers[layer].state, 0, f->pool, f->model->slots * f->slot_floats * sizeof(float)));
 	for (uint32_t i = 0; i < f->model->slots; i++) {
@@ -235,7 +256,7 @@ static void check_states(struct fixture *f, uint32_t layer)
 				fail_msg("%s: slot %u was written, which has no rows", f->what, i);
 			continue;
 		}
-		assert_close("state: att_x", got, want, D, 0);
+		assert_close("state: att_x", got, want, D, limit);
 		assert_close("state: ffn_x", got + D, want + D, D, 0);
 		assert_close(f->what, got + STATE_S(D), want + STATE_S(D), S, LIMIT);
 	}
@@ -286,7 +307,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 	}
 	read_records(f);
 	check_records(f, stage);
-	check_states(f, layer);
+	check_states(f, stage, layer);
 }
 
 static void check_embed(struct fixture *f)
