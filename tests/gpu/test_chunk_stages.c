@@ -446,8 +446,20 @@ static void chunks_as_stored(void **state)
 		test_spec(&specs[i], RWKVK_QUANT_NONE, i / test_every());
 }
 
+/* Weights quantised at load are packed by other code.  Rows that are no whole blocks; or each way on one model after the other.
+ */
+static void chunks_quantised(void **state)
+{
+	(void)state;
+	static const rwkvk_quant quants[] = { RWKVK_QUANT_Q4, RWKVK_QUANT_Q5, RWKVK_QUANT_Q6, RWKVK_QUANT_Q8, RWKVK_QUANT_F16 };
+	for (uint32_t i = 0, turn = 0; i < SPECS; i++)
+		if (test_everything() ? specs[i].width < 1000 && !dtype_is_block(specs[i].type)
+		                      : specs[i].width == 84 && specs[i].ffn == 101)
+			test_spec(&specs[i], quants[turn % 5], turn++);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(chunks_as_stored) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(chunks_as_stored), cmocka_unit_test(chunks_quantised) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -175,7 +175,7 @@ static uint32_t rows_within(const char *path, uint64_t bytes, bool exact)
 static void what_fits(void **state)
 {
 	(void)state;
-	for (uint32_t i = 0; i < SMALL_MODELS; i++) {
+	for (uint32_t i = 0; i < SMALL_MODELS; i += SMALL_MODELS - 1) { /* the first and the last */
 		rwkvk_model *model = open_small(&small_models[i], (rwkvk_model_options){ .chunk_rows = 0 });
 		const char *path = model_file(model)->weights.path;
 		const struct config c = *model_config(model);

@@ -100,6 +100,25 @@ static rwkvk_model *open_lazy(const char *tokens_at_once)
 	return model;
 }
 
+/* A prompt in chunks. */
+static void prompt_is_not_read(rwkvk_session *session)
+{
+	enum { PROMPT = 40 };
+	const uint32_t prompt[PROMPT] = { 1, 22, 5, 299, 0, 7 };
+	float want[VOCAB], got[VOCAB];
+	assert_true(forward_reads_chunks(session->model, PROMPT));
+	assert_ok(rwkvk_session_eval(session, prompt, PROMPT, &(rwkvk_eval_options){ .logits = want }));
+	assert_ok(rwkvk_session_reset(session));
+	dropped = GPU_LIST;
+	assert_fails(rwkvk_session_eval(session, prompt, PROMPT, NULL), RWKVK_ERROR_DRIVER, "which it has not done");
+	test_assert_error_contains(gpu_caps(session->model->gpu)->name, __FILE__, __LINE__);
+	assert_int_equal(rwkvk_session_position(session), 0);
+	dropped = 0;
+	assert_ok(rwkvk_session_reset(session));
+	assert_ok(rwkvk_session_eval(session, prompt, PROMPT, &(rwkvk_eval_options){ .logits = got }));
+	assert_memory_equal(got, want, sizeof got);
+}
+
 /* Feeding and picking find out, whether nothing is done or only some; the driver's next submission is as good as any. */
 static void nothing_is_done(void **state)
 {
@@ -125,6 +144,7 @@ static void nothing_is_done(void **state)
 			dropped = 0;
 			assert_ok(rwkvk_session_reset(session));
 		}
+		prompt_is_not_read(session);
 		rwkvk_session_destroy(session);
 		rwkvk_model_close(model);
 	}
