@@ -21,16 +21,16 @@ static const struct rows_case cases[] = {
 	{ TINY, { 2 } },    { ONE_HUGE, { 64 } }, { RANDOM, { 16 } },   { TINY, { 63 } },
 };
 enum { CASES = sizeof cases / sizeof *cases };
-static const struct rows_case several_runs = { RANDOM, { 17, 1, 30 } }, few_rows = { RANDOM, { 3, 1, 14 } };
+static const struct rows_case several_runs = { RANDOM, { 17, 1, 30 } }, few_rows = { RANDOM, { 3, 1, 12 } };
 
 struct fixture {
 	struct rwkvk_model *model;
 	struct reference reference;
 	const struct config *config;
-	uint32_t table[TABLE_WORDS], rows, runs;
-	float *records, *before; /* [ROOM][row_floats]: the device's, now and as they were */
-	float *acts, *want;      /* [ROOM][act_floats]: what the reference begins with, and makes of it */
-	float *pool, *want_pool; /* [slots][slot_floats] */
+	uint32_t table[TABLE_WORDS], room, rows, runs; /* rows that the chunk may have, and has */
+	float *records, *before;                       /* [room][row_floats]: the device's, now and as they were */
+	float *acts, *want;                            /* [room][act_floats]: what the reference begins with, and makes of it */
+	float *pool, *want_pool;                       /* [slots][slot_floats] */
 	size_t row_floats, act_floats, slot_floats;
 	uint64_t random;
 	char what[200]; /* for messages */
@@ -76,7 +76,7 @@ static void poison_records(struct fixture *f)
 			if (i % PAD(rank, 8) >= rank)
 				record[ROW_H(f->config->width, f->config->ffn) + i] = 0;
 	}
-	poison(f->records + f->rows * f->row_floats, (ROOM - f->rows) * f->row_floats);
+	poison(f->records + f->rows * f->row_floats, (f->room - f->rows) * f->row_floats);
 }
 
 /* What a stage reads, from the reference's numbers into the records. */
@@ -119,7 +119,7 @@ static void fill(struct fixture *f, const struct stage *stage, uint32_t layer, e
 	poison_records(f);
 	place_inputs(f, stage);
 	place_leftovers(f, stage);
-	memcpy(f->before, f->records, ROOM * f->row_floats * sizeof(float));
+	memcpy(f->before, f->records, f->room * f->row_floats * sizeof(float));
 }
 
 struct turn {
@@ -160,13 +160,15 @@ static void write_table(struct fixture *f)
 static void write_device(struct fixture *f, uint32_t layer)
 {
 	write_table(f);
-	assert_ok(gpu_write(&f->model->chunk.buffer, ROWS_TABLE * sizeof(float), f->records, ROOM * f->row_floats * sizeof(float)));
+	assert_ok(
+		gpu_write(&f->model->chunk.buffer, ROWS_TABLE * sizeof(float), f->records, f->room * f->row_floats * sizeof(float)));
 	assert_ok(gpu_write(&f->model->layers[layer].state, 0, f->pool, f->model->slots * f->slot_floats * sizeof(float)));
 }
 
 static void read_records(struct fixture *f)
 {
-	assert_ok(gpu_read(&f->model->chunk.buffer, ROWS_TABLE * sizeof(float), f->records, ROOM * f->row_floats * sizeof(float)));
+	assert_ok(
+		gpu_read(&f->model->chunk.buffer, ROWS_TABLE * sizeof(float), f->records, f->room * f->row_floats * sizeof(float)));
 }
 
 /* A prompt is one run, and that is what is recorded for it. */
@@ -239,7 +241,7 @@ static void check_records(struct fixture *f, const struct stage *stage)
 				check_vector(f, stage, row, &rows[i], find_region(acts, act_count, rows[i].name));
 		check_padding(f, stage, rows, row_count, row);
 	}
-	if (!is_poison(f->records + f->rows * f->row_floats, (ROOM - f->rows) * f->row_floats))
+	if (!is_poison(f->records + f->rows * f->row_floats, (f->room - f->rows) * f->row_floats))
 		fail_msg("%s: a record past the last row was written", f->what);
 }
 
@@ -294,7 +296,9 @@ static void check_shift(struct fixture *f, const struct stage *stage, uint32_t l
 
 static void run_stage(struct fixture *f, const struct stage *stage, uint32_t layer, const struct rows_case *c)
 {
-	fill(f, stage, layer, c->pattern);
+	/* n + (n' - n) mix is the difference of two huge numbers where mix is near to one */
+	bool cancels = c->pattern == ONE_HUGE && strcmp(stage->name, "mix") == 0;
+	fill(f, stage, layer, cancels ? RANDOM : c->pattern);
 	run_reference(f, stage, layer);
 	write_device(f, layer);
 	for (const char *const *name = stage->chunk; *name; name++) {
@@ -315,7 +319,7 @@ static void check_embed(struct fixture *f)
 	const uint32_t layers = f->config->layers, D = f->config->width, *host = f->model->chunk.table.mapped;
 	uint32_t *table = malloc(sizeof f->table);
 	poison_records(f);
-	memcpy(f->before, f->records, ROOM * f->row_floats * sizeof(float));
+	memcpy(f->before, f->records, f->room * f->row_floats * sizeof(float));
 	write_device(f, 0);
 	memset(table, 0xff, sizeof f->table);
 	assert_ok(gpu_write(&f->model->chunk.buffer, 0, table, sizeof f->table));
@@ -332,7 +336,7 @@ static void check_embed(struct fixture *f)
 		assert_close(f->what, f->records + row * f->row_floats, f->want + row * f->act_floats + ACT_X, D, LIMIT);
 		memcpy(f->records + row * f->row_floats, f->before + row * f->row_floats, D * sizeof(float));
 	}
-	assert_memory_equal(f->records, f->before, ROOM * f->row_floats * sizeof(float)); /* x alone was written */
+	assert_memory_equal(f->records, f->before, f->room * f->row_floats * sizeof(float)); /* x alone was written */
 	free(table);
 }
 
@@ -358,8 +362,14 @@ static void check_last(struct fixture *f)
 	assert_true(is_poison(f->want + ACT_X + f->config->width, f->act_floats - ACT_X - f->config->width));
 }
 
+/* Nothing, where it has more rows or runs than there can be. */
 static void run_case(struct fixture *f, const struct rows_case *c, uint32_t slot)
 {
+	uint32_t rows = 0, runs = 0;
+	for (; runs < MOST_RUNS && c->runs[runs] > 0; runs++)
+		rows += c->runs[runs];
+	if (rows > f->room || runs > f->model->slots)
+		return;
 	fill_table(f, c, slot);
 	check_embed(f);
 	for (uint32_t layer = 0; layer < f->config->layers; layer++) {
@@ -374,14 +384,14 @@ static void run_case(struct fixture *f, const struct rows_case *c, uint32_t slot
 /* ------------------------------------------------------------------------------------------------------ models */
 
 /* A longer chunk than some devices have by themselves, and all that is recorded for it. */
-static void make_chunks(struct rwkvk_model *m)
+static void make_chunks(struct rwkvk_model *m, uint32_t rows)
 {
 	rwkvk_session *session;
 	uint32_t tokens[ROOM] = { 0 };
 	chunk_drop(m);
-	assert_ok(chunk_create(m, ROOM));
+	assert_ok(chunk_create(m, rows));
 	assert_ok(rwkvk_session_create(m, &session));
-	assert_ok(feed_tokens(session, tokens, ROOM, NULL));
+	assert_ok(feed_tokens(session, tokens, 16, NULL));
 	rwkvk_session_destroy(session);
 	assert_true(m->plan.last.count == 1);
 }
@@ -398,15 +408,18 @@ static bool open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk
 	f->config = model_config(f->model);
 	if (!f->model->chunk.rows)
 		return false;
-	make_chunks(f->model);
+	f->room = ROOM;
+	while (chunk_bytes(f->config, f->room) > gpu_caps(f->model->gpu)->max_buffer)
+		f->room -= 16;
+	make_chunks(f->model, f->room);
 	assert_ok(reference_init(&f->reference, &f->model->file.network, quant));
 	f->row_floats = config_row_floats(f->config);
 	f->act_floats = config_act_floats(f->config);
 	f->slot_floats = config_slot_floats(f->config);
-	f->records = malloc(ROOM * f->row_floats * sizeof(float));
-	f->before = malloc(ROOM * f->row_floats * sizeof(float));
-	f->acts = malloc(ROOM * f->act_floats * sizeof(float));
-	f->want = malloc(ROOM * f->act_floats * sizeof(float));
+	f->records = malloc(f->room * f->row_floats * sizeof(float));
+	f->before = malloc(f->room * f->row_floats * sizeof(float));
+	f->acts = malloc(f->room * f->act_floats * sizeof(float));
+	f->want = malloc(f->room * f->act_floats * sizeof(float));
 	f->pool = malloc(f->model->slots * f->slot_floats * sizeof(float));
 	f->want_pool = malloc(f->model->slots * f->slot_floats * sizeof(float));
 	return true;
@@ -442,7 +455,7 @@ static void test_spec(const struct model_spec *spec, rwkvk_quant quant, uint32_t
 static void chunks_as_stored(void **state)
 {
 	(void)state;
-	for (uint32_t i = 0; i < SPECS; i += test_every())
+	for (uint32_t i = test_every() - 1; i < SPECS; i += test_every())
 		test_spec(&specs[i], RWKVK_QUANT_NONE, i / test_every());
 }
 
@@ -452,10 +465,10 @@ static void chunks_quantised(void **state)
 {
 	(void)state;
 	static const rwkvk_quant quants[] = { RWKVK_QUANT_Q4, RWKVK_QUANT_Q5, RWKVK_QUANT_Q6, RWKVK_QUANT_Q8, RWKVK_QUANT_F16 };
-	for (uint32_t i = 0, turn = 0; i < SPECS; i++)
+	for (uint32_t i = 0, turn = 0; i < SPECS && test_every() == 1; i++)
 		if (test_everything() ? specs[i].width < 1000 && !dtype_is_block(specs[i].type)
 		                      : specs[i].width == 84 && specs[i].ffn == 101)
-			test_spec(&specs[i], quants[turn % 5], turn++);
+			test_spec(&specs[i], quants[turn % 5], turn), turn++;
 }
 
 int main(void)
