@@ -296,9 +296,10 @@ static void check_shift(struct fixture *f, const struct stage *stage, uint32_t l
 
 static void run_stage(struct fixture *f, const struct stage *stage, uint32_t layer, const struct rows_case *c)
 {
-	/* n + (n' - n) mix is the difference of two huge numbers where mix is near to one */
-	bool cancels = c->pattern == ONE_HUGE && strcmp(stage->name, "mix") == 0;
-	fill(f, stage, layer, cancels ? RANDOM : c->pattern);
+	/* n + (n' - n) mix is the difference of two huge numbers where mix is near to one; and the squares of what a state adds up
+	 * from many products of three are past what F32 has */
+	bool too_much = strcmp(stage->name, "mix") == 0 || (strcmp(stage->name, "wkv") == 0 && f->rows > 16);
+	fill(f, stage, layer, too_much && c->pattern == ONE_HUGE ? RANDOM : c->pattern);
 	run_reference(f, stage, layer);
 	write_device(f, layer);
 	for (const char *const *name = stage->chunk; *name; name++) {
