@@ -269,6 +269,7 @@ typedef struct rwkvk_model_info {
 	uint64_t bytes_per_token; /* what one decoded token must read from device memory: weights as stored, state twice */
 	uint64_t device_bytes;    /* device memory the model holds; 0 when no device is involved */
 	uint64_t state_bytes;     /* of the recurrent state of one session */
+	uint64_t multiply_adds;   /* of matrices, that one token takes in all layers; its logits, if they are wanted, V C more */
 } rwkvk_model_info;
 
 /* Strings belong to the model. */
@@ -333,12 +334,19 @@ RWKVK_API void rwkvk_session_destroy(rwkvk_session *session);
 /* Forgets everything: state, position, generated-token counts, logits. */
 RWKVK_API rwkvk_status rwkvk_session_reset(rwkvk_session *session);
 
+/* Called with the logits after tokens[index], V floats, once for each token in order.  They are the library's again when the
+ * callback returns.  Return false to end the call with RWKVK_CANCELLED; then nothing is called any more.  Of the session, only
+ * its position may be used in here, and it may be past the token. */
+typedef bool rwkvk_logits_fn(void *user, size_t index, const float *logits);
+
 typedef struct rwkvk_eval_options {
 	size_t size;
 	float *logits;               /* receives V floats, the logits after the last token; NULL: not wanted */
 	const rwkvk_cancel *cancel;  /* NULL: none */
 	rwkvk_progress_fn *progress; /* NULL: none; `done` and `total` count tokens */
 	void *progress_user;
+	rwkvk_logits_fn *on_logits; /* newer than 0.1, so size must be set; NULL: not all logits are wanted, which saves work */
+	void *logits_user;
 } rwkvk_eval_options;
 
 /* Feeds `count` tokens.  With count 0 (tokens may be NULL) it only gives the logits again.  A failure in the middle leaves the
@@ -354,7 +362,12 @@ typedef struct rwkvk_eval_options {
  * tokens, whose number is the position: feeding the rest from there on gives what an undisturbed call would have, to the bit if
  * the rest is read in chunks, too. RWKVK_ERROR_ARGUMENT: a token past the vocabulary, and then none is fed; logits of a session
  * that has none. RWKVK_CANCELLED: by `cancel`, after the submission that is running; by `progress`, which is called after each
- * chunk. */
+ * chunk.
+ *
+ * on_logits is for scoring texts: as soon as some tokens have been fed, each one's logits are reported, so a long text takes no
+ * more memory than a short one.  The first such call of a model takes 4 V bytes of the device for each token of a chunk, of fewer
+ * where there is not as much (RWKVK_ERROR_MEMORY: not even of one).  Logits of a chunk agree with `logits`, and with those of single
+ * tokens, within rounding; the state and `logits` are to the bit what they are without on_logits. */
 RWKVK_API rwkvk_status rwkvk_session_eval(rwkvk_session *session, const uint32_t *tokens, size_t count,
                                           const rwkvk_eval_options *options);
 

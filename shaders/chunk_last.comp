@@ -1,4 +1,4 @@
-// After a chunk of which one row's logits are wanted: its x becomes that of a single token, for whose head this is the input.
+// After a chunk whose last token's logits are wanted: its x becomes that of a single token, for whose head this is the input.
 // Binding 0 is the rows' buffer, binding 1 the activations.  Recorded by src/engine/chunk_plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -7,7 +7,7 @@
 
 void main()
 {
-	uint row = act_word[TABLE_WANT(0)];
+	uint row = act_word[TABLE_WANT(act_word[TABLE_WANTED] - 1)];
 	for (uint c = thread; c < D / 4; c += WORKGROUP)
 		result4[ACT_X / 4 + c] = READ_ACT4((row_at(row) + ROW_X) / 4 + c);
 	if (thread != 0)

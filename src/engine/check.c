@@ -40,7 +40,7 @@ rwkvk_status check_chunk(struct rwkvk_model *m, uint32_t slot, uint32_t layer, c
 	uint64_t bytes = config_slot_floats(model_config(m)) * sizeof(float);
 	INVARIANT(count > 0 && count <= m->chunk.rows);
 	TRY(chunk_prepare(m));
-	chunk_table(m, slot, tokens, count);
+	chunk_table(m, slot, tokens, count, 1);
 	if (state)
 		TRY(gpu_write(&m->layers[layer].state, slot * bytes, state, bytes));
 	TRY(run_chunk_stages(m, layer, names, count, records));

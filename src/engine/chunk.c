@@ -51,9 +51,19 @@ static void drop_commands(struct rwkvk_model *m)
 	steps_drop(m, &chunk->steps);
 }
 
+static void drop_head(struct rwkvk_model *m)
+{
+	struct chunk *chunk = &m->chunk;
+	gpu_cmd_destroy(chunk->head_cmd);
+	chunk->head_cmd = NULL;
+	steps_drop(m, &chunk->head);
+	gpu_buffer_destroy(&chunk->logits);
+}
+
 void chunk_drop(struct rwkvk_model *m)
 {
 	drop_commands(m);
+	drop_head(m);
 	gpu_buffer_destroy(&m->chunk.buffer);
 	gpu_buffer_destroy(&m->chunk.table);
 	m->chunk = (struct chunk){ 0 };
@@ -91,6 +101,39 @@ rwkvk_status chunk_prepare(struct rwkvk_model *m)
 	return status;
 }
 
+/* Logits of as many rows as the device has room for. */
+static rwkvk_status make_logits(struct rwkvk_model *m)
+{
+	struct chunk *chunk = &m->chunk;
+	const uint64_t row = sizeof(float) * V4((uint64_t)model_config(m)->vocab), most = gpu_caps(m->gpu)->max_buffer / row;
+	rwkvk_status status;
+	chunk->logits_rows = most < chunk->rows ? (uint32_t)most : chunk->rows;
+	do
+		status = gpu_buffer_create(m->gpu, chunk->logits_rows * row, GPU_READBACK, "logits of a chunk", &chunk->logits);
+	while (status == RWKVK_ERROR_MEMORY && (chunk->logits_rows /= 2) > 0);
+	return status;
+}
+
+/* What follows a chunk of which all logits are wanted. */
+static rwkvk_status prepare_each(struct rwkvk_model *m)
+{
+	struct chunk *chunk = &m->chunk;
+	if (chunk->head_cmd)
+		return RWKVK_OK;
+	rwkvk_status status = make_logits(m);
+	if (status == RWKVK_OK)
+		status = chunk_head(m);
+	if (status == RWKVK_OK)
+		status = gpu_pipelines_compile(m->gpu);
+	if (status == RWKVK_OK)
+		status = record_steps(m, chunk->head.all, chunk->head.count, &chunk->head_cmd);
+	if (status != RWKVK_OK)
+		drop_head(m);
+	else
+		gpu_pipeline_cache_save(m->gpu);
+	return status;
+}
+
 /* What follows a chunk whose last token's logits are wanted: the input of the plan's head, and the head. */
 static rwkvk_status prepare_head(struct rwkvk_model *m)
 {
@@ -112,11 +155,17 @@ bool forward_reads_chunks(const struct rwkvk_model *m, size_t count)
 	return m->chunk.rows > 0 && count >= m->chunk.shape.threshold;
 }
 
-void chunk_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, uint32_t rows)
+uint32_t forward_chunk_rows(const struct rwkvk_model *m)
+{
+	return m->chunk.rows;
+}
+
+void chunk_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted)
 {
 	uint32_t *table = m->chunk.table.mapped;
 	table[TABLE_ROWS] = rows;
-	table[TABLE_RUNS] = table[TABLE_WANTED] = 1;
+	table[TABLE_RUNS] = 1;
+	table[TABLE_WANTED] = wanted;
 	table[TABLE_DONE] = 0;
 	for (uint32_t i = 0; i < rows; i++) {
 		uint32_t *row = table + TABLE_ROW(i);
@@ -128,7 +177,8 @@ void chunk_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, u
 	table[TABLE_RUN(0) + RUN_SLOT] = slot;
 	table[TABLE_RUN(0) + RUN_FIRST] = 0;
 	table[TABLE_RUN(0) + RUN_ROWS] = rows;
-	table[TABLE_WANT(0)] = rows - 1;
+	for (uint32_t i = 0; i < wanted; i++)
+		table[TABLE_WANT(i)] = rows - wanted + i;
 }
 
 static uint32_t tiles_of(const struct rwkvk_model *m, uint32_t rows)
@@ -155,77 +205,97 @@ static rwkvk_status run(const struct rwkvk_model *m, struct gpu_cmd **list, uint
 	return RWKVK_OK;
 }
 
-/* Rows that go through a layer within what a submission may take. */
-static uint32_t rows_at_once(const struct rwkvk_model *m)
+/* Layers that are as much work as the head. */
+static uint32_t head_layers(const struct rwkvk_model *m)
 {
-	uint64_t most = pace_most(&m->chunk.pace, gpu_caps(m->gpu)->type) * m->chunk.shape.tile_rows;
-	return most < LEAST_ROWS ? LEAST_ROWS : most < m->chunk.rows ? (uint32_t)most : m->chunk.rows;
+	const struct network *net = &m->file.network;
+	return (uint32_t)ceil_div((uint64_t)net->config.vocab * net->config.width * net->config.layers, model_multiply_adds(net));
+}
+
+/* Rows that go through a layer, or through the head for all their logits, within what a submission may take. */
+static uint32_t rows_at_once(const struct rwkvk_model *m, bool each)
+{
+	uint64_t most = pace_most(&m->chunk.pace, gpu_caps(m->gpu)->type) / (each ? head_layers(m) : 1) * m->chunk.shape.tile_rows;
+	uint32_t rows = most < LEAST_ROWS ? LEAST_ROWS : most < m->chunk.rows ? (uint32_t)most : m->chunk.rows;
+	return each && rows > m->chunk.logits_rows ? m->chunk.logits_rows : rows;
 }
 
 /* What of a chunk has been submitted. */
 struct progress {
 	uint32_t slot, rows, layer; /* the next one */
 	uint32_t snapshot;
-	bool kept; /* the state from before is in the snapshot */
+	bool head, each; /* the last token's logits are wanted; those of all */
+	bool kept;       /* the state from before is in the snapshot */
 	const atomic_bool *cancel;
 };
 
-static rwkvk_status submit_layers(struct rwkvk_model *m, struct progress *p, bool head)
+static rwkvk_status submit_layers(struct rwkvk_model *m, struct progress *p)
 {
 	const uint32_t all = model_config(m)->layers, n = layers_at_once(m, p->rows, all - p->layer);
 	const bool begins = p->layer == 0, ends = p->layer + n == all;
 	struct gpu_cmd *list[GPU_LIST];
 	uint32_t length = 0;
+	const bool keeps = begins && (!ends || p->each);
 	bool ran = false;
-	if (begins && !ends)
+	if (keeps)
 		list[length++] = *slot_snapshot_cmd(m, p->slot, p->snapshot);
 	if (begins)
 		list[length++] = m->chunk.cmds[0];
 	for (uint32_t i = 0; i < n; i++)
 		list[length++] = m->chunk.cmds[1 + p->layer + i];
-	if (ends && head) {
+	if (ends && p->head) {
 		list[length++] = m->plan.last_row;
 		list[length++] = m->plan.head;
 	}
 	uint64_t start = clock_nanoseconds();
 	rwkvk_status status = run(m, list, length, &ran);
-	p->kept |= begins && !ends && ran;
+	p->kept |= keeps && ran;
 	TRY(status);
 	pace_measured(&m->chunk.pace, n * tiles_of(m, p->rows), clock_nanoseconds() - start);
 	p->layer += n;
 	return RWKVK_OK;
 }
 
-static rwkvk_status run_layers(struct rwkvk_model *m, struct progress *p, bool head)
+static rwkvk_status run_chunk(struct rwkvk_model *m, struct progress *p)
 {
 	const uint32_t layers = model_config(m)->layers, *table = m->chunk.table.mapped;
 	while (p->layer < layers) {
-		TRY(submit_layers(m, p, head));
+		TRY(submit_layers(m, p));
 		if (table[TABLE_DONE] != p->rows)
 			return fail(RWKVK_ERROR_DRIVER,
 			            "%s says that it has finished work which it has not done: its driver is broken, or made for compiling "
 			            "alone; try another device or driver version",
 			            gpu_caps(m->gpu)->name);
-		if (p->layer < layers && p->cancel && atomic_load(p->cancel))
+		if ((p->layer < layers || p->each) && p->cancel && atomic_load(p->cancel))
 			return fail(RWKVK_CANCELLED, "cancelled within a chunk of %" PRIu32 " tokens", p->rows);
 	}
-	return RWKVK_OK;
+	return p->each ? run(m, &m->chunk.head_cmd, 1) : RWKVK_OK;
 }
 
-rwkvk_status chunk_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
+static void read_logits(const struct rwkvk_model *m, uint32_t rows, float *out)
+{
+	const uint64_t vocab = model_config(m)->vocab;
+	const float *logits = m->chunk.logits.mapped;
+	for (uint32_t i = 0; i < rows; i++)
+		memcpy(out + i * vocab, logits + i * V4(vocab), vocab * sizeof *out);
+}
+
+rwkvk_status chunk_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, size_t count, bool head, float *each,
                         const atomic_bool *cancel, uint32_t *fed)
 {
-	struct progress p = { .slot = slot, .cancel = cancel };
+	struct progress p = { .slot = slot, .each = each != NULL, .cancel = cancel };
 	*fed = 0;
 	TRY(chunk_prepare(m));
+	if (each)
+		TRY(prepare_each(m));
 	TRY(slot_find_snapshot(m, slot, &p.snapshot));
 	INVARIANT(p.snapshot != NO_SNAPSHOT);
-	p.rows = smaller(rows_at_once(m), (uint32_t)(count < MAX_ROWS ? count : MAX_ROWS));
-	head = head && p.rows == count;
-	if (head)
+	p.rows = smaller(rows_at_once(m, p.each), (uint32_t)(count < MAX_ROWS ? count : MAX_ROWS));
+	p.head = head && p.rows == count;
+	if (p.head)
 		TRY(prepare_head(m));
-	chunk_table(m, slot, tokens, p.rows);
-	rwkvk_status status = run_layers(m, &p, head);
+	chunk_table(m, slot, tokens, p.rows, each ? p.rows : 1);
+	rwkvk_status status = run_chunk(m, &p);
 	if (status != RWKVK_OK) {
 		error_hold();
 		if (p.kept)
@@ -233,6 +303,8 @@ rwkvk_status chunk_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *to
 		error_release();
 		return status;
 	}
+	if (each)
+		read_logits(m, p.rows, each);
 	*fed = p.rows;
 	atomic_fetch_add_explicit(&m->tokens, p.rows, memory_order_relaxed);
 	return RWKVK_OK;

@@ -199,6 +199,24 @@ rwkvk_status chunk_last(struct rwkvk_model *m)
 	return steps_append(m, &m->plan.last, &d, &m->chunk.buffer);
 }
 
+rwkvk_status chunk_head(struct rwkvk_model *m)
+{
+	const uint32_t layers = model_config(m)->layers;
+	struct dispatch d;
+	chunk_dispatch(m, layers, "chunk_shift", "chunk out_norm", &d);
+	d.constants[SPEC_FLAGS] = FLAG_HEAD;
+	TRY(steps_append(m, &m->chunk.head, &d, &m->chunk.buffer));
+	for (uint32_t i = 0; i < m->head.count; i++) {
+		chunk_dispatch(m, layers, "chunk_matrix", "chunk head", &d);
+		dispatch_slice(&d, &m->head, i);
+		d.constants[SPEC_FLAGS] = FLAG_HEAD | (m->file.network.head_b ? FLAG_HEAD_BIAS : 0);
+		d.bindings[7] = whole(&m->chunk.logits);
+		d.groups = tile_groups(m, tiles(m, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN]));
+		TRY(steps_append(m, &m->chunk.head, &d, &m->chunk.buffer));
+	}
+	return RWKVK_OK;
+}
+
 static rwkvk_status chunk_layer(struct rwkvk_model *m, uint32_t layer)
 {
 	switch (model_config(m)->version / 10) {

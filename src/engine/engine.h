@@ -63,10 +63,13 @@ rwkvk_status forward_feed(struct rwkvk_model *model, uint32_t slot, const uint32
                           uint32_t *fed);
 /* Whether a call with so many tokens reads them in chunks.  Bits depend on that, so it depends on nothing else. */
 bool forward_reads_chunks(const struct rwkvk_model *model, size_t count);
+/* Tokens of the longest chunk; 0: none is read. */
+uint32_t forward_chunk_rows(const struct rwkvk_model *model);
 /* Feeds the next chunk of them, in as many submissions as the pace asks for; *fed tells how many tokens it has.  The head runs
- * after the last of `count`.  `cancel`, once it is set, ends it after the running submission with RWKVK_CANCELLED; then, as
- * after a failure, the state is that from before the chunk. */
-rwkvk_status chunk_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
+ * after the last of `count`.  each: receives the logits of the chunk's tokens, [*fed][V], room for [forward_chunk_rows()][V];
+ * NULL: not wanted.  `cancel`, once it is set, ends it after the running submission with RWKVK_CANCELLED; then, as after a
+ * failure, the state is that from before the chunk. */
+rwkvk_status chunk_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, bool head, float *each,
                         const atomic_bool *cancel, uint32_t *fed);
 rwkvk_status forward_token(struct rwkvk_model *model, uint32_t slot, uint32_t token, bool head);
 

@@ -127,6 +127,11 @@ struct chunk {
 	struct gpu_buffer table;  /* TABLE_WORDS, the host's */
 	struct steps steps;       /* embedding, the layers' */
 	struct gpu_cmd **cmds;    /* [1 + L]; NULL: nothing is recorded yet */
+	/* The head of every row: made when all logits are first asked for. */
+	uint32_t logits_rows;     /* of the longest chunk then */
+	struct gpu_buffer logits; /* [logits_rows][V4] */
+	struct steps head;
+	struct gpu_cmd *head_cmd; /* NULL: not recorded yet */
 	struct pace pace;         /* of a tile of rows through a layer */
 };
 
@@ -256,6 +261,7 @@ rwkvk_status chunk_wkv5(struct rwkvk_model *model, uint32_t layer); /* rwkv5.c's
 rwkvk_status rwkv4_chunk(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv5_chunk(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv6_chunk(struct rwkvk_model *model, uint32_t layer);
+rwkvk_status chunk_head(struct rwkvk_model *model); /* to chunk.head: of the rows whose logits are wanted */
 rwkvk_status rwkv7_chunk(struct rwkvk_model *model, uint32_t layer);
 /* All of them; only the pipelines are asked for while the chunk has no buffer. */
 rwkvk_status chunk_steps(struct rwkvk_model *model);
@@ -269,8 +275,8 @@ uint32_t chunk_most_rows(const struct rwkvk_model *model, uint32_t asked);
 uint64_t chunk_bytes(const struct config *config, uint32_t rows);
 /* Compiles and records what chunks need, unless that has been done. */
 rwkvk_status chunk_prepare(struct rwkvk_model *model);
-/* Writes the host's table: one run. */
-void chunk_table(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, uint32_t rows);
+/* Writes the host's table: one run, of which the logits of the last `wanted` rows are wanted. */
+void chunk_table(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted);
 
 /* tuning.c: the table of device kinds; `caps` limits what is taken from it. */
 struct tuning tuning_for(const struct gpu_caps *caps, const struct config *config);

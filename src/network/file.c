@@ -204,6 +204,7 @@ void file_describe(const struct rwkvk_file *file, rwkvk_model_info *info)
 		.parameters = parameters(&file->weights),
 		.bytes_per_token = model_token_bytes(&file->network, file->quant),
 		.state_bytes = config_state_floats(c) * sizeof(float),
+		.multiply_adds = model_multiply_adds(&file->network),
 		.add_bos = file->add_bos,
 		.has_tokenizer = file->tokenizer != NULL,
 		.device = "",

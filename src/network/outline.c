@@ -305,3 +305,29 @@ uint64_t model_token_bytes(const struct network *net, rwkvk_quant quant)
 	return token_weights(net, quant) + table_bytes(net, net->emb, quant) / net->config.vocab +
 	       2 * sizeof(float) * config_state_floats(&net->config);
 }
+
+static uint64_t layer_multiply_adds(const struct network *net, uint32_t index)
+{
+	struct outline layer;
+	struct matrix *matrices[LAYER_MATRICES];
+	struct lora *loras[LAYER_LORAS];
+	uint64_t sum = 0;
+	outline_layer(net, RWKVK_QUANT_NONE, index, &layer);
+	outline_matrices(&layer, matrices);
+	outline_loras(&layer, loras);
+	for (int i = 0; i < LAYER_MATRICES; i++)
+		for (uint32_t j = 0; j < matrices[i]->part_count; j++)
+			sum += (uint64_t)matrices[i]->parts[j].rows * matrices[i]->columns;
+	for (int i = 0; i < LAYER_LORAS; i++)
+		for (uint32_t j = 0; j < loras[i]->count; j++)
+			sum += (uint64_t)loras[i]->ranks[j] * net->config.width;
+	return sum;
+}
+
+uint64_t model_multiply_adds(const struct network *net)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < net->config.layers; i++)
+		sum += layer_multiply_adds(net, i);
+	return sum;
+}

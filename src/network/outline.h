@@ -71,6 +71,8 @@ uint64_t session_device_bytes(const struct config *config);
 uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots);
 /* Bytes one token must read and write: weights once, its state twice, one embedding row. */
 uint64_t model_token_bytes(const struct network *network, rwkvk_quant quant);
+/* Multiply-adds that a token takes in the layers' matrices and LoRA factors, all inputs of ffn.value counted; without the head. */
+uint64_t model_multiply_adds(const struct network *network);
 /* uvec4s of a row of a LoRA factor, and the packing of all of them: head by head, factor by factor, then uvec4 by uvec4 of
  * the rank, the head's N channels beside each other.  scratch: the longest rank.  false: some are not finite. */
 uint32_t lora_words(uint32_t rank, uint32_t type);

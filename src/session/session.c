@@ -32,11 +32,12 @@ rwkvk_status session_feed(rwkvk_session *s, const uint32_t *tokens, size_t count
 	return RWKVK_OK;
 }
 
-static rwkvk_status feed_chunk(rwkvk_session *s, const uint32_t *tokens, size_t count, const rwkvk_cancel *cancel,
+/* each: receives the logits of all that were fed; NULL: not wanted. */
+static rwkvk_status feed_chunk(rwkvk_session *s, const uint32_t *tokens, size_t count, const rwkvk_cancel *cancel, float *each,
                                uint32_t *fed)
 {
 	s->ready = false;
-	TRY(chunk_feed(s->model, s->slot, tokens, count, true, cancel ? &cancel->set : NULL, fed));
+	TRY(chunk_feed(s->model, s->slot, tokens, count, true, each, cancel ? &cancel->set : NULL, fed));
 	has_fed(s, count, true, *fed);
 	return RWKVK_OK;
 }
@@ -248,17 +249,33 @@ static rwkvk_status check_tokens(const rwkvk_session *s, const uint32_t *tokens,
 	return RWKVK_OK;
 }
 
+/* Those after the token before `position`. */
+static rwkvk_status check_logits(const rwkvk_session *s, const float *logits, uint64_t position)
+{
+	if (logits_are_sound(logits, model_config(s->model)->vocab))
+		return RWKVK_OK;
+	TRY(model_lock(s->model));
+	rwkvk_status file = check_weights(model_file(s->model));
+	model_unlock(s->model);
+	TRY(file);
+	return fail(RWKVK_ERROR_DRIVER, "the logits at position %llu are no numbers: the device has computed nonsense",
+	            (unsigned long long)position);
+}
+
+/* With the model's lock held. */
+static void copy_logits(const rwkvk_session *s, float *logits)
+{
+	memcpy(logits, slot_logits(s->model, s->slot), model_config(s->model)->vocab * sizeof *logits);
+}
+
 static rwkvk_status give_logits(rwkvk_session *s, float *logits)
 {
 	if (!s->ready)
 		return fail(RWKVK_ERROR_ARGUMENT, "there are no logits yet: feed at least one token");
 	TRY(model_lock(s->model));
-	memcpy(logits, slot_logits(s->model, s->slot), model_config(s->model)->vocab * sizeof *logits);
+	copy_logits(s, logits);
 	model_unlock(s->model);
-	if (logits_are_sound(logits, model_config(s->model)->vocab))
-		return RWKVK_OK;
-	return fail(RWKVK_ERROR_DRIVER, "the logits at position %llu are no numbers: the device has computed nonsense",
-	            (unsigned long long)s->position);
+	return check_logits(s, logits, s->position);
 }
 
 /* Whether to go on after `done` of `count` tokens. */
@@ -271,24 +288,74 @@ static rwkvk_status go_on(const rwkvk_eval_options *options, size_t done, size_t
 	return RWKVK_OK;
 }
 
+/* What is fed, and what for. */
+struct feeding {
+	const rwkvk_eval_options *options;
+	const uint32_t *tokens;
+	size_t count;
+	bool chunks; /* else token by token */
+	float *each; /* [a chunk's tokens, or 1][V]; NULL: nobody wants all logits */
+};
+
+/* In chunks, in submissions of several tokens, or where all logits are wanted in such of one. */
+static rwkvk_status feed_some(rwkvk_session *s, const struct feeding *f, size_t done, uint32_t *fed)
+{
+	const uint32_t *tokens = f->tokens + done;
+	if (f->chunks)
+		return feed_chunk(s, tokens, f->count - done, f->options->cancel, f->each, fed);
+	TRY(session_feed(s, tokens, f->each ? 1 : f->count - done, true, fed));
+	if (f->each)
+		copy_logits(s, f->each);
+	return RWKVK_OK;
+}
+
+/* Of the `fed` tokens after the first `done`, which have been fed. */
+static rwkvk_status report_logits(const rwkvk_session *s, const struct feeding *f, size_t done, uint32_t fed)
+{
+	const rwkvk_eval_options *options = f->options;
+	for (uint32_t i = 0; f->each && i < fed; i++) {
+		const float *logits = f->each + (size_t)i * model_config(s->model)->vocab;
+		TRY(check_logits(s, logits, s->position - fed + i + 1));
+		if (!options->on_logits(options->logits_user, done + i, logits))
+			return fail(RWKVK_CANCELLED, "stopped by the caller at token %zu of %zu", done + i + 1, f->count);
+	}
+	return RWKVK_OK;
+}
+
+static rwkvk_status feed_all(rwkvk_session *s, const struct feeding *f)
+{
+	const rwkvk_eval_options *options = f->options;
+	uint32_t fed;
+	for (size_t done = 0; done < f->count; done += fed) {
+		TRY(go_on(options, done, f->count));
+		TRY(model_lock(s->model));
+		rwkvk_status status = feed_some(s, f, done, &fed);
+		model_unlock(s->model);
+		TRY(status);
+		TRY(report_logits(s, f, done, fed));
+	}
+	if (f->count > 0 && options->progress) /* all is done, whatever it says */
+		options->progress(options->progress_user, f->count, f->count);
+	return RWKVK_OK;
+}
+
 static rwkvk_status eval(rwkvk_session *s, const uint32_t *tokens, size_t count, const rwkvk_eval_options *options)
 {
-	uint32_t fed;
-	bool chunks = forward_reads_chunks(s->model, count);
+	struct feeding f = { .options = options, .tokens = tokens, .count = count };
+	f.chunks = forward_reads_chunks(s->model, count);
 	TRY(check_tokens(s, tokens, count));
 	if (count > MOST_POSITION - s->position)
 		return fail(RWKVK_ERROR_ARGUMENT, "%zu tokens at position %llu: expected to end at 2^63 at most", count,
 		            (unsigned long long)s->position);
-	for (size_t i = 0; i < count; i += fed) {
-		TRY(go_on(options, i, count));
-		TRY(model_lock(s->model));
-		rwkvk_status status = chunks ? feed_chunk(s, tokens + i, count - i, options->cancel, &fed)
-		                             : session_feed(s, tokens + i, count - i, true, &fed);
-		model_unlock(s->model);
-		TRY(status);
+	if (options->on_logits) {
+		size_t rows = f.chunks ? forward_chunk_rows(s->model) : 1;
+		f.each = malloc(rows * model_config(s->model)->vocab * sizeof *f.each);
+		if (!f.each)
+			return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	}
-	if (count > 0 && options->progress) /* all is done, whatever it says */
-		options->progress(options->progress_user, count, count);
+	rwkvk_status status = feed_all(s, &f);
+	free(f.each);
+	TRY(status);
 	return options->logits ? give_logits(s, options->logits) : RWKVK_OK;
 }
 

@@ -1738,6 +1738,28 @@ assert chunk["first"] == 0 and chunk["tokens"] == len(nats) and chunk["bits_per_
 ' "$dir/json" "$dir/tokens" "$dir/logits" || fail "the numbers are not those of the logits"
 }
 
+# A text that is read in chunks gives the numbers of one that is read token by token.
+case_perplexity_exact() {
+	command -v python3 >/dev/null || skip "no python3"
+	need_device
+	local exact
+	head -c 600 "$root/LICENSE" >"$dir/text"
+	for exact in "" --exact; do
+		run perplexity $exact --against-quant q4 "$dir/text"
+		exits 0
+		mv "$out" "$dir/perplexity$exact"
+		run logits -q --all $exact -o "$dir/logits$exact" -f "$dir/text"
+		exits 0
+	done
+	cmp -s "$dir/perplexity" "$dir/perplexity--exact" || fail "expected the same digits"
+	python3 -c '
+import array, sys
+a, b = (array.array("f", open(path, "rb").read()) for path in sys.argv[1:])
+assert len(a) == len(b) and len(a) >= 64 * 2048, len(a)
+assert max(abs(x - y) for x, y in zip(a, b)) <= 3e-5 * max(map(abs, b))
+' "$dir/logits" "$dir/logits--exact" || fail "logits are not those of single tokens"
+}
+
 # Which tokens are scored after which: carried and fresh states, with and without token 0; bytes are those of the scored.
 case_perplexity_chunks() {
 	command -v python3 >/dev/null || skip "no python3"

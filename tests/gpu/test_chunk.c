@@ -142,8 +142,172 @@ static void rescaled_models(void **state)
 			test_model(&specs[i], 1);
 }
 
+enum { TOKENS = 81 }; /* whose logits are all wanted */
+
+/* What on_logits is called with. */
+struct rows {
+	float *logits;
+	size_t vocab, count;
+};
+
+static bool keep_row(void *user, size_t index, const float *logits)
+{
+	struct rows *rows = user;
+	assert_int_equal(index, rows->count++);
+	memcpy(rows->logits + index * rows->vocab, logits, rows->vocab * sizeof *logits);
+	return true;
+}
+
+/* Feeds `all` tokens, cut as `cuts` says, and keeps a row for each; then what the session has. */
+static void feed_for_rows(rwkvk_session *s, const uint32_t *tokens, const uint32_t *cuts, uint32_t all, struct rows *rows)
+{
+	for (uint32_t done = 0; done < all; done += *cuts++) {
+		struct rows part = { .logits = rows->logits + done * rows->vocab, .vocab = rows->vocab };
+		const rwkvk_eval_options options = { .size = sizeof options, .on_logits = keep_row, .logits_user = &part };
+		assert_ok(rwkvk_session_eval(s, tokens + done, *cuts, &options));
+		assert_int_equal(part.count, *cuts);
+	}
+}
+
+static struct rows make_rows(uint32_t vocab)
+{
+	return (struct rows){ .logits = calloc((size_t)TOKENS * vocab, sizeof(float)), .vocab = vocab };
+}
+
+/* Against those of single tokens. */
+static void check_rows(const struct rows *got, rwkvk_session *single, const uint32_t *tokens)
+{
+	float *want = malloc(got->vocab * sizeof *want);
+	char what[64];
+	for (uint32_t i = 0; i < TOKENS; i++) {
+		feed_singly(single, tokens + i, 1);
+		assert_ok(rwkvk_session_eval(single, NULL, 0, &(rwkvk_eval_options){ .logits = want }));
+		snprintf(what, sizeof what, "logits of token %u", i);
+		assert_close(what, got->logits + i * got->vocab, want, got->vocab, LIMIT);
+	}
+	free(want);
+}
+
+/* The state and the last token's logits are those of a prompt without. */
+static void check_left(struct rwkvk_model *m, rwkvk_session *s, const uint32_t *tokens, uint32_t all)
+{
+	const struct config *c = model_config(m);
+	uint64_t floats = config_state_floats(c);
+	float *logits = malloc(2 * c->vocab * sizeof *logits), *states = malloc(2 * floats * sizeof *states);
+	rwkvk_session *without;
+	assert_ok(rwkvk_session_create(m, &without));
+	assert_ok(rwkvk_session_eval(without, tokens, all, NULL));
+	read_all(s, logits, states);
+	read_all(without, logits + c->vocab, states + floats);
+	assert_memory_equal(logits, logits + c->vocab, c->vocab * sizeof *logits);
+	assert_memory_equal(states, states + floats, floats * sizeof *states);
+	rwkvk_session_destroy(without);
+	free(logits);
+	free(states);
+}
+
+static void test_rows(const struct model_spec *spec)
+{
+	static const uint32_t whole[] = { TOKENS }, cut[] = { 17, 64 };
+	struct rwkvk_model *m = open_model(spec, RWKVK_QUANT_NONE, 0);
+	struct rows a = make_rows(spec->vocab), b = make_rows(spec->vocab);
+	uint32_t tokens[MOST];
+	rwkvk_session *s, *parts, *single;
+	make_tokens(tokens, spec->vocab);
+	assert_ok(rwkvk_session_create(m, &s));
+	assert_ok(rwkvk_session_create(m, &parts));
+	assert_ok(rwkvk_session_create(m, &single));
+	feed_for_rows(s, tokens, whole, TOKENS, &a);
+	feed_for_rows(parts, tokens, cut, TOKENS, &b);
+	assert_memory_equal(a.logits, b.logits, TOKENS * a.vocab * sizeof(float));
+	check_rows(&a, single, tokens);
+	check_left(m, s, tokens, TOKENS);
+	free(a.logits);
+	free(b.logits);
+	rwkvk_session_destroy(s);
+	rwkvk_session_destroy(parts);
+	rwkvk_session_destroy(single);
+	rwkvk_model_close(m);
+}
+
+static void logits_of_every_token(void **state)
+{
+	(void)state;
+	for (int i = 0; i < SPECS; i += 2 * (int)test_every())
+		if (!specs[i].version || specs[i].version == 70)
+			test_rows(&specs[i]);
+}
+
+/* Calls shorter than the shortest chunk, and a model that reads none, give the bits of single tokens. */
+static void logits_without_chunks(void **state)
+{
+	(void)state;
+	static const uint32_t one[] = { 1, 2, 3, 4, 5 };
+	const char *path = test_temp("chunk-none");
+	make_model(path, &specs[0]);
+	for (uint32_t exact = 0; exact < 2; exact++) {
+		struct rwkvk_model *m;
+		const rwkvk_model_options options = { .size = sizeof options, .path = path, .exact = exact };
+		assert_ok(rwkvk_model_open(&options, &m));
+		const uint32_t all = exact ? TOKENS : 15, cuts[] = { TOKENS };
+		struct rows rows = make_rows(specs[0].vocab);
+		float *want = malloc(rows.vocab * sizeof *want);
+		uint32_t tokens[MOST];
+		rwkvk_session *s, *single;
+		make_tokens(tokens, specs[0].vocab);
+		assert_ok(rwkvk_session_create(m, &s));
+		assert_ok(rwkvk_session_create(m, &single));
+		feed_for_rows(s, tokens, exact ? cuts : one, all, &rows);
+		for (uint32_t i = 0; i < all; i++) {
+			feed_singly(single, tokens + i, 1);
+			assert_ok(rwkvk_session_eval(single, NULL, 0, &(rwkvk_eval_options){ .logits = want }));
+			assert_memory_equal(rows.logits + i * rows.vocab, want, rows.vocab * sizeof *want);
+		}
+		free(rows.logits);
+		free(want);
+		rwkvk_session_destroy(s);
+		rwkvk_session_destroy(single);
+		rwkvk_model_close(m);
+	}
+}
+
+static bool stop_at_third(void *user, size_t index, const float *logits)
+{
+	(void)logits;
+	*(size_t *)user = index;
+	return index < 2;
+}
+
+/* The callback ends the call; the session goes on from what was fed. */
+static void logits_until_the_caller_stops(void **state)
+{
+	(void)state;
+	struct rwkvk_model *m = open_model(&specs[0], RWKVK_QUANT_NONE, 0);
+	uint32_t tokens[MOST];
+	size_t last = 0;
+	rwkvk_session *s;
+	const rwkvk_eval_options options = { .size = sizeof options, .on_logits = stop_at_third, .logits_user = &last };
+	make_tokens(tokens, specs[0].vocab);
+	for (uint32_t count = 3; count <= MOST; count += MOST - 3) {
+		assert_ok(rwkvk_session_create(m, &s));
+		assert_fails(rwkvk_session_eval(s, tokens, count, &options), RWKVK_CANCELLED, "stopped by the caller at token 3 of");
+		assert_int_equal(last, 2);
+		uint32_t fed = (uint32_t)rwkvk_session_position(s);
+		assert_true(fed >= 3 && fed <= count);
+		assert_ok(rwkvk_session_eval(s, tokens + fed, count - fed, NULL));
+		if (count == MOST)
+			check_left(m, s, tokens, MOST);
+		rwkvk_session_destroy(s);
+	}
+	rwkvk_model_close(m);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(whole_models), cmocka_unit_test(rescaled_models) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(whole_models),          cmocka_unit_test(rescaled_models),
+		cmocka_unit_test(logits_of_every_token), cmocka_unit_test(logits_without_chunks),
+		cmocka_unit_test(logits_until_the_caller_stops),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,7 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_model_options, exact, 144),
 		MEMBER(rwkvk_model_options, chunk_rows, 148),
 	} },
-	{ STRUCT(rwkvk_model_info, 152, state_bytes), {
+	{ STRUCT(rwkvk_model_info, 160, multiply_adds), {
 		MEMBER(rwkvk_model_info, size, 0),
 		MEMBER(rwkvk_model_info, name, 8),
 		MEMBER(rwkvk_model_info, format, 16),
@@ -101,6 +101,7 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_model_info, bytes_per_token, 128),
 		MEMBER(rwkvk_model_info, device_bytes, 136),
 		MEMBER(rwkvk_model_info, state_bytes, 144),
+		MEMBER(rwkvk_model_info, multiply_adds, 152),
 	} },
 	{ STRUCT(rwkvk_metadata, 40, items), {
 		MEMBER(rwkvk_metadata, size, 0),
@@ -125,12 +126,14 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_sampling, biases, 40),
 		MEMBER(rwkvk_sampling, bias_count, 48),
 	} },
-	{ STRUCT(rwkvk_eval_options, 40, progress_user), {
+	{ STRUCT(rwkvk_eval_options, 56, logits_user), {
 		MEMBER(rwkvk_eval_options, size, 0),
 		MEMBER(rwkvk_eval_options, logits, 8),
 		MEMBER(rwkvk_eval_options, cancel, 16),
 		MEMBER(rwkvk_eval_options, progress, 24),
 		MEMBER(rwkvk_eval_options, progress_user, 32),
+		MEMBER(rwkvk_eval_options, on_logits, 40),
+		MEMBER(rwkvk_eval_options, logits_user, 48),
 	} },
 	{ STRUCT(rwkvk_token, 24, bytes), {
 		MEMBER(rwkvk_token, size, 0),
