@@ -20,6 +20,7 @@ struct sink {
 	float *values;
 	uint8_t *bytes;
 	size_t count;
+	int code; /* of writing rows so far */
 };
 
 /* Whatever was written and not finished is gone. */
@@ -40,17 +41,25 @@ static int sink_open(struct sink *sink, const char *path, size_t count)
 	return !path || rwkvk_output_open(path, &sink->output) == RWKVK_OK ? EXIT_DONE : failed_call();
 }
 
-static int sink_write(struct sink *sink)
+static int sink_write(struct sink *sink, const float *values)
 {
 	for (size_t i = 0; i < sink->count; i++) {
 		uint32_t bits;
-		memcpy(&bits, &sink->values[i], sizeof(bits));
+		memcpy(&bits, &values[i], sizeof(bits));
 		for (int b = 0; b < 4; b++)
 			sink->bytes[4 * i + (size_t)b] = (uint8_t)(bits >> (8 * b));
 	}
 	if (!sink->output)
 		return out_write(sink->bytes, 4 * sink->count) ? EXIT_DONE : EXIT_FAILED; /* out_finish() says why */
 	return rwkvk_output_write(sink->output, sink->bytes, 4 * sink->count) == RWKVK_OK ? EXIT_DONE : failed_call();
+}
+
+static bool on_logits(void *user, size_t index, const float *logits)
+{
+	struct sink *sink = user;
+	(void)index;
+	sink->code = sink_write(sink, logits);
+	return sink->code == EXIT_DONE;
 }
 
 static int sink_finish(struct sink *sink)
@@ -60,20 +69,22 @@ static int sink_finish(struct sink *sink)
 	return !output || rwkvk_output_commit(output) == RWKVK_OK ? EXIT_DONE : failed_call();
 }
 
+/* After every token; after the last one; or, without tokens, what the state has. */
 static int write_rows(const struct logits *run, rwkvk_session *session, const struct feed *feed, struct sink *sink)
 {
-	size_t step = run->all && feed->count > 0 ? 1 : feed->count, i = 0;
-	const rwkvk_eval_options options = { .logits = sink->values, .cancel = interrupt_flag() };
-	do { /* once without tokens: what the state has */
-		rwkvk_status status = rwkvk_session_eval(session, feed->ids + i, step, &options);
-		if (status != RWKVK_OK)
-			return failed_with(status);
-		int code = sink_write(sink);
-		if (code != EXIT_DONE)
-			return code;
-		i += step;
-	} while (i < feed->count);
-	return sink_finish(sink);
+	bool all = run->all && feed->count > 0;
+	const rwkvk_eval_options options = { .size = sizeof(options),
+		                                 .logits = all ? NULL : sink->values,
+		                                 .cancel = interrupt_flag(),
+		                                 .on_logits = all ? on_logits : NULL,
+		                                 .logits_user = sink };
+	rwkvk_status status = rwkvk_session_eval(session, feed->ids, feed->count, &options);
+	if (sink->code != EXIT_DONE)
+		return sink->code;
+	if (status != RWKVK_OK)
+		return failed_with(status);
+	int code = all ? EXIT_DONE : sink_write(sink, sink->values);
+	return code == EXIT_DONE ? sink_finish(sink) : code;
 }
 
 static int run_session(const struct logits *run, rwkvk_session *session, const struct feed *feed, struct sink *sink)
