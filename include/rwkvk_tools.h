@@ -270,7 +270,8 @@ typedef struct rwkvk_counters {
 
 RWKVK_API rwkvk_status rwkvk_model_counters(const rwkvk_model *model, rwkvk_counters *counters);
 
-/* One row of the stage profile, summed over layers and tokens since the model was opened. */
+/* One row of the stage profile, summed over layers and tokens since the model was opened.  Stages of prompts that are read in
+ * chunks have names of their own, "chunk att_in" and so on. */
 typedef struct rwkvk_profile_row {
 	size_t size;
 	const char *stage;
@@ -283,7 +284,7 @@ typedef struct rwkvk_profile_row {
 RWKVK_API bool rwkvk_model_profile(const rwkvk_model *model, size_t index, rwkvk_profile_row *row);
 
 /* What is not read of a layer's ffn.value because most of its inputs, relu(key x)^2, are zero; averages over all tokens since
- * the model was opened. */
+ * the model was opened but those of prompts that were read in chunks, for which all of it is read. */
 typedef struct rwkvk_sparsity {
 	size_t size;
 	uint64_t tokens;
@@ -294,7 +295,7 @@ typedef struct rwkvk_sparsity {
 	double bytes_skipped;
 } rwkvk_sparsity;
 
-/* false past the last layer, before the first token, or when the model was opened without profile.  Waits for a running
+/* false past the last layer, before the first such token, or when the model was opened without profile.  Waits for a running
  * submission. */
 RWKVK_API bool rwkvk_model_sparsity(const rwkvk_model *model, uint32_t layer, rwkvk_sparsity *out);
 

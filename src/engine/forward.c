@@ -158,6 +158,7 @@ static rwkvk_status submit(struct rwkvk_model *m, struct gpu_cmd *before, struct
 	if (io[IO_FED] == count) /* else the text has ended */
 		pace_measured(pace, count, clock_nanoseconds() - start);
 	atomic_fetch_add_explicit(&m->tokens, io[IO_FED], memory_order_relaxed);
+	atomic_fetch_add_explicit(&m->single_tokens, io[IO_FED], memory_order_relaxed);
 	return RWKVK_OK;
 }
 

@@ -249,7 +249,7 @@ static void read_inputs(const rwkvk_model *m, uint32_t layer, uint64_t *tokens, 
 {
 	struct mutex *lock = (struct mutex *)(uintptr_t)&m->lock; /* to look is no change, to lock is */
 	mutex_lock(lock);
-	*tokens = m->tokens;
+	*tokens = m->single_tokens;
 	memcpy(counts, (const uint32_t *)m->used_inputs.mapped + 2 * layer, 2 * sizeof *counts);
 	mutex_unlock(lock);
 }

@@ -166,6 +166,7 @@ struct rwkvk_model {
 	uint32_t slots;
 	bool has_light;          /* PICKS_LIGHT is there: since the first text */
 	_Atomic uint64_t tokens; /* fed so far */
+	_Atomic uint64_t single_tokens; /* of them those that were not in chunks: used_inputs counts these */
 };
 
 /* load.c: fit check, buffers, upload.  What is asked for; the model has what there is. */
