@@ -1485,16 +1485,17 @@ case_bench() {
 	run bench -p 3,0 -n 4 -r 2 --stages
 	exits 0
 	out_has "measured: read "
-	out_has "| model | type | size | params | test | t/s | MB/token | GB/s | of read |"
-	grep -qE '^\| the built-in model \| Q8 \| [0-9.]+ MB \| 4.53 M \| pp3 \| [0-9.]+ ± [0-9.]+ \| - \| - \| - \|$' "$out" ||
+	out_has "| model | type | size | params | test | t/s | MB/token | GB/s | of read | GFLOP/s | of F32 |"
+	grep -qE '^\| the built-in model \| Q8 \| [0-9.]+ MB \| 4.53 M \| pp3 \| [0-9.]+ ± [0-9.]+ \| - \| - \| - \| [0-9.]+ \| [0-9.]+ % \|$' "$out" ||
 		fail "no row of pp3"
-	grep -qE '^\| the built-in model .* tg4 \| [0-9.]+ ± [0-9.]+ \| 5.33 \| [0-9.]+ \| [0-9.]+ % \|$' "$out" || fail "no row of tg4"
+	grep -qE '^\| the built-in model .* tg4 \| [0-9.]+ ± [0-9.]+ \| 5.33 \| [0-9.]+ \| [0-9.]+ % \| - \| - \|$' "$out" || fail "no row of tg4"
 	# 22 barriers, and two more for each submission of several tokens; how many those are is a matter of speed
 	grep -qE '; a token of tg4: 22.0 dispatches, 2[23].[0-9] barriers, [0-9.]+ submits; greedy tokens [0-9a-f]{16}$' "$out" ||
 		fail "no counts"
 	! grep -q "pp0" "$out" || fail "a prompt of nothing was read"
 	err_has "tok/s, deviation"
 	grep -q "^| att_in | 4.00 |" "$out" || err_has "this device has no timestamps"
+	! grep -q "^| att_in |" "$out" || grep -qE '^\| chunk att_in \| 0\.[0-9]+ \|' "$out" || fail "no stages of a prompt"
 	run bench -q -p 0 -n 2 -r 1 --no-measure -m "$demo" "$demo" -m "$demo" --quant none,q4
 	exits 0
 	err_empty
@@ -1536,13 +1537,20 @@ for test in tests:
     assert test["tokens_per_s"] > 0 and test["repetitions"] == 2
     assert math.isclose(test["ms_per_token"], 1e3 / test["tokens_per_s"], rel_tol=1e-5)
     assert (test["gb_per_s"] is None) == (test["greedy_hash"] == "") == test["test"].startswith("pp")
-    assert test["read_share"] is None
+    assert test["read_share"] is None and test["f32_share"] is None
+    assert (test["gflop_per_s"] is None) == test["test"].startswith("tg")
+# of each layer 4 matrices of 256 x 256 and 2 of 1024 x 256, and LoRA factors; the head once a prompt
+matrices = 4 * (4 * 256**2 + 2 * 256 * 1024)
+assert matrices < model["multiply_adds"] < 1.3 * matrices, model
+flops = 2e-9 * (model["multiply_adds"] + 2048 * 256 / 3)
+assert math.isclose(tests[0]["gflop_per_s"], flops * tests[0]["tokens_per_s"], rel_tol=1e-5)
 assert math.isclose(tests[1]["gb_per_s"], 1e-9 * model["bytes_per_token"] * tests[1]["tokens_per_s"], rel_tol=1e-5)
 assert tests[1]["repeatable"] == "yes" and tests[1]["greedy_hash"] != tests[2]["greedy_hash"]
 assert model["peak_host_bytes"] > model["device_bytes"] / 4 and model["load_s"] > 0
 if model["stages"]:
     stages = {s["stage"]: s for s in model["stages"]}
     assert stages["att_in"]["runs_per_token"] == 4 and stages["head"]["runs_per_token"] >= 0.9
+    assert 0 < stages["chunk att_in"]["runs_per_token"] < 1 and stages["chunk att_in"]["us_per_token"] > 0
 END
 	tail -n +1 "$dir/a.json" >"$out"
 }
@@ -1667,7 +1675,7 @@ for model in report["models"]:
         assert stage["stage"] in text and re.search(shown(stage["us_per_token"]), text), stage
 svg = "{http://www.w3.org/2000/svg}"
 charts = root.findall(".//" + svg + "svg")
-assert len(charts) == (4 if report["models"][0]["stages"] else 3), len(charts)
+assert len(charts) == (5 if report["models"][0]["stages"] else 3), len(charts)
 bars = [r for r in charts[0].findall(svg + "rect")]
 speeds = [t["tokens_per_s"] for m in report["models"] for t in m["tests"] if t["test"].startswith("tg")]
 assert len(bars) == len(speeds)

@@ -13,7 +13,7 @@
 
 #include "io.h"
 
-enum { BENCH_TESTS = 32, BENCH_STAGES = 24 };
+enum { BENCH_TESTS = 32, BENCH_STAGES = 40 };
 
 /* Numbers that are not known are NaN, and null in JSON.  The names there are those of the fields; docs/benchmark.md says what
  * each means. */
@@ -31,10 +31,11 @@ struct bench_test {
 	double tokens_per_s, tokens_per_s_sd, ms_per_token;
 	double dispatches_per_token, barriers_per_token, submits_per_token;
 	double gb_per_s, read_share;         /* only where each token reads all weights: tg */
+	double gflop_per_s, f32_share;       /* only where weights are read for many tokens: pp */
 	char greedy_hash[20], repeatable[8]; /* "" for pp; "yes": every repetition gave the same tokens */
 };
 
-/* Of a run of its own, with the device's timestamps. */
+/* Of runs of their own, with the device's timestamps: of a written token, and of one of a prompt ("chunk att_in"). */
 struct bench_stage {
 	char stage[24];
 	double runs_per_token, us_per_token, stage_gb_per_s;
@@ -42,7 +43,7 @@ struct bench_stage {
 
 struct bench_model {
 	char model[256], name[128], format[32], version[8], quant[8], type[16];
-	uint64_t layers, width, ffn_width, vocab, parameters, bytes_per_token, device_bytes, peak_host_bytes;
+	uint64_t layers, width, ffn_width, vocab, parameters, bytes_per_token, multiply_adds, device_bytes, peak_host_bytes;
 	double load_s, skipped_bytes_per_token; /* the second is counted with the stages */
 	struct bench_test tests[BENCH_TESTS];
 	size_t test_count;
@@ -78,6 +79,10 @@ struct bench_cell bench_number(double value, const char *unit);
 struct bench_cell bench_storage(const struct bench_model *model);
 /* Whether it is a tg, which has a hash; else a pp. */
 bool bench_is_text(const struct bench_test *test);
+/* Whether it is one of a prompt's. */
+bool bench_is_prompt_stage(const struct bench_stage *stage);
+/* Microseconds a token of all stages of that kind. */
+double bench_stages_total(const struct bench_model *model, bool of_prompt);
 
 enum bench_kind { BENCH_TEXT, BENCH_COUNT, BENCH_REAL };
 struct bench_field {
@@ -142,6 +147,6 @@ void html_text(FILE *page, const char *text, size_t most);
 enum { CHART_WIDTH = 880 };
 void chart_speed(FILE *page, const struct bench_report *reports, size_t count, bool texts);
 void chart_roofline(FILE *page, const struct bench_report *reports, size_t count);
-void chart_stages(FILE *page, const struct bench_report *reports, size_t count);
+void chart_stages(FILE *page, const struct bench_report *reports, size_t count, bool of_prompt);
 
 #endif

@@ -337,21 +337,16 @@ static size_t legend_index(struct legend *legend, const char *name)
 	return i;
 }
 
-static double stage_total(const struct bench_model *model)
-{
-	double total = 0;
-	for (size_t i = 0; i < model->stage_count; i++)
-		total += usable(model->stages[i].us_per_token) ? model->stages[i].us_per_token : 0;
-	return total;
-}
-
-static void draw_stages(FILE *page, struct legend *legend, const struct bench_model *model, const char *title, double y)
+static void draw_stages(FILE *page, struct legend *legend, const struct bench_model *model, bool of_prompt, const char *title,
+                        double y)
 {
 	char text[1300];
-	double total = stage_total(model), x = LEFT;
+	double total = bench_stages_total(model, of_prompt), x = LEFT;
 	snprintf(text, sizeof(text), "%s: %s", bench_number(total, " µs a token").text, title);
 	label(page, LEFT, y + 12, "start", "", text);
 	for (size_t i = 0; i < model->stage_count; i++) {
+		if (bench_is_prompt_stage(&model->stages[i]) != of_prompt)
+			continue;
 		double part = usable(model->stages[i].us_per_token) ? model->stages[i].us_per_token / total : 0;
 		double width = part * (CHART_WIDTH - LEFT - RIGHT);
 		fprintf(page, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"22\" class=\"k%zu\"><title>", x, y + 18, width,
@@ -377,19 +372,21 @@ static void draw_legend(FILE *page, const struct legend *legend, double y)
 	}
 }
 
-void chart_stages(FILE *page, const struct bench_report *reports, size_t count)
+void chart_stages(FILE *page, const struct bench_report *reports, size_t count, bool of_prompt)
 {
 	struct legend legend = { 0 };
 	size_t rows = 0;
 	for (size_t i = 0; i < count; i++)
 		for (size_t j = 0; j < reports[i].model_count; j++) {
 			const struct bench_model *model = &reports[i].models[j];
-			rows += stage_total(model) > 0;
+			rows += bench_stages_total(model, of_prompt) > 0;
 			for (size_t k = 0; k < model->stage_count; k++)
-				legend_index(&legend, model->stages[k].stage);
+				if (bench_is_prompt_stage(&model->stages[k]) == of_prompt)
+					legend_index(&legend, model->stages[k].stage);
 		}
 	if (rows == 0) {
-		nothing(page, "Stages were not timed: without --stages, or on a device without timestamps.");
+		nothing(page, of_prompt ? "None were timed, or prompts are read token by token."
+		                        : "Stages were not timed: without --stages, or on a device without timestamps.");
 		return;
 	}
 	double y = 12;
@@ -397,10 +394,10 @@ void chart_stages(FILE *page, const struct bench_report *reports, size_t count)
 	for (size_t i = 0; i < count; i++)
 		for (size_t j = 0; j < reports[i].model_count; j++) {
 			char title[90];
-			if (!(stage_total(&reports[i].models[j]) > 0))
+			if (!(bench_stages_total(&reports[i].models[j], of_prompt) > 0))
 				continue;
 			describe(title, sizeof(title), &reports[i], &reports[i].models[j], "", count);
-			draw_stages(page, &legend, &reports[i].models[j], title, y);
+			draw_stages(page, &legend, &reports[i].models[j], of_prompt, title, y);
 			y += 48;
 		}
 	draw_legend(page, &legend, y + 8);

@@ -150,6 +150,8 @@ static void test_rows(FILE *page, const struct bench_report *report, size_t coun
 			number_cell(page, texts ? 1e-6 * (double)model->bytes_per_token : (double)NAN, "");
 			number_cell(page, test->gb_per_s, "");
 			number_cell(page, 100 * test->read_share, " %");
+			number_cell(page, test->gflop_per_s, "");
+			number_cell(page, 100 * test->f32_share, " %");
 			number_cell(page, test->dispatches_per_token, "");
 			number_cell(page, test->submits_per_token, "");
 			fprintf(page, "<td class=\"n\"><code>");
@@ -251,7 +253,9 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 		page);
 	chart_roofline(page, reports, count);
 	fputs("<h2>Where a token's time goes</h2>\n", page);
-	chart_stages(page, reports, count);
+	chart_stages(page, reports, count, false);
+	fputs("<h2>Where the time of a prompt's token goes</h2>\n", page);
+	chart_stages(page, reports, count, true);
 	if (has_stages(reports, count)) {
 		fputs("<details><summary>The same in numbers</summary>\n", page);
 		table(page, reports, count,
@@ -263,7 +267,8 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 	fputs("<h2>All results</h2>\n", page);
 	table(page, reports, count,
 	      "<th>model</th><th>type</th><th class=\"n\">test</th><th class=\"n\">tokens/s</th><th class=\"n\">MB/token</th>"
-	      "<th class=\"n\">GB/s</th><th class=\"n\">of read</th><th class=\"n\">dispatches</th><th class=\"n\">submits</th>"
+	      "<th class=\"n\">GB/s</th><th class=\"n\">of read</th><th class=\"n\">GFLOP/s</th>"
+	      "<th class=\"n\">of F32</th><th class=\"n\">dispatches</th><th class=\"n\">submits</th>"
 	      "<th class=\"n\">greedy tokens</th>",
 	      test_rows);
 	table(page, reports, count,

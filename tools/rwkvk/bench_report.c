@@ -75,6 +75,22 @@ bool bench_is_text(const struct bench_test *test)
 	return test->greedy_hash[0] != 0;
 }
 
+bool bench_is_prompt_stage(const struct bench_stage *stage)
+{
+	return strncmp(stage->stage, "chunk ", 6) == 0;
+}
+
+double bench_stages_total(const struct bench_model *model, bool of_prompt)
+{
+	double total = 0;
+	for (size_t i = 0; i < model->stage_count; i++) {
+		double us = model->stages[i].us_per_token;
+		if (bench_is_prompt_stage(&model->stages[i]) == of_prompt && isfinite(us) && us > 0)
+			total += us;
+	}
+	return total;
+}
+
 /* ---------------------------------------------------------------------------------------------------- fields */
 
 #define FIELD(type, field, as)                                                                                                 \
@@ -118,6 +134,7 @@ const struct bench_field bench_model_fields[] = {
 	COUNT(bench_model, vocab),
 	COUNT(bench_model, parameters),
 	COUNT(bench_model, bytes_per_token),
+	COUNT(bench_model, multiply_adds),
 	COUNT(bench_model, device_bytes),
 	COUNT(bench_model, peak_host_bytes),
 	REAL(bench_model, load_s),
@@ -137,6 +154,8 @@ const struct bench_field bench_test_fields[] = {
 	REAL(bench_test, submits_per_token),
 	REAL(bench_test, gb_per_s),
 	REAL(bench_test, read_share),
+	REAL(bench_test, gflop_per_s),
+	REAL(bench_test, f32_share),
 	TEXT(bench_test, greedy_hash),
 	TEXT(bench_test, repeatable),
 	{ 0 },

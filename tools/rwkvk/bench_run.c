@@ -9,7 +9,7 @@
 #include "model.h"
 #include "terminal.h"
 
-enum { PROFILED = 32 }; /* tokens */
+enum { PROFILED = 32, PROFILED_PROMPT = 256 }; /* tokens */
 
 /* A model on the device. */
 struct run {
@@ -110,13 +110,20 @@ static void count_work(const rwkvk_counters *a, const rwkvk_counters *b, struct 
 	test->submits_per_token = (double)(b->submits - a->submits) / tokens;
 }
 
+/* Of a token of a prompt, on average: the last one's logits are made. */
+static double prompt_multiply_adds(const struct bench_model *model, uint64_t tokens)
+{
+	return (double)model->multiply_adds + (double)model->vocab * (double)model->width / (double)tokens;
+}
+
 static void finish_test(struct run *run, const double *rates, size_t count, bool writing, struct bench_test *test)
 {
 	test->tokens_per_s = bench_mean(rates, count);
 	test->tokens_per_s_sd = bench_deviation(rates, count);
 	test->ms_per_token = test->tokens_per_s > 0 ? 1e3 / test->tokens_per_s : (double)NAN;
 	test->gb_per_s = writing ? 1e-9 * (double)run->out->bytes_per_token * test->tokens_per_s : (double)NAN;
-	test->read_share = (double)NAN; /* once the device has been measured: share_ceiling() */
+	test->gflop_per_s = writing ? (double)NAN : 2e-9 * prompt_multiply_adds(run->out, test->tokens) * test->tokens_per_s;
+	test->read_share = test->f32_share = (double)NAN; /* once the device has been measured: share_ceilings() */
 	note("  %-8s %10.2f tok/s, deviation %.2f", test->test, test->tokens_per_s, test->tokens_per_s_sd);
 }
 
@@ -201,7 +208,7 @@ static int run_tests(struct run *run)
 static void describe_model(struct run *run)
 {
 	struct bench_model *out = run->out;
-	rwkvk_model_info info = { 0 };
+	rwkvk_model_info info = { .size = sizeof(info) };
 	rwkvk_model_get_info(run->model, &info);
 	const char *title = model_title(run->args), *slash = strrchr(title, '/');
 	bench_text(out->model, sizeof(out->model), slash && slash[1] ? slash + 1 : title);
@@ -216,6 +223,7 @@ static void describe_model(struct run *run)
 	out->vocab = info.vocab;
 	out->parameters = info.parameters;
 	out->bytes_per_token = info.bytes_per_token;
+	out->multiply_adds = info.multiply_adds;
 	out->device_bytes = info.device_bytes;
 }
 
@@ -239,28 +247,44 @@ static void close_run(struct run *run)
 }
 
 /* The profile counts from opening on: a second reading tells what the tokens between took. */
-static size_t read_profile(const struct run *run, rwkvk_profile_row rows[BENCH_STAGES])
+struct reading {
+	rwkvk_profile_row rows[BENCH_STAGES];
+	size_t count;
+};
+
+static void read_profile(const struct run *run, struct reading *reading)
 {
-	size_t count = 0;
-	while (count < BENCH_STAGES && rwkvk_model_profile(run->model, count, &rows[count]))
-		count++;
-	return count;
+	*reading = (struct reading){ 0 };
+	while (reading->count < BENCH_STAGES && rwkvk_model_profile(run->model, reading->count, &reading->rows[reading->count]))
+		reading->count++;
 }
 
-static void describe_stages(struct run *run, const rwkvk_profile_row *a, size_t a_count, const rwkvk_profile_row *b,
-                            size_t b_count)
+static bool is_described(const struct bench_model *model, const char *stage)
 {
-	for (size_t i = 0; i < b_count; i++) {
-		struct bench_stage *stage = &run->out->stages[run->out->stage_count++];
-		rwkvk_profile_row before = { 0 };
-		for (size_t j = 0; j < a_count; j++)
-			if (strcmp(a[j].stage, b[i].stage) == 0)
-				before = a[j];
-		double seconds = b[i].seconds - before.seconds, bytes = (double)(b[i].bytes - before.bytes);
-		bench_text(stage->stage, sizeof(stage->stage), b[i].stage);
-		stage->runs_per_token = (double)(b[i].runs - before.runs) / PROFILED;
-		stage->us_per_token = 1e6 * seconds / PROFILED;
-		stage->stage_gb_per_s = seconds > 0 ? 1e-9 * bytes / seconds : (double)NAN;
+	for (size_t i = 0; i < model->stage_count; i++)
+		if (strcmp(model->stages[i].stage, stage) == 0)
+			return true;
+	return false;
+}
+
+/* What ran between two readings, for `tokens` tokens, and has not been described. */
+static void describe_stages(struct bench_model *out, const struct reading *a, const struct reading *b, double tokens)
+{
+	for (size_t i = 0; i < b->count && out->stage_count < BENCH_STAGES; i++) {
+		rwkvk_profile_row row = b->rows[i];
+		for (size_t j = 0; j < a->count; j++)
+			if (strcmp(a->rows[j].stage, row.stage) == 0) {
+				row.runs -= a->rows[j].runs;
+				row.seconds -= a->rows[j].seconds;
+				row.bytes -= a->rows[j].bytes;
+			}
+		if (row.runs == 0 || is_described(out, row.stage))
+			continue;
+		struct bench_stage *stage = &out->stages[out->stage_count++];
+		bench_text(stage->stage, sizeof(stage->stage), row.stage);
+		stage->runs_per_token = (double)row.runs / tokens;
+		stage->us_per_token = 1e6 * row.seconds / tokens;
+		stage->stage_gb_per_s = row.seconds > 0 ? 1e-9 * (double)row.bytes / row.seconds : (double)NAN;
 	}
 }
 
@@ -276,23 +300,49 @@ static void describe_skipped(struct run *run)
 		run->out->skipped_bytes_per_token = bytes;
 }
 
+static rwkvk_status profile_text(struct run *run)
+{
+	struct reading before, after;
+	double seconds;
+	rwkvk_status status = write_text(run, 4, &seconds);
+	if (status != RWKVK_OK)
+		return status;
+	read_profile(run, &before);
+	status = write_text(run, PROFILED - 1, &seconds); /* with the token that begins the text */
+	read_profile(run, &after);
+	describe_stages(run->out, &before, &after, PROFILED);
+	return status;
+}
+
+/* The stages of chunks; where prompts are read token by token, their stages are a text's. */
+static rwkvk_status profile_prompt(struct run *run)
+{
+	struct reading before, after;
+	double seconds;
+	uint32_t ids[PROFILED_PROMPT];
+	make_prompt(ids, PROFILED_PROMPT, (uint32_t)run->out->vocab);
+	rwkvk_status status = read_prompt(run, ids, PROFILED_PROMPT, &seconds);
+	if (status != RWKVK_OK)
+		return status;
+	read_profile(run, &before);
+	status = read_prompt(run, ids, PROFILED_PROMPT, &seconds);
+	read_profile(run, &after);
+	describe_stages(run->out, &before, &after, PROFILED_PROMPT);
+	return status;
+}
+
 /* Timestamps cost time themselves, so the stages are timed in a run of their own. */
 static int run_stages(struct run *run)
 {
-	rwkvk_profile_row before[BENCH_STAGES] = { 0 }, after[BENCH_STAGES] = { 0 };
-	double seconds;
 	int code = open_run(run, true);
 	if (code == EXIT_DONE)
-		code = run_failed(write_text(run, 4, &seconds));
-	if (code == EXIT_DONE) {
-		size_t count = read_profile(run, before);
-		code = run_failed(write_text(run, PROFILED - 1, &seconds)); /* with the token that begins the text */
-		if (code == EXIT_DONE)
-			describe_stages(run, before, count, after, read_profile(run, after));
+		code = run_failed(profile_text(run));
+	if (code == EXIT_DONE)
 		describe_skipped(run);
-		if (code == EXIT_DONE && run->out->stage_count == 0)
-			note("  no times of stages: this device has no timestamps");
-	}
+	if (code == EXIT_DONE)
+		code = run_failed(profile_prompt(run));
+	if (code == EXIT_DONE && run->out->stage_count == 0)
+		note("  no times of stages: this device has no timestamps");
 	close_run(run);
 	return code;
 }

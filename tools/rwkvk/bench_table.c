@@ -38,11 +38,12 @@ static void print_device(const struct bench_device *d)
 static void print_row(const struct bench_model *model, const struct bench_test *test)
 {
 	bool writing = bench_is_text(test);
-	out_printf("| %s | %s | %s | %s | %s | %s ± %s | %s | %s | %s |\n", plain(model->model).text, bench_storage(model).text,
-	           show_bytes(model->device_bytes).text, show_count(model->parameters).text, test->test,
+	out_printf("| %s | %s | %s | %s | %s | %s ± %s | %s | %s | %s | %s | %s |\n", plain(model->model).text,
+	           bench_storage(model).text, show_bytes(model->device_bytes).text, show_count(model->parameters).text, test->test,
 	           bench_number(test->tokens_per_s, "").text, bench_number(test->tokens_per_s_sd, "").text,
 	           writing ? bench_number(1e-6 * (double)model->bytes_per_token, "").text : "-",
-	           bench_number(test->gb_per_s, "").text, bench_number(100 * test->read_share, " %").text);
+	           bench_number(test->gb_per_s, "").text, bench_number(100 * test->read_share, " %").text,
+	           bench_number(test->gflop_per_s, "").text, bench_number(100 * test->f32_share, " %").text);
 }
 
 static const struct bench_test *last_text_test(const struct bench_model *model)
@@ -70,34 +71,34 @@ static void print_notes(const struct bench_model *model)
 	out_printf("\n");
 }
 
-static void print_stages(const struct bench_model *model)
+static void print_stages(const struct bench_model *model, bool of_prompt)
 {
-	if (model->stage_count == 0)
+	double total = bench_stages_total(model, of_prompt);
+	if (!(total > 0))
 		return;
-	double total = 0;
-	for (size_t i = 0; i < model->stage_count; i++)
-		total += model->stages[i].us_per_token;
-	out_printf("\n| stage | runs a token | us a token | share | GB/s |\n| --- | ---: | ---: | ---: | ---: |\n");
+	out_printf("\n| stage%s | runs a token | us a token | share | GB/s |\n| --- | ---: | ---: | ---: | ---: |\n",
+	           of_prompt ? " of prompts" : "");
 	for (size_t i = 0; i < model->stage_count; i++) {
 		const struct bench_stage *stage = &model->stages[i];
-		out_printf("| %s | %s | %s | %s | %s |\n", plain(stage->stage).text, bench_number(stage->runs_per_token, "").text,
-		           bench_number(stage->us_per_token, "").text,
-		           bench_number(total > 0 ? 100 * stage->us_per_token / total : (double)NAN, " %").text,
-		           bench_number(stage->stage_gb_per_s, "").text);
+		if (bench_is_prompt_stage(stage) == of_prompt)
+			out_printf("| %s | %s | %s | %s | %s |\n", plain(stage->stage).text, bench_number(stage->runs_per_token, "").text,
+			           bench_number(stage->us_per_token, "").text, bench_number(100 * stage->us_per_token / total, " %").text,
+			           bench_number(stage->stage_gb_per_s, "").text);
 	}
 }
 
 void bench_print_table(const struct bench_report *report)
 {
 	print_device(&report->device);
-	out_printf("\n| model | type | size | params | test | t/s | MB/token | GB/s | of read |\n"
-	           "| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |\n");
+	out_printf("\n| model | type | size | params | test | t/s | MB/token | GB/s | of read | GFLOP/s | of F32 |\n"
+	           "| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n");
 	for (size_t i = 0; i < report->model_count; i++)
 		for (size_t j = 0; j < report->models[i].test_count; j++)
 			print_row(&report->models[i], &report->models[i].tests[j]);
 	for (size_t i = 0; i < report->model_count; i++) {
 		print_notes(&report->models[i]);
-		print_stages(&report->models[i]);
+		print_stages(&report->models[i], false);
+		print_stages(&report->models[i], true);
 	}
 }
 
@@ -242,10 +243,10 @@ static void compare_tests(const char *title, const struct bench_test *a, const s
 	const struct bench_test *either = a ? a : b;
 	snprintf(what, sizeof(what), "%s %s", title, either->test);
 	print_numbers(what, " t/s", a ? a->tokens_per_s : (double)NAN, b ? b->tokens_per_s : (double)NAN);
-	if (!bench_is_text(either))
-		return;
-	snprintf(what, sizeof(what), "%s %s, of read", title, either->test);
-	print_numbers(what, " %", a ? 100 * a->read_share : (double)NAN, b ? 100 * b->read_share : (double)NAN);
+	bool writing = bench_is_text(either);
+	snprintf(what, sizeof(what), "%s %s, of %s", title, either->test, writing ? "read" : "F32");
+	print_numbers(what, " %", a ? 100 * (writing ? a->read_share : a->f32_share) : (double)NAN,
+	              b ? 100 * (writing ? b->read_share : b->f32_share) : (double)NAN);
 }
 
 static void compare_models(const struct bench_pair *pair)

@@ -128,11 +128,15 @@ static int measure_device(const struct bench *args, struct bench_device *out)
 	return status == RWKVK_OK ? EXIT_DONE : failed_with(status);
 }
 
-static void share_ceiling(struct bench_report *report)
+/* What is not known stays so: NaN. */
+static void share_ceilings(struct bench_report *report)
 {
 	for (size_t i = 0; i < report->model_count; i++)
-		for (size_t j = 0; j < report->models[i].test_count; j++)
-			report->models[i].tests[j].read_share = report->models[i].tests[j].gb_per_s / report->device.read_gb_per_s;
+		for (size_t j = 0; j < report->models[i].test_count; j++) {
+			struct bench_test *test = &report->models[i].tests[j];
+			test->read_share = test->gb_per_s / report->device.read_gb_per_s;
+			test->f32_share = test->gflop_per_s / report->device.f32_gflop_per_s;
+		}
 }
 
 /* ---------------------------------------------------------------------------------------------------- all models */
@@ -258,7 +262,7 @@ static int measure(const struct bench *args)
 	if (code ==
 	    EXIT_DONE) { /* last, so that a wrong file name is seen at once; should it fail, the models are shown all the same */
 		int measured = measure_device(args, &report.device);
-		share_ceiling(&report);
+		share_ceilings(&report);
 		code = measured == EXIT_INTERRUPTED ? measured : print_report(args, &report);
 		code = code == EXIT_DONE ? measured : code;
 	}

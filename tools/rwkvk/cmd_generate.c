@@ -203,6 +203,22 @@ static void note_sparsity(const struct run *run)
 	note("all layers %26.2f of %.2f (%.0f %%)", 1e-6 * skipped, 1e-6 * bytes, 100 * per(skipped, bytes));
 }
 
+static bool is_of_chunks(const char *stage)
+{
+	return strncmp(stage, "chunk ", 6) == 0;
+}
+
+/* Tokens that a stage was run for: those of a prompt that was read in chunks are no others'. */
+static double stage_tokens(const struct run *run, const char *stage)
+{
+	rwkvk_profile_row row = { 0 };
+	bool chunks = false;
+	for (size_t i = 0; rwkvk_model_profile(run->model, i, &row); i++)
+		chunks |= is_of_chunks(row.stage);
+	uint64_t text = run->after.tokens - run->before.tokens;
+	return (double)(is_of_chunks(stage) ? run->prompt_tokens : chunks ? text : text + run->prompt_tokens);
+}
+
 static void note_profile(const struct run *run)
 {
 	rwkvk_profile_row row = { 0 };
@@ -213,11 +229,11 @@ static void note_profile(const struct run *run)
 	if (count == 0)
 		note("no profile: this device has no timestamps");
 	else
-		note("%-12s %9s %10s %7s %10s %8s", "stage", "runs", "ms", "share", "us a run", "GB/s");
+		note("%-15s %9s %10s %7s %10s %10s %8s", "stage", "runs", "ms", "share", "us a run", "us a token", "GB/s");
 	for (size_t i = 0; rwkvk_model_profile(run->model, i, &row); i++)
-		note("%-12s %9" PRIu64 " %10.2f %5.1f %% %10.2f %8.2f", row.stage, row.runs, 1e3 * row.seconds,
+		note("%-15s %9" PRIu64 " %10.2f %5.1f %% %10.2f %10.2f %8.2f", row.stage, row.runs, 1e3 * row.seconds,
 		     100 * per(row.seconds, total), 1e6 * per(row.seconds, (double)row.runs),
-		     1e-9 * per((double)row.bytes, row.seconds));
+		     1e6 * per(row.seconds, stage_tokens(run, row.stage)), 1e-9 * per((double)row.bytes, row.seconds));
 	note_sparsity(run);
 	note_counters(run);
 }
@@ -313,11 +329,11 @@ static int run_session(struct run *run)
 static int run_model(struct run *run)
 {
 	const struct generate *args = run->args;
-	/* With a profile the token more would be in it. */
+	/* With a profile the tokens more would be in it. */
 	rwkvk_file *file = run->file;
 	run->file = NULL;
-	int code =
-		args->profile ? model_open(&args->model, file, true, &run->model) : model_open_warm(&args->model, file, &run->model);
+	int code = args->profile ? model_open(&args->model, file, true, &run->model)
+	                         : model_open_warm(&args->model, file, run->feed.count, &run->model);
 	if (code != EXIT_DONE)
 		return code;
 	if (rwkvk_session_create(run->model, &run->session) != RWKVK_OK)

@@ -17,6 +17,8 @@ const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none",
 	                                [RWKVK_QUANT_F16] = "f16",
 	                                NULL };
 
+enum { WARM_UP = 16 }; /* tokens: more are read as these are */
+
 rwkvk_model_options model_options(const struct model_args *args)
 {
 	rwkvk_model_options options = {
@@ -108,11 +110,11 @@ int model_open(const struct model_args *args, rwkvk_file *file, bool profile, rw
 	return code;
 }
 
-int model_open_warm(const struct model_args *args, rwkvk_file *file, rwkvk_model **out)
+int model_open_warm(const struct model_args *args, rwkvk_file *file, size_t prompt, rwkvk_model **out)
 {
 	double start = now_seconds(), loaded;
 	rwkvk_session *session = NULL;
-	const uint32_t token = 0;
+	static const uint32_t tokens[WARM_UP];
 	const rwkvk_eval_options options = { .cancel = interrupt_flag() };
 	int code = load(args, file, false, out);
 	if (code != EXIT_DONE)
@@ -120,7 +122,9 @@ int model_open_warm(const struct model_args *args, rwkvk_file *file, rwkvk_model
 	loaded = now_seconds();
 	rwkvk_status status = rwkvk_session_create(*out, &session);
 	if (status == RWKVK_OK)
-		status = rwkvk_session_eval(session, &token, 1, &options);
+		status = rwkvk_session_eval(session, tokens, 1, &options);
+	if (status == RWKVK_OK && prompt > 1) /* drivers compile other shaders for what is read in chunks */
+		status = rwkvk_session_eval(session, tokens, prompt < WARM_UP ? prompt : WARM_UP, &options);
 	rwkvk_session_destroy(session);
 	if (status != RWKVK_OK)
 		return failed_with(status);

@@ -105,8 +105,9 @@ int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, c
  * after a message. */
 int model_open(const struct model_args *args, rwkvk_file *file, bool profile, rwkvk_model **out);
 
-/* The same with a first token: what a driver compiles at the first use of a pipeline belongs to loading, not to a rate. */
-int model_open_warm(const struct model_args *args, rwkvk_file *file, rwkvk_model **out);
+/* The same with a first token, and the first of a prompt of so many tokens: what a driver compiles at the first use of a
+ * pipeline belongs to loading, not to a rate. */
+int model_open_warm(const struct model_args *args, rwkvk_file *file, size_t prompt, rwkvk_model **out);
 
 struct feed_args {
 	int bos;            /* -1: as the model says, 0: no, 1: yes */
