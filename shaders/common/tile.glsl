@@ -63,8 +63,8 @@ void tile_multiply()
 void tile_emit(uint first)
 {
 	uint along = thread % ALONG, across = thread / ALONG;
-	[[unroll]] for (uint j = 0; j < THREAD_ROWS; j++)
-		[[unroll]] for (uint i = 0; i < THREAD_OUTPUTS; i++)
+	[[unroll]] for (uint i = 0; i < THREAD_OUTPUTS; i++) // the more of the two outside: fewer conditions are held in registers
+		[[unroll]] for (uint j = 0; j < THREAD_ROWS; j++)
 			emit(gl_WorkGroupID.x * TILE_ROWS + across + j * (TILE_ROWS / THREAD_ROWS), first + along + i * ALONG,
 			     tile_sum[i * THREAD_ROWS + j]);
 }

@@ -12,6 +12,7 @@
 #include "engine/quantise_device.h"
 #include "plan_model.h"
 
+#define MATRICES "att_in att_out ffn_in ffn_out head chunk_att_in chunk_att_out chunk_ffn_in chunk_ffn_out chunk_head"
 /* The models, and the stages of each that no line before has shown: all when there is no list. */
 static const struct row {
 	enum official model;
@@ -19,9 +20,9 @@ static const struct row {
 	const char *stages;
 } rows[] = {
 	{ OFFICIAL_70_1B5, DTYPE_F16, NULL },
-	{ OFFICIAL_70_1B5, DTYPE_Q8_0, "att_in att_out ffn_in ffn_out head" },
-	{ OFFICIAL_70_1B5, DTYPE_Q4_K, "att_in att_out ffn_in ffn_out head" },
-	{ OFFICIAL_70_1B5, DTYPE_Q6_K, "att_in att_out ffn_in ffn_out head" },
+	{ OFFICIAL_70_1B5, DTYPE_Q8_0, MATRICES },
+	{ OFFICIAL_70_1B5, DTYPE_Q4_K, MATRICES },
+	{ OFFICIAL_70_1B5, DTYPE_Q6_K, MATRICES },
 	{ OFFICIAL_60_1B6, DTYPE_F16, "mix_in mix att_in wkv ffn_in ffn_out" },
 	{ OFFICIAL_52_3B, DTYPE_F16, "att_in wkv" },
 	{ OFFICIAL_4_169M, DTYPE_F16, "att_wkv att_out" },
@@ -50,7 +51,7 @@ static void head(const struct gpu *gpu)
 	snprintf(line, sizeof line, "# %s; %s; shaders compiled by %s\n# time: %s; occupancy: %s\n", caps->driver, caps->name,
 	         SHADER_COMPILER, compiler_time_name(caps->driver), compiler_occupancy_name(caps->driver));
 	add(line);
-	snprintf(line, sizeof line, "# %-14s %-5s %-8s %6s %8s %9s %9s %12s %9s %8s %6s %6s %7s\n", "model", "type", "stage",
+	snprintf(line, sizeof line, "# %-14s %-5s %-15s %6s %8s %9s %9s %12s %9s %8s %6s %6s %7s\n", "model", "type", "stage",
 	         "threads", "subgroup", "registers", "occupancy", "instructions", "time", "shared B", "code B", "spills",
 	         "scratch");
 	add(line);
@@ -65,7 +66,7 @@ static rwkvk_status add_pipeline(struct gpu *gpu, struct gpu_pipeline *pipeline,
 	const double values[] = { s.subgroup, s.registers, s.occupancy, s.instructions, s.time,
 		                      s.shared,   s.code,      s.spills,    s.scratch };
 	static const int widths[] = { 8, 9, 9, 12, 9, 8, 6, 6, 7 };
-	int length = snprintf(line, sizeof line, "  %-14s %-5s %-8s %7u", model, type_name(type), stage, threads);
+	int length = snprintf(line, sizeof line, "  %-14s %-5s %-15s %7u", model, type_name(type), stage, threads);
 	for (size_t i = 0; i < sizeof values / sizeof *values; i++)
 		if (isnan(values[i]))
 			length += snprintf(line + length, sizeof line - (size_t)length, " %*s", widths[i], "-");
@@ -85,7 +86,38 @@ static bool listed(const char *list, const char *stage)
 	return !list;
 }
 
+/* As the table has it: without spaces. */
+static void name_stage(const char *stage, char name[32])
+{
+	snprintf(name, 32, "%s", stage);
+	for (char *at = name; (at = strchr(at, ' '));)
+		*at = '_';
+}
+
+static uint32_t chunk_threads(const struct chunk_shape *shape, const char *stage)
+{
+	return !strcmp(stage, "chunk wkv")      ? shape->state_workgroup
+	       : !strcmp(stage, "chunk wkv_in") ? shape->head_workgroup
+	                                        : shape->workgroup;
+}
+
 /* Stages of the second of two layers: the first has no value factors in RWKV-7. */
+static rwkvk_status add_steps(struct gpu *gpu, const struct row *row, const struct rwkvk_model *m, const struct steps *steps)
+{
+	for (uint32_t i = 0; i < steps->count; i++) {
+		const struct step *step = &steps->all[i];
+		char name[32];
+		bool again = i > 0 && !strcmp(step->stage, steps->all[i - 1].stage); /* another slice */
+		bool outside = !strcmp(step->stage, "select") || step->layer == m->file.network.config.layers;
+		uint32_t threads =
+			strncmp(step->stage, "chunk ", 6) == 0 ? chunk_threads(&m->chunk.shape, step->stage) : m->plan.tuning.workgroup;
+		name_stage(step->stage, name);
+		if (!again && (step->layer == 1 || outside) && listed(row->stages, name))
+			TRY(add_pipeline(gpu, step->pipeline, official_models[row->model].name, m->head.matrix.type, name, threads));
+	}
+	return RWKVK_OK;
+}
+
 static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 {
 	struct model_spec spec = official_models[row->model];
@@ -94,14 +126,14 @@ static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 	spec.type = row->type;
 	spec.lora_type = DTYPE_F16;
 	rwkvk_status status = plan_model(gpu, &spec, RWKVK_QUANT_NONE, &m);
-	for (uint32_t i = 0; i < m.plan.steps.count && status == RWKVK_OK; i++) {
-		const struct step *step = &m.plan.steps.all[i];
-		bool again = i > 0 && !strcmp(step->stage, m.plan.steps.all[i - 1].stage); /* another slice */
-		bool outside = !strcmp(step->stage, "select") || !strcmp(step->stage, "head");
-		if (!again && (step->layer == 1 || outside) && listed(row->stages, step->stage))
-			status = add_pipeline(gpu, step->pipeline, official_models[row->model].name, m.head.matrix.type, step->stage,
-			                      m.plan.tuning.workgroup);
-	}
+	if (status == RWKVK_OK)
+		status = plan_chunks(&m);
+	if (status == RWKVK_OK)
+		status = add_steps(gpu, row, &m, &m.plan.steps);
+	if (status == RWKVK_OK)
+		status = add_steps(gpu, row, &m, &m.chunk.steps);
+	if (status == RWKVK_OK)
+		status = add_steps(gpu, row, &m, &m.chunk.head);
 	unplan_model(&m);
 	return status;
 }

@@ -55,21 +55,29 @@ static unsigned check(struct gpu *gpu, const struct rwkvk_model *m, const struct
 	return 1;
 }
 
-/* Every pipeline of the plan once. */
-static unsigned check_plan(struct gpu *gpu, const struct model_spec *spec, rwkvk_quant quant, unsigned *pipelines)
+/* Every pipeline of a list once. */
+static unsigned check_steps(struct gpu *gpu, const struct rwkvk_model *m, const struct steps *steps, unsigned *pipelines)
 {
-	struct rwkvk_model m;
 	unsigned bad = 0;
-	assert_ok(plan_model(gpu, spec, quant, &m));
-	for (uint32_t i = 0; i < m.plan.steps.count; i++) {
+	for (uint32_t i = 0; i < steps->count; i++) {
 		bool seen = false;
 		for (uint32_t j = 0; j < i && !seen; j++)
-			seen = m.plan.steps.all[j].pipeline == m.plan.steps.all[i].pipeline;
+			seen = steps->all[j].pipeline == steps->all[i].pipeline;
 		if (!seen) {
-			bad += check(gpu, &m, &m.plan.steps.all[i]);
+			bad += check(gpu, m, &steps->all[i]);
 			++*pipelines;
 		}
 	}
+	return bad;
+}
+
+static unsigned check_plan(struct gpu *gpu, const struct model_spec *spec, rwkvk_quant quant, unsigned *pipelines)
+{
+	struct rwkvk_model m;
+	assert_ok(plan_model(gpu, spec, quant, &m));
+	assert_ok(plan_chunks(&m));
+	unsigned bad = check_steps(gpu, &m, &m.plan.steps, pipelines) + check_steps(gpu, &m, &m.chunk.steps, pipelines) +
+	               check_steps(gpu, &m, &m.chunk.head, pipelines);
 	unplan_model(&m);
 	return bad;
 }

@@ -151,6 +151,16 @@ rwkvk_status plan_model(struct gpu *gpu, const struct model_spec *spec, rwkvk_qu
 	return forward_steps(m);
 }
 
+rwkvk_status plan_chunks(struct rwkvk_model *m)
+{
+	m->chunk.shape = chunk_shape_for(gpu_caps(m->gpu), &m->file.network.config);
+	m->chunk.rows = chunk_most_rows(m, 0);
+	if (!m->chunk.rows)
+		return RWKVK_OK;
+	TRY(chunk_head(m));
+	return chunk_steps(m);
+}
+
 void unplan_model(struct rwkvk_model *m)
 {
 	model_unload(m);
