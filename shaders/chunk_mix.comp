@@ -1,4 +1,4 @@
-// RWKV-6, between the hidden vectors of token shift and the products: the shift whose weights depend on the token, for AT_ONCE rows
+// RWKV-6, between the hidden vectors of token shift and the products: the shift whose weights depend on the token, for ROWS rows
 // of a chunk and a head's channels: x counts such rows, y heads.
 //
 //   x_q = n + (n' - n) (time_maa_q + time_maa_w2[q] t_q)                      q in w, k, v, r, g;  t_q [rank] from ROW_H
@@ -22,19 +22,19 @@ vec2 normed_and_change(uint row, uint c)
 
 void main()
 {
-	uint first = gl_WorkGroupID.x * AT_ONCE, head = gl_WorkGroupID.y, words = lora_words(RANK_MIX);
+	uint first = gl_WorkGroupID.x * ROWS, head = gl_WorkGroupID.y, words = lora_words(RANK_MIX);
 	if (first >= row_count())
 		return;
 	for (uint from = 0; from < N; from += WORKGROUP) {
 		uint n = min(from + thread, N - 1), c = head * N + n, own = from + thread < N ? row_count() - first : 0;
-		vec2 x[AT_ONCE];
-		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
+		vec2 x[ROWS];
+		[[unroll]] for (uint j = 0; j < ROWS; j++)
 			x[j] = normed_and_change(min(first + j, row_count() - 1), c);
 		[[dont_unroll]] for (uint q = 0; q < MIXES; q++) {
-			float mix[AT_ONCE];
+			float mix[ROWS];
 			lora_rows((head * MIXES + q) * words, words, n, ROW_H(D, F) + q * PAD(RANK_MIX, 8), first, mix);
 			float fixed_mix = vector(mix_vector(q), c);
-			[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
+			[[unroll]] for (uint j = 0; j < ROWS; j++)
 				if (j < own)
 					result[row_at(first + j) + ROW_MIXED(D, mix_vector(q) - VEC_MIX_R) + c] = x[j].x + x[j].y * (fixed_mix + mix[j]);
 		}

@@ -41,7 +41,12 @@ void main()
 		vec4 change = (before == NO_ROW ? READ_STATE4((row_state(row) + shift) / 4 + c) :
 		                                  normed(at_before, norm_before, weight, c)) - n;
 		result4[to / 4 + c] = n;
-		[[unroll]] for (uint i = 0; i < 7; i++)
+#if TEXELS
+		[[unroll]]
+#else
+		[[dont_unroll]]
+#endif
+		for (uint i = 0; i < 7; i++)
 			if ((MIXED >> i & 1) != 0)
 				result4[(at + ROW_MIXED(D, i)) / 4 + c] = n + change * READ_VECTORS4((mix + i) * DP / 4 + c);
 	}

@@ -1,4 +1,4 @@
-// RWKV-6: the decay of AT_ONCE rows of a chunk and a head: x counts such rows, y heads.
+// RWKV-6: the decay of ROWS rows of a chunk and a head: x counts such rows, y heads.
 //
 //   w = exp(-exp(time_decay + time_decay_w2 h))
 //
@@ -11,14 +11,14 @@
 
 void main()
 {
-	uint first = gl_WorkGroupID.x * AT_ONCE, head = gl_WorkGroupID.y, words = lora_words(RANK_DECAY);
+	uint first = gl_WorkGroupID.x * ROWS, head = gl_WorkGroupID.y, words = lora_words(RANK_DECAY);
 	if (first >= row_count())
 		return;
 	for (uint from = 0; from < N; from += WORKGROUP) {
 		uint n = from + thread, c = head * N + n;
-		float lora[AT_ONCE];
+		float lora[ROWS];
 		lora_rows(head * words, words, min(n, N - 1), ROW_H(D, F), first, lora);
-		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
+		[[unroll]] for (uint j = 0; j < ROWS; j++)
 			if (n < N && first + j < row_count())
 				result[row_at(first + j) + ROW_W(D) + c] = exp(-exp(vector(VEC_DECAY, c) + lora[j]));
 	}

@@ -1,4 +1,4 @@
-// RWKV-7: what a step of the state needs, for AT_ONCE rows of a chunk and a head: x counts such rows, y heads.
+// RWKV-7: what a step of the state needs, for ROWS rows of a chunk and a head: x counts such rows, y heads.
 //
 //   w = exp(-e^(-1/2) sigmoid(w0 + w2 h_w))    A = sigmoid(a0 + a2 h_a)    g = g2 h_g
 //   v = v + (vfirst - v) sigmoid(v0 + v2 h_v)                              (layer 0: vfirst = v)
@@ -13,6 +13,7 @@
 #include "common/lora_rows.glsl"
 
 const float DECAY_SCALE = 0.60653066; // e^(-1/2)
+const uint QUADS = (ROWS + 3) / 4;
 const uint LORAS = 4;                 // decay, iclr, gate, value: the order of ROW_H
 
 uint rank(uint i)
@@ -21,7 +22,7 @@ uint rank(uint i)
 }
 
 // Row `channel` of factor i of this head times the rows' hidden vectors.
-void factor_rows(uint head, uint i, uint channel, uint first, out float sums[AT_ONCE])
+void factor_rows(uint head, uint i, uint channel, uint first, out float sums[ROWS])
 {
 	uint before = 0, all = 0, hidden = 0;
 	for (uint j = 0; j < LORAS; j++) {
@@ -34,56 +35,55 @@ void factor_rows(uint head, uint i, uint channel, uint first, out float sums[AT_
 	lora_rows(head * all + before, lora_words(rank(i)), channel, ROW_H(D, F) + hidden, first, sums);
 }
 
+// What comes of factor i for channel c, float `at` of a row's vectors.
+void emit(uint i, uint at, uint c, float lora, inout float square)
+{
+	if (i == 0) {
+		float w = exp(-DECAY_SCALE * sigmoid(vector(VEC_DECAY, c) + lora));
+		result[at + ROW_W(D)] = w;
+		result[at + ROW_WR(D)] = w * READ_ACT(at + ROW_R(D));
+	} else if (i == 1) {
+		float kk = READ_ACT(at + ROW_K(D)) * vector(VEC_K_K, c);
+		square += kk * kk;
+		result[at + ROW_KK(D)] = kk;
+		result[at + ROW_B(D)] = sigmoid(vector(VEC_A0, c) + lora);
+	} else if (i == 2) {
+		result[at + ROW_GATE(D)] = lora;
+	} else {
+		float v = READ_ACT(at + ROW_V(D));
+		if (layer == 0)
+			result[at + ROW_VFIRST(D)] = v;
+		else
+			result[at + ROW_V(D)] = v + (READ_ACT(at + ROW_VFIRST(D)) - v) * sigmoid(vector(VEC_V0, c) + lora);
+	}
+}
+
 void main()
 {
-	uint first = gl_WorkGroupID.x * AT_ONCE, head = gl_WorkGroupID.y, count = min(row_count() - min(first, row_count()), AT_ONCE);
+	uint first = gl_WorkGroupID.x * ROWS, head = gl_WorkGroupID.y, count = min(row_count() - min(first, row_count()), ROWS);
 	if (count == 0)
 		return;
-	float squares[AT_ONCE];
-	[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-		squares[j] = 0;
+	vec4 squares[QUADS];
+	[[unroll]] for (uint i = 0; i < QUADS; i++)
+		squares[i] = vec4(0);
 	for (uint from = 0; from < N; from += WORKGROUP) {
 		uint n = min(from + thread, N - 1), c = head * N + n, own = from + thread < N ? count : 0;
-		float lora[AT_ONCE];
-		factor_rows(head, 0, n, first, lora);
-		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (j < own) {
-				uint at = row_at(first + j) + c;
-				float w = exp(-DECAY_SCALE * sigmoid(vector(VEC_DECAY, c) + lora[j]));
-				result[at + ROW_W(D)] = w;
-				result[at + ROW_WR(D)] = w * READ_ACT(at + ROW_R(D));
-			}
-		factor_rows(head, 1, n, first, lora);
-		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (j < own) {
-				uint at = row_at(first + j) + c;
-				float kk = READ_ACT(at + ROW_K(D)) * vector(VEC_K_K, c);
-				squares[j] += kk * kk;
-				result[at + ROW_KK(D)] = kk;
-				result[at + ROW_B(D)] = sigmoid(vector(VEC_A0, c) + lora[j]);
-			}
-		factor_rows(head, 2, n, first, lora);
-		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (j < own)
-				result[row_at(first + j) + ROW_GATE(D) + c] = lora[j];
-		if (layer != 0)
-			factor_rows(head, 3, n, first, lora);
-		[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
-			if (j < own) {
-				uint at = row_at(first + j) + c;
-				float v = READ_ACT(at + ROW_V(D));
-				if (layer == 0)
-					result[at + ROW_VFIRST(D)] = v;
-				else
-					result[at + ROW_V(D)] = v + (READ_ACT(at + ROW_VFIRST(D)) - v) * sigmoid(vector(VEC_V0, c) + lora[j]);
-			}
+		float lora[ROWS];
+		[[dont_unroll]] for (uint i = 0; i < LORAS; i++) { // the code of a factor once
+			factor_rows(head, i, n, first, lora);
+			[[unroll]] for (uint j = 0; j < ROWS; j++)
+				if (j < own)
+					emit(i, row_at(first + j) + c, c, lora[j], squares[j / 4][j % 4]);
+		}
 	}
 
-	vec4 sum[2];
-	[[unroll]] for (uint i = 0; i < 2; i++)
-		sum[i] = workgroup_sum(vec4(squares[4 * i], squares[4 * i + 1], squares[4 * i + 2], squares[4 * i + 3]));
+	[[unroll]] for (uint i = 0; i < QUADS; i++)
+		squares[i] = workgroup_sum(squares[i]);
 	[[dont_unroll]] for (uint j = 0; j < count; j++) {
-		float inverse = 1 / max(sqrt(sum[j / 4][j % 4]), 1e-12);
+		float square = 0;
+		[[unroll]] for (uint k = 0; k < ROWS; k++) // an index that no compiler knows would take the sums out of their registers
+			square = k == j ? squares[k / 4][k % 4] : square;
+		float inverse = 1 / max(sqrt(square), 1e-12);
 		uint at = row_at(first + j) + head * N;
 		vec4 dots = vec4(0);
 		for (uint n = thread; n < N; n += WORKGROUP) { // what this thread has written
@@ -95,7 +95,8 @@ void main()
 			result[at + ROW_K(D) + n] = k;
 			dots += vec4(b * r, k * r, r * k * vector(VEC_R_K, c), 0);
 		}
-		dots = workgroup_sum(dots);
+		[[unroll]] for (uint i = 0; i < 3; i++) // one by one: together they take more registers than some devices have
+			dots[i] = workgroup_sum(dots[i]);
 		if (thread == 0)
 			result4[(row_at(first + j) + ROW_DOTS(D)) / 4 + head] = dots;
 	}

@@ -1,11 +1,10 @@
 // Outer LoRA factors (lora_out.glsl) times the hidden vectors of several rows: a thread has a channel and unpacks its weights once
-// for AT_ONCE rows.  With texel reads a workgroup is one subgroup, whose lanes each read another row's numbers and hand them round.
-const uint AT_ONCE = 8;
+// for ROWS rows.  With texel reads a workgroup is one subgroup, whose lanes each read another row's numbers and hand them round.
 #include "second.glsl"
 #include "values.glsl"
 #include "lora_words.glsl"
 #if TEXELS
-const uint HANDED = WORKGROUP < AT_ONCE ? WORKGROUP : AT_ONCE;
+const uint HANDED = WORKGROUP < ROWS ? WORKGROUP : ROWS;
 uint handed_lane = gl_SubgroupInvocationID;
 #define HAND_ROUND(x, j) subgroupShuffle(x, j)
 #else
@@ -14,17 +13,17 @@ const uint HANDED = 1, handed_lane = 0;
 #endif
 
 // Row `channel` of a factor of `words` uvec4s that begins at uvec4 row `at`, times the hidden vectors that begin at float `hidden`
-// of the records of rows [first, first + AT_ONCE); past the last row it is that of the last.  All threads call it with the same
+// of the records of rows [first, first + ROWS); past the last row it is that of the last.  All threads call it with the same
 // `hidden`; without a channel of their own, for any.
-void lora_rows(uint at, uint words, uint channel, uint hidden, uint first, out float sums[AT_ONCE])
+void lora_rows(uint at, uint words, uint channel, uint hidden, uint first, out float sums[ROWS])
 {
-	[[unroll]] for (uint j = 0; j < AT_ONCE; j++)
+	[[unroll]] for (uint j = 0; j < ROWS; j++)
 		sums[j] = 0;
 	[[dont_unroll]] for (uint u = 0; u < words; u += WORDS) {
 		float f[8];
 		uvec4 next = SECOND_TYPE == TYPE_F32 ? READ_SECOND((at + u + 1) * N + channel) : uvec4(0);
 		second_values(READ_SECOND((at + u) * N + channel), next, vec4(0), 0, f);
-		[[unroll]] for (uint b = 0; b < AT_ONCE; b += HANDED) {
+		[[unroll]] for (uint b = 0; b < ROWS; b += HANDED) {
 			uint from = (row_at(min(first + b + handed_lane, row_count() - 1)) + hidden) / 4 + u / WORDS * 2;
 			vec4 h0 = READ_ACT4(from), h1 = READ_ACT4(from + 1);
 			[[unroll]] for (uint j = 0; j < HANDED; j++)

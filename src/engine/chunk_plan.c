@@ -18,11 +18,11 @@ void chunk_dispatch(struct rwkvk_model *m, uint32_t layer, const char *shader, c
 void chunk_heads(struct rwkvk_model *m, uint32_t layer, const char *shader, const char *stage, struct device_lora *lora,
                  struct dispatch *d)
 {
-	enum { AT_ONCE = 8 }; /* shaders/common/lora_rows.glsl */
 	chunk_dispatch(m, layer, shader, stage, d);
 	dispatch_lora(d, lora);
 	d->constants[0] = d->constants[SPEC_WORKGROUP] = m->chunk.shape.head_workgroup;
-	d->groups = (struct gpu_groups){ ceil_div(m->chunk.rows, AT_ONCE), model_config(m)->heads };
+	d->constants[SPEC_ROWS] = m->chunk.shape.head_rows;
+	d->groups = (struct gpu_groups){ ceil_div(m->chunk.rows, m->chunk.shape.head_rows), model_config(m)->heads };
 }
 
 void chunk_state(struct rwkvk_model *m, uint32_t layer, const char *shader, struct dispatch *d)

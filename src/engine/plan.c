@@ -108,7 +108,9 @@ rwkvk_status steps_append(struct rwkvk_model *m, struct steps *steps, const stru
 		steps->all = all;
 		steps->capacity = capacity;
 	}
-	struct step step = { .groups = d->groups, .stage = d->stage, .layer = d->layer, .bytes = d->bytes };
+	struct step step = {
+		.groups = d->groups, .threads = d->constants[0], .stage = d->stage, .layer = d->layer, .bytes = d->bytes
+	};
 	memcpy(step.push, d->push, sizeof step.push);
 	TRY(gpu_pipeline_ask(m->gpu, d->shader, d->constants, SPEC_COUNT, &step.pipeline));
 	if (unused->bytes) /* else only the plan is wanted */

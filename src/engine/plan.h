@@ -76,6 +76,7 @@ struct step {
 	struct gpu_set *set;
 	uint32_t push[PUSH_COUNT];
 	struct gpu_groups groups;
+	uint32_t threads; /* of a workgroup */
 	const char *stage;
 	uint32_t layer;
 	uint64_t bytes; /* least traffic: what it must read and write */
@@ -116,7 +117,8 @@ struct chunk_shape {
 	uint32_t threshold; /* tokens of the shortest call that is read in chunks */
 	uint32_t workgroup; /* of most stages */
 	uint32_t tile_outputs, tile_rows, tile_depth, thread_outputs, thread_rows;
-	uint32_t state_lanes, state_workgroup, head_workgroup; /* wkv; stages that work head by head */
+	uint32_t state_lanes, state_workgroup; /* wkv */
+	uint32_t head_rows, head_workgroup;    /* stages that work head by head: rows that a thread has at once */
 };
 
 /* The rows of a chunk on the device.  Buffers are made when the model is opened, all else when the first chunk is fed. */
@@ -164,8 +166,8 @@ struct rwkvk_model {
 	float *start_state; /* [L][STATE_STRIDE]: before the first token */
 	bool *slot_taken;   /* [slots] */
 	uint32_t slots;
-	bool has_light;          /* PICKS_LIGHT is there: since the first text */
-	_Atomic uint64_t tokens; /* fed so far */
+	bool has_light;                 /* PICKS_LIGHT is there: since the first text */
+	_Atomic uint64_t tokens;        /* fed so far */
 	_Atomic uint64_t single_tokens; /* of them those that were not in chunks: used_inputs counts these */
 };
 
@@ -257,7 +259,7 @@ rwkvk_status chunk_shift(struct rwkvk_model *model, uint32_t layer, const char *
 rwkvk_status chunk_products(struct rwkvk_model *model, uint32_t layer, uint32_t flags);
 rwkvk_status chunk_output(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status chunk_ffn(struct rwkvk_model *model, uint32_t layer, struct device_ffn *ffn, bool pre);
-rwkvk_status chunk_last(struct rwkvk_model *model); /* to plan.last */
+rwkvk_status chunk_last(struct rwkvk_model *model);                 /* to plan.last */
 rwkvk_status chunk_wkv5(struct rwkvk_model *model, uint32_t layer); /* rwkv5.c's is RWKV-6's too */
 rwkvk_status rwkv4_chunk(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv5_chunk(struct rwkvk_model *model, uint32_t layer);

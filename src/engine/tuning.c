@@ -7,6 +7,8 @@
 #include "base/half.h"
 #include "base/numbers.h"
 
+enum vendor { AMD = 0x1002, NVIDIA = 0x10de, ARM = 0x13b5 };
+
 static uint32_t power_of_two_at_most(uint32_t n)
 {
 	uint32_t power = 1;
@@ -63,7 +65,6 @@ struct tuning tuning_for(const struct gpu_caps *caps, const struct config *c)
 {
 	const struct kind *kind = kind_of(caps);
 	struct tuning tuning = { .rows = kind->rows, .groups = kind->groups };
-	enum { ARM = 0x13b5 };
 	if (caps->vendor_id == ARM)
 		tuning.rows = 1; /* a thread has 64 registers, and 32 if all that fit into a core are to run */
 	if (caps->type != RWKVK_DEVICE_CPU && c->width < 512)
@@ -139,14 +140,13 @@ bool model_complete_tuning(const struct rwkvk_model *m, struct tuning *tuning)
 /* ------------------------------------------------------------------------------------------------------ chunks */
 
 /* A thread's 8 x 4 sums read 1.5 bytes of shared memory a multiplication, 4 x 4 read 2, which is all that some devices can; but
- * they take more registers than Intel, ARM and Qualcomm have (docs/speed.md). */
+ * they take more registers than others have, and ARM's 64 hold 4 x 2 (docs/speed.md). */
 static void tile_of(const struct gpu_caps *caps, struct chunk_shape *s)
 {
-	enum { AMD = 0x1002, NVIDIA = 0x10de };
 	bool wide = caps->type == RWKVK_DEVICE_DISCRETE && (caps->vendor_id == AMD || caps->vendor_id == NVIDIA);
 	s->workgroup = wide || caps->max_invocations < 256 ? 128 : 256;
 	s->thread_outputs = wide ? 8 : 4;
-	s->thread_rows = 4;
+	s->thread_rows = caps->vendor_id == ARM ? 2 : 4;
 	s->tile_outputs = 64;
 	s->tile_rows = s->workgroup * s->thread_outputs * s->thread_rows / s->tile_outputs;
 	s->tile_depth = caps->max_shared_bytes < 32768 ? 16 : 32;
@@ -180,9 +180,11 @@ struct chunk_shape chunk_shape_for(const struct gpu_caps *caps, const struct con
 		tile_of(caps, &s);
 	else if (!lanes_of(caps, &s))
 		return (struct chunk_shape){ 0 };
-	uint32_t lanes = caps->texel_reads ? caps->subgroup_size : kind_of(caps)->state_lanes;
+	/* with 16 a thread has several rows of the state, the sums of which take more registers than ARM's */
+	uint32_t lanes = caps->texel_reads ? caps->subgroup_size : caps->vendor_id == ARM ? 4 : kind_of(caps)->state_lanes;
 	s.state_lanes = caps->subgroups ? state_lanes_for(smaller(lanes, caps->subgroup_size), c->head_size) : 1;
 	s.state_workgroup = caps->texel_reads ? s.workgroup : workgroup_of(caps, c->head_size * s.state_lanes);
+	s.head_rows = caps->texel_reads ? 8 : 4;
 	s.head_workgroup = caps->texel_reads ? s.workgroup : workgroup_of(caps, smaller(c->head_size, 128));
 	return s;
 }
