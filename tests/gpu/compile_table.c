@@ -23,9 +23,10 @@ static const struct row {
 	{ OFFICIAL_70_1B5, DTYPE_Q8_0, MATRICES },
 	{ OFFICIAL_70_1B5, DTYPE_Q4_K, MATRICES },
 	{ OFFICIAL_70_1B5, DTYPE_Q6_K, MATRICES },
-	{ OFFICIAL_60_1B6, DTYPE_F16, "mix_in mix att_in wkv ffn_in ffn_out" },
-	{ OFFICIAL_52_3B, DTYPE_F16, "att_in wkv" },
-	{ OFFICIAL_4_169M, DTYPE_F16, "att_wkv att_out" },
+	{ OFFICIAL_60_1B6, DTYPE_F16,
+	  "mix_in mix att_in wkv ffn_in ffn_out chunk_mix chunk_wkv_in chunk_wkv chunk_ffn_in chunk_ffn_out" },
+	{ OFFICIAL_52_3B, DTYPE_F16, "att_in wkv chunk_wkv" },
+	{ OFFICIAL_4_169M, DTYPE_F16, "att_wkv att_out chunk_att_in chunk_wkv" },
 };
 
 static char *text; /* the table */
@@ -94,13 +95,6 @@ static void name_stage(const char *stage, char name[32])
 		*at = '_';
 }
 
-static uint32_t chunk_threads(const struct chunk_shape *shape, const char *stage)
-{
-	return !strcmp(stage, "chunk wkv")      ? shape->state_workgroup
-	       : !strcmp(stage, "chunk wkv_in") ? shape->head_workgroup
-	                                        : shape->workgroup;
-}
-
 /* Stages of the second of two layers: the first has no value factors in RWKV-7. */
 static rwkvk_status add_steps(struct gpu *gpu, const struct row *row, const struct rwkvk_model *m, const struct steps *steps)
 {
@@ -109,11 +103,9 @@ static rwkvk_status add_steps(struct gpu *gpu, const struct row *row, const stru
 		char name[32];
 		bool again = i > 0 && !strcmp(step->stage, steps->all[i - 1].stage); /* another slice */
 		bool outside = !strcmp(step->stage, "select") || step->layer == m->file.network.config.layers;
-		uint32_t threads =
-			strncmp(step->stage, "chunk ", 6) == 0 ? chunk_threads(&m->chunk.shape, step->stage) : m->plan.tuning.workgroup;
 		name_stage(step->stage, name);
 		if (!again && (step->layer == 1 || outside) && listed(row->stages, name))
-			TRY(add_pipeline(gpu, step->pipeline, official_models[row->model].name, m->head.matrix.type, name, threads));
+			TRY(add_pipeline(gpu, step->pipeline, official_models[row->model].name, m->head.matrix.type, name, step->threads));
 	}
 	return RWKVK_OK;
 }
