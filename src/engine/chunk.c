@@ -269,7 +269,7 @@ static rwkvk_status run_chunk(struct rwkvk_model *m, struct progress *p)
 		if ((p->layer < layers || p->each) && p->cancel && atomic_load(p->cancel))
 			return fail(RWKVK_CANCELLED, "cancelled within a chunk of %" PRIu32 " tokens", p->rows);
 	}
-	return p->each ? run(m, &m->chunk.head_cmd, 1) : RWKVK_OK;
+	return p->each ? gpu_cmd_run(m->chunk.head_cmd) : RWKVK_OK;
 }
 
 static void read_logits(const struct rwkvk_model *m, uint32_t rows, float *out)

@@ -329,7 +329,7 @@ static rwkvk_status verify_prompt(struct verifier *v)
 	memcpy(v->logits_got, slot_logits(v->model, v->session->slot), c->vocab * sizeof(float));
 	TRY(session_clear(v->session));
 	for (uint32_t i = 0; i < PROMPT; i += fed)
-		TRY(chunk_feed(v->model, v->session->slot, tokens + i, PROMPT - i, true, NULL, &fed));
+		TRY(chunk_feed(v->model, v->session->slot, tokens + i, PROMPT - i, true, NULL, NULL, &fed));
 	row->compared = PROMPT;
 	note(row, 0, "logits", slot_logits(v->model, v->session->slot), v->logits_got, c->vocab);
 	return RWKVK_OK;
