@@ -210,6 +210,10 @@ static void test_rows(const struct model_spec *spec)
 {
 	static const uint32_t whole[] = { TOKENS }, cut[] = { 17, 64 };
 	struct rwkvk_model *m = open_model(spec, RWKVK_QUANT_NONE, 0);
+	if (m->slots < 4) { /* where a binding covers no more: there is no room for what is compared */
+		rwkvk_model_close(m);
+		return;
+	}
 	struct rows a = make_rows(spec->vocab), b = make_rows(spec->vocab);
 	uint32_t tokens[MOST];
 	rwkvk_session *s, *parts, *single;
@@ -233,7 +237,7 @@ static void test_rows(const struct model_spec *spec)
 static void logits_of_every_token(void **state)
 {
 	(void)state;
-	for (int i = 0; i < SPECS; i += 2 * (int)test_every())
+	for (uint32_t i = 0; i < SPECS; i += test_everything() ? 1 : 7 * test_every())
 		test_rows(&specs[i]);
 }
 
