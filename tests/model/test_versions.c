@@ -423,7 +423,10 @@ static void a_sample_of_layers(void **state)
 	assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 2, .effort = 1 }, rows, RWKVK_VERIFY_ROWS, &count));
 	assert_int_equal(row_named(rows, count, "wkv")->compared, 2 * 2);
 	assert_null(row_named(rows, count, "whole tokens"));
-	assert_int_equal(row_named(rows, count, "chunk wkv")->compared, 2 * 2);
+	if (model->chunk.rows) /* else no binding covers the rows of one */
+		assert_int_equal(row_named(rows, count, "chunk wkv")->compared, 2 * 2);
+	else
+		assert_null(row_named(rows, count, "chunk wkv"));
 	for (size_t i = 0; i < count; i++)
 		assert_true(rows[i].ok);
 	rwkvk_model_close(model);
