@@ -223,11 +223,10 @@ typedef struct rwkvk_model_options {
 	rwkvk_log_fn *log; /* NULL: none.  As long as the model is open */
 	void *log_user;
 	const struct rwkvk_tools_options *tools; /* rwkvk_tools.h; NULL: none */
-	/* Newer than 0.1, so `size` must be set.  Not 0: prompts are read token by token, as texts are written, never in chunks
-	 * (rwkvk_session_eval()): slower by a multiple, but with the bits that the same tokens one by one have, and without the
-	 * memory that chunks take. */
+	/* Not 0: prompts are read token by token, as texts are written, never in chunks (rwkvk_session_eval()): slower by a
+	 * multiple, but with the bits that the same tokens one by one have, and without the memory that chunks take. */
 	uint32_t exact;
-	/* Newer than 0.1.  Tokens of the longest chunk, in steps of 16; 0: 64, on graphics cards 256.  It is never longer than
+	/* Tokens of the longest chunk, in steps of 16; 0: 64, on graphics cards 256.  It is never longer than
 	 * that, and shorter where so much does not fit into the memory, 16 at least.  No result depends on it. */
 	uint32_t chunk_rows;
 } rwkvk_model_options;
@@ -345,7 +344,7 @@ typedef struct rwkvk_eval_options {
 	const rwkvk_cancel *cancel;  /* NULL: none */
 	rwkvk_progress_fn *progress; /* NULL: none; `done` and `total` count tokens */
 	void *progress_user;
-	rwkvk_logits_fn *on_logits; /* newer than 0.1, so size must be set; NULL: not all logits are wanted, which saves work */
+	rwkvk_logits_fn *on_logits; /* NULL: not all logits are wanted, which saves work */
 	void *logits_user;
 } rwkvk_eval_options;
 
@@ -365,9 +364,9 @@ typedef struct rwkvk_eval_options {
  * chunk.
  *
  * on_logits is for scoring texts: as soon as some tokens have been fed, each one's logits are reported, so a long text takes no
- * more memory than a short one.  The first such call of a model takes 4 V bytes of the device for each token of a chunk, of fewer
- * where there is not as much (RWKVK_ERROR_MEMORY: not even of one).  Logits of a chunk agree with `logits`, and with those of single
- * tokens, within rounding; the state and `logits` are to the bit what they are without on_logits. */
+ * more memory than a short one.  The first such call of a model takes 4 V bytes of the device for each token of a chunk, of
+ * fewer where there is not as much (RWKVK_ERROR_MEMORY: not even of one).  Logits of a chunk agree with `logits`, and with
+ * those of single tokens, within rounding; the state and `logits` are to the bit what they are without on_logits. */
 RWKVK_API rwkvk_status rwkvk_session_eval(rwkvk_session *session, const uint32_t *tokens, size_t count,
                                           const rwkvk_eval_options *options);
 

@@ -1,7 +1,7 @@
 /* Structs of the public interface whose caller may have been compiled with another version of it (rwkvk.h, Structs).
  *
  *     rwkvk_eval_options own;
- *     TRY(READ_OPTIONS(rwkvk_eval_options, progress_user, options, &own));    progress_user: the last member of version 0.1
+ *     TRY(READ_OPTIONS(rwkvk_eval_options, logits_user, options, &own));      logits_user: the last member of version 0.1
  */
 #ifndef RWKVK_BASE_STRUCTS_H
 #define RWKVK_BASE_STRUCTS_H

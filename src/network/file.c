@@ -25,7 +25,7 @@ static rwkvk_status check_numbers(const rwkvk_model_options *o)
 
 rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_options *own, rwkvk_tools_options *tools)
 {
-	TRY(READ_OPTIONS(rwkvk_model_options, tools, given, own));
+	TRY(READ_OPTIONS(rwkvk_model_options, chunk_rows, given, own));
 	TRY(READ_OPTIONS(rwkvk_tools_options, file, own->tools, tools));
 	int models = (own->path || own->data) + (tools->shape != NULL) + (tools->file != NULL);
 	if (models == 0)
@@ -213,7 +213,7 @@ void file_describe(const struct rwkvk_file *file, rwkvk_model_info *info)
 
 rwkvk_status write_model_info(const rwkvk_model_info *own, rwkvk_model_info *given)
 {
-	return WRITE_RESULT(rwkvk_model_info, state_bytes, own, given);
+	return WRITE_RESULT(rwkvk_model_info, multiply_adds, own, given);
 }
 
 bool file_metadata(const struct rwkvk_file *file, size_t index, rwkvk_metadata *out)

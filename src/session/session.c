@@ -363,7 +363,7 @@ rwkvk_status rwkvk_session_eval(rwkvk_session *s, const uint32_t *tokens, size_t
 {
 	rwkvk_eval_options options;
 	REQUIRE(s && (tokens || count == 0));
-	TRY(READ_OPTIONS(rwkvk_eval_options, progress_user, given, &options));
+	TRY(READ_OPTIONS(rwkvk_eval_options, logits_user, given, &options));
 	TRY(session_enter(s, __func__));
 	rwkvk_status status = session_blame(s, eval(s, tokens, count, &options));
 	session_leave(s);

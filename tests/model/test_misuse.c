@@ -585,8 +585,8 @@ static void inside_callbacks(void)
 		complain(__LINE__, "generate", rwkvk_last_error());
 	GIVES(tokens_seen == 6 && bytes_seen == 6 && result.tokens == 6 && result.reason == RWKVK_END_LENGTH);
 	size_t calls = 0;
-	uint32_t many[40] = { 0 };
-	if (rwkvk_session_eval(session, many, 40,
+	uint32_t many[400] = { 0 }; /* several chunks of any device */
+	if (rwkvk_session_eval(session, many, 400,
 	                       &(rwkvk_eval_options){ .progress = misusing_progress, .progress_user = &calls }) != RWKVK_OK)
 		complain(__LINE__, "eval", rwkvk_last_error());
 	GIVES(calls > 0);
