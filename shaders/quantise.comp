@@ -343,7 +343,7 @@ void to_q6k()
 
 // ------------------------------------------------------------------------------------------------------ writing
 
-// 32 integers as common/weight_bits.glsl reads them: four bits, and the words of those beyond.
+// 32 integers as common/unpack.glsl reads them: four bits, and the words of those beyond.
 uvec4 low_bits(uint n[8])
 {
 	uvec4 even = uvec4(n[0], n[2], n[4], n[6]), odd = uvec4(n[1], n[3], n[5], n[7]);

@@ -244,7 +244,7 @@ rwkvk_status rwkv7_plan(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 
 /* chunk_plan.c: the stages of a chunk, appended to the chunk's steps.  rwkv7.c and so on have those of a version.
- * mixes: bits from VEC_MIX_R on, FLAG_MIX bits. */
+ * mixes: a bit for each vector of token shift that is wanted, from VEC_MIX_R on, or of channel-mix from VEC_MIX_FFN on. */
 #define MIX_BIT(vec) (1u << ((vec)-VEC_MIX_R))
 void chunk_dispatch(struct rwkvk_model *model, uint32_t layer, const char *shader, const char *stage, struct dispatch *out);
 /* Of a stage that works head by head on some rows at a time, with outer LoRA factors; and of the one that has the state. */
