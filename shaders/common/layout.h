@@ -54,6 +54,8 @@
 #define FLAG_OUTPUT       4096  // chunk_matrix: att.output
 #define FLAG_INTERLEAVED 16384  // chunk_matrix: three products, 8 rows of each in turn (RWKV-4)
 #define FLAG_HEAD         8192  // chunk_shift, chunk_matrix: of the rows whose logits are wanted
+#define FLAG_CHOSEN      32768  // chunk_embed: `choose` has written the rows' table
+#define FLAG_SLOT_LOGITS 65536  // chunk_matrix: logits of a wanted row go to its slot's
 
 // What weights are on the device (docs/formats.md, "Weights on the device").  x = scale q - min, with
 //   Q4, Q5, Q8    an f16 scale for 32 weights; q is signed
@@ -146,6 +148,7 @@
 #define RUN_FIRST            1 // row
 #define RUN_ROWS             2
 #define TABLE_WANT(i)        (8 + 8 * MAX_ROWS + (i))     // the i-th row whose logits are wanted
+                                                          // (on the device NO_ROW if that has ended, see ASK)
 #define TABLE_WORDS          (8 + 9 * MAX_ROWS)
 #define ROWS_TABLE           PAD(TABLE_WORDS, 256)
 
@@ -185,6 +188,7 @@
 #define DONE_STOP            1 // the picked token ends the text
 #define DONE_BROKEN          2 // a logit is no number, or all are -infinity
 #define DONE_UNKNOWN         3 // the host's, at IO_DONE, until the device has said something else
+#define DONE_MASKED          4 // `choose`: mask and biases leave no token
 
 // The host's words, read and written by `select` alone.  A submission is one or more tokens: IO_FED counts them.
 #define IO_MODE              0 // MODE_*
@@ -216,6 +220,23 @@
 #define PICK_DRAW            2 // at random; else the most probable one
 #define PICK_PENALTY         4 // with penalties for tokens that were picked before
 #define PICK_BIAS            8 // with a number added to each logit
+#define PICK_MASK           16 // `choose`: tokens that ASK_MASK does not have are never picked
+#define PICK_LOGPROB        32 // `choose`: the logarithms of probabilities are wanted, too
+
+// The host's table of rows whose tokens `choose` finds, one at a time: TABLE_*, then for each row a block that begins with the words
+// above.  A row has ended once ASK_MOST tokens are fed or IO_DONE is neither 0 nor DONE_UNKNOWN; it is then no row any more:
+// it belongs to no run (RUN_ROWS 0), its logits are not wanted (NO_ROW), ROW_LAST is 0, its token is NO_ROW.
+#define ASK(i, V)            (ROWS_TABLE + (i) * ASK_WORDS(V))
+#define ASK_MOST            20 // tokens that the row may have in this submission; 0: it has ended before it begins
+#define ASK_BIAS_COUNT      21 // with PICK_BIAS: of the list at ASK_BIASES; 0: the slot's PICKS_BIAS counts
+#define ASK_TOP             22 // how many of the largest logits are wanted at ASK_TOPS, MAX_TOP at most; needs PICK_LOGPROB
+#define MAX_TOP             20
+#define ASK_BIASES          IO_WORDS // [MAX_BIASES] (token, float); those of a token add up in the list's order
+#define MAX_BIASES        1024
+#define ASK_LOGPROBS        (ASK_BIASES + 2 * MAX_BIASES) // out, floats [MAX_TOKENS]: of each picked token, of one that stops, too
+#define ASK_TOPS            (ASK_LOGPROBS + MAX_TOKENS) // out [MAX_TOKENS][MAX_TOP] (token, float), the largest first; NO_ROW: no more
+#define ASK_MASK            (ASK_TOPS + 2 * MAX_TOKENS * MAX_TOP) // [V4(V) / 32] a bit a token that may be picked
+#define ASK_WORDS(V)        PAD(ASK_MASK + V4(V) / 32, 64)
 
 // The logits: a row of V4(V) floats for each slot.  What else tokens are picked from: one buffer of floats, in which vectors are
 // padded to V4(V), too.
