@@ -19,7 +19,7 @@ rwkvk_status check_stage(struct rwkvk_model *m, uint32_t slot, uint32_t layer, c
 
 uint32_t check_chunk_rows(const struct rwkvk_model *m)
 {
-	return m->chunk.rows;
+	return m->chunk.pass.rows;
 }
 
 static rwkvk_status run_chunk_stages(struct rwkvk_model *m, uint32_t layer, const char *const *names, uint32_t count,
@@ -30,7 +30,7 @@ static rwkvk_status run_chunk_stages(struct rwkvk_model *m, uint32_t layer, cons
 	TRY(gpu_write(&m->chunk.buffer, 0, m->chunk.table.mapped, TABLE_WORDS * sizeof(uint32_t)));
 	TRY(gpu_write(&m->chunk.buffer, at, records, bytes));
 	for (; *names; names++)
-		TRY(steps_run(m, &m->chunk.steps, layer, *names));
+		TRY(steps_run(m, &m->chunk.pass.steps, layer, *names));
 	return gpu_read(&m->chunk.buffer, at, records, bytes);
 }
 
@@ -38,7 +38,7 @@ rwkvk_status check_chunk(struct rwkvk_model *m, uint32_t slot, uint32_t layer, c
                          uint32_t count, float *records, float *state)
 {
 	uint64_t bytes = config_slot_floats(model_config(m)) * sizeof(float);
-	INVARIANT(count > 0 && count <= m->chunk.rows);
+	INVARIANT(count > 0 && count <= m->chunk.pass.rows);
 	TRY(chunk_prepare(m));
 	chunk_table(m, slot, tokens, count, 1);
 	if (state)

@@ -29,15 +29,23 @@ uint32_t chunk_most_rows(const struct rwkvk_model *m, uint32_t asked)
 	return rows >= LEAST_ROWS ? rows : 0;
 }
 
+void chunk_init(struct rwkvk_model *m, uint32_t rows)
+{
+	m->chunk.pass = (struct pass){ .shape = chunk_shape_for(gpu_caps(m->gpu), model_config(m)),
+		                           .rows = rows,
+		                           .runs = 1,
+		                           .table = &m->chunk.table,
+		                           .logits = &m->chunk.logits };
+}
+
 rwkvk_status chunk_create(struct rwkvk_model *m, uint32_t rows)
 {
 	struct chunk *chunk = &m->chunk;
 	if (!rows)
 		return RWKVK_OK;
-	chunk->shape = chunk_shape_for(gpu_caps(m->gpu), model_config(m));
 	TRY(gpu_buffer_create(m->gpu, chunk_bytes(model_config(m), rows), GPU_DEVICE, "the rows of a chunk", &chunk->buffer));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * TABLE_WORDS, GPU_SHARED, "control words", &chunk->table));
-	chunk->rows = rows;
+	chunk_init(m, rows);
 	return RWKVK_OK;
 }
 
@@ -48,7 +56,7 @@ static void drop_commands(struct rwkvk_model *m)
 		gpu_cmd_destroy(chunk->cmds[i]);
 	free(chunk->cmds);
 	chunk->cmds = NULL;
-	steps_drop(m, &chunk->steps);
+	steps_drop(m, &chunk->pass.steps);
 }
 
 static void drop_head(struct rwkvk_model *m)
@@ -56,7 +64,7 @@ static void drop_head(struct rwkvk_model *m)
 	struct chunk *chunk = &m->chunk;
 	gpu_cmd_destroy(chunk->head_cmd);
 	chunk->head_cmd = NULL;
-	steps_drop(m, &chunk->head);
+	steps_drop(m, &chunk->pass.head);
 	gpu_buffer_destroy(&chunk->logits);
 }
 
@@ -78,9 +86,9 @@ static rwkvk_status record_layers(struct rwkvk_model *m)
 	const uint32_t layers = model_config(m)->layers;
 	for (uint32_t i = 0, at = 0; i <= layers; i++) {
 		uint32_t layer = i == 0 ? layers : i - 1, first = at;
-		while (at < chunk->steps.count && chunk->steps.all[at].layer == layer)
+		while (at < chunk->pass.steps.count && chunk->pass.steps.all[at].layer == layer)
 			at++;
-		TRY(record_steps(m, chunk->steps.all + first, at - first, &chunk->cmds[i]));
+		TRY(record_steps(m, chunk->pass.steps.all + first, at - first, &chunk->cmds[i]));
 	}
 	return RWKVK_OK;
 }
@@ -91,7 +99,7 @@ rwkvk_status chunk_prepare(struct rwkvk_model *m)
 	if (chunk->cmds)
 		return RWKVK_OK;
 	chunk->cmds = calloc(model_config(m)->layers + 1, sizeof(struct gpu_cmd *));
-	rwkvk_status status = chunk->cmds ? chunk_steps(m) : fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = chunk->cmds ? chunk_steps(m, &chunk->pass) : fail(RWKVK_ERROR_MEMORY, "out of memory");
 	if (status == RWKVK_OK)
 		status = record_layers(m);
 	if (status != RWKVK_OK)
@@ -107,7 +115,7 @@ static rwkvk_status make_logits(struct rwkvk_model *m)
 	struct chunk *chunk = &m->chunk;
 	const uint64_t row = sizeof(float) * V4((uint64_t)model_config(m)->vocab), most = gpu_caps(m->gpu)->max_buffer / row;
 	rwkvk_status status;
-	chunk->logits_rows = most < chunk->rows ? (uint32_t)most : chunk->rows;
+	chunk->logits_rows = most < chunk->pass.rows ? (uint32_t)most : chunk->pass.rows;
 	do
 		status = gpu_buffer_create(m->gpu, chunk->logits_rows * row, GPU_READBACK, "logits of a chunk", &chunk->logits);
 	while (status == RWKVK_ERROR_MEMORY && (chunk->logits_rows /= 2) > 0);
@@ -122,11 +130,11 @@ static rwkvk_status prepare_each(struct rwkvk_model *m)
 		return RWKVK_OK;
 	rwkvk_status status = make_logits(m);
 	if (status == RWKVK_OK)
-		status = chunk_head(m);
+		status = chunk_head(m, &chunk->pass);
 	if (status == RWKVK_OK)
 		status = gpu_pipelines_compile(m->gpu);
 	if (status == RWKVK_OK)
-		status = record_steps(m, chunk->head.all, chunk->head.count, &chunk->head_cmd);
+		status = record_steps(m, chunk->pass.head.all, chunk->pass.head.count, &chunk->head_cmd);
 	if (status != RWKVK_OK)
 		drop_head(m);
 	else
@@ -141,7 +149,7 @@ static rwkvk_status prepare_head(struct rwkvk_model *m)
 	if (plan->head)
 		return RWKVK_OK;
 	if (!plan->last.count)
-		TRY(chunk_last(m));
+		TRY(chunk_last(m, &m->chunk.pass));
 	TRY(gpu_pipelines_compile(m->gpu));
 	if (!plan->last_row)
 		TRY(record_steps(m, plan->last.all, plan->last.count, &plan->last_row));
@@ -152,12 +160,12 @@ static rwkvk_status prepare_head(struct rwkvk_model *m)
 
 bool forward_reads_chunks(const struct rwkvk_model *m, size_t count)
 {
-	return m->chunk.rows > 0 && count >= m->chunk.shape.threshold;
+	return m->chunk.pass.rows > 0 && count >= m->chunk.pass.shape.threshold;
 }
 
 uint32_t forward_chunk_rows(const struct rwkvk_model *m)
 {
-	return m->chunk.rows;
+	return m->chunk.pass.rows;
 }
 
 void chunk_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted)
@@ -183,7 +191,7 @@ void chunk_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, u
 
 static uint32_t tiles_of(const struct rwkvk_model *m, uint32_t rows)
 {
-	return ceil_div(rows, m->chunk.shape.tile_rows);
+	return ceil_div(rows, m->chunk.pass.shape.tile_rows);
 }
 
 /* Layers that the next submission may have. */
@@ -215,8 +223,9 @@ static uint32_t head_layers(const struct rwkvk_model *m)
 /* Rows that go through a layer, or through the head for all their logits, within what a submission may take. */
 static uint32_t rows_at_once(const struct rwkvk_model *m, bool each)
 {
-	uint64_t most = pace_most(&m->chunk.pace, gpu_caps(m->gpu)->type) / (each ? head_layers(m) : 1) * m->chunk.shape.tile_rows;
-	uint32_t rows = most < LEAST_ROWS ? LEAST_ROWS : most < m->chunk.rows ? (uint32_t)most : m->chunk.rows;
+	uint64_t most =
+		pace_most(&m->chunk.pace, gpu_caps(m->gpu)->type) / (each ? head_layers(m) : 1) * m->chunk.pass.shape.tile_rows;
+	uint32_t rows = most < LEAST_ROWS ? LEAST_ROWS : most < m->chunk.pass.rows ? (uint32_t)most : m->chunk.pass.rows;
 	return each && rows > m->chunk.logits_rows ? m->chunk.logits_rows : rows;
 }
 

@@ -121,18 +121,27 @@ struct chunk_shape {
 	uint32_t head_rows, head_workgroup;    /* stages that work head by head: rows that a thread has at once */
 };
 
+/* How rows go through the model together: each of its dispatches is for `rows` rows, of which the table says how many there
+ * are. */
+struct pass {
+	struct chunk_shape shape;
+	uint32_t rows;             /* at most; 0: there is no such pass */
+	uint32_t runs;             /* at most */
+	struct gpu_buffer *table;  /* TABLE_WORDS, the host's */
+	struct gpu_buffer *logits; /* where its head writes */
+	struct steps steps;        /* embedding, the layers' */
+	struct steps head;         /* of the rows whose logits are wanted */
+};
+
 /* The rows of a chunk on the device.  Buffers are made when the model is opened, all else when the first chunk is fed. */
 struct chunk {
-	struct chunk_shape shape;
-	uint32_t rows;            /* of the longest chunk, a multiple of 16; 0: prompts are fed token by token */
+	struct pass pass;         /* its rows: of the longest chunk, a multiple of 16; 0: prompts are fed token by token */
 	struct gpu_buffer buffer; /* ROWS_TABLE, then ROW_FLOATS for each row */
-	struct gpu_buffer table;  /* TABLE_WORDS, the host's */
-	struct steps steps;       /* embedding, the layers' */
-	struct gpu_cmd **cmds;    /* [1 + L]; NULL: nothing is recorded yet */
+	struct gpu_buffer table;
+	struct gpu_cmd **cmds; /* [1 + L]; NULL: nothing is recorded yet */
 	/* The head of every row: made when all logits are first asked for. */
 	uint32_t logits_rows;     /* of the longest chunk then */
 	struct gpu_buffer logits; /* [logits_rows][V4] */
-	struct steps head;
 	struct gpu_cmd *head_cmd; /* NULL: not recorded yet */
 	struct pace pace;         /* of a tile of rows through a layer */
 };
@@ -243,33 +252,36 @@ rwkvk_status rwkv6_plan(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv7_plan(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 
-/* chunk_plan.c: the stages of a chunk, appended to the chunk's steps.  rwkv7.c and so on have those of a version.
+/* chunk_plan.c: the stages of a pass, appended to its steps.  rwkv7.c and so on have those of a version.
  * mixes: a bit for each vector of token shift that is wanted, from VEC_MIX_R on, or of channel-mix from VEC_MIX_FFN on. */
 #define MIX_BIT(vec) (1u << ((vec)-VEC_MIX_R))
-void chunk_dispatch(struct rwkvk_model *model, uint32_t layer, const char *shader, const char *stage, struct dispatch *out);
+void chunk_dispatch(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
+                    struct dispatch *out);
 /* Of a stage that works head by head on some rows at a time, with outer LoRA factors; and of the one that has the state. */
-void chunk_heads(struct rwkvk_model *model, uint32_t layer, const char *shader, const char *stage, struct device_lora *lora,
-                 struct dispatch *out);
-void chunk_state(struct rwkvk_model *model, uint32_t layer, const char *shader, struct dispatch *out);
+void chunk_heads(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
+                 struct device_lora *lora, struct dispatch *out);
+void chunk_state(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, struct dispatch *out);
 /* Workgroups of chunk_matrix for a matrix of one part. */
-struct gpu_groups chunk_tiles(const struct rwkvk_model *model, uint32_t outputs);
-rwkvk_status chunk_step(struct rwkvk_model *model, const struct dispatch *dispatch);
-rwkvk_status chunk_embed(struct rwkvk_model *model);
-rwkvk_status chunk_shift(struct rwkvk_model *model, uint32_t layer, const char *stage, uint32_t flags, uint32_t mixes);
-rwkvk_status chunk_products(struct rwkvk_model *model, uint32_t layer, uint32_t flags);
-rwkvk_status chunk_output(struct rwkvk_model *model, uint32_t layer);
-rwkvk_status chunk_ffn(struct rwkvk_model *model, uint32_t layer, struct device_ffn *ffn, bool pre);
-rwkvk_status chunk_last(struct rwkvk_model *model);                 /* to plan.last */
-rwkvk_status chunk_wkv5(struct rwkvk_model *model, uint32_t layer); /* rwkv5.c's is RWKV-6's too */
-rwkvk_status rwkv4_chunk(struct rwkvk_model *model, uint32_t layer);
-rwkvk_status rwkv5_chunk(struct rwkvk_model *model, uint32_t layer);
-rwkvk_status rwkv6_chunk(struct rwkvk_model *model, uint32_t layer);
-rwkvk_status chunk_head(struct rwkvk_model *model); /* to chunk.head: of the rows whose logits are wanted */
-rwkvk_status rwkv7_chunk(struct rwkvk_model *model, uint32_t layer);
-/* All of them; only the pipelines are asked for while the chunk has no buffer. */
-rwkvk_status chunk_steps(struct rwkvk_model *model);
+struct gpu_groups chunk_tiles(const struct pass *pass, uint32_t outputs);
+rwkvk_status chunk_step(struct rwkvk_model *model, struct pass *pass, const struct dispatch *dispatch);
+rwkvk_status chunk_embed(struct rwkvk_model *model, struct pass *pass);
+rwkvk_status chunk_shift(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *stage, uint32_t flags,
+                         uint32_t mixes);
+rwkvk_status chunk_products(struct rwkvk_model *model, struct pass *pass, uint32_t layer, uint32_t flags);
+rwkvk_status chunk_output(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
+rwkvk_status chunk_ffn(struct rwkvk_model *model, struct pass *pass, uint32_t layer, struct device_ffn *ffn, bool pre);
+rwkvk_status chunk_last(struct rwkvk_model *model, struct pass *pass);                 /* to plan.last */
+rwkvk_status chunk_wkv5(struct rwkvk_model *model, struct pass *pass, uint32_t layer); /* rwkv5.c's is RWKV-6's too */
+rwkvk_status rwkv4_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
+rwkvk_status rwkv5_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
+rwkvk_status rwkv6_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
+rwkvk_status chunk_head(struct rwkvk_model *model, struct pass *pass); /* to its head */
+rwkvk_status rwkv7_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
+/* Embedding and layers; only the pipelines are asked for while the chunk has no buffer. */
+rwkvk_status chunk_steps(struct rwkvk_model *model, struct pass *pass);
 
-/* chunk.c: buffers for chunks of `rows` rows at most, before anything is fed. */
+/* chunk.c: chunks of `rows` rows at most; and buffers for them, before anything is fed. */
+void chunk_init(struct rwkvk_model *model, uint32_t rows);
 rwkvk_status chunk_create(struct rwkvk_model *model, uint32_t rows);
 void chunk_drop(struct rwkvk_model *model);
 /* The longest chunk that the device takes, by its table of shapes and one binding's range, and of `asked` rows at most unless

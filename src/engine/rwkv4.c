@@ -32,26 +32,26 @@ rwkvk_status rwkv4_plan(struct rwkvk_model *m, uint32_t layer)
 	return plan_ffn(m, layer, &l->ffn, false);
 }
 
-static rwkvk_status chunk_wkv4(struct rwkvk_model *m, uint32_t layer)
+static rwkvk_status chunk_wkv4(struct rwkvk_model *m, struct pass *p, uint32_t layer)
 {
 	const uint32_t width = model_config(m)->width;
 	struct dispatch d;
-	chunk_dispatch(m, layer, "chunk_wkv4", "chunk wkv", &d);
-	d.groups = (struct gpu_groups){ ceil_div(width, d.constants[0]), 1 };
+	chunk_dispatch(m, p, layer, "chunk_wkv4", "chunk wkv", &d);
+	d.groups = (struct gpu_groups){ ceil_div(width, d.constants[0]), p->runs };
 	d.bytes = 2 * sizeof(float) * 3 * (uint64_t)width;
-	return chunk_step(m, &d);
+	return chunk_step(m, p, &d);
 }
 
-rwkvk_status rwkv4_chunk(struct rwkvk_model *m, uint32_t layer)
+rwkvk_status rwkv4_chunk(struct rwkvk_model *m, struct pass *p, uint32_t layer)
 {
 	struct device_layer *l = &m->layers[layer];
 	if (l->pre.key.count) {
-		TRY(chunk_ffn(m, layer, &l->pre, true));
+		TRY(chunk_ffn(m, p, layer, &l->pre, true));
 	} else {
-		TRY(chunk_shift(m, layer, "chunk att_shift", 0, MIX_BIT(VEC_MIX_R) | MIX_BIT(VEC_MIX_K) | MIX_BIT(VEC_MIX_V)));
-		TRY(chunk_products(m, layer, 0));
-		TRY(chunk_wkv4(m, layer));
-		TRY(chunk_output(m, layer));
+		TRY(chunk_shift(m, p, layer, "chunk att_shift", 0, MIX_BIT(VEC_MIX_R) | MIX_BIT(VEC_MIX_K) | MIX_BIT(VEC_MIX_V)));
+		TRY(chunk_products(m, p, layer, 0));
+		TRY(chunk_wkv4(m, p, layer));
+		TRY(chunk_output(m, p, layer));
 	}
-	return chunk_ffn(m, layer, &l->ffn, false);
+	return chunk_ffn(m, p, layer, &l->ffn, false);
 }

@@ -34,21 +34,21 @@ rwkvk_status rwkv5_plan(struct rwkvk_model *m, uint32_t layer)
 	return plan_ffn(m, layer, &m->layers[layer].ffn, false);
 }
 
-rwkvk_status chunk_wkv5(struct rwkvk_model *m, uint32_t layer)
+rwkvk_status chunk_wkv5(struct rwkvk_model *m, struct pass *p, uint32_t layer)
 {
 	struct dispatch d;
-	chunk_state(m, layer, "chunk_wkv5", &d);
+	chunk_state(m, p, layer, "chunk_wkv5", &d);
 	d.constants[SPEC_FLAGS] = wkv_flags(&m->layers[layer]);
-	return chunk_step(m, &d);
+	return chunk_step(m, p, &d);
 }
 
-rwkvk_status rwkv5_chunk(struct rwkvk_model *m, uint32_t layer)
+rwkvk_status rwkv5_chunk(struct rwkvk_model *m, struct pass *p, uint32_t layer)
 {
 	bool gate = wkv_flags(&m->layers[layer]) & FLAG_GATE;
-	TRY(chunk_shift(m, layer, "chunk att_shift", 0,
+	TRY(chunk_shift(m, p, layer, "chunk att_shift", 0,
 	                MIX_BIT(VEC_MIX_R) | MIX_BIT(VEC_MIX_K) | MIX_BIT(VEC_MIX_V) | (gate ? MIX_BIT(VEC_MIX_G) : 0)));
-	TRY(chunk_products(m, layer, 0));
-	TRY(chunk_wkv5(m, layer));
-	TRY(chunk_output(m, layer));
-	return chunk_ffn(m, layer, &m->layers[layer].ffn, false);
+	TRY(chunk_products(m, p, layer, 0));
+	TRY(chunk_wkv5(m, p, layer));
+	TRY(chunk_output(m, p, layer));
+	return chunk_ffn(m, p, layer, &m->layers[layer].ffn, false);
 }

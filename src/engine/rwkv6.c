@@ -36,28 +36,28 @@ rwkvk_status rwkv6_plan(struct rwkvk_model *m, uint32_t layer)
 }
 
 /* The weights of the token shift of a chunk's rows, and the shift. */
-static rwkvk_status chunk_mix(struct rwkvk_model *m, uint32_t layer)
+static rwkvk_status chunk_mix(struct rwkvk_model *m, struct pass *p, uint32_t layer)
 {
 	struct device_matrix *mix_in = &m->layers[layer].mix_in;
 	struct dispatch d;
-	TRY(chunk_shift(m, layer, "chunk mix_shift", 0, MIX_BIT(VEC_MIX_X)));
-	chunk_dispatch(m, layer, "chunk_matrix", "chunk mix_in", &d);
+	TRY(chunk_shift(m, p, layer, "chunk mix_shift", 0, MIX_BIT(VEC_MIX_X)));
+	chunk_dispatch(m, p, layer, "chunk_matrix", "chunk mix_in", &d);
 	dispatch_second(&d, mix_in, 0);
 	d.constants[SPEC_FLAGS] = FLAG_MIX_IN;
-	d.groups = chunk_tiles(m, mix_in->matrix.rows);
-	TRY(chunk_step(m, &d));
-	chunk_heads(m, layer, "chunk_mix", "chunk mix", &m->layers[layer].mix_out, &d);
-	return chunk_step(m, &d);
+	d.groups = chunk_tiles(p, mix_in->matrix.rows);
+	TRY(chunk_step(m, p, &d));
+	chunk_heads(m, p, layer, "chunk_mix", "chunk mix", &m->layers[layer].mix_out, &d);
+	return chunk_step(m, p, &d);
 }
 
-rwkvk_status rwkv6_chunk(struct rwkvk_model *m, uint32_t layer)
+rwkvk_status rwkv6_chunk(struct rwkvk_model *m, struct pass *p, uint32_t layer)
 {
 	struct dispatch d;
-	TRY(chunk_mix(m, layer));
-	TRY(chunk_products(m, layer, 0));
-	chunk_heads(m, layer, "chunk_wkv5_in", "chunk wkv_in", &m->layers[layer].lora_out, &d);
-	TRY(chunk_step(m, &d));
-	TRY(chunk_wkv5(m, layer));
-	TRY(chunk_output(m, layer));
-	return chunk_ffn(m, layer, &m->layers[layer].ffn, false);
+	TRY(chunk_mix(m, p, layer));
+	TRY(chunk_products(m, p, layer, 0));
+	chunk_heads(m, p, layer, "chunk_wkv5_in", "chunk wkv_in", &m->layers[layer].lora_out, &d);
+	TRY(chunk_step(m, p, &d));
+	TRY(chunk_wkv5(m, p, layer));
+	TRY(chunk_output(m, p, layer));
+	return chunk_ffn(m, p, layer, &m->layers[layer].ffn, false);
 }

@@ -22,22 +22,22 @@ rwkvk_status rwkv7_plan(struct rwkvk_model *m, uint32_t layer)
 }
 
 /* The same over the rows of a chunk: what a step of the state needs, for all rows at once, then step by step. */
-static rwkvk_status chunk_wkv7(struct rwkvk_model *m, uint32_t layer)
+static rwkvk_status chunk_wkv7(struct rwkvk_model *m, struct pass *p, uint32_t layer)
 {
 	struct dispatch d;
-	chunk_heads(m, layer, "chunk_wkv7_in", "chunk wkv_in", &m->layers[layer].lora_out, &d);
-	TRY(chunk_step(m, &d));
-	chunk_state(m, layer, "chunk_wkv7", &d);
-	return chunk_step(m, &d);
+	chunk_heads(m, p, layer, "chunk_wkv7_in", "chunk wkv_in", &m->layers[layer].lora_out, &d);
+	TRY(chunk_step(m, p, &d));
+	chunk_state(m, p, layer, "chunk_wkv7", &d);
+	return chunk_step(m, p, &d);
 }
 
-rwkvk_status rwkv7_chunk(struct rwkvk_model *m, uint32_t layer)
+rwkvk_status rwkv7_chunk(struct rwkvk_model *m, struct pass *p, uint32_t layer)
 {
 	const uint32_t mixes = MIX_BIT(VEC_MIX_R) | MIX_BIT(VEC_MIX_W) | MIX_BIT(VEC_MIX_K) | MIX_BIT(VEC_MIX_V) |
 	                       MIX_BIT(VEC_MIX_A) | MIX_BIT(VEC_MIX_G);
-	TRY(chunk_shift(m, layer, "chunk att_shift", 0, mixes));
-	TRY(chunk_products(m, layer, 0));
-	TRY(chunk_wkv7(m, layer));
-	TRY(chunk_output(m, layer));
-	return chunk_ffn(m, layer, &m->layers[layer].ffn, false);
+	TRY(chunk_shift(m, p, layer, "chunk att_shift", 0, mixes));
+	TRY(chunk_products(m, p, layer, 0));
+	TRY(chunk_wkv7(m, p, layer));
+	TRY(chunk_output(m, p, layer));
+	return chunk_ffn(m, p, layer, &m->layers[layer].ffn, false);
 }

@@ -117,7 +117,7 @@ static void same_bits(struct rwkvk_model *m, const struct model_spec *spec)
 static void test_model(const struct model_spec *spec, uint32_t rescale)
 {
 	struct rwkvk_model *m = open_model(spec, RWKVK_QUANT_NONE, rescale);
-	if (m->chunk.rows) {
+	if (m->chunk.pass.rows) {
 		print_message("    %s%s\n", spec->name, rescale ? ", rescaled" : "");
 		as_single_tokens(m, spec);
 		same_bits(m, spec);
@@ -308,8 +308,10 @@ static void logits_until_the_caller_stops(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(whole_models),          cmocka_unit_test(rescaled_models),
-		cmocka_unit_test(logits_of_every_token), cmocka_unit_test(logits_without_chunks),
+		cmocka_unit_test(whole_models),
+		cmocka_unit_test(rescaled_models),
+		cmocka_unit_test(logits_of_every_token),
+		cmocka_unit_test(logits_without_chunks),
 		cmocka_unit_test(logits_until_the_caller_stops),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,7 +174,7 @@ static void read_records(struct fixture *f)
 /* A prompt is one run, and that is what is recorded for it. */
 static void allow_runs(struct fixture *f, const char *stage)
 {
-	struct steps *steps = &f->model->chunk.steps;
+	struct steps *steps = &f->model->chunk.pass.steps;
 	for (uint32_t i = 0; i < steps->count; i++)
 		if (strcmp(steps->all[i].stage, stage) == 0 && strcmp(stage, "chunk wkv") == 0)
 			steps->all[i].groups.y = f->runs;
@@ -306,7 +306,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 		snprintf(f->what, sizeof f->what, "%s, layer %u, %u rows in %u runs, %s, %s", *name, layer, f->rows, f->runs,
 		         pattern_names[c->pattern], f->reference.quant ? "quantised" : "as stored");
 		allow_runs(f, *name);
-		assert_ok(steps_run(f->model, &f->model->chunk.steps, layer, *name));
+		assert_ok(steps_run(f->model, &f->model->chunk.pass.steps, layer, *name));
 		if (strstr(*name, "_shift"))
 			check_shift(f, stage, layer);
 	}
@@ -325,7 +325,7 @@ static void check_embed(struct fixture *f)
 	memset(table, 0xff, sizeof f->table);
 	assert_ok(gpu_write(&f->model->chunk.buffer, 0, table, sizeof f->table));
 	snprintf(f->what, sizeof f->what, "chunk embed, %u rows", f->rows);
-	assert_ok(steps_run(f->model, &f->model->chunk.steps, layers, "chunk embed"));
+	assert_ok(steps_run(f->model, &f->model->chunk.pass.steps, layers, "chunk embed"));
 	assert_ok(gpu_read(&f->model->chunk.buffer, 0, table, sizeof f->table));
 	assert_memory_equal(table, f->table, sizeof f->table);
 	assert_int_equal(host[TABLE_DONE], f->rows);
@@ -407,7 +407,7 @@ static bool open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk
 	*f = (struct fixture){ .random = spec->seed * 977 };
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .quant = quant }, &f->model));
 	f->config = model_config(f->model);
-	if (!f->model->chunk.rows)
+	if (!f->model->chunk.pass.rows)
 		return false;
 	f->room = ROOM;
 	while (chunk_bytes(f->config, f->room) > gpu_caps(f->model->gpu)->max_buffer)

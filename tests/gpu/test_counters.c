@@ -180,15 +180,14 @@ static void check_chunk_plan(struct gpu *gpu, enum official which)
 	struct model_spec spec = official_models[which];
 	spec.type = spec.lora_type = DTYPE_F16;
 	assert_ok(plan_model(gpu, &spec, RWKVK_QUANT_NONE, &m));
-	m.chunk.rows = chunk_most_rows(&m, 0);
-	m.chunk.shape = chunk_shape_for(gpu_caps(gpu), model_config(&m));
-	if (m.chunk.rows) {
-		assert_ok(chunk_steps(&m));
-		assert_int_equal(m.chunk.steps.count,
+	chunk_init(&m, chunk_most_rows(&m, 0));
+	if (m.chunk.pass.rows) {
+		assert_ok(chunk_steps(&m, &m.chunk.pass));
+		assert_int_equal(m.chunk.pass.steps.count,
 		                 chunk_stages_of[spec.version / 10] * spec.layers + 1 + extra_dispatches(&m) - more(&m.head));
 		assert_true(extra_dispatches(&m) > 0);
-		for (uint32_t i = 0; i < m.chunk.steps.count; i++)
-			assert_true(m.chunk.steps.all[i].groups.x > 0);
+		for (uint32_t i = 0; i < m.chunk.pass.steps.count; i++)
+			assert_true(m.chunk.pass.steps.all[i].groups.x > 0);
 	}
 	unplan_model(&m);
 }
@@ -273,7 +272,7 @@ static void count_chunks(rwkvk_model *model, rwkvk_session *session)
 	const uint32_t stages = chunk_stages_of[c->version / 10] * c->layers, text[TOKENS] = { 1, 2, 3 };
 	rwkvk_counters before = { 0 }, after = { 0 };
 	float logits[SMALL_VOCAB];
-	if (!model->chunk.rows)
+	if (!model->chunk.pass.rows)
 		return;
 	assert_ok(feed_tokens(session, text, TOKENS, logits));
 	for (int i = 0; i < 3; i++) {

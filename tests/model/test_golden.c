@@ -90,7 +90,7 @@ static void check_device(rwkvk_model *model, const struct expected *c)
 	size_t fed = 0;
 	for (size_t p = 0; p < c->position_count; p++) {
 		size_t until = c->positions[p] + 1;
-		if (model->chunk.rows && until >= CHUNK) {
+		if (model->chunk.pass.rows && until >= CHUNK) {
 			assert_ok(rwkvk_session_reset(session));
 			fed = 0;
 		}

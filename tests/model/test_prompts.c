@@ -135,7 +135,7 @@ static void interrupted(void **state)
 	for (uint32_t i = 0; i < SMALL_MODELS; i++) {
 		rwkvk_model *model = open_small(&small_models[i], (rwkvk_model_options){ .chunk_rows = ROWS });
 		const uint32_t all = CHUNKS * small_models[i].layers;
-		if (model->chunk.rows) {
+		if (model->chunk.pass.rows) {
 			struct reading whole;
 			slow = true;
 			begin(model, &whole);
@@ -166,7 +166,7 @@ static uint32_t rows_within(const char *path, uint64_t bytes, bool exact)
 		assert_fails(status, RWKVK_ERROR_MEMORY, "rwkvk_model_options.exact");
 		return UINT32_MAX;
 	}
-	uint32_t rows = model->chunk.rows;
+	uint32_t rows = model->chunk.pass.rows;
 	rwkvk_model_close(model);
 	return rows;
 }
@@ -183,7 +183,7 @@ static void what_fits(void **state)
 		/* what is not counted: places of workgroups behind the activations, and what alignment takes */
 		const uint64_t slack = 65536 + sizeof(float) * (uint64_t)model->plan.tuning.staging_groups *
 		                                   STAGING_FLOATS(model->plan.tuning.chunk, c.head_size);
-		uint32_t most = model->chunk.rows;
+		uint32_t most = model->chunk.pass.rows;
 		char copy[512];
 		snprintf(copy, sizeof copy, "%s", path);
 		rwkvk_model_close(model);
@@ -228,13 +228,13 @@ static void options(void **state)
 		read_prompt(models[4], 1, &r); /* token by token it is what `exact` makes of it */
 		assert_same(&r, &first[0]);
 		end(&r);
-		for (int j = 1; j < 4 && models[4]->chunk.rows; j++) {
-			assert_int_equal(models[j]->chunk.rows, rows[j]);
+		for (int j = 1; j < 4 && models[4]->chunk.pass.rows; j++) {
+			assert_int_equal(models[j]->chunk.pass.rows, rows[j]);
 			read_prompt(models[j], TOKENS, &r);
 			assert_same(&r, &first[1]);
 			end(&r);
 		}
-		assert_int_equal(models[0]->chunk.rows, 0);
+		assert_int_equal(models[0]->chunk.pass.rows, 0);
 		end(&first[0]);
 		end(&first[1]);
 		for (int j = 0; j < 5; j++)

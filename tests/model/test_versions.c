@@ -305,10 +305,10 @@ static void verification_passes(void **state)
 				while (chunk[1])
 					chunk++;
 				assert_non_null(row_named(rows, count, stages[j].name));
-				assert_int_equal(row_named(rows, count, *chunk) != NULL, model->chunk.rows > 0);
+				assert_int_equal(row_named(rows, count, *chunk) != NULL, model->chunk.pass.rows > 0);
 			}
 		}
-		assert_int_equal(row_named(rows, count, "whole prompt") != NULL, model->chunk.rows > 0);
+		assert_int_equal(row_named(rows, count, "whole prompt") != NULL, model->chunk.pass.rows > 0);
 		assert_non_null(row_named(rows, count, "head"));
 		assert_non_null(row_named(rows, count, "whole tokens"));
 		assert_non_null(row_named(rows, count, "pick"));
@@ -423,7 +423,7 @@ static void a_sample_of_layers(void **state)
 	assert_ok(rwkvk_model_verify(model, &(rwkvk_verify_options){ .tokens = 2, .effort = 1 }, rows, RWKVK_VERIFY_ROWS, &count));
 	assert_int_equal(row_named(rows, count, "wkv")->compared, 2 * 2);
 	assert_null(row_named(rows, count, "whole tokens"));
-	if (model->chunk.rows) /* else no binding covers the rows of one */
+	if (model->chunk.pass.rows) /* else no binding covers the rows of one */
 		assert_int_equal(row_named(rows, count, "chunk wkv")->compared, 2 * 2);
 	else
 		assert_null(row_named(rows, count, "chunk wkv"));

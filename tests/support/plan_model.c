@@ -153,12 +153,11 @@ rwkvk_status plan_model(struct gpu *gpu, const struct model_spec *spec, rwkvk_qu
 
 rwkvk_status plan_chunks(struct rwkvk_model *m)
 {
-	m->chunk.shape = chunk_shape_for(gpu_caps(m->gpu), &m->file.network.config);
-	m->chunk.rows = chunk_most_rows(m, 0);
-	if (!m->chunk.rows)
+	chunk_init(m, chunk_most_rows(m, 0));
+	if (!m->chunk.pass.rows)
 		return RWKVK_OK;
-	TRY(chunk_head(m));
-	return chunk_steps(m);
+	TRY(chunk_head(m, &m->chunk.pass));
+	return chunk_steps(m, &m->chunk.pass);
 }
 
 void unplan_model(struct rwkvk_model *m)
