@@ -471,6 +471,118 @@ RWKVK_API rwkvk_status rwkvk_session_state_set(rwkvk_session *session, const voi
 RWKVK_API rwkvk_status rwkvk_session_save(rwkvk_session *session, const char *path);
 RWKVK_API rwkvk_status rwkvk_session_load(rwkvk_session *session, const char *path);
 
+/* ---------------------------------------------------------------------------------------------------- chat */
+
+/* Messages as the prompt that a family of models was trained on, and what such a model answers in its parts.  No device is
+ * involved, and nothing here is bound to a session: render, encode, feed, generate, and push what comes into an answer.
+ * docs/chat.md has every template to the byte, and the loop. */
+typedef enum rwkvk_chat_template {
+	RWKVK_CHAT_PLAIN,      /* "plain": the texts as they are, one after the other */
+	RWKVK_CHAT_RAVEN,      /* "raven", RWKV-4: Bob and Alice */
+	RWKVK_CHAT_WORLD,      /* "world", RWKV-4 to 6: User and Assistant */
+	RWKVK_CHAT_RWKV_WORLD, /* "rwkv-world": the same as llama.cpp has it, which most GGUF files name */
+	RWKVK_CHAT_G1,         /* "g1", RWKV-7: with think modes and tools */
+} rwkvk_chat_template;
+
+/* "g1"; NULL past the last. */
+RWKVK_API const char *rwkvk_chat_name(rwkvk_chat_template chat);
+/* RWKVK_ERROR_ARGUMENT: there is none of that name, and the message has them all. */
+RWKVK_API rwkvk_status rwkvk_chat_find(const char *name, rwkvk_chat_template *out);
+
+/* The template for a model: what the GGUF key tokenizer.chat_template says, if that is known by its content; else by the
+ * version and the vocabulary: RWKV-7 with World's is g1, RWKV-4 to 6 with it world, and everything else plain.  That a text is
+ * not known, or that nothing but plain is left, the model's log function hears, once a model.  Thread-safe. */
+RWKVK_API rwkvk_status rwkvk_model_chat(rwkvk_model *model, rwkvk_chat_template *out);
+
+typedef enum rwkvk_chat_role {
+	RWKVK_ROLE_SYSTEM,
+	RWKVK_ROLE_USER,
+	RWKVK_ROLE_ASSISTANT,
+	RWKVK_ROLE_TOOL, /* what a tool has returned */
+} rwkvk_chat_role;
+
+typedef struct rwkvk_chat_message {
+	size_t size;
+	rwkvk_chat_role role;
+	/* UTF-8; NULL: "".  An assistant's may begin with reasoning: what precedes its last </think> is left out. */
+	const char *text;
+	/* Of an assistant: the calls it made, as JSON: what rwkvk_chat_tool_calls() writes, or OpenAI's tool_calls.  NULL: none. */
+	const char *tool_calls;
+} rwkvk_chat_message;
+
+/* Whether the model reasons before it answers.  g1 has all modes, rwkv-world the first three, the others the first. */
+typedef enum rwkvk_chat_think {
+	RWKVK_THINK_OFF,
+	RWKVK_THINK_FAKE, /* the prompt has an empty reasoning, which makes answers better than none does */
+	RWKVK_THINK_ON,
+	RWKVK_THINK_A_BIT, /* for models from G1c on (September 2025) */
+	RWKVK_THINK_A_LOT,
+} rwkvk_chat_think;
+
+typedef struct rwkvk_chat_options {
+	size_t size;
+	rwkvk_chat_think think;
+	bool continued;     /* the messages follow others that have been rendered: tools are not listed again */
+	bool messages_only; /* nothing after the last message: no "Assistant:" for the model to go on from */
+	bool call;          /* the answer has to call a tool: without think modes, the prompt begins the call */
+	/* What the model may call, as JSON: a list of {name, description, arguments}, or OpenAI's tools.  Of g1 alone.  NULL: none
+	 */
+	const char *tools;
+} rwkvk_chat_options;
+
+/* The prompt.  Writes at most `capacity` bytes, without a 0 after them, and sets *bytes to the number the prompt has, so a call
+ * with capacity 0 (text may be NULL) measures.  ends: NULL, or room for `count` offsets; ends[i] is where the text of message i
+ * ends, what separates it from the next one included.  What lies before ends[i] depends on no later message: the first messages
+ * rendered alone with messages_only, and the others with `continued`, give the same bytes as all at once with the same options.
+ *
+ * RWKVK_ERROR_ARGUMENT: the template does not have the think mode, or has no tools; JSON that is none, or of another kind.
+ * options: NULL for the defaults.  Thread-safe. */
+RWKVK_API rwkvk_status rwkvk_chat_render(rwkvk_chat_template chat, const rwkvk_chat_message *messages, size_t count,
+                                         const rwkvk_chat_options *options, char *text, size_t capacity, size_t *bytes,
+                                         size_t *ends);
+
+/* An answer while it is written: told apart into reasoning and text.  Belongs to one thread at a time. */
+typedef struct rwkvk_chat_answer rwkvk_chat_answer;
+
+/* For what follows a prompt of rwkvk_chat_render() with the same template and options.  The tokenizer is not kept. */
+RWKVK_API rwkvk_status rwkvk_chat_answer_create(rwkvk_chat_template chat, const rwkvk_chat_options *options,
+                                                const rwkvk_tokenizer *tokenizer, rwkvk_chat_answer **out);
+RWKVK_API void rwkvk_chat_answer_destroy(rwkvk_chat_answer *answer); /* NULL is allowed */
+
+/* What ends the answer, for rwkvk_generate_options: token 0, the next turn of the user ("\n\nUser:"), and of g1 and rwkv-world
+ * the token "\n\n" (261), but not while the model reasons.  So they change when it begins to, and when it is done. */
+typedef struct rwkvk_chat_stops {
+	size_t size;
+	const uint32_t *tokens; /* the answer's, as long as it lives; NULL: none */
+	size_t token_count;
+	const char *const *texts;
+	size_t text_count;
+} rwkvk_chat_stops;
+RWKVK_API rwkvk_status rwkvk_chat_answer_stops(const rwkvk_chat_answer *answer, rwkvk_chat_stops *out);
+
+/* What a push has brought to light; the answer's until its next call, not 0-terminated.  Neither part has the tags, the ">"
+ * that completes one from the prompt, or white space before and after it (but plain has one part, all of the text). */
+typedef struct rwkvk_chat_part {
+	size_t size;
+	bool new_stops; /* rwkvk_chat_answer_stops() are others now: end the generation here and go on with them */
+	const char *reasoning;
+	size_t reasoning_bytes;
+	const char *text;
+	size_t text_bytes;
+} rwkvk_chat_part;
+
+/* Text of the model, cut anywhere; a piece cut by the model's end token or a stop text may be the last.  Held back is what may
+ * become a tag, and white space that nothing follows yet.  `out` is written in every case. */
+RWKVK_API rwkvk_status rwkvk_chat_answer_push(rwkvk_chat_answer *answer, const void *text, size_t bytes, rwkvk_chat_part *out);
+/* Nothing more comes: lets go of what may not become a tag any more. */
+RWKVK_API rwkvk_status rwkvk_chat_answer_end(rwkvk_chat_answer *answer, rwkvk_chat_part *out);
+
+/* The calls that an answer is: JSON, alone or in a ```json block (whose first line may be in the prompt), of an object {name,
+ * arguments}, or a list of such, with names of `tools` (as in rwkvk_chat_options).  Writes them as a JSON list of such objects,
+ * at most `capacity` bytes, and sets *written to the number it has; 0: the answer is no call.  Thread-safe. */
+RWKVK_API rwkvk_status rwkvk_chat_tool_calls(const char *tools, const void *answer, size_t bytes, char *json, size_t capacity,
+                                             size_t *written);
+
 #ifdef __cplusplus
 }
 #endif

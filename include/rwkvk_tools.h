@@ -145,6 +145,8 @@ RWKVK_API rwkvk_status rwkvk_file_open(const rwkvk_model_options *options, rwkvk
 RWKVK_API void rwkvk_file_close(rwkvk_file *file); /* NULL is allowed */
 RWKVK_API rwkvk_status rwkvk_file_get_info(const rwkvk_file *file, rwkvk_model_info *info);
 RWKVK_API const rwkvk_tokenizer *rwkvk_file_tokenizer(const rwkvk_file *file);
+/* As rwkvk_model_chat(), which reports besides. */
+RWKVK_API rwkvk_status rwkvk_file_chat(const rwkvk_file *file, rwkvk_chat_template *out);
 /* As rwkvk_model_metadata(). */
 RWKVK_API bool rwkvk_file_metadata(const rwkvk_file *file, size_t index, rwkvk_metadata *out);
 /* false when `index` is past the last tensor. */

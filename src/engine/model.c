@@ -206,6 +206,15 @@ const char *rwkvk_model_metadata_value(const rwkvk_model *m, const char *key)
 	return weights_text(&m->file.weights, key);
 }
 
+rwkvk_status rwkvk_model_chat(rwkvk_model *m, rwkvk_chat_template *out)
+{
+	REQUIRE(m && out);
+	*out = file_chat(&m->file).chat;
+	if (!atomic_exchange(&m->chat_reported, true))
+		file_report_chat(&m->file, model_listener(m));
+	return RWKVK_OK;
+}
+
 rwkvk_status rwkvk_model_sampling(const rwkvk_model *m, rwkvk_sampling *out)
 {
 	REQUIRE(m && out);

@@ -154,8 +154,9 @@ struct rwkvk_model {
 	struct chunk chunk;
 	struct mutex lock; /* around everything that touches the device */
 	bool has_lock;
-	atomic_bool closed; /* by rwkvk_model_close(): what is left of it belongs to its sessions */
-	uint32_t sessions;  /* alive */
+	atomic_bool closed;        /* by rwkvk_model_close(): what is left of it belongs to its sessions */
+	uint32_t sessions;         /* alive */
+	atomic_bool chat_reported; /* what there is to say of its chat template */
 
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;

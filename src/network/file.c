@@ -227,6 +227,26 @@ bool file_metadata(const struct rwkvk_file *file, size_t index, rwkvk_metadata *
 	return WRITE_RESULT(rwkvk_metadata, items, &own, out) == RWKVK_OK;
 }
 
+struct chat_choice file_chat(const struct rwkvk_file *file)
+{
+	const struct config *c = &file->network.config;
+	return chat_choose(weights_text(&file->weights, "tokenizer.chat_template"), c->version,
+	                   tokenizer_has_world(file->tokenizer, c->vocab));
+}
+
+void file_report_chat(const struct rwkvk_file *file, const struct listener *listener)
+{
+	struct chat_choice choice = file_chat(file);
+	if (choice.chat == RWKVK_CHAT_PLAIN)
+		report(listener, RWKVK_LOG_WARNING,
+		       "%s: no chat template is known for it: what is said is completed as plain text; the templates are " CHAT_NAMES,
+		       file->weights.path);
+	else if (choice.unknown)
+		report(listener, RWKVK_LOG_WARNING,
+		       "%s: has a chat template of its own, which is not known: %s is used; the templates are " CHAT_NAMES,
+		       file->weights.path, rwkvk_chat_name(choice.chat));
+}
+
 /* ------------------------------------------------------------------------------------------------------ the interface */
 
 rwkvk_status rwkvk_file_open(const rwkvk_model_options *given, rwkvk_file **out)
@@ -273,6 +293,13 @@ bool rwkvk_file_metadata(const rwkvk_file *file, size_t index, rwkvk_metadata *o
 {
 	EXPECT(file && out, false);
 	return file_metadata(file, index, out);
+}
+
+rwkvk_status rwkvk_file_chat(const rwkvk_file *file, rwkvk_chat_template *out)
+{
+	REQUIRE(file && out);
+	*out = file_chat(file).chat;
+	return RWKVK_OK;
 }
 
 static const char *device_type(const struct rwkvk_file *file, const struct tensor *tensor)

@@ -8,6 +8,7 @@
 
 #include "base/report.h"
 #include "format/weights.h"
+#include "text/chat.h"
 
 #include "../../shaders/common/layout.h"
 
@@ -118,5 +119,8 @@ void file_finish(struct rwkvk_file *file);
 void file_describe(const struct rwkvk_file *file, rwkvk_model_info *info);
 rwkvk_status write_model_info(const rwkvk_model_info *own, rwkvk_model_info *given);
 bool file_metadata(const struct rwkvk_file *file, size_t index, rwkvk_metadata *out);
+/* Its chat template, and what there is to say of that choice. */
+struct chat_choice file_chat(const struct rwkvk_file *file);
+void file_report_chat(const struct rwkvk_file *file, const struct listener *listener);
 
 #endif

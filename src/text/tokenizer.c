@@ -245,16 +245,24 @@ bool tokenizer_zero_ends(const rwkvk_tokenizer *tokenizer)
 
 /* ---------------------------------------------------------------------------------------------------- which one fits */
 
+#define WORLD_FILE "rwkv_vocab_v20230424.txt"
+
 const char *tokenizer_file_for(uint32_t vocab)
 {
 	static const struct {
 		uint32_t least, most; /* tokens of a file, and what models round that up to */
 		const char *name;
-	} files[] = { { 50277, 50304, "20B_tokenizer.json" }, { 65530, 65536, "rwkv_vocab_v20230424.txt" } };
+	} files[] = { { 50277, 50304, "20B_tokenizer.json" }, { 65530, 65536, WORLD_FILE } };
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 		if (vocab >= files[i].least && vocab <= files[i].most)
 			return files[i].name;
 	return NULL;
+}
+
+bool tokenizer_has_world(const rwkvk_tokenizer *tokenizer, uint32_t vocab)
+{
+	const char *file = tokenizer_file_for(vocab);
+	return file && strcmp(file, WORLD_FILE) == 0 && (!tokenizer || tokenizer->kind == KIND_WORLD);
 }
 
 bool tokenizer_covers(const rwkvk_tokenizer *tokenizer, uint32_t vocab)

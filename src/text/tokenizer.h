@@ -46,6 +46,9 @@ bool tokenizer_equal(const rwkvk_tokenizer *a, const rwkvk_tokenizer *b);
 /* The name of the vocabulary file that released models of `vocab` tokens use; NULL when none is known. */
 const char *tokenizer_file_for(uint32_t vocab);
 
+/* Whether that is the World vocabulary.  tokenizer: the model's; NULL: it has none. */
+bool tokenizer_has_world(const rwkvk_tokenizer *tokenizer, uint32_t vocab);
+
 /* Whether token 0 ends a text; in a byte vocabulary it is a byte like others. */
 bool tokenizer_zero_ends(const rwkvk_tokenizer *tokenizer);
 

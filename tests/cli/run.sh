@@ -452,6 +452,7 @@ case_byte_vocabulary() {
 	[ "$(bytes_of "$out")" = 3 ] || fail "expected 3 bytes"
 	run inspect "$dir/bytes.safetensors"
 	out_has "ends a text      with no token of its own"
+	out_has "chat template    plain"
 	need_device
 	run generate -m "$dir/bytes.safetensors" --bos -n 5 ab
 	exits 2
@@ -578,6 +579,7 @@ case_inspect() {
 	out_has '"add_bos": true'
 	out_has '"begin_token": 0'
 	out_has '"end_token": 0'
+	out_has '"chat_template": "plain"'
 	command -v python3 >/dev/null || return 0
 	python3 -c '
 import json, sys

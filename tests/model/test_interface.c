@@ -963,6 +963,46 @@ static void gguf_metadata(void **state)
 	rwkvk_model_close(other);
 }
 
+static void count_report(void *user, rwkvk_log_level level, const char *text)
+{
+	assert_int_equal(level, RWKVK_LOG_WARNING);
+	assert_non_null(strstr(text, "chat.gguf: no chat template is known for it"));
+	assert_non_null(strstr(text, "the templates are g1, rwkv-world, world, raven or plain"));
+	++*(int *)user;
+}
+
+static void put_name(struct gguf_writer *w)
+{
+	gguf_put_string(w, "tokenizer.chat_template", "rwkv-world");
+}
+
+/* A text that nobody knows and a vocabulary of bytes: plain, which is said when it is asked for, and once. */
+static void chat_template(void **state)
+{
+	(void)state;
+	const char *path = test_temp("chat.gguf");
+	uint32_t next[256];
+	rwkvk_model *other;
+	rwkvk_chat_template chat = RWKVK_CHAT_G1;
+	int reports = 0;
+	chain_of_text(next, chain_text);
+	make_chain_gguf(path, next, 256, put_all_types);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .log = count_report, .log_user = &reports }, &other));
+	assert_int_equal(reports, 0);
+	assert_ok(rwkvk_model_chat(other, &chat));
+	assert_int_equal(chat, RWKVK_CHAT_PLAIN);
+	assert_int_equal(reports, 1);
+	assert_ok(rwkvk_model_chat(other, &chat));
+	assert_int_equal(reports, 1);
+	rwkvk_model_close(other);
+	make_chain_gguf(path, next, 256, put_name);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .log = count_report, .log_user = &reports }, &other));
+	assert_ok(rwkvk_model_chat(other, &chat));
+	assert_int_equal(chat, RWKVK_CHAT_RWKV_WORLD);
+	assert_int_equal(reports, 1);
+	rwkvk_model_close(other);
+}
+
 /* The chain's file with a __metadata__ in its header. */
 static void safetensors_metadata(void **state)
 {
@@ -1561,6 +1601,7 @@ int main(void)
 		cmocka_unit_test(cancelled_by_another_thread),
 		cmocka_unit_test(eval_reports_progress),
 		cmocka_unit_test(gguf_metadata),
+		cmocka_unit_test(chat_template),
 		cmocka_unit_test(safetensors_metadata),
 		cmocka_unit_test(begin_and_end),
 		cmocka_unit_test(states_as_bytes),

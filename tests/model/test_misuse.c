@@ -335,6 +335,63 @@ static void models(void)
 	close_world();
 }
 
+/* ------------------------------------------------------------------------------------------------------ chats */
+
+static void prompts(void)
+{
+	const rwkvk_chat_message hello = { .role = RWKVK_ROLE_USER, .text = "Hello" };
+	rwkvk_chat_template chat = RWKVK_CHAT_G1;
+	char text[64];
+	size_t bytes;
+	WRONG(rwkvk_chat_find(NULL, &chat), "rwkvk_chat_find");
+	WRONG(rwkvk_chat_find("g1", NULL), "rwkvk_chat_find");
+	REFUSED(rwkvk_chat_find("", &chat), RWKVK_ERROR_ARGUMENT, "expected g1");
+	GIVES(rwkvk_chat_name((rwkvk_chat_template)99) == NULL);
+	WRONG(rwkvk_chat_render(chat, NULL, 1, NULL, text, 64, &bytes, NULL), "rwkvk_chat_render");
+	WRONG(rwkvk_chat_render(chat, &hello, 1, NULL, NULL, 64, &bytes, NULL), "rwkvk_chat_render");
+	WRONG(rwkvk_chat_render(chat, &hello, 1, NULL, text, 64, NULL, NULL), "rwkvk_chat_render");
+	REFUSED(rwkvk_chat_render((rwkvk_chat_template)99, &hello, 1, NULL, text, 64, &bytes, NULL), RWKVK_ERROR_ARGUMENT, "99");
+	REFUSED(rwkvk_chat_render(chat, &(rwkvk_chat_message){ .size = 8 }, 1, NULL, text, 64, &bytes, NULL), RWKVK_ERROR_ARGUMENT,
+	        "rwkvk_chat_message.size");
+	REFUSED(rwkvk_chat_render(chat, &hello, 1, &(rwkvk_chat_options){ .size = 8 }, text, 64, &bytes, NULL),
+	        RWKVK_ERROR_ARGUMENT, "rwkvk_chat_options.size");
+	FINE(rwkvk_chat_render(chat, NULL, 0, NULL, NULL, 0, &bytes, NULL));
+	WRONG(rwkvk_chat_tool_calls(NULL, "x", 1, text, 64, &bytes), "rwkvk_chat_tool_calls");
+	WRONG(rwkvk_chat_tool_calls("[]", NULL, 1, text, 64, &bytes), "rwkvk_chat_tool_calls");
+	WRONG(rwkvk_chat_tool_calls("[]", "x", 1, NULL, 64, &bytes), "rwkvk_chat_tool_calls");
+	WRONG(rwkvk_chat_tool_calls("[]", "x", 1, text, 64, NULL), "rwkvk_chat_tool_calls");
+}
+
+static void answers(void)
+{
+	rwkvk_chat_template chat = RWKVK_CHAT_G1;
+	rwkvk_chat_answer *answer = NULL;
+	rwkvk_chat_stops stops = { 0 };
+	rwkvk_chat_part part = { 0 };
+	open_world();
+	const rwkvk_tokenizer *own = rwkvk_model_tokenizer(model);
+	WRONG(rwkvk_model_chat(NULL, &chat), "rwkvk_model_chat");
+	WRONG(rwkvk_model_chat(model, NULL), "rwkvk_model_chat");
+	WRONG(rwkvk_chat_answer_create(chat, NULL, NULL, &answer), "rwkvk_chat_answer_create");
+	WRONG(rwkvk_chat_answer_create(chat, NULL, own, NULL), "rwkvk_chat_answer_create");
+	REFUSED(rwkvk_chat_answer_create((rwkvk_chat_template)99, NULL, own, &answer), RWKVK_ERROR_ARGUMENT, "99");
+	GIVES(answer == NULL);
+	FINE(rwkvk_chat_answer_create(chat, NULL, own, &answer));
+	WRONG(rwkvk_chat_answer_stops(NULL, &stops), "rwkvk_chat_answer_stops");
+	WRONG(rwkvk_chat_answer_stops(answer, NULL), "rwkvk_chat_answer_stops");
+	RESULT_SIZE(rwkvk_chat_stops, rwkvk_chat_answer_stops(answer, o));
+	WRONG(rwkvk_chat_answer_push(NULL, "x", 1, &part), "rwkvk_chat_answer_push");
+	WRONG(rwkvk_chat_answer_push(answer, NULL, 1, &part), "rwkvk_chat_answer_push");
+	WRONG(rwkvk_chat_answer_push(answer, "x", 1, NULL), "rwkvk_chat_answer_push");
+	RESULT_SIZE(rwkvk_chat_part, rwkvk_chat_answer_push(answer, "", 0, o));
+	FINE(rwkvk_chat_answer_push(answer, NULL, 0, &part));
+	WRONG(rwkvk_chat_answer_end(NULL, &part), "rwkvk_chat_answer_end");
+	WRONG(rwkvk_chat_answer_end(answer, NULL), "rwkvk_chat_answer_end");
+	rwkvk_chat_answer_destroy(answer);
+	rwkvk_chat_answer_destroy(NULL);
+	close_world();
+}
+
 /* ------------------------------------------------------------------------------------------------------ feeding */
 
 static void feeding(void)
@@ -779,6 +836,7 @@ static void measuring(void)
 
 static void files(void)
 {
+	rwkvk_chat_template chat;
 	rwkvk_model_info info = { 0 };
 	rwkvk_metadata entry = { 0 };
 	rwkvk_tensor_info tensor = { 0 };
@@ -799,6 +857,8 @@ static void files(void)
 	rwkvk_file_close(NULL);
 	WRONG(rwkvk_file_get_info(NULL, &info), "rwkvk_file_get_info");
 	WRONG(rwkvk_file_get_info(file, NULL), "rwkvk_file_get_info");
+	WRONG(rwkvk_file_chat(NULL, &chat), "rwkvk_file_chat");
+	WRONG(rwkvk_file_chat(file, NULL), "rwkvk_file_chat");
 	RESULT_SIZE(rwkvk_model_info, rwkvk_file_get_info(file, o));
 	GIVES(rwkvk_file_tokenizer(NULL) == NULL);
 	GIVES(!rwkvk_file_metadata(NULL, 0, &entry));
@@ -852,6 +912,8 @@ static const struct group {
 	GROUP(tokenizers),
 	GROUP(opening),
 	GROUP(models),
+	GROUP(prompts),
+	GROUP(answers),
 	GROUP(feeding),
 	GROUP(sampling),
 	GROUP(extreme_biases),

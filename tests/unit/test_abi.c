@@ -162,6 +162,35 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_generate_result, tokens, 16),
 		MEMBER(rwkvk_generate_result, close_draws, 24),
 	} },
+	{ STRUCT(rwkvk_chat_message, 32, tool_calls), {
+		MEMBER(rwkvk_chat_message, size, 0),
+		MEMBER(rwkvk_chat_message, role, 8),
+		MEMBER(rwkvk_chat_message, text, 16),
+		MEMBER(rwkvk_chat_message, tool_calls, 24),
+	} },
+	{ STRUCT(rwkvk_chat_options, 24, tools), {
+		MEMBER(rwkvk_chat_options, size, 0),
+		MEMBER(rwkvk_chat_options, think, 8),
+		MEMBER(rwkvk_chat_options, continued, 12),
+		MEMBER(rwkvk_chat_options, messages_only, 13),
+		MEMBER(rwkvk_chat_options, call, 14),
+		MEMBER(rwkvk_chat_options, tools, 16),
+	} },
+	{ STRUCT(rwkvk_chat_stops, 40, text_count), {
+		MEMBER(rwkvk_chat_stops, size, 0),
+		MEMBER(rwkvk_chat_stops, tokens, 8),
+		MEMBER(rwkvk_chat_stops, token_count, 16),
+		MEMBER(rwkvk_chat_stops, texts, 24),
+		MEMBER(rwkvk_chat_stops, text_count, 32),
+	} },
+	{ STRUCT(rwkvk_chat_part, 48, text_bytes), {
+		MEMBER(rwkvk_chat_part, size, 0),
+		MEMBER(rwkvk_chat_part, new_stops, 8),
+		MEMBER(rwkvk_chat_part, reasoning, 16),
+		MEMBER(rwkvk_chat_part, reasoning_bytes, 24),
+		MEMBER(rwkvk_chat_part, text, 32),
+		MEMBER(rwkvk_chat_part, text_bytes, 40),
+	} },
 };
 /* clang-format on */
 
@@ -235,6 +264,20 @@ static void constants_stay(void **state)
 		{ RWKVK_END_LENGTH, 3 },
 		{ RWKVK_END_CALLER, 4 },
 		{ RWKVK_END_CANCELLED, 5 },
+		{ RWKVK_CHAT_PLAIN, 0 },
+		{ RWKVK_CHAT_RAVEN, 1 },
+		{ RWKVK_CHAT_WORLD, 2 },
+		{ RWKVK_CHAT_RWKV_WORLD, 3 },
+		{ RWKVK_CHAT_G1, 4 },
+		{ RWKVK_ROLE_SYSTEM, 0 },
+		{ RWKVK_ROLE_USER, 1 },
+		{ RWKVK_ROLE_ASSISTANT, 2 },
+		{ RWKVK_ROLE_TOOL, 3 },
+		{ RWKVK_THINK_OFF, 0 },
+		{ RWKVK_THINK_FAKE, 1 },
+		{ RWKVK_THINK_ON, 2 },
+		{ RWKVK_THINK_A_BIT, 3 },
+		{ RWKVK_THINK_A_LOT, 4 },
 	};
 	for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
 		assert_int_equal(constants[i][0], constants[i][1]);

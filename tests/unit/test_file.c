@@ -583,6 +583,42 @@ static void foreign_types_are_copied(void **state)
 	rwkvk_file_close(file);
 }
 
+/* ---------------------------------------------------------------------------------------------------- chat templates */
+
+static void assert_chat(const char *path, rwkvk_chat_template want)
+{
+	rwkvk_file *file;
+	rwkvk_chat_template chat = (rwkvk_chat_template)99;
+	assert_ok(rwkvk_file_open(&(rwkvk_model_options){ .path = path }, &file));
+	assert_ok(rwkvk_file_chat(file, &chat));
+	assert_string_equal(rwkvk_chat_name(chat), rwkvk_chat_name(want));
+	rwkvk_file_close(file);
+}
+
+/* By version and vocabulary, of files that say nothing themselves. */
+static void chat_templates(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t version, vocab, listed;
+		rwkvk_chat_template want;
+	} cases[] = {
+		{ 70, 65536, 0, RWKVK_CHAT_G1 },    { 70, 65536, 65530, RWKVK_CHAT_G1 }, { 60, 65536, 0, RWKVK_CHAT_WORLD },
+		{ 40, 65530, 0, RWKVK_CHAT_WORLD }, { 40, 50277, 0, RWKVK_CHAT_PLAIN },  { 70, 600, 590, RWKVK_CHAT_PLAIN },
+		{ 70, 256, 0, RWKVK_CHAT_PLAIN },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct model_spec spec = small;
+		const char *path = test_temp(cases[i].version == 70 ? "chat.gguf" : "chat.safetensors");
+		spec.version = cases[i].version;
+		spec.vocab = cases[i].vocab;
+		spec.listed = cases[i].listed;
+		spec.rank_mix = 8;
+		make_model(path, &spec);
+		assert_chat(path, cases[i].want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -605,6 +641,7 @@ int main(void)
 		cmocka_unit_test(own_vocabulary),
 		cmocka_unit_test(own_vocabulary_covers_little),
 		cmocka_unit_test(own_vocabulary_is_broken),
+		cmocka_unit_test(chat_templates),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,13 @@ static json_t *token_json(uint32_t token)
 	return token == RWKVK_NO_TOKEN ? json_null() : json_integer(token);
 }
 
+static const char *chat_name(const rwkvk_file *file)
+{
+	rwkvk_chat_template chat = RWKVK_CHAT_PLAIN;
+	rwkvk_file_chat(file, &chat);
+	return rwkvk_chat_name(chat);
+}
+
 static int print_json(const rwkvk_file *file, const rwkvk_model_info *info, bool keys)
 {
 	json_t *root = json_object();
@@ -99,6 +106,7 @@ static int print_json(const rwkvk_file *file, const rwkvk_model_info *info, bool
 	json_object_set_new(root, "begin_token", token_json(info->begin_token));
 	json_object_set_new(root, "end_token", token_json(info->end_token));
 	json_object_set_new(root, "has_tokenizer", json_boolean(info->has_tokenizer));
+	json_object_set_new(root, "chat_template", json_string(chat_name(file)));
 	if (keys)
 		json_object_set_new(root, "metadata", metadata_json(file));
 	else
@@ -134,7 +142,7 @@ static void print_token(const char *title, const char *without, uint32_t token)
 		out_printf("%swith token %" PRIu32 "\n", title, token);
 }
 
-static void print_summary(const rwkvk_model_info *info)
+static void print_summary(const rwkvk_file *file, const rwkvk_model_info *info)
 {
 	char name[256];
 	out_printf("model            RWKV-%s%s%s (%s)\n", info->version, *info->name ? ", " : "",
@@ -153,6 +161,7 @@ static void print_summary(const rwkvk_model_info *info)
 	out_printf("vocabulary       %" PRIu32 ", %s\n", info->vocab, info->has_tokenizer ? "with a tokenizer" : "no tokenizer");
 	print_token("starts a text    ", "with no token of its own", info->add_bos ? info->begin_token : RWKVK_NO_TOKEN);
 	print_token("ends a text      ", "with no token of its own", info->end_token);
+	out_printf("chat template    %s\n", chat_name(file));
 	out_printf("parameters       %s (%" PRIu64 ")\n", show_count(info->parameters).text, info->parameters);
 	out_printf("read per token   %s\n", show_bytes(info->bytes_per_token).text);
 	out_printf("state            %s\n", show_bytes(info->state_bytes).text);
@@ -223,7 +232,7 @@ static int inspect(const struct model_args *args, bool json, bool keys)
 	if (json)
 		code = print_json(file, &info, keys);
 	else {
-		print_summary(&info);
+		print_summary(file, &info);
 		if (keys)
 			print_keys(file);
 		else
