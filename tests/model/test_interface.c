@@ -1003,6 +1003,108 @@ static void chat_template(void **state)
 	rwkvk_model_close(other);
 }
 
+/* ------------------------------------------------------------------------------------------------------ chats */
+
+/* A model of 300 tokens that writes "a", a blank line, "b</think>c" and another blank line after the prompt's "<think>". */
+static rwkvk_model *open_thinker(void)
+{
+	enum { BYTES = 256, BLANK = 261, LAST = 262 }; /* tokens 1 to 256 are bytes; the last '>' is what the prompt gets */
+	static const uint32_t written[] = { LAST,    'a' + 1, BLANK,   'b' + 1, '<' + 1, '/' + 1, 't' + 1,
+		                                'h' + 1, 'i' + 1, 'n' + 1, 'k' + 1, '>' + 1, 'c' + 1, BLANK };
+	const char *path = test_temp("thinker.safetensors"), *vocabulary = test_temp("thinker.txt");
+	uint32_t next[300];
+	char text[300 * 16];
+	size_t n = 0;
+	rwkvk_model *thinker;
+	for (uint32_t i = 0; i < 300; i++)
+		next[i] = (i + 1) % 300;
+	for (size_t i = sizeof written / sizeof *written - 1; i > 0; i--) /* of the blank line's two, the first counts */
+		next[written[i - 1]] = written[i];
+	for (int byte = 0; byte < BYTES; byte++)
+		n += (size_t)sprintf(text + n, "%d b'\\x%02x' 1\n", byte + 1, byte);
+	n += (size_t)sprintf(text + n, "%d '\\n\\n' 2\n%d '>' 1\n", BLANK, LAST);
+	make_chain(path, next, 300);
+	test_write_file(vocabulary, text, n);
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .vocab = vocabulary }, &thinker));
+	return thinker;
+}
+
+struct talk {
+	rwkvk_chat_answer *answer;
+	char reasoning[64], text[64];
+	bool new_stops;
+};
+
+static void keep_part(struct talk *talk, const rwkvk_chat_part *part)
+{
+	strncat(talk->reasoning, part->reasoning ? part->reasoning : "", part->reasoning_bytes);
+	strncat(talk->text, part->text ? part->text : "", part->text_bytes);
+	talk->new_stops = part->new_stops;
+}
+
+static bool on_answer(void *user, const char *text, size_t bytes)
+{
+	struct talk *talk = user;
+	rwkvk_chat_part part = { 0 };
+	assert_ok(rwkvk_chat_answer_push(talk->answer, text, bytes, &part));
+	keep_part(talk, &part);
+	return !part.new_stops;
+}
+
+static void feed_prompt(rwkvk_session *session, const rwkvk_tokenizer *t, const rwkvk_chat_options *options)
+{
+	const rwkvk_chat_message hello = { .role = RWKVK_ROLE_USER, .text = "Hello" };
+	char prompt[256];
+	uint32_t ids[256];
+	size_t bytes, count;
+	assert_ok(rwkvk_chat_render(RWKVK_CHAT_RWKV_WORLD, &hello, 1, options, prompt, sizeof prompt, &bytes, NULL));
+	assert_ok(rwkvk_tokenizer_encode(t, prompt, bytes, ids, 256, &count));
+	assert_ok(rwkvk_session_eval(session, ids, count, NULL));
+}
+
+/* The loop of docs/chat.md: a blank line goes on while the model reasons, and ends the answer. */
+static void chat_answer(void **state)
+{
+	(void)state;
+	const rwkvk_chat_options options = { .think = RWKVK_THINK_ON };
+	rwkvk_model *thinker = open_thinker();
+	const rwkvk_tokenizer *t = rwkvk_model_tokenizer(thinker);
+	rwkvk_session *session;
+	rwkvk_generate_result result = { 0 };
+	struct talk talk = { .new_stops = true };
+	unsigned calls = 0;
+	uint64_t tokens = 0;
+	assert_ok(rwkvk_session_create(thinker, &session));
+	feed_prompt(session, t, &options);
+	assert_ok(rwkvk_chat_answer_create(RWKVK_CHAT_RWKV_WORLD, &options, t, &talk.answer));
+	for (; talk.new_stops; calls++, tokens += result.tokens) {
+		rwkvk_chat_stops stops = { 0 };
+		assert_ok(rwkvk_chat_answer_stops(talk.answer, &stops));
+		talk.new_stops = false;
+		assert_ok(rwkvk_session_generate(session,
+		                                 &(rwkvk_generate_options){ .max_tokens = 50,
+		                                                            .stop_tokens = stops.tokens,
+		                                                            .stop_token_count = stops.token_count,
+		                                                            .stop_texts = stops.texts,
+		                                                            .stop_text_count = stops.text_count,
+		                                                            .on_text = on_answer,
+		                                                            .user = &talk },
+		                                 &result));
+	}
+	rwkvk_chat_part part = { 0 };
+	assert_ok(rwkvk_chat_answer_end(talk.answer, &part));
+	keep_part(&talk, &part);
+	assert_int_equal(calls, 2);
+	assert_int_equal(result.reason, RWKVK_END_STOP_TOKEN);
+	assert_int_equal(result.stop, 1); /* 261 */
+	assert_int_equal(tokens, 12);
+	assert_string_equal(talk.reasoning, "a\n\nb");
+	assert_string_equal(talk.text, "c");
+	rwkvk_chat_answer_destroy(talk.answer);
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(thinker);
+}
+
 /* The chain's file with a __metadata__ in its header. */
 static void safetensors_metadata(void **state)
 {
@@ -1602,6 +1704,7 @@ int main(void)
 		cmocka_unit_test(eval_reports_progress),
 		cmocka_unit_test(gguf_metadata),
 		cmocka_unit_test(chat_template),
+		cmocka_unit_test(chat_answer),
 		cmocka_unit_test(safetensors_metadata),
 		cmocka_unit_test(begin_and_end),
 		cmocka_unit_test(states_as_bytes),
