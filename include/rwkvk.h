@@ -525,8 +525,8 @@ typedef struct rwkvk_chat_options {
 	bool continued;     /* the messages follow others that have been rendered: tools are not listed again */
 	bool messages_only; /* nothing after the last message: no "Assistant:" for the model to go on from */
 	bool call;          /* the answer has to call a tool: without think modes, the prompt begins the call */
-	/* What the model may call, as JSON: a list of {name, description, arguments}, or OpenAI's tools.  Of g1 alone.  NULL: none
-	 */
+	/* What the model may call, as JSON: a list of {name, description, arguments}, or OpenAI's tools; g1 alone has them.  NULL:
+	 * none. */
 	const char *tools;
 } rwkvk_chat_options;
 
@@ -549,8 +549,9 @@ RWKVK_API rwkvk_status rwkvk_chat_answer_create(rwkvk_chat_template chat, const 
                                                 const rwkvk_tokenizer *tokenizer, rwkvk_chat_answer **out);
 RWKVK_API void rwkvk_chat_answer_destroy(rwkvk_chat_answer *answer); /* NULL is allowed */
 
-/* What ends the answer, for rwkvk_generate_options: token 0, the next turn of the user ("\n\nUser:"), and of g1 and rwkv-world
- * the token "\n\n" (261), but not while the model reasons.  So they change when it begins to, and when it is done. */
+/* What ends the answer, for rwkvk_generate_options: token 0, the user's next turn ("\n\nUser:", of raven "\n\nBob:"; not of
+ * plain), and of g1 and rwkv-world the token "\n\n" (261), but not while the model reasons.  So they change when it begins to,
+ * and when it is done. */
 typedef struct rwkvk_chat_stops {
 	size_t size;
 	const uint32_t *tokens; /* the answer's, as long as it lives; NULL: none */
@@ -571,8 +572,8 @@ typedef struct rwkvk_chat_part {
 	size_t text_bytes;
 } rwkvk_chat_part;
 
-/* Text of the model, cut anywhere; a piece cut by the model's end token or a stop text may be the last.  Held back is what may
- * become a tag, and white space that nothing follows yet.  `out` is written in every case. */
+/* What the model writes, in pieces of any size, such as on_text gets.  Held back is what may become a tag, and white space that
+ * nothing follows yet.  `out` is written in every case. */
 RWKVK_API rwkvk_status rwkvk_chat_answer_push(rwkvk_chat_answer *answer, const void *text, size_t bytes, rwkvk_chat_part *out);
 /* Nothing more comes: lets go of what may not become a tag any more. */
 RWKVK_API rwkvk_status rwkvk_chat_answer_end(rwkvk_chat_answer *answer, rwkvk_chat_part *out);

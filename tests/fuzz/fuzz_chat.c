@@ -1,10 +1,11 @@
 /* Chats of arbitrary bytes.  The first two choose template, think mode and more, the others are texts, with a 0 between them.
- * A prompt must be the same at once and in two pieces, an answer the same whole and byte by byte; JSON that is taken for calls
- * must be taken for the same calls once it stands in a prompt. */
+ * A prompt must be the same at once and in two pieces, and so must its prefixes, an answer the same whole and byte by byte;
+ * JSON that is taken for calls must be taken for the same calls once it stands in a prompt. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "text/chat.h"
+#include "text/prefix.h"
 #include "text/tokenizer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -34,6 +35,18 @@ static rwkvk_status render(rwkvk_chat_template chat, const rwkvk_chat_message *m
 	return RWKVK_OK;
 }
 
+/* Of the first `count` messages, which the whole prompt goes on from. */
+static void compare_prefixes(const struct prompt *first, const struct prompt *whole, size_t count, size_t all)
+{
+	struct prefix *few, *many;
+	size_t found, more;
+	check(prefixes_find(first->text, first->bytes, first->ends, count, &few, &found) == RWKVK_OK);
+	check(prefixes_find(whole->text, whole->bytes, whole->ends, all, &many, &more) == RWKVK_OK);
+	check(found <= more && (found == 0 || memcmp(few, many, found * sizeof *few) == 0));
+	free(few);
+	free(many);
+}
+
 static void render_in_pieces(rwkvk_chat_template chat, const rwkvk_chat_message *messages, size_t count, size_t cut,
                              rwkvk_chat_options options)
 {
@@ -48,6 +61,7 @@ static void render_in_pieces(rwkvk_chat_template chat, const rwkvk_chat_message 
 	check(first.bytes == whole.ends[cut - 1] && first.bytes + rest.bytes == whole.bytes);
 	check(memcmp(first.text, whole.text, first.bytes) == 0);
 	check(memcmp(rest.text, whole.text + first.bytes, rest.bytes) == 0);
+	compare_prefixes(&first, &whole, cut, count);
 	free(whole.text);
 	free(first.text);
 	free(rest.text);
