@@ -1,5 +1,5 @@
 // The first dispatch of a chunk, a workgroup a row:  x = LN(emb[token]; ln0).  It also copies the host's table to where the stages
-// after it look.  An embedding table of several slices has a dispatch for each; the one that holds a token's row writes x.
+// after it look; FLAG_CHOSEN: there it lies already, and a row that has ended has no token.  An embedding table of several slices has a dispatch for each; the one that holds a token's row writes x.
 // Recorded by src/engine/chunk_plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -14,15 +14,16 @@ layout(set = 0, binding = 7) buffer Table { uint host_table[]; };
 void main()
 {
 	uint row = gl_WorkGroupID.x;
-	if (row == 0 && first_slice == 1) {
+	if (!flag(FLAG_CHOSEN) && row == 0 && first_slice == 1) {
 		for (uint i = thread; i < TABLE_WORDS; i += WORKGROUP)
 			result_word[i] = host_table[i];
 		if (thread == 0)
 			host_table[TABLE_DONE] = host_table[TABLE_ROWS];
 	}
-	if (row >= host_table[TABLE_ROWS])
+	if (row >= (flag(FLAG_CHOSEN) ? act_word[TABLE_ROWS] : host_table[TABLE_ROWS]))
 		return;
-	uint token = host_table[TABLE_ROW(row) + ROW_TOKEN], to = (row_at(row) + ROW_X) / 4;
+	uint token = flag(FLAG_CHOSEN) ? act_word[TABLE_ROW(row) + ROW_TOKEN] : host_table[TABLE_ROW(row) + ROW_TOKEN];
+	uint to = (row_at(row) + ROW_X) / 4;
 	if (token < row_begin || token >= row_end)
 		return;
 

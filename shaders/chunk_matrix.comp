@@ -50,8 +50,10 @@ void emit(uint row, uint channel, float value)
 	if (row >= row_count() || channel >= end)
 		return;
 	uint at = row_at(row);
+	if (flag(FLAG_SLOT_LOGITS) && logits_row(row) == NO_ROW)
+		return;
 	if (flag(FLAG_HEAD))
-		logits[row * V4(V) + channel] = value + (flag(FLAG_HEAD_BIAS) ? READ_VECTORS(VEC_HEAD_B * DP + channel) : 0);
+		logits[logits_row(row) * V4(V) + channel] = value + (flag(FLAG_HEAD_BIAS) ? READ_VECTORS(VEC_HEAD_B * DP + channel) : 0);
 	else if (flag(FLAG_OUTPUT))
 		result[at + ROW_X + channel] += residual(value + vector(VEC_OUT_B, channel));
 	else if (flag(FLAG_FFN))

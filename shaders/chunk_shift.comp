@@ -20,10 +20,10 @@ vec4 normed(uint at, vec2 norm, uint weight, uint c)
 
 void main()
 {
-	uint row = gl_WorkGroupID.x;
-	if (row >= row_count())
+	uint row = gl_WorkGroupID.x, from = flag(FLAG_HEAD) ? act_word[TABLE_WANT(row)] : row;
+	if (row >= row_count() || (flag(FLAG_HEAD) && from == NO_ROW))
 		return;
-	uint at = row_at(flag(FLAG_HEAD) ? act_word[TABLE_WANT(row)] : row), to = row_at(row) + ROW_N1(D);
+	uint at = row_at(from), to = row_at(row) + ROW_N1(D);
 	vec2 norm = norm_of(at);
 	if (flag(FLAG_HEAD)) {
 		for (uint c = thread; c < D / 4; c += WORKGROUP)

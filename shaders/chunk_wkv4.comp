@@ -13,9 +13,9 @@
 void main()
 {
 	uint c = gl_WorkGroupID.x * WORKGROUP + thread, run = TABLE_RUN(gl_WorkGroupID.y);
-	if (gl_WorkGroupID.y >= act_word[TABLE_RUNS] || c >= D)
-		return;
 	uint slot = act_word[run + RUN_SLOT] * SLOT_FLOATS, row = act_word[run + RUN_FIRST], count = act_word[run + RUN_ROWS];
+	if (gl_WorkGroupID.y >= act_word[TABLE_RUNS] || count == 0 || c >= D)
+		return;
 	float aa = READ_STATE(slot + STATE_AA(D) + c), bb = READ_STATE(slot + STATE_BB(D) + c);
 	float pp = READ_STATE(slot + STATE_PP(D) + c), u = vector(VEC_BONUS, c), w = vector(VEC_DECAY, c);
 	for (uint t = 0; t < count; t++) {

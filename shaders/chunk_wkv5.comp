@@ -53,9 +53,9 @@ void step_rows(uint first, uint at, uint head, uint staged)
 void main()
 {
 	uint head = gl_WorkGroupID.x, run = TABLE_RUN(gl_WorkGroupID.y);
-	if (gl_WorkGroupID.y >= act_word[TABLE_RUNS])
-		return;
 	uint row = act_word[run + RUN_FIRST], count = act_word[run + RUN_ROWS];
+	if (gl_WorkGroupID.y >= act_word[TABLE_RUNS] || count == 0)
+		return;
 	scan_run(head, act_word[run + RUN_SLOT] * SLOT_FLOATS, row, count);
 	for (uint t = set; t < count; t += SETS) {
 		uint at = row_at(row + t), c = head * N / 4 + lane;

@@ -20,38 +20,20 @@
 #include "common/packed.glsl"
 #include "common/first.glsl"
 #include "common/values.glsl"
-#define PICKS_SHARED coherent
-#define LISTED (4 * WORKGROUP) // a power of two
-#include "common/picks.glsl"
-#include "common/draw.glsl"
-
-layout(set = 0, binding = 5) readonly buffer PicksU { uint picks_word[]; };
-layout(set = 0, binding = 6) readonly buffer Logits { float logits[]; };
-layout(set = 0, binding = 7) buffer Io { uint io[]; };
-shared uint s_stops;
-
-float io_float(uint at)
-{
-	return uintBitsToFloat(io[at]);
-}
+#define WORDS_AT 0
+#include "common/pick.glsl"
 
 // The largest logit and its id, or PART_*.  From the bare logits, or where the head has made them ready, from its parts.
-void find_best(bool bare)
+void find_largest(bool bare)
 {
 	uint count = bare ? V : io[IO_PARTS], pick = io[IO_PICK];
-	uint logits_at = io[IO_SLOT] * V4(V);
 	picks_at = PICKS_SLOT(V, io[IO_SLOT]);
 	for (uint i = thread; i < count; i += WORKGROUP) {
-		uint id = i;
+		uint id;
 		float logit;
 		if (bare) {
-			logit = logits[logits_at + i];
-			float seen = (pick & PICK_PENALTY) != 0 ? picks[picks_at + PICKS_COUNT(V) + i] : -1;
-			float bias = (pick & PICK_BIAS) != 0 ? picks[picks_at + PICKS_BIAS(V) + i] : 0;
-			id = broken(logit) ? PART_BROKEN : i;
-			logit = broken(logit) ? INFINITE : adjust(logit, pick, seen, bias, io_float(IO_PRESENCE), io_float(IO_FREQUENCY));
-			if ((pick & PICK_DRAW) != 0)
-				picks[picks_at + PICKS_LOGITS + i] = logit;
+			logit = bare_logit(i, pick, picks_at + PICKS_BIAS(V), io_float(IO_PRESENCE), io_float(IO_FREQUENCY),
+			                   (pick & PICK_DRAW) != 0, id);
 		} else {
 			uint at = picks_at + PICKS_PART(V) + 2 * i;
 			logit = uintBitsToFloat(picks_word[at]);
@@ -59,34 +41,20 @@ void find_best(bool bare)
 		}
 		see(logit, id);
 	}
-	if (thread == 0)
-		s_stops = 0;
-	memoryBarrierBuffer();
-	share_best();
-}
-
-// Whether the list has it.
-bool stops(uint token)
-{
-	for (uint i = thread; i < io[IO_STOP_COUNT]; i += WORKGROUP)
-		if (io[IO_STOPS + i] == token)
-			atomicAdd(s_stops, 1);
-	barrier();
-	return s_stops != 0;
+	find_best();
 }
 
 uint pick_token(uint fed, out uint done, out bool is_close)
 {
 	is_close = false;
-	find_best(io[IO_BARE] == 1 && fed == 0);
+	find_largest(io[IO_BARE] == 1 && fed == 0);
 	done = best_id >= V ? DONE_BROKEN : 0;
 	if (done != 0)
 		return best_id;
 	uint token = best_id;
 	if ((io[IO_PICK] & PICK_DRAW) != 0) {
-		uint carry, position = uaddCarry(io[IO_POSITION], fed, carry);
-		token = draw(best, io_float(IO_TEMPERATURE), io_float(IO_TOP_P), io[IO_TOP_K], uvec2(io[IO_SEED], io[IO_SEED + 1]),
-		             uvec2(position, io[IO_POSITION + 1] + carry), is_close);
+		survey(best, is_cut(io_float(IO_TOP_P), io[IO_TOP_K]));
+		token = draw_token(fed, is_close);
 	}
 	if (stops(token))
 		done = DONE_STOP;
@@ -107,8 +75,7 @@ void report(uint fed, uint token, uint done, bool is_close)
 		return;
 	io[IO_TOKENS + fed] = token;
 	io[IO_FED] = fed + 1;
-	bool light = (picks_word[PICKS_LIGHT + token / 32] >> token % 32 & 1) != 0;
-	result[ACT_CONTROL + CONTROL_WEIGHT] = light ? 0 : 1;
+	result[ACT_CONTROL + CONTROL_WEIGHT] = weight_of(token);
 	result_word[ACT_CONTROL + CONTROL_PRESENCE] = io[IO_PRESENCE];
 	result_word[ACT_CONTROL + CONTROL_FREQUENCY] = io[IO_FREQUENCY];
 	result_word[ACT_CONTROL + CONTROL_DECAY] = io[IO_DECAY];

@@ -24,6 +24,7 @@ shared uint s_count, s_found, s_last;
 
 struct Drawing {
 	float largest, temperature;
+	float all;      // the sum of step 1
 	uint count;     // of tokens to go through
 	bool listed;    // they are the list's: s_logit and s_id
 	uint cut_key;   // kept: larger keys,
@@ -133,9 +134,18 @@ void sort_list(uint count)
 	}
 }
 
-// Step 1: the sum over all tokens.
-float survey()
+// Whether top-p or top-k leave any out, which only step 1 can tell.
+bool is_cut(float top_p, uint top_k)
 {
+	return top_p < 1 || (top_k != 0 && top_k < V);
+}
+
+// Step 1, unless nobody needs it: the sum over all tokens, and the bins.
+void survey(float largest, bool needed)
+{
+	drawing = Drawing(largest, 1, 0, V, false, 0, V);
+	if (!needed)
+		return;
 	for (uint i = thread; i < BINS; i += WORKGROUP)
 		s_bins[i] = 0;
 	if (thread == 0)
@@ -150,11 +160,11 @@ float survey()
 		sum = plus(sum, vec2(likelihood(logit), 0));
 	}
 	vec4 sums = workgroup_sum(vec4(sum, 0, 0));
-	return sums.x + sums.y;
+	drawing.all = sums.x + sums.y;
 }
 
-// Lists the tokens of bins up to `last`, of which there are `count`.
-void make_list(uint last, uint count)
+// Lists the tokens of bins up to `last`, in any order.
+void list_bins(uint last)
 {
 	for (uint i = thread; i < V; i += WORKGROUP) {
 		float logit = picks[picks_at + PICKS_LOGITS + i];
@@ -164,9 +174,6 @@ void make_list(uint last, uint count)
 			s_logit[at] = logit;
 		}
 	}
-	sort_list(count);
-	drawing.listed = true;
-	drawing.count = count;
 }
 
 // Step 2.  Lists the tokens among which the last one kept is, if the list holds them.  Returns what is below their keys.
@@ -183,8 +190,11 @@ uint find_candidates(float enough, float most)
 	}
 	if (last == BINS || count > LISTED)
 		return key_of(-LARGEST) - 1;
-	make_list(last, count);
-	return key_of(drawing.largest - PER_BIN * float(last + 2));
+	list_bins(last);
+	sort_list(count);
+	drawing.listed = true;
+	drawing.count = count;
+	return key_of(drawing.largest - PER_BIN * float(last + 2)) - 1; // the float next to it: large ones have no eighths
 }
 
 // ------------------------------------------------------------------------------------------------------- the cut
@@ -337,16 +347,14 @@ uint find_token(vec2 share, float in_doubt, float all, out bool is_close)
 	return id;
 }
 
-// Steps 1 to 4.  In uniform control flow.
-uint draw(float largest, float temperature, float top_p, uint top_k, uvec2 seed, uvec2 position, out bool is_close)
+// Steps 2 to 4, after survey().  In uniform control flow.
+uint draw(float temperature, float top_p, uint top_k, uvec2 seed, uvec2 position, out bool is_close)
 {
-	drawing = Drawing(largest, temperature, V, false, 0, V);
-	float in_doubt = -1, all = 0;
-	uint most = top_k != 0 && top_k < V ? top_k : V;
-	if (top_p < 1 || most < V) {
-		all = survey();
-		float enough = top_p < 1 ? top_p * all : INFINITE;
-		in_doubt = find_cut(enough, float(most), find_candidates(enough * 1.0001, float(most)), all);
+	drawing.temperature = temperature;
+	float in_doubt = -1, all = drawing.all;
+	if (is_cut(top_p, top_k)) {
+		float enough = top_p < 1 ? top_p * all : INFINITE, most = float(top_k != 0 && top_k < V ? top_k : V);
+		in_doubt = find_cut(enough, most, find_candidates(enough * 1.0001, most), all);
 	}
 	uint random = philox(seed, position);
 	vec2 share = vec2(float(random >> 8) * 5.9604644775390625e-8, float(random & 255u) * 2.3283064365386963e-10);

@@ -20,6 +20,15 @@ uint row_state(uint row)
 	return act_word[TABLE_ROW(row) + ROW_SLOT] * SLOT_FLOATS;
 }
 
+// Which row of the logits those of the row-th wanted one are; NO_ROW: it has ended.
+uint logits_row(uint row)
+{
+	if (!flag(FLAG_SLOT_LOGITS))
+		return row;
+	uint want = act_word[TABLE_WANT(row)];
+	return want == NO_ROW ? NO_ROW : act_word[TABLE_ROW(want) + ROW_SLOT];
+}
+
 bool row_is_last(uint row)
 {
 	return act_word[TABLE_ROW(row) + ROW_LAST] != 0;

@@ -90,6 +90,15 @@ struct picking {
 	const uint32_t *stops; /* MAX_STOPS at most */
 	size_t stop_count;
 };
+/* The same for a row of a batch, and what else such a row can have. */
+struct asking {
+	struct picking picking;   /* PICK_LOGPROB: log-probabilities are wanted; bare, snapshot and keep have no meaning */
+	uint32_t most;            /* tokens, MAX_TOKENS at most */
+	const rwkvk_bias *biases; /* with PICK_BIAS: MAX_BIASES at most; none: those in the picks buffer */
+	uint32_t bias_count;
+	uint32_t top;         /* with PICK_LOGPROB: how many of the largest logits are wanted, MAX_TOP at most */
+	const uint32_t *mask; /* a bit for each token that may be picked, [V4 / 32]; NULL: any */
+};
 struct picked {
 	uint32_t tokens[MAX_TOKENS], count; /* fed */
 	bool stopped;                       /* a token of the list was picked after these, and not fed */

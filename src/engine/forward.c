@@ -195,14 +195,12 @@ static void put_u64(uint32_t *words, uint64_t value)
 	words[1] = (uint32_t)(value >> 32);
 }
 
-static void write_picking(const struct rwkvk_model *m, uint32_t slot, const struct picking *p)
+void write_picking(uint32_t *io, uint32_t slot, const struct picking *p)
 {
-	uint32_t *io = m->io.mapped;
 	io[IO_MODE] = MODE_PICK;
 	io[IO_SLOT] = slot;
 	io[IO_FED] = io[IO_CLOSE] = 0;
 	io[IO_DONE] = DONE_UNKNOWN;
-	io[IO_PARTS] = m->plan.head_groups;
 	io[IO_PICK] = p->pick;
 	io[IO_BARE] = p->bare;
 	put_u64(io + IO_POSITION, p->position);
@@ -218,13 +216,20 @@ static void write_picking(const struct rwkvk_model *m, uint32_t slot, const stru
 		io[IO_STOPS + i] = p->stops[i];
 }
 
+static void ask(const struct rwkvk_model *m, uint32_t slot, const struct picking *p)
+{
+	uint32_t *io = m->io.mapped;
+	write_picking(io, slot, p);
+	io[IO_PARTS] = m->plan.head_groups;
+}
+
 rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct picking *p, uint64_t most, struct picked *out)
 {
 	const uint32_t *io = m->io.mapped;
 	INVARIANT(p->stop_count <= MAX_STOPS && most > 0);
 	uint32_t n = tokens_at_once(m, &m->run_pace, p->snapshot == NO_SNAPSHOT ? 1 : most);
 	out->count = 0;
-	write_picking(m, slot, p);
+	ask(m, slot, p);
 	bool keep = p->snapshot != NO_SNAPSHOT && (p->keep == KEEP_ALWAYS || (p->keep == KEEP_BEFORE_SEVERAL && n > 1));
 	TRY(submit(m, keep ? *slot_snapshot_cmd(m, slot, p->snapshot) : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
 	if (io[IO_DONE] == DONE_BROKEN && io[IO_FED] == 0) /* else the tokens before are good, and the next call comes here */
@@ -241,7 +246,7 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 rwkvk_status forward_select(struct rwkvk_model *m, uint32_t slot, const struct picking *p, uint32_t *token, bool *is_close)
 {
 	const uint32_t *io = m->io.mapped;
-	write_picking(m, slot, p);
+	ask(m, slot, p);
 	TRY(forward_stage(m, 0, "select"));
 	*token = io[IO_DONE] == DONE_BROKEN ? PART_BROKEN : io[IO_PICKED];
 	*is_close = io[IO_CLOSE] != 0;

@@ -150,8 +150,8 @@ static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *co
 }
 
 /* One workgroup goes through all logits, whatever the tuning of the others: 64 threads on CPU devices, else up to 256 if shared
- * memory allows (48 bytes a thread in select.comp and a few). */
-static uint32_t select_workgroup(const struct rwkvk_model *m)
+ * memory allows (48 bytes a thread in pick.glsl and a few). */
+uint32_t select_workgroup(const struct rwkvk_model *m)
 {
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
 	uint32_t threads = 64, most = caps->type == RWKVK_DEVICE_CPU ? 64 : 256;

@@ -9,6 +9,7 @@
  *   tuned.c      and what rwkvk_model_tune() found instead
  *   plan.c       the stages that versions share: pipeline, bindings, rows
  *   rwkv4.c ...  what is special to a version
+ *   batch_plan.c which tokens rows have, where the device finds them
  *   forward.c    the token's plan: recorded once, submitted for every token
  *   slot.c       what a session has on the device
  *   pace.c       how many tokens a submission has
@@ -127,7 +128,7 @@ struct pass {
 	struct chunk_shape shape;
 	uint32_t rows;             /* at most; 0: there is no such pass */
 	uint32_t runs;             /* at most */
-	struct gpu_buffer *table;  /* TABLE_WORDS, the host's */
+	struct gpu_buffer *table;  /* the host's: TABLE_WORDS, or table_words() if `choose` is among the steps */
 	struct gpu_buffer *logits; /* where its head writes */
 	struct steps steps;        /* embedding, the layers' */
 	struct steps head;         /* of the rows whose logits are wanted */
@@ -200,6 +201,8 @@ void model_unload(struct rwkvk_model *model);
 /* A plan for a tuning, after load: activations, pipelines, sets, recording.  The model's own is not touched. */
 rwkvk_status forward_make(struct rwkvk_model *model, const struct tuning *tuning, struct plan *out);
 void forward_drop(struct rwkvk_model *model, struct plan *plan); /* zeroed is allowed */
+/* The words from IO_MODE to IO_STOPS of a text whose tokens the device picks; not IO_PARTS. */
+void write_picking(uint32_t *io, uint32_t slot, const struct picking *picking);
 /* Pipelines and sets of the model's own plan, whose tuning is set; without activations, pipelines alone. */
 rwkvk_status forward_steps(struct rwkvk_model *model);
 /* Steps [first, first + count) of a list as a new command. */
@@ -242,6 +245,7 @@ uint32_t groups_for(const struct tuning *tuning, uint32_t rows, uint32_t passes)
 uint32_t passes_for(const struct tuning *tuning, uint32_t rows);
 /* The stages that versions share.  att_in: flags FLAG_MIXED or 0; att_out: FLAG_SHIFT or 0. */
 rwkvk_status plan_select(struct rwkvk_model *model);
+uint32_t select_workgroup(const struct rwkvk_model *model); /* its threads, and those of `choose` */
 rwkvk_status plan_att_in(struct rwkvk_model *model, uint32_t layer, uint32_t flags);
 rwkvk_status plan_att_out(struct rwkvk_model *model, uint32_t layer, uint32_t flags);
 rwkvk_status plan_ffn(struct rwkvk_model *model, uint32_t layer, struct device_ffn *ffn, bool pre);
@@ -293,6 +297,16 @@ uint64_t chunk_bytes(const struct config *config, uint32_t rows);
 rwkvk_status chunk_prepare(struct rwkvk_model *model);
 /* Writes the host's table: one run, of which the logits of the last `wanted` rows are wanted. */
 void chunk_table(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted);
+
+/* batch_plan.c: what begins a pass over rows whose tokens the device finds.  Its table has table_words() words. */
+rwkvk_status plan_choose(struct rwkvk_model *model, struct pass *pass);
+uint64_t table_words(const struct config *config, uint32_t rows);
+/* The words of a row in the host's table, which TABLE_* does not belong to: tokens to feed, MAX_TOKENS at most; a token to
+ * pick, again and again; nothing, until the row gets other words. */
+void ask_feed(const struct rwkvk_model *model, uint32_t row, uint32_t *table, uint32_t slot, const uint32_t *tokens,
+              uint32_t count);
+void ask_pick(const struct rwkvk_model *model, uint32_t row, uint32_t *table, uint32_t slot, const struct asking *asking);
+void ask_nothing(const struct rwkvk_model *model, uint32_t row, uint32_t *table);
 
 /* tuning.c: the table of device kinds; `caps` limits what is taken from it. */
 struct tuning tuning_for(const struct gpu_caps *caps, const struct config *config);

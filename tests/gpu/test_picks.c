@@ -5,6 +5,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "logit_values.h"
 #include "make_model.h"
 #include "engine/plan.h"
 #include "session/session.h"
@@ -29,31 +30,6 @@ enum { VOCAB = 65536 };
 static rwkvk_model *model;
 static rwkvk_session *session;
 static uint32_t draws, close_draws, different;
-
-static float normal(uint64_t *random)
-{
-	float sum = 0;
-	for (int i = 0; i < 12; i++)
-		sum += test_uniform(random);
-	return sum / 2;
-}
-
-enum kind { NORMAL, PEAKED, TIES, FLAT, EQUAL, HUGE_RANGE, HOLES, SHAPES };
-
-static void fill(float *logits, enum kind shape, uint64_t *random)
-{
-	for (uint32_t i = 0; i < VOCAB; i++) {
-		float x = normal(random), u = test_uniform(random);
-		logits[i] = shape == NORMAL       ? 2.5f * x - 5
-		            : shape == PEAKED     ? 14 * u * u * u
-		            : shape == TIES       ? floorf(3 * x) / 2
-		            : shape == FLAT       ? 0.3f * x
-		            : shape == EQUAL      ? -1
-		            : shape == HUGE_RANGE ? u * 1e30f
-		            : u < 0               ? -INFINITY
-		                                  : 4 * x;
-	}
-}
 
 static void set_float(uint32_t *word, float value)
 {
@@ -128,14 +104,13 @@ static void print_report(void)
 static void settings(void **state)
 {
 	(void)state;
-	static const char *const names[] = { "normal", "peaked", "ties", "flat", "equal", "huge range", "holes" };
 	static const float temperatures[] = { 1, 0.3f, 1.9f, 0.05f }, top_ps[] = { 0.3f, 0.85f, 0.99f, 1, 1e-6f, 0.999f };
 	static const uint32_t top_ks[] = { 0, 40, 2, 3000, 65535, 65536 };
 	float *logits = malloc(VOCAB * sizeof *logits);
 	uint64_t random = 5;
 	uint32_t turn = 0;
 	for (int shape = 0; shape < SHAPES; shape++) {
-		fill(logits, (enum kind)shape, &random);
+		fill_logits(logits, VOCAB, (enum logit_shape)shape, &random);
 		for (uint32_t i = 0; i < 24; i++)
 			for (uint32_t j = 0; j < 6; j++, turn++) {
 				if (turn % test_every())
@@ -144,7 +119,7 @@ static void settings(void **state)
 					                 .top_p = top_ps[i / 4],
 					                 .top_k = top_ks[j],
 					                 .seed = turn * 0x123456789abcu };
-				compare(&s, logits, turn * (turn % 7 ? 1 : 0x1000000001u), turn % 2 == 0, names[shape]);
+				compare(&s, logits, turn * (turn % 7 ? 1 : 0x1000000001u), turn % 2 == 0, logit_shapes[shape]);
 			}
 		print_report();
 	}
@@ -163,7 +138,7 @@ static void many_seeds(void **state)
 	};
 	float *logits = malloc(VOCAB * sizeof *logits);
 	uint64_t random = 77;
-	fill(logits, NORMAL, &random);
+	fill_logits(logits, VOCAB, NORMAL, &random);
 	for (uint32_t i = 0; i < 40; i++) /* some that stand out, as words do */
 		logits[i * 1601] = 8 + 4 * test_uniform(&random);
 	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
@@ -186,7 +161,7 @@ static void penalties_and_biases(void **state)
 	float *logits = malloc(VOCAB * sizeof *logits);
 	uint64_t random = 99;
 	for (uint32_t round = 0; round < 40 / test_every(); round++) {
-		fill(logits, round % 2 ? NORMAL : FLAT, &random);
+		fill_logits(logits, VOCAB, round % 2 ? NORMAL : FLAT, &random);
 		for (uint32_t i = 0; i < 200; i++)
 			session_count(session, test_random(&random) % (round % 3 ? 500 : VOCAB), 0.9f);
 		session->counts_on_device = false;
@@ -224,9 +199,11 @@ static void extremes(void **state)
 			for (uint32_t k = 0; k < VOCAB; k++)
 				logits[k] = j == 0 ? -INFINITY : j == 1 ? -FLT_MAX : j == 2 ? -0.0f : 1e-41f;
 			logits[7] = logits[60000] = j == 1 ? FLT_MAX : j == 2 ? 0 : 1;
-			rwkvk_sampling s = { .temperature = temperatures[i], .top_p = j % 2 ? 1 : 0.9f, .seed = 3 };
-			for (uint32_t position = 0; position < 6; position++)
+			rwkvk_sampling s = { .temperature = temperatures[i], .seed = 3 };
+			for (uint32_t position = 0; position < 9; position++) {
+				s.top_p = position % 3 == 0 ? 1 : position % 3 == 1 ? 0.3f : 0.9f;
 				compare(&s, logits, position, true, "extremes");
+			}
 		}
 	print_report();
 	free(logits);

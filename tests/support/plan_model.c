@@ -157,6 +157,7 @@ rwkvk_status plan_chunks(struct rwkvk_model *m)
 	if (!m->chunk.pass.rows)
 		return RWKVK_OK;
 	TRY(chunk_head(m, &m->chunk.pass));
+	TRY(plan_choose(m, &m->chunk.pass));
 	return chunk_steps(m, &m->chunk.pass);
 }
 

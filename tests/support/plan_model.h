@@ -26,7 +26,7 @@ extern const struct model_spec official_models[OFFICIALS];
 /* Everything up to forward_steps(); buffers have a size but no memory.  Matrices have the slices that the device
  * needs.  Free with unplan_model(), also after a failure. */
 rwkvk_status plan_model(struct gpu *gpu, const struct model_spec *spec, rwkvk_quant quant, struct rwkvk_model *out);
-/* The pipelines of chunks as well, unless the device reads none: m->chunk's steps. */
+/* The pipelines of rows as well, unless the device has none: m->chunk's steps. */
 rwkvk_status plan_chunks(struct rwkvk_model *m);
 void unplan_model(struct rwkvk_model *m);
 
