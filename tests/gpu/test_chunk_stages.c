@@ -11,23 +11,28 @@
 
 enum { ROOM = 80, MOST_RUNS = 3 };
 
-/* Rows of each run, which have slots of their own. */
+/* Rows of each run, which have slots of their own; ended: after them comes a row that has ended, as `choose` leaves it. */
 struct rows_case {
 	enum pattern pattern;
 	uint32_t runs[MOST_RUNS];
+	bool ended;
 };
 static const struct rows_case cases[] = {
-	{ RANDOM, { 65 } }, { ZEROS, { 1 } },     { ONE_HUGE, { 15 } }, { ALL_EQUAL, { 17 } },
-	{ TINY, { 2 } },    { ONE_HUGE, { 64 } }, { RANDOM, { 16 } },   { TINY, { 63 } },
+	{ .pattern = RANDOM, .runs = { 65 } },    { .pattern = ZEROS, .runs = { 1 } }, { .pattern = ONE_HUGE, .runs = { 15 } },
+	{ .pattern = ALL_EQUAL, .runs = { 17 } }, { .pattern = TINY, .runs = { 2 } },  { .pattern = ONE_HUGE, .runs = { 64 } },
+	{ .pattern = RANDOM, .runs = { 16 } },    { .pattern = TINY, .runs = { 63 } },
 };
 enum { CASES = sizeof cases / sizeof *cases };
-static const struct rows_case several_runs = { RANDOM, { 17, 1, 30 } }, few_rows = { RANDOM, { 3, 1, 12 } };
+static const struct rows_case several_runs = { .pattern = RANDOM, .runs = { 17, 1, 30 } };
+static const struct rows_case few_rows = { .pattern = RANDOM, .runs = { 3, 1, 12 } };
+static const struct rows_case one_ended = { .pattern = RANDOM, .runs = { 2, 1 }, .ended = true };
 
 struct fixture {
 	struct rwkvk_model *model;
 	struct reference reference;
 	const struct config *config;
 	uint32_t table[TABLE_WORDS], room, rows, runs; /* rows that the chunk may have, and has */
+	uint32_t live_rows, live_runs;                 /* which have not ended */
 	float *records, *before;                       /* [room][row_floats]: the device's, now and as they were */
 	float *acts, *want;                            /* [room][act_floats]: what the reference begins with, and makes of it */
 	float *pool, *want_pool;                       /* [slots][slot_floats] */
@@ -37,6 +42,14 @@ struct fixture {
 };
 
 /* ------------------------------------------------------------------------------------------------------ what goes in */
+
+static void add_ended(struct fixture *f, uint32_t slot)
+{
+	uint32_t *row = f->table + TABLE_ROW(f->rows), *run = f->table + TABLE_RUN(f->runs++);
+	row[ROW_SLOT] = run[RUN_SLOT] = slot;
+	row[ROW_TOKEN] = row[ROW_BEFORE] = NO_ROW;
+	run[RUN_FIRST] = f->rows++;
+}
 
 static void fill_table(struct fixture *f, const struct rows_case *c, uint32_t first_slot)
 {
@@ -56,10 +69,14 @@ static void fill_table(struct fixture *f, const struct rows_case *c, uint32_t fi
 		}
 		f->runs++;
 	}
+	f->live_rows = f->rows;
+	f->live_runs = f->runs;
+	if (c->ended)
+		add_ended(f, (first_slot + f->runs) % f->model->slots);
 	f->table[TABLE_ROWS] = f->rows;
 	f->table[TABLE_RUNS] = f->runs;
 	f->table[TABLE_WANTED] = 1;
-	f->table[TABLE_WANT(0)] = f->rows / 2;
+	f->table[TABLE_WANT(0)] = f->live_rows / 2;
 }
 
 /* NaN, but for zeros where no vector lies; past the last row nothing but NaN. */
@@ -114,7 +131,7 @@ static void fill(struct fixture *f, const struct stage *stage, uint32_t layer, e
 			fill_values(&f->random, act + ACT_V(f->config->width), f->config->width, RANDOM);
 	}
 	poison(f->pool, f->model->slots * f->slot_floats);
-	for (uint32_t i = 0; i < f->runs; i++)
+	for (uint32_t i = 0; i < f->live_runs; i++)
 		fill_state(&f->random, f->config, f->pool + f->table[TABLE_RUN(i) + RUN_SLOT] * f->slot_floats, pattern);
 	poison_records(f);
 	place_inputs(f, stage);
@@ -139,7 +156,7 @@ static void run_reference(struct fixture *f, const struct stage *stage, uint32_t
 	struct turn turn = { f, stage, layer };
 	memcpy(f->want, f->acts, f->rows * f->act_floats * sizeof(float));
 	memcpy(f->want_pool, f->pool, f->model->slots * f->slot_floats * sizeof(float));
-	for (uint32_t i = 0; i < f->runs; i++) {
+	for (uint32_t i = 0; i < f->live_runs; i++) {
 		const uint32_t *run = f->table + TABLE_RUN(i);
 		reference_rows(&f->reference, run[RUN_ROWS], f->want_pool + run[RUN_SLOT] * f->slot_floats,
 		               f->want + run[RUN_FIRST] * f->act_floats, run_row, &turn);
@@ -235,7 +252,7 @@ static void check_records(struct fixture *f, const struct stage *stage)
 {
 	struct region acts[MAX_REGIONS], rows[MAX_REGIONS];
 	uint32_t act_count = act_regions(f->config, acts), row_count = row_regions(f->config, rows);
-	for (uint32_t row = 0; row < f->rows; row++) {
+	for (uint32_t row = 0; row < f->live_rows; row++) {
 		for (uint32_t i = 0; i < row_count; i++)
 			if (is_there(f, stage, &rows[i]))
 				check_vector(f, stage, row, &rows[i], find_region(acts, act_count, rows[i].name));
@@ -273,7 +290,7 @@ static void check_shift(struct fixture *f, const struct stage *stage, uint32_t l
 	const bool ffn = strcmp(stage->name, "ffn_in") == 0;
 	float *mix = malloc(2 * D * sizeof *mix), *want = mix + D;
 	read_records(f);
-	for (uint32_t row = 0; row < f->rows; row++) {
+	for (uint32_t row = 0; row < f->live_rows; row++) {
 		const uint32_t *entry = f->table + TABLE_ROW(row), before = entry[ROW_BEFORE];
 		const float *record = f->records + row * f->row_floats;
 		const float *n = f->want + row * f->act_floats + (ffn ? ACT_N2(D) : ACT_N1(D));
@@ -333,6 +350,8 @@ static void check_embed(struct fixture *f)
 	memset(f->acts, 0, f->rows * f->act_floats * sizeof(float));
 	memset(f->want, 0, f->rows * f->act_floats * sizeof(float));
 	for (uint32_t row = 0; row < f->rows; row++) {
+		if (row >= f->live_rows)
+			continue;
 		reference_select(&f->reference, table[TABLE_ROW(row) + ROW_TOKEN], f->want + row * f->act_floats);
 		assert_close(f->what, f->records + row * f->row_floats, f->want + row * f->act_floats + ACT_X, D, LIMIT);
 		memcpy(f->records + row * f->row_floats, f->before + row * f->row_floats, D * sizeof(float));
@@ -366,10 +385,10 @@ static void check_last(struct fixture *f)
 /* Nothing, where it has more rows or runs than there can be. */
 static void run_case(struct fixture *f, const struct rows_case *c, uint32_t slot)
 {
-	uint32_t rows = 0, runs = 0;
+	uint32_t rows = c->ended, runs = 0;
 	for (; runs < MOST_RUNS && c->runs[runs] > 0; runs++)
 		rows += c->runs[runs];
-	if (rows > f->room || runs > f->model->slots)
+	if (rows > f->room || runs + c->ended > f->model->slots)
 		return;
 	fill_table(f, c, slot);
 	check_embed(f);
@@ -446,6 +465,7 @@ static void test_spec(const struct model_spec *spec, rwkvk_quant quant, uint32_t
 	if (open_fixture(&f, spec, quant)) {
 		print_message("    %s%s\n", spec->name, quant ? ", quantised at load" : "");
 		run_case(&f, wide ? &few_rows : &several_runs, turn % f.model->slots);
+		run_case(&f, &one_ended, (turn + 1) % f.model->slots);
 		for (uint32_t i = 0; i < CASES && !wide; i++)
 			if (test_everything() || i == turn % CASES || i == (turn + 3) % CASES)
 				run_case(&f, &cases[i], i % f.model->slots);
