@@ -127,14 +127,16 @@ static void count_some(struct text *t, uint64_t *random)
 		occurrences_add(&t->before, test_random(random) % (i % 3 ? 300 : VOCAB), i % 4 ? 1 : 0, 0.95f);
 }
 
-/* Some biases of which many are of the same token, and some that forbid or decide. */
+/* Some biases of which many are of the same token, some that forbid, and three whose sum is 0 if none of theirs is infinite. */
 static void add_biases(struct text *t, uint32_t count, uint64_t *random)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t token = test_random(random) % (i % 3 ? count / 2 + 1 : VOCAB);
 		float value = 3 * test_uniform(random);
-		t->biases[i] = (rwkvk_bias){ token, i % 50 == 7 ? -INFINITY : i % 90 == 8 ? FLT_MAX * test_uniform(random) : value };
+		t->biases[i] = (rwkvk_bias){ token, i % 50 == 7 ? -INFINITY : i % 90 == 8 ? -FLT_MAX : value };
 	}
+	for (uint32_t i = 0; i < 3 && count >= 3; i++)
+		t->biases[count - 3 + i] = (rwkvk_bias){ VOCAB - 1, i < 2 ? FLT_MAX : -FLT_MAX };
 	t->sampling.biases = t->biases;
 	t->sampling.bias_count = count;
 	t->asking.picking.pick |= PICK_BIAS;
@@ -542,7 +544,10 @@ static void rows_that_end(void **state)
 		assert_int_equal(words[TABLE_DONE], TABLE_TEXTS);
 		check_table(want, turn);
 	}
+	words_at(1)[IO_STOP_COUNT] = 0; /* what has ended stays so */
+	assert_ok(gpu_cmd_run(choose));
 	assert_int_equal(words_at(0)[IO_FED], 3);
+	assert_int_equal(words_at(1)[IO_FED], 0);
 	assert_int_equal(words_at(1)[IO_DONE], DONE_STOP);
 	assert_int_equal(words_at(1)[IO_PICKED], 101);
 	assert_int_equal(words_at(5)[IO_FED], 2);
