@@ -213,7 +213,7 @@ typedef struct rwkvk_model_options {
 	/* n > 0: halve the residual stream after every n layers, of any version, as 16-bit engines do with RWKV-4 to 6; it changes
 	 * nothing but the share that LayerNorm's epsilon has.  Files that are stored so (rwkv6 GGUF) are always run so. */
 	uint32_t rescale;
-	uint32_t max_sessions;       /* states in the pool; 0: 4, or fewer where a device cannot bind so much at once */
+	uint32_t max_sessions;       /* states in the pool; 0: 4, or max_batch, or fewer where a device cannot bind so much */
 	uint32_t threads;            /* that pack weights and compile pipelines, at most 64; 0: one for each processor */
 	bool read_file;              /* instead of mapping the file: it may change later, and takes as much main memory */
 	uint64_t device_memory;      /* bytes of the device's memory that the model may take at most; 0: what is free */
@@ -229,6 +229,15 @@ typedef struct rwkvk_model_options {
 	/* Tokens of the longest chunk, in steps of 16; 0: 64, on graphics cards 256.  It is never longer than
 	 * that, and shorter where so much does not fit into the memory, 16 at least.  No result depends on it. */
 	uint32_t chunk_rows;
+	/* n > 1: tokens of up to n sessions, 256 at most, go through the model together, in one pass over the weights: those of
+	 * calls that run in several threads at the same time, and of the works of rwkvk_model_step().  Then every token goes
+	 * through the stages that can do so, also of a session that is alone: a token's bits depend neither on the other sessions
+	 * nor on how many there are.  They differ from those with 0 or 1, where every submission is one session's, by less than
+	 * 3e-5 of the largest logit.  Not with exact. */
+	uint32_t max_batch;
+	/* Tokens of prompts that a submission may have beside texts that are being written, 16 at least; 0: as many as a chunk.
+	 * Fewer make texts flow more evenly while others read, and prompts take longer.  No result depends on it. */
+	uint32_t mixed_rows;
 } rwkvk_model_options;
 
 /* Opens a model on a device: reads the file (memory-mapped: it must stay unchanged while the model is open, unless read_file is
@@ -378,13 +387,29 @@ RWKVK_API uint64_t rwkvk_session_position(const rwkvk_session *session);
  * position, same logits: same token, also as rwkvk_session_generate() picks, unless the draw is one of its close_draws. */
 RWKVK_API rwkvk_status rwkvk_session_sample(rwkvk_session *session, const rwkvk_sampling *sampling, uint32_t *token);
 
+/* A token that could have been picked. */
+typedef struct rwkvk_candidate { /* this layout is fixed */
+	uint32_t token;
+	float log_probability;
+} rwkvk_candidate;
+
 /* A generated token, while the callback lasts. */
 typedef struct rwkvk_token {
 	size_t size;
 	uint32_t id;
 	uint32_t byte_count;
 	const void *bytes; /* its text: possibly part of a character, possibly none; NULL without a tokenizer */
+	/* Where they are asked for (rwkvk_generate_options.log_probabilities), else 0: the logarithm of its probability at
+	 * temperature 1, after biases, penalties and the mask, before top-p and top-k; NaN for a token that was not picked but
+	 * stands for the beginning of one that the end cut. */
+	float log_probability;
+	uint32_t top_count; /* the most probable tokens with theirs, the first ones first */
+	const rwkvk_candidate *tops;
 } rwkvk_token;
+
+/* Says which tokens may be picked next: bit i % 32 of allowed[i / 32] for token i, all 0 at first.  Of the session, only its
+ * position may be used in here.  Return false to end the text (RWKVK_END_CALLER). */
+typedef bool rwkvk_mask_fn(void *user, uint32_t *allowed, size_t words);
 
 /* Called with each token in order.  Return false to end the text with this token (RWKVK_END_CALLER); then nothing is called any
  * more.  Of the session, only its position may be used in here. */
@@ -404,11 +429,14 @@ typedef struct rwkvk_generate_options {
 	size_t stop_token_count;        /* at most 1024; 0 with stop_tokens NULL: the model's end_token stops */
 	const char *const *stop_texts;  /* UTF-8, none empty: the text ends before the first of them; needs a tokenizer */
 	size_t stop_text_count;
-	bool ignore_end;            /* no token stops; stop_tokens must be NULL */
-	rwkvk_text_fn *on_text;     /* NULL: none; called before on_token with the token that completed it */
-	rwkvk_token_fn *on_token;   /* NULL: none; called once the last byte of the token is released (see below) */
-	void *user;                 /* of both */
-	const rwkvk_cancel *cancel; /* NULL: none */
+	bool ignore_end;                /* no token stops; stop_tokens must be NULL */
+	rwkvk_text_fn *on_text;         /* NULL: none; called before on_token with the token that completed it */
+	rwkvk_token_fn *on_token;       /* NULL: none; called once the last byte of the token is released (see below) */
+	void *user;                     /* of all callbacks */
+	const rwkvk_cancel *cancel;     /* NULL: none */
+	bool log_probabilities;         /* tokens come with theirs, which costs a little */
+	uint32_t top_log_probabilities; /* and so many of the most probable ones, 20 at most; implies log_probabilities */
+	rwkvk_mask_fn *mask; /* NULL: any token may be picked; else it is asked before each, and a submission has one token */
 } rwkvk_generate_options;
 
 /* Why a text ended. */
@@ -448,6 +476,55 @@ typedef struct rwkvk_generate_result {
  * characters.  And an on_token that ends the text between tokens of one character has had the whole of it from on_text.) */
 RWKVK_API rwkvk_status rwkvk_session_generate(rwkvk_session *session, const rwkvk_generate_options *options,
                                               rwkvk_generate_result *result);
+
+/* ---------------------------------------------------------------------------------------------------- many sessions */
+
+/* What one session is to do in a step, and what it has done. */
+typedef struct rwkvk_work {
+	size_t size;
+	rwkvk_session *session; /* each in one work only */
+	const uint32_t *tokens; /* to read first */
+	size_t token_count;
+	/* Once they are read: how a text is written.  They count for the text that begins then, and are looked at no more until it
+	 * ends; what they point to, stop tokens, stop texts and biases, must stay as long.  on_text and on_token must be NULL.
+	 * NULL: only reads. */
+	const rwkvk_generate_options *options;
+	uint64_t most; /* tokens to pick in this step; 0: no limit but max_tokens */
+	/* From here on, what came of it.  Pointers belong to the session, until the next call that is about it. */
+	rwkvk_status status; /* of this work alone */
+	const char *error;   /* its text, or "" */
+	size_t read; /* of the tokens: fewer than there are, or none, where there was no room; hand the rest to the next step */
+	/* Reported in this step, in order, as rwkvk_session_generate() reports them to on_token; the next one begins picked[0].size
+	 * bytes after the first. */
+	const rwkvk_token *picked;
+	size_t picked_count;
+	const char *text; /* that may be shown, as for on_text; "" without a tokenizer */
+	size_t text_bytes;
+	bool ended; /* the text has, in this step; all of it is reported.  Then, as in rwkvk_generate_result: */
+	rwkvk_end reason;
+	uint32_t stop;
+	uint64_t text_tokens, close_draws;
+} rwkvk_work;
+
+/* One submission of what several sessions want, and returns when it is done.  With rwkvk_model_options.max_batch n, up to n
+ * sessions pick tokens in it, all in one pass over the weights, while the prompts of others are read as one chunk; works that
+ * find no room have status RWKVK_OK, `read` 0 and no tokens, and should be the first ones of the next step.  Without max_batch
+ * one work is done in each step.  As many tokens are picked as take some 30 milliseconds, one where a prompt is read beside
+ * them.
+ *
+ * A text lives in its session from the step that begins it to the one in which it ends: with what is held back, as for
+ * rwkvk_session_generate(), whose texts and tokens it repeats to the bit.  Until then other calls about the session, but
+ * rwkvk_session_position() and rwkvk_session_rewind(), fail with RWKVK_ERROR_ARGUMENT.
+ *
+ * A work that fails does so alone: its status says why, its session is what it would be after the same failure of
+ * rwkvk_session_eval() or rwkvk_session_generate(), and a text that was being written has ended.  The function itself fails
+ * only when it is called wrongly. */
+RWKVK_API rwkvk_status rwkvk_model_step(rwkvk_model *model, rwkvk_work *works, size_t count);
+
+/* Ends the text that a session writes in steps, where the caller wants: of the tokens that the last step has reported the first
+ * `keep` stay, the others and all that was held back never happened.  State, position and counts are those of the text up to
+ * there.  RWKVK_ERROR_ARGUMENT: no text is being written, or the last step reported fewer than `keep`. */
+RWKVK_API rwkvk_status rwkvk_session_rewind(rwkvk_session *session, size_t keep);
 
 /* ---------------------------------------------------------------------------------------------------- states */
 

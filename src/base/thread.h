@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct mutex {
 	pthread_mutex_t system;
@@ -28,6 +29,8 @@ bool condition_init(struct condition *condition);
 void condition_destroy(struct condition *condition);
 /* With the mutex held, which is free meanwhile.  May return without a reason. */
 void condition_wait(struct condition *condition, struct mutex *mutex);
+/* The same, and returns after so many nanoseconds at the latest. */
+void condition_wait_for(struct condition *condition, struct mutex *mutex, uint64_t nanoseconds);
 void condition_wake_one(struct condition *condition);
 void condition_wake_all(struct condition *condition);
 

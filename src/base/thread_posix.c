@@ -38,6 +38,16 @@ void condition_wait(struct condition *condition, struct mutex *mutex)
 	pthread_cond_wait(&condition->system, &mutex->system);
 }
 
+void condition_wait_for(struct condition *condition, struct mutex *mutex, uint64_t nanoseconds)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	nanoseconds += (uint64_t)until.tv_nsec;
+	until.tv_sec += (time_t)(nanoseconds / 1000000000);
+	until.tv_nsec = (long)(nanoseconds % 1000000000);
+	pthread_cond_timedwait(&condition->system, &mutex->system, &until);
+}
+
 void condition_wake_one(struct condition *condition)
 {
 	pthread_cond_signal(&condition->system);

@@ -31,19 +31,17 @@ uint32_t chunk_most_rows(const struct rwkvk_model *m, uint32_t asked)
 
 void chunk_init(struct rwkvk_model *m, uint32_t rows)
 {
-	m->chunk.pass = (struct pass){ .shape = chunk_shape_for(gpu_caps(m->gpu), model_config(m)),
-		                           .rows = rows,
-		                           .runs = 1,
-		                           .table = &m->chunk.table,
-		                           .logits = &m->chunk.logits };
+	m->chunk.pass = (struct pass){
+		.shape = chunk_shape_for(gpu_caps(m->gpu), model_config(m)), .rows = rows, .runs = 1, .table = &m->chunk.table
+	};
 }
 
-rwkvk_status chunk_create(struct rwkvk_model *m, uint32_t rows)
+rwkvk_status chunk_create(struct rwkvk_model *m, uint32_t rows, uint32_t places)
 {
 	struct chunk *chunk = &m->chunk;
 	if (!rows)
 		return RWKVK_OK;
-	TRY(gpu_buffer_create(m->gpu, chunk_bytes(model_config(m), rows), GPU_DEVICE, "the rows of a chunk", &chunk->buffer));
+	TRY(gpu_buffer_create(m->gpu, chunk_bytes(model_config(m), places), GPU_DEVICE, "the rows of a chunk", &chunk->buffer));
 	TRY(gpu_buffer_create(m->gpu, sizeof(uint32_t) * TABLE_WORDS, GPU_SHARED, "control words", &chunk->table));
 	chunk_init(m, rows);
 	return RWKVK_OK;
@@ -64,7 +62,7 @@ static void drop_head(struct rwkvk_model *m)
 	struct chunk *chunk = &m->chunk;
 	gpu_cmd_destroy(chunk->head_cmd);
 	chunk->head_cmd = NULL;
-	steps_drop(m, &chunk->pass.head);
+	steps_drop(m, &chunk->head);
 	gpu_buffer_destroy(&chunk->logits);
 }
 
@@ -130,11 +128,11 @@ static rwkvk_status prepare_each(struct rwkvk_model *m)
 		return RWKVK_OK;
 	rwkvk_status status = make_logits(m);
 	if (status == RWKVK_OK)
-		status = chunk_head(m, &chunk->pass);
+		status = chunk_head(m, &chunk->pass, &chunk->head, &chunk->logits);
 	if (status == RWKVK_OK)
 		status = gpu_pipelines_compile(m->gpu);
 	if (status == RWKVK_OK)
-		status = record_steps(m, chunk->pass.head.all, chunk->pass.head.count, &chunk->head_cmd);
+		status = record_steps(m, chunk->head.all, chunk->head.count, &chunk->head_cmd);
 	if (status != RWKVK_OK)
 		drop_head(m);
 	else
@@ -168,25 +166,34 @@ uint32_t forward_chunk_rows(const struct rwkvk_model *m)
 	return m->chunk.pass.rows;
 }
 
-void chunk_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted)
+void table_clear(uint32_t *table)
 {
-	uint32_t *table = m->chunk.table.mapped;
-	table[TABLE_ROWS] = rows;
-	table[TABLE_RUNS] = 1;
-	table[TABLE_WANTED] = wanted;
-	table[TABLE_DONE] = 0;
-	for (uint32_t i = 0; i < rows; i++) {
+	table[TABLE_ROWS] = table[TABLE_RUNS] = table[TABLE_WANTED] = table[TABLE_DONE] = 0;
+}
+
+uint32_t table_add(uint32_t *table, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted)
+{
+	const uint32_t first = table[TABLE_ROWS], end = first + rows, run = TABLE_RUN(table[TABLE_RUNS]++);
+	for (uint32_t i = first; i < end; i++) {
 		uint32_t *row = table + TABLE_ROW(i);
 		row[ROW_SLOT] = slot;
-		row[ROW_TOKEN] = tokens[i];
-		row[ROW_BEFORE] = i ? i - 1 : NO_ROW;
-		row[ROW_LAST] = i + 1 == rows;
+		row[ROW_TOKEN] = tokens[i - first];
+		row[ROW_BEFORE] = i > first ? i - 1 : NO_ROW;
+		row[ROW_LAST] = i + 1 == end;
 	}
-	table[TABLE_RUN(0) + RUN_SLOT] = slot;
-	table[TABLE_RUN(0) + RUN_FIRST] = 0;
-	table[TABLE_RUN(0) + RUN_ROWS] = rows;
-	for (uint32_t i = 0; i < wanted; i++)
-		table[TABLE_WANT(i)] = rows - wanted + i;
+	table[run + RUN_SLOT] = slot;
+	table[run + RUN_FIRST] = first;
+	table[run + RUN_ROWS] = rows;
+	for (uint32_t i = end - wanted; i < end; i++)
+		table[TABLE_WANT(table[TABLE_WANTED]++)] = i;
+	table[TABLE_ROWS] = end;
+	return first;
+}
+
+void chunk_table(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted)
+{
+	table_clear(m->chunk.table.mapped);
+	table_add(m->chunk.table.mapped, slot, tokens, rows, wanted);
 }
 
 static uint32_t tiles_of(const struct rwkvk_model *m, uint32_t rows)
@@ -199,7 +206,7 @@ static uint32_t layers_at_once(const struct rwkvk_model *m, uint32_t rows, uint3
 {
 	uint32_t tiles = tiles_of(m, rows);
 	uint32_t layers = pace_tokens(&m->chunk.pace, gpu_caps(m->gpu)->type, (uint64_t)left * tiles) / tiles;
-	return layers < 1 ? 1 : layers < GPU_LIST - 4 ? layers : GPU_LIST - 4; /* the rest: snapshot, embedding, the head's two */
+	return layers < 1 ? 1 : layers < GPU_LIST / 4 ? layers : GPU_LIST / 4; /* the rest: snapshots, embedding, what follows */
 }
 
 /* With a profile one by one, since timestamps belong to a command that runs alone.  *kept: the first one has been run. */
@@ -220,8 +227,7 @@ static uint32_t head_layers(const struct rwkvk_model *m)
 	return (uint32_t)ceil_div((uint64_t)net->config.vocab * net->config.width * net->config.layers, model_multiply_adds(net));
 }
 
-/* Rows that go through a layer, or through the head for all their logits, within what a submission may take. */
-static uint32_t rows_at_once(const struct rwkvk_model *m, bool each)
+uint32_t chunk_rows_at_once(const struct rwkvk_model *m, bool each)
 {
 	uint64_t most =
 		pace_most(&m->chunk.pace, gpu_caps(m->gpu)->type) / (each ? head_layers(m) : 1) * m->chunk.pass.shape.tile_rows;
@@ -229,43 +235,33 @@ static uint32_t rows_at_once(const struct rwkvk_model *m, bool each)
 	return each && rows > m->chunk.logits_rows ? m->chunk.logits_rows : rows;
 }
 
-/* What of a chunk has been submitted. */
-struct progress {
-	uint32_t slot, rows, layer; /* the next one */
-	uint32_t snapshot;
-	bool head, each; /* the last token's logits are wanted; those of all */
-	bool kept;       /* the state from before is in the snapshot */
-	const atomic_bool *cancel;
-};
-
-static rwkvk_status submit_layers(struct rwkvk_model *m, struct progress *p)
+/* The next layers, with what comes before the first and after the last. */
+static rwkvk_status submit_layers(struct rwkvk_model *m, struct passage *p)
 {
 	const uint32_t all = model_config(m)->layers, n = layers_at_once(m, p->rows, all - p->layer);
 	const bool begins = p->layer == 0, ends = p->layer + n == all;
 	struct gpu_cmd *list[GPU_LIST];
 	uint32_t length = 0;
-	const bool keeps = begins && (!ends || p->each);
 	bool ran = false;
-	if (keeps)
-		list[length++] = *slot_snapshot_cmd(m, p->slot, p->snapshot);
+	for (uint32_t i = 0; begins && i < p->keep_count; i++)
+		list[length++] = p->keep[i];
 	if (begins)
 		list[length++] = m->chunk.cmds[0];
 	for (uint32_t i = 0; i < n; i++)
 		list[length++] = m->chunk.cmds[1 + p->layer + i];
-	if (ends && p->head) {
-		list[length++] = m->plan.last_row;
-		list[length++] = m->plan.head;
-	}
+	for (uint32_t i = 0; ends && i < p->after_count; i++)
+		list[length++] = p->after[i];
 	uint64_t start = clock_nanoseconds();
 	rwkvk_status status = run(m, list, length, &ran);
-	p->kept |= keeps && ran;
+	p->kept |= begins && ran;
 	TRY(status);
-	pace_measured(&m->chunk.pace, n * tiles_of(m, p->rows), clock_nanoseconds() - start);
+	uint64_t took = clock_nanoseconds() - start, other = ends ? p->after_nanoseconds : 0;
+	pace_measured(&m->chunk.pace, n * tiles_of(m, p->rows), took > other ? took - other : 1);
 	p->layer += n;
 	return RWKVK_OK;
 }
 
-static rwkvk_status run_chunk(struct rwkvk_model *m, struct progress *p)
+rwkvk_status chunk_run(struct rwkvk_model *m, struct passage *p)
 {
 	const uint32_t layers = model_config(m)->layers, *table = m->chunk.table.mapped;
 	while (p->layer < layers) {
@@ -275,10 +271,10 @@ static rwkvk_status run_chunk(struct rwkvk_model *m, struct progress *p)
 			            "%s says that it has finished work which it has not done: its driver is broken, or made for compiling "
 			            "alone; try another device or driver version",
 			            gpu_caps(m->gpu)->name);
-		if ((p->layer < layers || p->each) && p->cancel && atomic_load(p->cancel))
+		if ((p->layer < layers || p->goes_on) && p->cancel && atomic_load(p->cancel))
 			return fail(RWKVK_CANCELLED, "cancelled within a chunk of %" PRIu32 " tokens", p->rows);
 	}
-	return p->each ? gpu_cmd_run(m->chunk.head_cmd) : RWKVK_OK;
+	return RWKVK_OK;
 }
 
 static void read_logits(const struct rwkvk_model *m, uint32_t rows, float *out)
@@ -289,31 +285,52 @@ static void read_logits(const struct rwkvk_model *m, uint32_t rows, float *out)
 		memcpy(out + i * vocab, logits + i * V4(vocab), vocab * sizeof *out);
 }
 
+/* The head of the last token, if it is the last of all. */
+static rwkvk_status add_head(struct rwkvk_model *m, struct passage *p)
+{
+	if (m->batch.most) {
+		TRY(batch_prepare_head(m));
+		p->after[p->after_count++] = m->batch.head_cmd;
+		return RWKVK_OK;
+	}
+	TRY(prepare_head(m));
+	p->after[p->after_count++] = m->plan.last_row;
+	p->after[p->after_count++] = m->plan.head;
+	return RWKVK_OK;
+}
+
 rwkvk_status chunk_feed(struct rwkvk_model *m, uint32_t slot, const uint32_t *tokens, size_t count, bool head, float *each,
                         const atomic_bool *cancel, uint32_t *fed)
 {
-	struct progress p = { .slot = slot, .each = each != NULL, .cancel = cancel };
+	struct passage p = { .goes_on = each != NULL, .cancel = cancel };
+	uint32_t snapshot;
 	*fed = 0;
 	TRY(chunk_prepare(m));
 	if (each)
 		TRY(prepare_each(m));
-	TRY(slot_find_snapshot(m, slot, &p.snapshot));
-	INVARIANT(p.snapshot != NO_SNAPSHOT);
-	p.rows = smaller(rows_at_once(m, p.each), (uint32_t)(count < MAX_ROWS ? count : MAX_ROWS));
-	p.head = head && p.rows == count;
-	if (p.head)
-		TRY(prepare_head(m));
+	TRY(slot_find_snapshot(m, slot, &snapshot));
+	INVARIANT(snapshot != NO_SNAPSHOT);
+	p.keep[p.keep_count++] = *slot_snapshot_cmd(m, slot, snapshot);
+	p.rows = smaller(chunk_rows_at_once(m, each != NULL), (uint32_t)(count < MAX_ROWS ? count : MAX_ROWS));
+	const bool ends = head && p.rows == count;
+	if (ends && !(each && m->batch.most)) /* there the same kernel makes both */
+		TRY(add_head(m, &p));
 	chunk_table(m, slot, tokens, p.rows, each ? p.rows : 1);
-	rwkvk_status status = run_chunk(m, &p);
+	rwkvk_status status = chunk_run(m, &p);
+	if (status == RWKVK_OK && each)
+		status = gpu_cmd_run(m->chunk.head_cmd);
 	if (status != RWKVK_OK) {
 		error_hold();
 		if (p.kept)
-			(void)slot_rewind(m, slot, p.snapshot);
+			(void)slot_rewind(m, slot, snapshot);
 		error_release();
 		return status;
 	}
 	if (each)
 		read_logits(m, p.rows, each);
+	if (each && ends && m->batch.most)
+		memcpy(slot_logits(m, slot), each + (p.rows - 1) * (size_t)model_config(m)->vocab,
+		       model_config(m)->vocab * sizeof *each);
 	*fed = p.rows;
 	atomic_fetch_add_explicit(&m->tokens, p.rows, memory_order_relaxed);
 	return RWKVK_OK;

@@ -48,7 +48,7 @@ rwkvk_status chunk_embed(struct rwkvk_model *m, struct pass *p)
 		struct dispatch d;
 		chunk_dispatch(m, p, c->layers, "chunk_embed", "chunk embed", &d);
 		dispatch_slice(&d, &m->emb, i);
-		d.constants[SPEC_FLAGS] = c->embedding_norm ? FLAG_EMBEDDING_NORM : 0;
+		d.constants[SPEC_FLAGS] = (c->embedding_norm ? FLAG_EMBEDDING_NORM : 0) | (p->chooses ? FLAG_CHOSEN : 0);
 		d.bindings[7] = whole(p->table);
 		d.bytes = i == 0 ? p->rows * packed_bytes(m->emb.matrix.type, 8, c->width) / 8 : 0;
 		TRY(chunk_step(m, p, &d));
@@ -203,20 +203,20 @@ rwkvk_status chunk_last(struct rwkvk_model *m, struct pass *p)
 	return steps_append(m, &m->plan.last, &d, &m->chunk.buffer);
 }
 
-rwkvk_status chunk_head(struct rwkvk_model *m, struct pass *p)
+rwkvk_status chunk_head(struct rwkvk_model *m, struct pass *p, struct steps *steps, struct gpu_buffer *logits)
 {
 	const uint32_t layers = model_config(m)->layers;
 	struct dispatch d;
 	chunk_dispatch(m, p, layers, "chunk_shift", "chunk out_norm", &d);
 	d.constants[SPEC_FLAGS] = FLAG_HEAD;
-	TRY(steps_append(m, &p->head, &d, &m->chunk.buffer));
+	TRY(steps_append(m, steps, &d, &m->chunk.buffer));
 	for (uint32_t i = 0; i < m->head.count; i++) {
 		chunk_dispatch(m, p, layers, "chunk_matrix", "chunk head", &d);
 		dispatch_slice(&d, &m->head, i);
-		d.constants[SPEC_FLAGS] = FLAG_HEAD | (m->file.network.head_b ? FLAG_HEAD_BIAS : 0);
-		d.bindings[7] = whole(p->logits);
+		d.constants[SPEC_FLAGS] = FLAG_HEAD | (m->file.network.head_b ? FLAG_HEAD_BIAS : 0) | (logits ? 0 : FLAG_SLOT_LOGITS);
+		d.bindings[7] = whole(logits ? logits : &m->logits);
 		d.groups = tile_groups(p, tiles(p, d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN]));
-		TRY(steps_append(m, &p->head, &d, &m->chunk.buffer));
+		TRY(steps_append(m, steps, &d, &m->chunk.buffer));
 	}
 	return RWKVK_OK;
 }

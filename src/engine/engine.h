@@ -104,11 +104,51 @@ struct picked {
 	bool stopped;                       /* a token of the list was picked after these, and not fed */
 	uint32_t stop;                      /* which, then */
 	uint32_t close;                     /* draws that rounding may have decided */
+	/* For a row of a batch that asks for them. */
+	float log_probabilities[MAX_TOKENS];
+	rwkvk_candidate tops[MAX_TOKENS][MAX_TOP]; /* token NO_ROW: there are no more */
 };
 /* Picks and feeds tokens in one submission, as many as the pace and `most` allow, from the logits on the device, which must be
- * the slot's. */
+ * the slot's.  Without log-probabilities. */
 rwkvk_status forward_pick(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint64_t most,
                           struct picked *out);
+
+/* ------------------------------------------------------------------------------------------------------ batch.c */
+
+/* Rows of a step; 0: every submission is one session's, and what follows is not called. */
+uint32_t model_max_batch(const struct rwkvk_model *model);
+
+/* What a session wants of a submission: to read tokens, or to pick some. */
+struct work {
+	uint32_t slot;
+	const uint32_t *tokens; /* to read, at least one */
+	size_t count;
+	bool singly;               /* they were picked: the kernel that reads single tokens reads them, however many there are */
+	const atomic_bool *cancel; /* ends a chunk within; NULL: never */
+	struct asking *picking;    /* NULL: reads */
+	uint64_t most;             /* tokens to pick */
+	/* What came of it. */
+	uint32_t rows;       /* in the submission; 0 without a failure: there was no room, try again */
+	uint32_t done;       /* tokens read, or picked and fed */
+	rwkvk_status status; /* with the text of the error: it may have happened in another thread */
+	char error[512];
+	struct picked *picked;
+	/* batch.c's */
+	uint32_t first;
+	bool in_chunk;
+};
+void work_blame(struct work *work, rwkvk_status status);
+/* One submission, of as many of the works as have room in it, the first ones first; at least of one.  Prompts of the length
+ * that forward_reads_chunks() asks for share a chunk, all others have rows of a step. */
+void batch_run(struct rwkvk_model *model, struct work **works, uint32_t count);
+/* Reads tokens that were picked before; *fed tells how many. */
+rwkvk_status batch_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, uint32_t *fed);
+
+/* share.c: batch_run() for a caller without the lock, together with what other threads want; waits until it is done.  Callers
+ * of several works in a row stand between the other two, and those who run a submission wait a moment for them. */
+rwkvk_status share_run(struct rwkvk_model *model, struct work *work);
+void share_begin(struct rwkvk_model *model);
+void share_end(struct rwkvk_model *model);
 
 /* ------------------------------------------------------------------------------------------------------ tunings, for tuning */
 

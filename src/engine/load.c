@@ -275,15 +275,23 @@ static rwkvk_status load_vectors(struct rwkvk_model *m)
 	return status;
 }
 
+/* Of a chunk or a step. */
+static uint32_t most_rows(uint32_t rows, uint32_t max_batch)
+{
+	return rows && rows < max_batch ? max_batch : rows;
+}
+
 /* *rows: of a chunk, as many as the device takes; fewer where they do not fit, but 16. */
-static rwkvk_status check_fit(const struct rwkvk_model *m, uint32_t *rows)
+static rwkvk_status check_fit(const struct rwkvk_model *m, uint32_t max_batch, uint32_t *rows)
 {
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
 	const struct config *c = &m->file.network.config;
-	uint64_t need = model_device_bytes(&m->file.network, m->file.quant, m->slots), room = gpu_memory_available(m->gpu);
-	while (*rows >= 32 && need + chunk_bytes(c, *rows) > room)
+	uint64_t need = model_device_bytes(&m->file.network, m->file.quant, m->slots, max_batch),
+			 room = gpu_memory_available(m->gpu);
+	need += batch_bytes(c, max_batch);
+	while (*rows >= 32 && need + chunk_bytes(c, most_rows(*rows, max_batch)) > room)
 		*rows = *rows / 32 * 16;
-	if (need + chunk_bytes(c, *rows) <= room ||
+	if (need + chunk_bytes(c, most_rows(*rows, max_batch)) <= room ||
 	    !caps->can_allocate) /* where there is no memory at all, the first buffer says why */
 		return RWKVK_OK;
 	if (need <= room)
@@ -291,9 +299,9 @@ static rwkvk_status check_fit(const struct rwkvk_model *m, uint32_t *rows)
 			RWKVK_ERROR_MEMORY,
 			"%s needs %.2f GB on the device, and %.2f MB to read prompts in chunks; of the %.2f GB of %s, %.2f GB are free; "
 			"with rwkvk_model_options.exact it fits, and prompts are read token by token",
-			m->file.weights.path, (double)need * 1e-9, (double)chunk_bytes(c, *rows) * 1e-6, (double)caps->device_memory * 1e-9,
-			caps->name, (double)room * 1e-9);
-	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots);
+			m->file.weights.path, (double)need * 1e-9, (double)chunk_bytes(c, most_rows(*rows, max_batch)) * 1e-6,
+			(double)caps->device_memory * 1e-9, caps->name, (double)room * 1e-9);
+	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots, max_batch);
 	const char *remedy = quantised <= room && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
 	                     : caps->memory_bound && caps->memory_bound < need
 	                         ? "take a smaller model, or let it have more (rwkvk_model_options.device_memory)"
@@ -330,8 +338,8 @@ static rwkvk_status load_all(struct loader *loader)
 	return progressed(loader, loader->total - loader->done);
 }
 
-/* States in the pool: as many as were asked for, else 4, or what one binding may cover if that is less. */
-static rwkvk_status choose_slots(struct rwkvk_model *m, uint32_t asked)
+/* States in the pool: as many as were asked for, else `usual`, or what one binding may cover if that is less. */
+static rwkvk_status choose_slots(struct rwkvk_model *m, uint32_t asked, uint32_t usual)
 {
 	const struct config *c = &m->file.network.config;
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
@@ -343,7 +351,7 @@ static rwkvk_status choose_slots(struct rwkvk_model *m, uint32_t asked)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
 		            "%s holds at most %" PRIu64 " states of this model in a pool, rwkvk_model_options.max_sessions asks for %u",
 		            caps->name, most, asked ? asked : 1);
-	m->slots = asked ? asked : most < 4 ? (uint32_t)most : 4;
+	m->slots = asked ? asked : most < usual ? (uint32_t)most : usual;
 	return RWKVK_OK;
 }
 
@@ -377,7 +385,8 @@ static rwkvk_status loader_init(struct loader *loader)
 	longest = config_hidden(c) > longest ? config_hidden(c) : longest;
 	TRY(parallel_start(loader->asked->threads, &loader->parallel));
 	loader->scratch = malloc(parallel_workers(loader->parallel) * pack_scratch_floats(longest) * sizeof *loader->scratch);
-	uint64_t pieces = (uint64_t)QUANTISE_PIECES * QUANTISE_PIECE, need = model_device_bytes(net, m->file.quant, m->slots);
+	uint64_t pieces = (uint64_t)QUANTISE_PIECES * QUANTISE_PIECE,
+			 need = model_device_bytes(net, m->file.quant, m->slots, loader->asked->max_batch);
 	loader->may_quantise = device_quantises(gpu_caps(m->gpu)) && gpu_memory_available(m->gpu) >= need + pieces;
 	loader->side = malloc((UPLOAD_BYTES / 128 + PAD(longest, 256)) * SIDE_WORDS(TYPE_Q6K) * 4); /* the largest */
 	return loader->scratch && loader->side ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "out of memory");
@@ -391,22 +400,44 @@ static void loader_finish(struct loader *loader)
 	free(loader->side);
 }
 
+/* Whether the device can do as many rows at once. */
+static rwkvk_status check_batch(const struct rwkvk_model *m, const struct load_options *asked, uint32_t rows)
+{
+	if (asked->max_batch <= 1)
+		return RWKVK_OK;
+	if (asked->max_batch > MAX_ROWS)
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.max_batch is %u: expected at most %d", asked->max_batch,
+		            MAX_ROWS);
+	if (asked->exact)
+		return fail(RWKVK_ERROR_ARGUMENT,
+		            "rwkvk_model_options.exact has the bits of single tokens, which those of several sessions "
+		            "at once do not have: expected max_batch 0 or 1 with it, found %u",
+		            asked->max_batch);
+	if (rows == 0)
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+		            "%s has no kernel for several rows at once: expected rwkvk_model_options.max_batch 0 or 1, found %u",
+		            gpu_caps(m->gpu)->name, asked->max_batch);
+	return RWKVK_OK;
+}
+
 rwkvk_status model_load(struct rwkvk_model *m, const struct load_options *asked)
 {
 	const struct config *c = &m->file.network.config;
 	m->at_once = asked->profile ? 1 : asked->at_once < MAX_TOKENS ? asked->at_once : MAX_TOKENS;
 	uint32_t rows = asked->exact ? 0 : chunk_most_rows(m, asked->chunk_rows);
-	TRY(choose_slots(m, asked->max_sessions));
-	TRY(check_fit(m, &rows));
+	TRY(choose_slots(m, asked->max_sessions, asked->max_batch > 4 ? asked->max_batch : 4));
+	TRY(check_batch(m, asked, rows));
+	TRY(check_fit(m, asked->max_batch, &rows));
 	struct loader loader = { .model = m, .asked = asked };
 	for (size_t i = 0; i < m->file.weights.count; i++)
 		loader.total += m->file.weights.tensors[i].bytes;
 	m->layers = calloc(c->layers, sizeof *m->layers);
 	m->slot_taken = calloc(m->slots, sizeof *m->slot_taken);
-	m->snapshots = model_snapshots(m->slots);
+	m->snapshots = model_snapshots(m->slots, asked->max_batch);
+	m->snapshot_taken = calloc(m->snapshots, sizeof *m->snapshot_taken);
 	m->snapshot_cmds = calloc((size_t)m->slots * m->snapshots, sizeof(struct gpu_cmd *));
 	rwkvk_status status = RWKVK_OK;
-	if (!m->layers || !m->slot_taken || !m->snapshot_cmds)
+	if (!m->layers || !m->slot_taken || !m->snapshot_cmds || !m->snapshot_taken)
 		status = fail(RWKVK_ERROR_MEMORY, "out of memory");
 	if (status == RWKVK_OK)
 		status = load_start_state(m);
@@ -415,7 +446,9 @@ rwkvk_status model_load(struct rwkvk_model *m, const struct load_options *asked)
 	if (status == RWKVK_OK)
 		status = load_all(&loader);
 	if (status == RWKVK_OK)
-		status = chunk_create(m, rows);
+		status = chunk_create(m, rows, most_rows(rows, asked->max_batch));
+	if (status == RWKVK_OK)
+		status = batch_create(m, asked->max_batch, asked->mixed_rows);
 	loader_finish(&loader);
 	return status;
 }
@@ -423,6 +456,7 @@ rwkvk_status model_load(struct rwkvk_model *m, const struct load_options *asked)
 void model_unload(struct rwkvk_model *m)
 {
 	forward_drop(m, &m->plan);
+	batch_drop(m);
 	chunk_drop(m);
 	error_hold();
 	(void)gpu_upload_finish(m->gpu); /* after a failure, uploads may still be on their way */
@@ -452,10 +486,12 @@ void model_unload(struct rwkvk_model *m)
 	for (uint32_t i = 0; m->snapshot_cmds && i < m->slots * m->snapshots; i++)
 		gpu_cmd_destroy(m->snapshot_cmds[i]);
 	free(m->snapshot_cmds);
+	free(m->snapshot_taken);
 	free(m->slot_taken);
 	free(m->start_state);
 	m->layers = NULL;
 	m->snapshot_cmds = NULL;
+	m->snapshot_taken = NULL;
 	m->slot_taken = NULL;
 	m->start_state = NULL;
 }

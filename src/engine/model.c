@@ -35,6 +35,8 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 		.threads = options->threads,
 		.exact = options->exact != 0,
 		.chunk_rows = options->chunk_rows,
+		.max_batch = options->max_batch,
+		.mixed_rows = options->mixed_rows,
 		.profile = tools->profile,
 		.cancel = options->cancel ? &options->cancel->set : NULL,
 		.progress = options->progress,

@@ -13,6 +13,9 @@
  *   forward.c    the token's plan: recorded once, submitted for every token
  *   slot.c       what a session has on the device
  *   pace.c       how many tokens a submission has
+ *   chunk_plan.c the stages of many rows; chunk.c: prompts in chunks
+ *   batch.c      tokens of many sessions in one pass
+ *   share.c      how callers in several threads come into one submission
  *   check.c      single stages, for verification
  *   devices.c    devices without a model: which there are, what they do at best */
 #ifndef RWKVK_ENGINE_PLAN_H
@@ -126,12 +129,11 @@ struct chunk_shape {
  * are. */
 struct pass {
 	struct chunk_shape shape;
-	uint32_t rows;             /* at most; 0: there is no such pass */
-	uint32_t runs;             /* at most */
-	struct gpu_buffer *table;  /* the host's: TABLE_WORDS, or table_words() if `choose` is among the steps */
-	struct gpu_buffer *logits; /* where its head writes */
-	struct steps steps;        /* embedding, the layers' */
-	struct steps head;         /* of the rows whose logits are wanted */
+	uint32_t rows;            /* at most; 0: there is no such pass */
+	uint32_t runs;            /* at most */
+	struct gpu_buffer *table; /* the host's: TABLE_WORDS, or table_words() where it chooses */
+	bool chooses;             /* it begins with `choose` */
+	struct steps steps;       /* embedding, the layers' */
 };
 
 /* The rows of a chunk on the device.  Buffers are made when the model is opened, all else when the first chunk is fed. */
@@ -143,8 +145,28 @@ struct chunk {
 	/* The head of every row: made when all logits are first asked for. */
 	uint32_t logits_rows;     /* of the longest chunk then */
 	struct gpu_buffer logits; /* [logits_rows][V4] */
+	struct steps head;
 	struct gpu_cmd *head_cmd; /* NULL: not recorded yet */
 	struct pace pace;         /* of a tile of rows through a layer */
+};
+
+/* A pass of the rows of a step, for so many of them at most, and how long it takes. */
+struct bucket {
+	struct pass pass;    /* with `choose`, and with the head of the wanted rows, whose logits go to their slots */
+	struct gpu_cmd *cmd; /* NULL: not recorded yet */
+	struct pace pace;
+};
+
+/* Tokens of many sessions in one pass.  Its rows lie where those of a chunk do. */
+struct batch {
+	uint32_t most;            /* rows of a step; 0: each submission is one session's */
+	uint32_t mixed_rows;      /* of prompts, beside texts that are being written */
+	struct gpu_buffer table;  /* TABLE_*, ASK blocks [most], the host's */
+	struct bucket buckets[9]; /* 1, 2, 4, ... rows; the last one has `most` */
+	uint32_t bucket_count;
+	struct steps head; /* of a chunk's runs whose logits are wanted, to their slots */
+	struct gpu_cmd *head_cmd;
+	struct queue *queue; /* share.c's */
 };
 
 struct rwkvk_model {
@@ -153,6 +175,7 @@ struct rwkvk_model {
 	struct plan plan;
 	struct plan aside; /* while tuning tries others */
 	struct chunk chunk;
+	struct batch batch;
 	struct mutex lock; /* around everything that touches the device */
 	bool has_lock;
 	atomic_bool closed;        /* by rwkvk_model_close(): what is left of it belongs to its sessions */
@@ -168,9 +191,9 @@ struct rwkvk_model {
 	struct gpu_buffer io;               /* IO_* */
 	struct gpu_buffer used_inputs;      /* [L,2] with a profile: inputs of ffn.value not zero, and read, over all tokens */
 
-	uint32_t snapshots;                 /* model_snapshots(slots) */
-	bool snapshot_taken[MAX_SNAPSHOTS]; /* by a text that is being written */
-	struct gpu_cmd **snapshot_cmds;     /* [slots][snapshots] copies a slot's state and logits there; NULL: not recorded yet */
+	uint32_t snapshots;             /* model_snapshots(slots, batch.most) */
+	bool *snapshot_taken;           /* [snapshots] by a text that is being written */
+	struct gpu_cmd **snapshot_cmds; /* [slots][snapshots] copies a slot's state and logits there; NULL: not recorded yet */
 	struct pace feed_pace, run_pace;
 	uint32_t at_once; /* tokens of every submission, if not 0 */
 
@@ -188,6 +211,8 @@ struct load_options {
 	uint32_t threads;          /* that pack weights; 0: one for each processor */
 	uint32_t at_once;          /* tokens of every submission; 0: as many as suit the device */
 	bool exact;                /* prompts are fed token by token */
+	uint32_t max_batch;        /* rows of a step; 0 and 1: every submission is one session's */
+	uint32_t mixed_rows;       /* of prompts beside texts; 0: as many as a chunk */
 	uint32_t chunk_rows;       /* of the longest chunk, if fewer than suit the device; 0: those */
 	bool profile;              /* counts inputs of ffn.value, and a submission has one token */
 	const atomic_bool *cancel; /* gives up once it is set; NULL: never */
@@ -280,14 +305,15 @@ rwkvk_status chunk_wkv5(struct rwkvk_model *model, struct pass *pass, uint32_t l
 rwkvk_status rwkv4_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
 rwkvk_status rwkv5_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
 rwkvk_status rwkv6_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
-rwkvk_status chunk_head(struct rwkvk_model *model, struct pass *pass); /* to its head */
+/* Of the rows whose logits are wanted, appended to `steps`: to `logits`, one after the other; NULL: to those of their slots. */
+rwkvk_status chunk_head(struct rwkvk_model *model, struct pass *pass, struct steps *steps, struct gpu_buffer *logits);
 rwkvk_status rwkv7_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
 /* Embedding and layers; only the pipelines are asked for while the chunk has no buffer. */
 rwkvk_status chunk_steps(struct rwkvk_model *model, struct pass *pass);
 
-/* chunk.c: chunks of `rows` rows at most; and buffers for them, before anything is fed. */
+/* chunk.c: chunks of `rows` rows at most; and buffers for them, with places for so many rows, before anything is fed. */
 void chunk_init(struct rwkvk_model *model, uint32_t rows);
-rwkvk_status chunk_create(struct rwkvk_model *model, uint32_t rows);
+rwkvk_status chunk_create(struct rwkvk_model *model, uint32_t rows, uint32_t places);
 void chunk_drop(struct rwkvk_model *model);
 /* The longest chunk that the device takes, by its table of shapes and one binding's range, and of `asked` rows at most unless
  * that is 0. */
@@ -295,7 +321,25 @@ uint32_t chunk_most_rows(const struct rwkvk_model *model, uint32_t asked);
 uint64_t chunk_bytes(const struct config *config, uint32_t rows);
 /* Compiles and records what chunks need, unless that has been done. */
 rwkvk_status chunk_prepare(struct rwkvk_model *model);
-/* Writes the host's table: one run, of which the logits of the last `wanted` rows are wanted. */
+/* A chunk on its way through the layers, whose table is written. */
+struct passage {
+	uint32_t rows, layer;                         /* the next one */
+	struct gpu_cmd *keep[MAX_ROWS];               /* snapshots of the slots, which come first */
+	struct gpu_cmd *after[MAX_ROWS + MAX_TOKENS]; /* in the submission of the last layer */
+	uint32_t keep_count, after_count;
+	uint64_t after_nanoseconds; /* what these are expected to take */
+	bool goes_on;               /* another submission belongs to it, before which it can still be cancelled */
+	bool kept;                  /* the states from before are in the snapshots */
+	const atomic_bool *cancel;
+};
+rwkvk_status chunk_run(struct rwkvk_model *model, struct passage *passage);
+/* Rows that go through a layer within what a submission may take; each: and through the head for all their logits. */
+uint32_t chunk_rows_at_once(const struct rwkvk_model *model, bool each);
+/* A host's table: empty; with one more run, of which the logits of the last `wanted` rows are wanted.  Returns its first row.
+ */
+void table_clear(uint32_t *table);
+uint32_t table_add(uint32_t *table, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted);
+/* The chunk's: one run. */
 void chunk_table(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted);
 
 /* batch_plan.c: what begins a pass over rows whose tokens the device finds.  Its table has table_words() words. */
@@ -307,6 +351,16 @@ void ask_feed(const struct rwkvk_model *model, uint32_t row, uint32_t *table, ui
               uint32_t count);
 void ask_pick(const struct rwkvk_model *model, uint32_t row, uint32_t *table, uint32_t slot, const struct asking *asking);
 void ask_nothing(const struct rwkvk_model *model, uint32_t row, uint32_t *table);
+
+/* batch.c: steps of `most` rows at most; buffers, when the model is opened; what the table of that many takes. */
+rwkvk_status batch_create(struct rwkvk_model *model, uint32_t most, uint32_t mixed_rows);
+void batch_drop(struct rwkvk_model *model);
+uint64_t batch_bytes(const struct config *config, uint32_t most);
+/* share.c */
+rwkvk_status queue_create(struct queue **out);
+void queue_destroy(struct queue *queue); /* NULL is allowed */
+/* Compiles and records the head of a chunk's runs, unless that has been done. */
+rwkvk_status batch_prepare_head(struct rwkvk_model *model);
 
 /* tuning.c: the table of device kinds; `caps` limits what is taken from it. */
 struct tuning tuning_for(const struct gpu_caps *caps, const struct config *config);

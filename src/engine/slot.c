@@ -158,7 +158,7 @@ rwkvk_status slot_take_snapshot(struct rwkvk_model *m, uint32_t slot, uint32_t *
 	for (uint32_t i = 0; i < m->snapshots; i++)
 		taken += m->snapshot_taken[i];
 	*snapshot = NO_SNAPSHOT;
-	if (taken < TEXT_SNAPSHOTS)
+	if (taken < text_snapshots(m->batch.most))
 		TRY(slot_find_snapshot(m, slot, snapshot));
 	if (*snapshot != NO_SNAPSHOT)
 		m->snapshot_taken[*snapshot] = true;

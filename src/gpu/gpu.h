@@ -231,7 +231,7 @@ rwkvk_status gpu_cmd_start(struct gpu_cmd *cmd);
 rwkvk_status gpu_cmd_wait(struct gpu_cmd *cmd); /* nothing if it was not started */
 /* gpu_cmd_run() for up to GPU_LIST of them in one submission, which run one after the other; a command may be in the list more
  * than once.  Only a list of one adds to the profile: timestamps of a command that ran twice are those of the last run. */
-#define GPU_LIST 256
+#define GPU_LIST 1024
 rwkvk_status gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count);
 
 /* ------------------------------------------------------------------------------------------------------ measure.c */

@@ -25,7 +25,7 @@ static rwkvk_status check_numbers(const rwkvk_model_options *o)
 
 rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_options *own, rwkvk_tools_options *tools)
 {
-	TRY(READ_OPTIONS(rwkvk_model_options, chunk_rows, given, own));
+	TRY(READ_OPTIONS(rwkvk_model_options, mixed_rows, given, own));
 	TRY(READ_OPTIONS(rwkvk_tools_options, file, own->tools, tools));
 	int models = (own->path || own->data) + (tools->shape != NULL) + (tools->file != NULL);
 	if (models == 0)

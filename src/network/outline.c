@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/numbers.h"
+
 /* What a matrix is for decides how few bits it bears (docs/quantisation.md has the sources): the tables and the first layer's
  * output need more than the rest, ffn.key a bit more, and a sum of squares forgives most in ffn.value. */
 static const uint32_t presets[][ROLES] = {
@@ -281,9 +283,14 @@ uint64_t picks_floats(const struct config *c, uint32_t slots)
 	return PICKS_FLOATS(vocab, (uint64_t)slots);
 }
 
-uint32_t model_snapshots(uint32_t slots)
+uint32_t text_snapshots(uint32_t max_batch)
 {
-	return slots < MAX_SNAPSHOTS ? slots : MAX_SNAPSHOTS;
+	return max_batch > 4 ? max_batch : 4;
+}
+
+uint32_t model_snapshots(uint32_t slots, uint32_t max_batch)
+{
+	return smaller(slots, text_snapshots(max_batch) + 1);
 }
 
 uint64_t session_device_bytes(const struct config *c)
@@ -291,11 +298,11 @@ uint64_t session_device_bytes(const struct config *c)
 	return sizeof(float) * (c->layers * config_slot_floats(c) + logits_floats(c, 1) + PICKS_STRIDE((uint64_t)c->vocab));
 }
 
-uint64_t model_device_bytes(const struct network *net, rwkvk_quant quant, uint32_t slots)
+uint64_t model_device_bytes(const struct network *net, rwkvk_quant quant, uint32_t slots, uint32_t max_batch)
 {
 	const struct config *c = &net->config;
 	uint64_t state = sizeof(float) * c->layers * config_slot_floats(c);
-	uint32_t places = slots + model_snapshots(slots);
+	uint32_t places = slots + model_snapshots(slots, max_batch);
 	return token_weights(net, quant) + table_bytes(net, net->emb, quant) + places * state +
 	       sizeof(float) * ((uint64_t)config_act_floats(c) + logits_floats(c, places) + picks_floats(c, slots));
 }

@@ -62,16 +62,18 @@ uint64_t vectors_floats(const struct network *network);
 /* Floats of the buffer of logits, and of what else tokens are picked from. */
 uint64_t logits_floats(const struct config *config, uint32_t slots);
 uint64_t picks_floats(const struct config *config, uint32_t slots);
-/* Places for states from before a submission.  Texts that are being written take TEXT_SNAPSHOTS at most (NO_SNAPSHOT: one that
- * finds none), so a prompt that is being read always finds one: its own session writes no text. */
-enum { TEXT_SNAPSHOTS = 4, MAX_SNAPSHOTS = TEXT_SNAPSHOTS + 1, NO_SNAPSHOT = MAX_SNAPSHOTS };
-uint32_t model_snapshots(uint32_t slots);
+/* Places for states from before a submission.  Texts that are being written take text_snapshots() at most (NO_SNAPSHOT: one
+ * that finds none), so a prompt that is being read always finds one: its own session writes no text. */
+#define NO_SNAPSHOT UINT32_MAX
+uint32_t text_snapshots(uint32_t max_batch);
+uint32_t model_snapshots(uint32_t slots, uint32_t max_batch);
 /* Device bytes of a slot, without a snapshot; and what the model needs with `slots` of them. */
 uint64_t session_device_bytes(const struct config *config);
-uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots);
+uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots, uint32_t max_batch);
 /* Bytes one token must read and write: weights once, its state twice, one embedding row. */
 uint64_t model_token_bytes(const struct network *network, rwkvk_quant quant);
-/* Multiply-adds that a token takes in the layers' matrices and LoRA factors, all inputs of ffn.value counted; without the head. */
+/* Multiply-adds that a token takes in the layers' matrices and LoRA factors, all inputs of ffn.value counted; without the head.
+ */
 uint64_t model_multiply_adds(const struct network *network);
 /* uvec4s of a row of a LoRA factor, and the packing of all of them: head by head, factor by factor, then uvec4 by uvec4 of
  * the rank, the head's N channels beside each other.  scratch: the longest rank.  false: some are not finite. */

@@ -125,7 +125,7 @@ static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 	if (status == RWKVK_OK)
 		status = add_steps(gpu, row, &m, &m.chunk.pass.steps);
 	if (status == RWKVK_OK)
-		status = add_steps(gpu, row, &m, &m.chunk.pass.head);
+		status = add_steps(gpu, row, &m, &m.chunk.head);
 	unplan_model(&m);
 	return status;
 }

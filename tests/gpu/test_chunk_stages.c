@@ -409,7 +409,7 @@ static void make_chunks(struct rwkvk_model *m, uint32_t rows)
 	rwkvk_session *session;
 	uint32_t tokens[ROOM] = { 0 };
 	chunk_drop(m);
-	assert_ok(chunk_create(m, rows));
+	assert_ok(chunk_create(m, rows, rows));
 	assert_ok(rwkvk_session_create(m, &session));
 	assert_ok(feed_tokens(session, tokens, 16, NULL));
 	rwkvk_session_destroy(session);

@@ -77,7 +77,7 @@ static unsigned check_plan(struct gpu *gpu, const struct model_spec *spec, rwkvk
 	assert_ok(plan_model(gpu, spec, quant, &m));
 	assert_ok(plan_chunks(&m));
 	unsigned bad = check_steps(gpu, &m, &m.plan.steps, pipelines) + check_steps(gpu, &m, &m.chunk.pass.steps, pipelines) +
-	               check_steps(gpu, &m, &m.chunk.pass.head, pipelines);
+	               check_steps(gpu, &m, &m.chunk.head, pipelines);
 	unplan_model(&m);
 	return bad;
 }

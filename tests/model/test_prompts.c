@@ -179,7 +179,7 @@ static void what_fits(void **state)
 		rwkvk_model *model = open_small(&small_models[i], (rwkvk_model_options){ .chunk_rows = 0 });
 		const char *path = model_file(model)->weights.path;
 		const struct config c = *model_config(model);
-		uint64_t need = model_device_bytes(&model_file(model)->network, RWKVK_QUANT_NONE, model->slots);
+		uint64_t need = model_device_bytes(&model_file(model)->network, RWKVK_QUANT_NONE, model->slots, 0);
 		/* what is not counted: places of workgroups behind the activations, and what alignment takes */
 		const uint64_t slack = 65536 + sizeof(float) * (uint64_t)model->plan.tuning.staging_groups *
 		                                   STAGING_FLOATS(model->plan.tuning.chunk, c.head_size);

@@ -156,7 +156,7 @@ rwkvk_status plan_chunks(struct rwkvk_model *m)
 	chunk_init(m, chunk_most_rows(m, 0));
 	if (!m->chunk.pass.rows)
 		return RWKVK_OK;
-	TRY(chunk_head(m, &m->chunk.pass));
+	TRY(chunk_head(m, &m->chunk.pass, &m->chunk.head, &m->chunk.logits));
 	TRY(plan_choose(m, &m->chunk.pass));
 	return chunk_steps(m, &m->chunk.pass);
 }
