@@ -337,3 +337,51 @@ rwkvk_status sampler_pick(const rwkvk_sampling *sampling, struct occurrences *se
 	*token = draw(sampling, seen, largest, last_logit, last, position, in_doubt);
 	return RWKVK_OK;
 }
+
+/* ---------------------------------------------------------------------------------------------------- probabilities */
+
+/* Adjusted logits to seen->probability, and the logarithm of what their exponentials sum to. */
+static rwkvk_status weigh_all(const rwkvk_sampling *s, struct occurrences *seen, const float *logits, double *log_sum)
+{
+	uint32_t best;
+	double sum = 0;
+	TRY(sampler_check(s, seen));
+	sampler_add_biases(s, seen->bias);
+	rwkvk_status status = adjust_all(s, seen, logits, &best);
+	remove_biases(s, seen);
+	TRY(status);
+	double largest = seen->probability[best];
+	for (uint32_t i = 0; i < seen->vocab; i++)
+		sum += exp(seen->probability[i] - largest);
+	*log_sum = largest + log(sum);
+	return RWKVK_OK;
+}
+
+rwkvk_status sampler_chances(const rwkvk_sampling *sampling, struct occurrences *seen, const float *logits,
+                             rwkvk_candidate *tops, uint32_t *count)
+{
+	double log_sum;
+	uint32_t *heap = seen->order, left = seen->vocab, found = 0;
+	TRY(weigh_all(sampling, seen, logits, &log_sum));
+	for (uint32_t i = 0; i < left; i++)
+		heap[i] = i;
+	for (uint32_t at = left / 2; at-- > 0;)
+		sink(seen->probability, heap, left, at);
+	for (; found < *count && left > 0 && seen->probability[heap[0]] > -INFINITY; found++) {
+		tops[found] = (rwkvk_candidate){ heap[0], (float)(seen->probability[heap[0]] - log_sum) };
+		heap[0] = heap[--left];
+		if (left > 0)
+			sink(seen->probability, heap, left, 0);
+	}
+	*count = found;
+	return RWKVK_OK;
+}
+
+rwkvk_status sampler_chance_of(const rwkvk_sampling *sampling, struct occurrences *seen, const float *logits, uint32_t token,
+                               float *log_probability)
+{
+	double log_sum;
+	TRY(weigh_all(sampling, seen, logits, &log_sum));
+	*log_probability = (float)(seen->probability[token] - log_sum);
+	return RWKVK_OK;
+}

@@ -46,6 +46,13 @@ rwkvk_status sampler_check(const rwkvk_sampling *sampling, struct occurrences *s
 rwkvk_status sampler_pick(const rwkvk_sampling *sampling, struct occurrences *seen, const float *logits, uint64_t position,
                           uint32_t *token);
 
+/* The logarithms of probabilities at temperature 1, with biases and penalties, before top-p and top-k: of the *count most
+ * probable tokens, *count of them at most, lower ids first among equals; of one token. */
+rwkvk_status sampler_chances(const rwkvk_sampling *sampling, struct occurrences *seen, const float *logits,
+                             rwkvk_candidate *tops, uint32_t *count);
+rwkvk_status sampler_chance_of(const rwkvk_sampling *sampling, struct occurrences *seen, const float *logits, uint32_t token,
+                               float *log_probability);
+
 /* True when only the most probable token can be picked. */
 bool sampler_is_greedy(const rwkvk_sampling *sampling);
 

@@ -24,10 +24,16 @@ static void has_fed(rwkvk_session *s, size_t count, bool head, uint32_t fed)
 	s->position += fed;
 }
 
+void session_has_fed(rwkvk_session *s, size_t count, uint32_t fed)
+{
+	has_fed(s, count, true, fed);
+}
+
 rwkvk_status session_feed(rwkvk_session *s, const uint32_t *tokens, size_t count, bool head, uint32_t *fed)
 {
 	s->ready = false;
-	TRY(forward_feed(s->model, s->slot, tokens, count, head, fed));
+	TRY(model_max_batch(s->model) ? batch_feed(s->model, s->slot, tokens, count, fed)
+	                              : forward_feed(s->model, s->slot, tokens, count, head, fed));
 	has_fed(s, count, head, *fed);
 	return RWKVK_OK;
 }
@@ -115,7 +121,8 @@ rwkvk_status session_prepare(rwkvk_session *s, const rwkvk_sampling *sampling, u
 	}
 	if (sampling->bias_count > 0) {
 		*pick |= PICK_BIAS;
-		TRY(write_biases(s, sampling));
+		if (!model_max_batch(s->model) || sampling->bias_count > MAX_BIASES) /* fewer go with the row */
+			TRY(write_biases(s, sampling));
 	}
 	return RWKVK_OK;
 }
@@ -133,13 +140,23 @@ static rwkvk_status enter_any(rwkvk_session *s, const char *call)
 	return RWKVK_OK;
 }
 
-rwkvk_status session_enter(rwkvk_session *s, const char *call)
+rwkvk_status session_enter_step(rwkvk_session *s, const char *call)
 {
 	TRY(enter_any(s, call));
 	rwkvk_status status = model_expect_open(s->model);
 	if (status != RWKVK_OK)
 		session_leave(s);
 	return status;
+}
+
+rwkvk_status session_enter(rwkvk_session *s, const char *call)
+{
+	TRY(session_enter_step(s, call));
+	if (!session_steps(s))
+		return RWKVK_OK;
+	session_leave(s);
+	return fail(RWKVK_ERROR_ARGUMENT, "%s: the session writes a text in steps: go on, or end it with rwkvk_session_rewind()",
+	            call);
 }
 
 /* A logit of -infinity is one that is never picked. */
@@ -208,6 +225,7 @@ void rwkvk_session_destroy(rwkvk_session *s)
 		return;
 	rwkvk_model *m = s->model;
 	uint32_t slot = s->slot;
+	session_stop_stepping(s);
 	free_session(s);
 	model_give_slot(m, slot);
 }
@@ -239,13 +257,16 @@ uint64_t rwkvk_session_position(const rwkvk_session *s)
 
 /* ------------------------------------------------------------------------------------------------------ feeding */
 
-static rwkvk_status check_tokens(const rwkvk_session *s, const uint32_t *tokens, size_t count)
+rwkvk_status session_check_tokens(const rwkvk_session *s, const uint32_t *tokens, size_t count)
 {
 	const uint32_t vocab = model_config(s->model)->vocab;
 	for (size_t i = 0; i < count; i++)
 		if (tokens[i] >= vocab)
 			return fail(RWKVK_ERROR_ARGUMENT, "token %u at position %zu: expected an id below the model's vocabulary of %u",
 			            tokens[i], i, vocab);
+	if (count > MOST_POSITION - s->position)
+		return fail(RWKVK_ERROR_ARGUMENT, "%zu tokens at position %llu: expected to end at 2^63 at most", count,
+		            (unsigned long long)s->position);
 	return RWKVK_OK;
 }
 
@@ -322,16 +343,37 @@ static rwkvk_status report_logits(const rwkvk_session *s, const struct feeding *
 	return RWKVK_OK;
 }
 
+/* The next tokens, together with what other threads want. */
+static rwkvk_status share_feeding(rwkvk_session *s, const struct feeding *f, size_t done, uint32_t *fed)
+{
+	const rwkvk_cancel *cancel = f->options->cancel;
+	struct work work = {
+		.slot = s->slot, .tokens = f->tokens + done, .count = f->count - done, .cancel = cancel ? &cancel->set : NULL
+	};
+	s->ready = false;
+	rwkvk_status status = share_run(s->model, &work);
+	*fed = work.done;
+	has_fed(s, work.count, true, work.done);
+	return status;
+}
+
+static rwkvk_status feed_next(rwkvk_session *s, const struct feeding *f, size_t done, uint32_t *fed)
+{
+	if (model_max_batch(s->model) && !f->each)
+		return share_feeding(s, f, done, fed);
+	TRY(model_lock(s->model));
+	rwkvk_status status = feed_some(s, f, done, fed);
+	model_unlock(s->model);
+	return status;
+}
+
 static rwkvk_status feed_all(rwkvk_session *s, const struct feeding *f)
 {
 	const rwkvk_eval_options *options = f->options;
 	uint32_t fed;
 	for (size_t done = 0; done < f->count; done += fed) {
 		TRY(go_on(options, done, f->count));
-		TRY(model_lock(s->model));
-		rwkvk_status status = feed_some(s, f, done, &fed);
-		model_unlock(s->model);
-		TRY(status);
+		TRY(feed_next(s, f, done, &fed));
 		TRY(report_logits(s, f, done, fed));
 	}
 	if (f->count > 0 && options->progress) /* all is done, whatever it says */
@@ -343,17 +385,16 @@ static rwkvk_status eval(rwkvk_session *s, const uint32_t *tokens, size_t count,
 {
 	struct feeding f = { .options = options, .tokens = tokens, .count = count };
 	f.chunks = forward_reads_chunks(s->model, count);
-	TRY(check_tokens(s, tokens, count));
-	if (count > MOST_POSITION - s->position)
-		return fail(RWKVK_ERROR_ARGUMENT, "%zu tokens at position %llu: expected to end at 2^63 at most", count,
-		            (unsigned long long)s->position);
+	TRY(session_check_tokens(s, tokens, count));
 	if (options->on_logits) {
 		size_t rows = f.chunks ? forward_chunk_rows(s->model) : 1;
 		f.each = malloc(rows * model_config(s->model)->vocab * sizeof *f.each);
 		if (!f.each)
 			return fail(RWKVK_ERROR_MEMORY, "out of memory");
 	}
+	share_begin(s->model);
 	rwkvk_status status = feed_all(s, &f);
+	share_end(s->model);
 	free(f.each);
 	TRY(status);
 	return options->logits ? give_logits(s, options->logits) : RWKVK_OK;

@@ -16,13 +16,25 @@ struct rwkvk_session {
 	bool counts_on_device;   /* the device's counts are `seen`'s */
 	rwkvk_bias *biases;      /* what the device's biases are made of; NULL: nothing known */
 	size_t bias_count;
-	atomic_bool in_use; /* a call is running */
+	struct stepping *stepping; /* step.c's; NULL: no text was ever written in steps */
+	atomic_bool in_use;        /* a call is running */
 };
 
 /* Every public call on a session begins with the first and, if that was RWKVK_OK, ends with the second: from inside a callback
  * of a running call, and from a second thread at the same time, it is refused. */
 rwkvk_status session_enter(rwkvk_session *session, const char *call);
 void session_leave(rwkvk_session *session);
+/* The same for calls that go on with a text that is written in steps. */
+rwkvk_status session_enter_step(rwkvk_session *session, const char *call);
+
+/* RWKVK_ERROR_ARGUMENT: tokens past the vocabulary, or too many. */
+rwkvk_status session_check_tokens(const rwkvk_session *session, const uint32_t *tokens, size_t count);
+/* The device has read the first `fed` of `count` tokens, the logits of the last of which are wanted. */
+void session_has_fed(rwkvk_session *session, size_t count, uint32_t fed);
+
+/* step.c: whether a text is being written in steps, which all other calls wait for; and the session ends. */
+bool session_steps(const rwkvk_session *session);
+void session_stop_stepping(rwkvk_session *session);
 
 /* What a call failed with, before anyone hears of it: where the logits are no numbers since the model's file holds some that
  * are none, that is said instead of what would be said of the device. */

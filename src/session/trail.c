@@ -99,22 +99,40 @@ rwkvk_status trail_reserve(struct trail *t, size_t tokens)
 	return RWKVK_OK;
 }
 
-void trail_add(struct trail *t, uint32_t id, uint64_t end)
+void trail_add(struct trail *t, const struct trail_token *token)
 {
 	assert(t->count < t->capacity);
-	t->tokens[t->count++] = (struct trail_token){ id, end };
-	session_count(t->session, id, t->decay);
+	t->tokens[t->count++] = *token;
+	session_count(t->session, token->id, t->decay);
 }
 
-/* Alone, as it was picked: the bits are the same, however prompts are read. */
-static rwkvk_status feed(struct trail *t, uint32_t id, bool head)
+/* Not in chunks, as they were picked: the bits are the same, however prompts are read. */
+static rwkvk_status feed(struct trail *t, const uint32_t *ids, size_t count)
 {
 	rwkvk_session *s = t->session;
-	uint32_t fed;
-	TRY(model_lock(s->model));
-	rwkvk_status status = session_feed(s, &id, 1, head, &fed);
-	model_unlock(s->model);
-	t->fed += status == RWKVK_OK;
+	for (size_t done = 0; done < count;) {
+		uint32_t fed = 0;
+		TRY(model_lock(s->model));
+		rwkvk_status status = session_feed(s, ids + done, count - done, true, &fed);
+		model_unlock(s->model);
+		t->fed += fed;
+		TRY(status);
+		done += fed;
+	}
+	return RWKVK_OK;
+}
+
+/* Those of the trail from the one at `first` on. */
+static rwkvk_status feed_from(struct trail *t, size_t first)
+{
+	size_t count = t->count - first;
+	uint32_t *ids = malloc((count ? count : 1) * sizeof *ids);
+	if (!ids)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	for (size_t i = 0; i < count; i++)
+		ids[i] = t->tokens[first + i].id;
+	rwkvk_status status = feed(t, ids, count);
+	free(ids);
 	return status;
 }
 
@@ -122,7 +140,7 @@ rwkvk_status trail_feed(struct trail *t, uint32_t id)
 {
 	session_count(t->session, id, t->decay);
 	t->session->counts_on_device = false;
-	return feed(t, id, true);
+	return feed(t, &id, 1);
 }
 
 /* ------------------------------------------------------------------------------------------------------ going back */
@@ -153,12 +171,9 @@ rwkvk_status trail_back(struct trail *t)
 	s->position = t->position + t->fed;
 	occurrences_return(&s->seen);
 	t->count = t->reported;
-	for (size_t i = 0; i < t->count; i++) {
+	for (size_t i = 0; i < t->count; i++)
 		session_count(s, t->tokens[i].id, t->decay);
-		if (!there)
-			TRY(feed(t, t->tokens[i].id, i + 1 == t->count));
-	}
-	return RWKVK_OK;
+	return there ? RWKVK_OK : feed_from(t, 0);
 }
 
 rwkvk_status trail_shorten(struct trail *t)
@@ -170,10 +185,9 @@ rwkvk_status trail_shorten(struct trail *t)
 	trail_start(t);
 	TRY(trail_store(t));
 	memmove(t->tokens, t->tokens + first, rest * sizeof *t->tokens);
-	while (t->count < rest) {
-		trail_add(t, t->tokens[t->count].id, t->tokens[t->count].end);
-		TRY(feed(t, t->tokens[t->count - 1].id, t->count == rest));
-	}
+	while (t->count < rest)
+		trail_add(t, &t->tokens[t->count]);
+	TRY(feed_from(t, 0));
 	s->counts_on_device = counts_on_device;
 	return RWKVK_OK;
 }

@@ -10,6 +10,9 @@
 struct trail_token {
 	uint32_t id;
 	uint64_t end; /* of its bytes in the text */
+	float log_probability;
+	uint32_t top_count;
+	rwkvk_candidate tops[MAX_TOP];
 };
 
 struct trail {
@@ -45,7 +48,7 @@ rwkvk_status trail_shorten(struct trail *trail);
 /* Room for so many tokens more. */
 rwkvk_status trail_reserve(struct trail *trail, size_t tokens);
 /* A token of the text, which the device may have read already; there is room for it.  Counts it. */
-void trail_add(struct trail *trail, uint32_t id, uint64_t end);
+void trail_add(struct trail *trail, const struct trail_token *token);
 
 /* Back to the reported tokens, of which all that the device does not have any more are read again.  State, logits, position and
  * counts are then what they alone have made. */

@@ -47,7 +47,7 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_device_info, device_memory, 832),
 		MEMBER(rwkvk_device_info, reason, 840),
 	} },
-	{ STRUCT(rwkvk_model_options, 152, chunk_rows), {
+	{ STRUCT(rwkvk_model_options, 160, mixed_rows), {
 		MEMBER(rwkvk_model_options, size, 0),
 		MEMBER(rwkvk_model_options, path, 8),
 		MEMBER(rwkvk_model_options, data, 16),
@@ -71,6 +71,8 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_model_options, tools, 136),
 		MEMBER(rwkvk_model_options, exact, 144),
 		MEMBER(rwkvk_model_options, chunk_rows, 148),
+		MEMBER(rwkvk_model_options, max_batch, 152),
+		MEMBER(rwkvk_model_options, mixed_rows, 156),
 	} },
 	{ STRUCT(rwkvk_model_info, 160, multiply_adds), {
 		MEMBER(rwkvk_model_info, size, 0),
@@ -110,6 +112,10 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_metadata, value_bytes, 24),
 		MEMBER(rwkvk_metadata, items, 32),
 	} },
+	{ STRUCT(rwkvk_candidate, 8, log_probability), {
+		MEMBER(rwkvk_candidate, token, 0),
+		MEMBER(rwkvk_candidate, log_probability, 4),
+	} },
 	{ STRUCT(rwkvk_bias, 8, value), {
 		MEMBER(rwkvk_bias, token, 0),
 		MEMBER(rwkvk_bias, value, 4),
@@ -135,13 +141,16 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_eval_options, on_logits, 40),
 		MEMBER(rwkvk_eval_options, logits_user, 48),
 	} },
-	{ STRUCT(rwkvk_token, 24, bytes), {
+	{ STRUCT(rwkvk_token, 40, tops), {
 		MEMBER(rwkvk_token, size, 0),
 		MEMBER(rwkvk_token, id, 8),
 		MEMBER(rwkvk_token, byte_count, 12),
 		MEMBER(rwkvk_token, bytes, 16),
+		MEMBER(rwkvk_token, log_probability, 24),
+		MEMBER(rwkvk_token, top_count, 28),
+		MEMBER(rwkvk_token, tops, 32),
 	} },
-	{ STRUCT(rwkvk_generate_options, 96, cancel), {
+	{ STRUCT(rwkvk_generate_options, 112, mask), {
 		MEMBER(rwkvk_generate_options, size, 0),
 		MEMBER(rwkvk_generate_options, sampling, 8),
 		MEMBER(rwkvk_generate_options, max_tokens, 16),
@@ -154,6 +163,29 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_generate_options, on_token, 72),
 		MEMBER(rwkvk_generate_options, user, 80),
 		MEMBER(rwkvk_generate_options, cancel, 88),
+		MEMBER(rwkvk_generate_options, log_probabilities, 96),
+		MEMBER(rwkvk_generate_options, top_log_probabilities, 100),
+		MEMBER(rwkvk_generate_options, mask, 104),
+	} },
+	{ STRUCT(rwkvk_work, 136, close_draws), {
+		MEMBER(rwkvk_work, size, 0),
+		MEMBER(rwkvk_work, session, 8),
+		MEMBER(rwkvk_work, tokens, 16),
+		MEMBER(rwkvk_work, token_count, 24),
+		MEMBER(rwkvk_work, options, 32),
+		MEMBER(rwkvk_work, most, 40),
+		MEMBER(rwkvk_work, status, 48),
+		MEMBER(rwkvk_work, error, 56),
+		MEMBER(rwkvk_work, read, 64),
+		MEMBER(rwkvk_work, picked, 72),
+		MEMBER(rwkvk_work, picked_count, 80),
+		MEMBER(rwkvk_work, text, 88),
+		MEMBER(rwkvk_work, text_bytes, 96),
+		MEMBER(rwkvk_work, ended, 104),
+		MEMBER(rwkvk_work, reason, 108),
+		MEMBER(rwkvk_work, stop, 112),
+		MEMBER(rwkvk_work, text_tokens, 120),
+		MEMBER(rwkvk_work, close_draws, 128),
 	} },
 	{ STRUCT(rwkvk_generate_result, 32, close_draws), {
 		MEMBER(rwkvk_generate_result, size, 0),
@@ -217,12 +249,12 @@ static void nothing_is_hidden_behind_the_last_member(void **state)
 			fail_msg("%s: %zu bytes of padding at the end", layouts[i].name, layouts[i].bytes - layouts[i].end);
 }
 
-/* A struct that can grow begins with its size; rwkvk_bias is an array's element and fixed. */
+/* A struct that can grow begins with its size; rwkvk_bias and rwkvk_candidate are elements of arrays and fixed. */
 static void structs_begin_with_their_size(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
-		if (strcmp(layouts[i].name, "rwkvk_bias") != 0) {
+		if (strcmp(layouts[i].name, "rwkvk_bias") != 0 && strcmp(layouts[i].name, "rwkvk_candidate") != 0) {
 			assert_string_equal(layouts[i].members[0].name, "size");
 			assert_int_equal(layouts[i].members[0].offset, 0);
 		}
