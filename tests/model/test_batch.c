@@ -8,10 +8,24 @@
 #include <stdio.h>
 
 #include "feed.h"
+#include "gpu/gpu.h"
 #include "rwkvk_tools.h"
 #include "small_models.h"
 
 enum { SESSIONS = 6, BATCH = 4, PROMPT = 90, TOKENS = 40 };
+
+/* ---------------------------------------------------------------------------------------------------- a driver that fails */
+
+static int fail_at; /* the submission, from 1; 0: none does */
+
+rwkvk_status __real_gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count);
+rwkvk_status __wrap_gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count);
+rwkvk_status __wrap_gpu_cmd_run_list(struct gpu_cmd *const *list, uint32_t count)
+{
+	if (fail_at > 0 && --fail_at == 0)
+		return fail(RWKVK_ERROR_DRIVER, "this one fails");
+	return __real_gpu_cmd_run_list(list, count);
+}
 
 /* ---------------------------------------------------------------------------------------------------- texts */
 
@@ -554,6 +568,52 @@ static void log_probabilities_are_those_of_the_host(void **state)
 	}
 }
 
+/* The driver fails at some submission: every session's position is that of the tokens it has told of, and where the state is
+ * still known it goes on as if nothing had happened. */
+static void failures_leave_right_positions(void **state)
+{
+	(void)state;
+	enum { READ = 20 };
+	const rwkvk_generate_options options = { .max_tokens = 30, .ignore_end = true };
+	uint32_t prompt[READ];
+	for (uint32_t i = 0; i < READ; i++)
+		prompt[i] = 3 * i;
+	for (int when = 0; when < 4; when++) {
+		rwkvk_session *sessions[3] = { begin_session(1), begin_session(2), begin_session(3) };
+		uint64_t told[3] = { 1, 1, 1 };
+		bool failed[3] = { false };
+		size_t read = 0;
+		fail_at = when + 1;
+		for (int step = 0; step < 6; step++) {
+			rwkvk_work works[3] = {
+				{ .size = sizeof works[0], .session = sessions[0], .options = failed[0] ? NULL : &options, .most = 3 },
+				{ .size = sizeof works[0], .session = sessions[1], .options = failed[1] ? NULL : &options, .most = 2 },
+				{ .size = sizeof works[0], .session = sessions[2], .tokens = prompt + read, .token_count = READ - read },
+			};
+			assert_ok(rwkvk_model_step(shared, works, 3));
+			read += works[2].read;
+			told[2] += works[2].read;
+			for (int i = 0; i < 3; i++) {
+				failed[i] |= works[i].status != RWKVK_OK;
+				assert_true(works[i].status == RWKVK_OK || works[i].status == RWKVK_ERROR_DRIVER);
+				told[i] += works[i].picked_count;
+				assert_int_equal(rwkvk_session_position(sessions[i]), told[i]);
+			}
+		}
+		assert_true(failed[0] || failed[1] || failed[2]);
+		assert_int_equal(read, READ); /* what was not read was handed over again */
+		fail_at = 0;
+		float got[SMALL_VOCAB], want[SMALL_VOCAB];
+		get_logits(sessions[2], got);
+		rwkvk_session *alone = begin_session(3);
+		assert_ok(feed_tokens(alone, prompt, READ, want));
+		assert_memory_equal(got, want, sizeof got);
+		rwkvk_session_destroy(alone);
+		for (int i = 0; i < 3; i++)
+			rwkvk_session_destroy(sessions[i]);
+	}
+}
+
 /* What is refused, and how. */
 static void wrong_requests_say_what_is_expected(void **state)
 {
@@ -591,7 +651,8 @@ int main(void)
 		cmocka_unit_test(sessions_are_what_they_are_alone),        cmocka_unit_test(callers_in_threads_share_submissions),
 		cmocka_unit_test(batches_are_near_single_sessions),        cmocka_unit_test(steady_steps_only_submit),
 		cmocka_unit_test(texts_flow_while_a_prompt_is_read),       cmocka_unit_test(masks_bound_what_is_picked),
-		cmocka_unit_test(log_probabilities_are_those_of_the_host), cmocka_unit_test(wrong_requests_say_what_is_expected),
+		cmocka_unit_test(log_probabilities_are_those_of_the_host), cmocka_unit_test(failures_leave_right_positions),
+		cmocka_unit_test(wrong_requests_say_what_is_expected),
 	};
 	return cmocka_run_group_tests_name("batch", tests, open_shared, close_shared);
 }
