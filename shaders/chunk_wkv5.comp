@@ -39,6 +39,7 @@ void step_rows(uint first, uint at, uint head, uint staged)
 	float bonus = 0; // sum r u k
 	[[unroll]] for (uint j = 0; j < VECS; j++)
 		bonus += dot(KEYS(R, j) * KEYS(K, j), READ_VECTORS4((VEC_BONUS * DP + head * N) / 4 + lane + j * STATE_LANES));
+	forget_keys();
 	[[unroll]] for (uint h = 0; h < ROWS_HELD; h++) {
 		uint i = first + h * SETS + set;
 		float v = value_of(at, head, staged, i), sum = v * bonus;

@@ -32,6 +32,15 @@ shared vec4 s_dots[STAGED_ROWS];
 #endif
 #endif
 
+// Before keys are read once more.  Few lanes have many: kept beside S, they would be more than the registers of ARM's GPUs.
+void forget_keys()
+{
+#if !TEXELS
+	if (VECS > 2)
+		memoryBarrierShared();
+#endif
+}
+
 // The value channel of row i of S.
 float value_of(uint at, uint head, uint staged, uint i)
 {
