@@ -382,6 +382,72 @@ static void check_last(struct fixture *f)
 	assert_true(is_poison(f->want + ACT_X + f->config->width, f->act_floats - ACT_X - f->config->width));
 }
 
+/* Rows whose logits are wanted: every `step`-th from `first` on. */
+static void want_rows(struct fixture *f, uint32_t first, uint32_t step)
+{
+	uint32_t wanted = 0;
+	for (uint32_t row = first; row < f->rows; row += step)
+		f->table[TABLE_WANT(wanted++)] = row;
+	f->table[TABLE_WANTED] = wanted;
+}
+
+/* What the reference makes of x in record `row`, and x in its own place. */
+static void run_reference_head(struct fixture *f, uint32_t row, float *normed, float *logits)
+{
+	const struct network *net = f->reference.network;
+	const uint32_t D = f->config->width;
+	const float *x = f->before + row * f->row_floats;
+	memcpy(f->acts + ACT_X, x, D * sizeof *x);
+	dtype_to_float(net->ln_out_w->type, net->ln_out_w->data, 0, D, f->want);
+	dtype_to_float(net->ln_out_b->type, net->ln_out_b->data, 0, D, f->want + D);
+	reference_norm(x, f->want, f->want + D, D, normed);
+	reference_head(&f->reference, f->acts, logits);
+}
+
+/* LN(x) of the wanted rows lies in the first records, and their logits in as many rows; nothing else has changed. */
+static void check_head_rows(struct fixture *f, const float *logits)
+{
+	const uint32_t D = f->config->width, V = f->config->vocab, wanted = f->table[TABLE_WANTED];
+	float *normed = malloc(D * sizeof *normed), *want = malloc(V * sizeof *want);
+	for (uint32_t i = 0; i < wanted; i++) {
+		float *n = f->records + i * f->row_floats + ROW_N1(D);
+		const float *got = logits + (size_t)i * V4(V);
+		run_reference_head(f, f->table[TABLE_WANT(i)], normed, want);
+		assert_close(f->what, n, normed, D, LIMIT);
+		assert_close(f->what, got, want, V, LIMIT);
+		assert_true(is_poison(got + V, V4(V) - V));
+		memcpy(n, f->before + i * f->row_floats + ROW_N1(D), D * sizeof *n);
+	}
+	assert_memory_equal(f->records, f->before, f->room * f->row_floats * sizeof(float));
+	assert_true(is_poison(logits + (size_t)wanted * V4(V), (size_t)(f->room - wanted) * V4(V)));
+	free(normed);
+	free(want);
+}
+
+static void check_head(struct fixture *f, enum pattern pattern, uint32_t first, uint32_t step)
+{
+	struct chunk *chunk = &f->model->chunk;
+	const uint32_t layers = f->config->layers;
+	const size_t floats = (size_t)f->room * V4(f->config->vocab);
+	float *logits = malloc(floats * sizeof *logits);
+	want_rows(f, first, step);
+	snprintf(f->what, sizeof f->what, "head, %u of %u rows, %s, %s", f->table[TABLE_WANTED], f->rows, pattern_names[pattern],
+	         f->reference.quant ? "quantised" : "as stored");
+	poison_records(f);
+	for (uint32_t row = 0; row < f->rows; row++)
+		fill_values(&f->random, f->records + row * f->row_floats, f->config->width, pattern);
+	memcpy(f->before, f->records, f->room * f->row_floats * sizeof(float));
+	write_device(f, 0);
+	poison(logits, floats);
+	assert_ok(gpu_write(&chunk->logits, 0, logits, floats * sizeof *logits));
+	assert_ok(steps_run(f->model, &chunk->head, layers, "chunk out_norm"));
+	assert_ok(steps_run(f->model, &chunk->head, layers, "chunk head"));
+	assert_ok(gpu_read(&chunk->logits, 0, logits, floats * sizeof *logits));
+	read_records(f);
+	check_head_rows(f, logits);
+	free(logits);
+}
+
 /* Nothing, where it has more rows or runs than there can be. */
 static void run_case(struct fixture *f, const struct rows_case *c, uint32_t slot)
 {
@@ -399,9 +465,18 @@ static void run_case(struct fixture *f, const struct rows_case *c, uint32_t slot
 			run_stage(f, &stages[i], layer, c);
 	}
 	check_last(f);
+	check_head(f, c->pattern, 0, 1);
+	check_head(f, c->pattern, f->rows / 2, f->rows);
+	check_head(f, c->pattern, f->rows > 1, 3);
 }
 
 /* ------------------------------------------------------------------------------------------------------ models */
+
+static bool ignore(void *user, size_t index, const float *logits)
+{
+	(void)user, (void)index, (void)logits;
+	return true;
+}
 
 /* A longer chunk than some devices have by themselves, and all that is recorded for it. */
 static void make_chunks(struct rwkvk_model *m, uint32_t rows)
@@ -412,8 +487,9 @@ static void make_chunks(struct rwkvk_model *m, uint32_t rows)
 	assert_ok(chunk_create(m, rows, rows));
 	assert_ok(rwkvk_session_create(m, &session));
 	assert_ok(feed_tokens(session, tokens, 16, NULL));
+	assert_ok(rwkvk_session_eval(session, tokens, 16, &(rwkvk_eval_options){ .on_logits = ignore }));
 	rwkvk_session_destroy(session);
-	assert_true(m->plan.last.count == 1);
+	assert_true(m->plan.last.count == 1 && m->chunk.logits_rows == rows);
 }
 
 /* false: the device reads no prompts of this version in chunks. */
