@@ -24,7 +24,7 @@ static const struct model_spec spec = {
 	.lora_type = DTYPE_F16,
 	.seed = 1,
 };
-enum { VOCAB = 300, TEXT = 6 };
+enum { VOCAB = 300, TEXT = 6, PROMPT = 40 };
 static const uint32_t text[TEXT] = { 1, 22, 5, 299, 0, 7 };
 
 static rwkvk_model *open_model(void)
@@ -103,7 +103,6 @@ static rwkvk_model *open_lazy(const char *tokens_at_once)
 /* A prompt in chunks. */
 static void prompt_is_not_read(rwkvk_session *session)
 {
-	enum { PROMPT = 40 };
 	const uint32_t prompt[PROMPT] = { 1, 22, 5, 299, 0, 7 };
 	float want[VOCAB], got[VOCAB];
 	if (!forward_reads_chunks(session->model, PROMPT))
@@ -297,6 +296,72 @@ static void tuning(void **state)
 	rwkvk_model_close(model);
 }
 
+/* ---------------------------------------------------------------------------------------------------- logits of a chunk */
+
+static bool keep_logits(void *user, size_t index, const float *logits)
+{
+	memcpy((float *)user + index * VOCAB, logits, VOCAB * sizeof *logits);
+	return true;
+}
+
+/* All logits of a prompt, when `failed` buffers cannot be made first. */
+static rwkvk_status feed_each(rwkvk_session *session, int failed, float *each)
+{
+	static const uint32_t prompt[PROMPT] = { 1, 22, 5, 299, 0, 7 };
+	assert_ok(rwkvk_session_reset(session));
+	memset(each, 0, sizeof(float) * PROMPT * VOCAB);
+	break_calls(BUFFER, 0, failed);
+	rwkvk_status status =
+		rwkvk_session_eval(session, prompt, PROMPT, &(rwkvk_eval_options){ .on_logits = keep_logits, .logits_user = each });
+	assert_true(failures <= 0);
+	break_calls(BUFFER, 0, 0);
+	return status;
+}
+
+/* Where there is no room for the logits of a chunk there may be for those of half as many rows, and of half of these; and when
+ * there is room for none, nothing has been fed, and the next call finds what is free by then. */
+static void logits_of_fewer_rows(void **state)
+{
+	(void)state;
+	static float want[PROMPT * VOCAB], got[PROMPT * VOCAB];
+	for (int failed = 0; failed <= 4; failed++) {
+		rwkvk_model *model = open_model();
+		rwkvk_session *session = new_session(model);
+		const uint32_t rows = model->chunk.pass.rows;
+		make_unreliable(model->gpu);
+		if (rows) { /* else no binding covers those of a chunk */
+			assert_ok(feed_each(session, failed, failed ? got : want));
+			assert_int_equal(model->chunk.logits_rows, rows >> failed);
+			assert_memory_equal(failed ? got : want, want, sizeof want);
+			assert_int_equal(rwkvk_session_position(session), PROMPT);
+		}
+		rwkvk_session_destroy(session);
+		rwkvk_model_close(model);
+	}
+}
+
+static void logits_of_no_row(void **state)
+{
+	(void)state;
+	static float want[PROMPT * VOCAB], got[PROMPT * VOCAB];
+	rwkvk_model *model = open_model();
+	rwkvk_session *session = new_session(model);
+	int attempts = 1;
+	while (model->chunk.pass.rows >> attempts)
+		attempts++;
+	make_unreliable(model->gpu);
+	if (model->chunk.pass.rows) {
+		assert_fails(feed_each(session, attempts, want), RWKVK_ERROR_MEMORY, "logits of a chunk");
+		assert_int_equal(rwkvk_session_position(session), 0);
+		assert_ok(feed_each(session, 0, want));
+		assert_int_equal(model->chunk.logits_rows, model->chunk.pass.rows);
+		assert_ok(feed_each(session, 0, got));
+		assert_memory_equal(got, want, sizeof want);
+	}
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(model);
+}
+
 /* ---------------------------------------------------------------------------------------------------- stored tunings */
 
 struct heard {
@@ -480,9 +545,11 @@ static void quiet_attempts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(nothing_is_done), cmocka_unit_test(another_plan), cmocka_unit_test(tuning),
-		cmocka_unit_test(stored_tunings),  cmocka_unit_test(what_fits),    cmocka_unit_test(the_first_failure_is_read),
-		cmocka_unit_test(quiet_attempts),
+		cmocka_unit_test(nothing_is_done),  cmocka_unit_test(another_plan),
+		cmocka_unit_test(tuning),           cmocka_unit_test(stored_tunings),
+		cmocka_unit_test(what_fits),        cmocka_unit_test(the_first_failure_is_read),
+		cmocka_unit_test(quiet_attempts),   cmocka_unit_test(logits_of_fewer_rows),
+		cmocka_unit_test(logits_of_no_row),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
