@@ -300,7 +300,7 @@ case_numbers() {
 	usage_error '--rescale: expected a whole number from 0 to 4096, got "4097"' generate --rescale 4097
 	usage_error '--stop: expected a text' generate --stop ""
 	for value in x 1,x 1,,2 ,1 "1," 1.5 -1 4294967296 99999999999999999999 1_2; do
-		usage_error "-p: expected numbers of tokens such as 128,512, got \"$value\"" bench -p "$value"
+		usage_error "-p: expected whole numbers such as 128,512, got \"$value\"" bench -p "$value"
 		usage_error "--tokens: expected token ids such as 1,2,3, got \"$value\"" generate --tokens "$value"
 		usage_error "--decode: expected token ids such as 1,2,3, got \"$value\"" tokenize --decode "$value"
 	done
@@ -961,6 +961,110 @@ case_stop_goes_on() {
 	[[ "$(cat "$out")" = "$(cat "$dir/shown")"* ]] || fail "expected the uninterrupted text, got: $(cat "$dir/shown")"
 }
 
+# Texts at the same time: in order, each that of its seed, whatever the others are.
+case_count() {
+	local k texts=(--count 5 --seed 7 -n 30 --temp 1.2 --top-p 0.9)
+	needs_python
+	need_device
+	run generate "${texts[@]}" "Once upon a time"
+	exits 0
+	[ "$(grep '^--- ' "$out")" = "$(seq -f '--- %g' 5)" ] || fail "expected five texts, from 1 to 5"
+	err_has "seed 7"
+	err_has "prompt 5 tokens"
+	err_has "; 5 texts, "
+	cp "$out" "$dir/all"
+	for k in 1 2 3 4 5; do
+		run generate -q --count 1 --seed $((6 + k)) -n 30 --temp 1.2 --top-p 0.9 "Once upon a time"
+		exits 0
+		err_empty
+		[ $k = 1 ] || echo >>"$dir/singly"
+		sed "1s/.*/--- $k/" "$out" >>"$dir/singly"
+	done
+	cmp -s "$dir/all" "$dir/singly" || fail "together the texts are others: $(cat "$dir/all"); singly: $(cat "$dir/singly")"
+	run generate -q "${texts[@]}" --json "Once upon a time"
+	exits 0
+	err_empty
+	python3 - "$out" "$dir/all" <<'END' >"$dir/said" 2>&1 || fail "$(cat "$dir/said")"
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+assert [r["index"] for r in rows] == [1, 2, 3, 4, 5] and [r["seed"] for r in rows] == [7, 8, 9, 10, 11], rows
+for r in rows:
+    assert set(r) == {"index", "seed", "text", "ids", "tokens", "reason", "stop", "close_draws"}, r
+    assert len(r["ids"]) == r["tokens"] <= 30 and r["stop"] is None, r
+    assert r["reason"] == ("length" if r["tokens"] == 30 else "stop_token"), r
+assert len({r["text"] for r in rows}) == 5
+assert open(sys.argv[2]).read() == "\n".join("--- %d\n%s\n" % (r["index"], r["text"]) for r in rows)
+END
+	run generate --count 2 -q -n 3 "Once upon a time"
+	exits 0
+	grep -qE '^seed [0-9]+$' "$err" || fail "no seed shown"
+}
+
+# Texts end each at its own place; what follows prints no sooner than what precedes.
+case_count_ends() {
+	needs_python
+	need_device
+	run generate -q --count 6 --seed 1 -n 25 --stop "." --stop " She" --json "Once upon a time"
+	exits 0
+	python3 - "$out" <<'END' >"$dir/said" 2>&1 || fail "$(cat "$dir/said")"
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+assert [r["index"] for r in rows] == list(range(1, 7)), rows
+assert len({r["tokens"] for r in rows}) > 1, rows
+for r in rows:
+    assert "." not in r["text"] and " She" not in r["text"], r
+    assert r["reason"] == ("stop_text" if r["stop"] else "length") and r["stop"] in (None, ".", " She"), r
+    assert r["tokens"] == len(r["ids"]) and (r["stop"] or r["tokens"] == 25), r
+assert any(r["stop"] for r in rows)
+END
+	run tokenize .
+	run generate -q --count 2 --temp 0 -n 1 --bias "$(cat "$out")=1000" --stop . "Once upon a time" # nothing but the stop text
+	exits 0
+	printf -- '--- 1\n\n\n--- 2\n\n' >"$dir/nothing"
+	cmp -s "$out" "$dir/nothing" || fail "expected two empty texts"
+	run generate -q --save-state "$dir/state" -n 0 "Once upon a time"
+	run generate -q --state "$dir/state" --count 2 --temp 0 -n 3
+	exits 0
+	printf -- '--- 1\n, there was\n\n--- 2\n, there was\n' >"$dir/want"
+	cmp -s "$out" "$dir/want" || fail "expected the text of the state, twice"
+}
+
+# The texts end where they are, and are printed; nobody reads them: they end at once.
+case_count_interrupt() {
+	local pid wait
+	need_device
+	set -m # as in case_interrupt
+	for wait in 1 3 9 27; do # until it comes while they are being written
+		"$program" generate "${endless[@]}" --count 3 "Once upon a time" >"$out" 2>"$err" &
+		pid=$!
+		wait_bytes "$err" 100
+		sleep $wait
+		kill -INT $pid
+		wait $pid
+		code=$?
+		[ $code = 130 ] || break
+	done
+	exits 0
+	err_has "interrupted"
+	[ "$(grep -c '^--- ' "$out")" = 3 ] || fail "expected three texts"
+	"$program" generate "${endless[@]}" --count 3 "Once upon a time" 2>"$err" | true
+	code=${PIPESTATUS[0]}
+	exits 1
+	grep -q "^rwkvk: " "$err" && fail "expected no message"
+	return 0
+}
+
+case_count_usage() {
+	usage_error "--count: expected a whole number from 1 to 256, got 0" generate --count 0 x
+	usage_error '--count: expected a whole number from 0 to 256, got "257"' generate --count 257 x
+	usage_error "--save-state: each text of --count ends in a state of its own" generate --count 2 --save-state "$dir/x" x
+	usage_error "--exact: has the bits of one text alone" generate --count 2 --exact x
+	usage_error "--profile: times one text alone" generate --count 2 --profile x
+	usage_error "-n: expected at least 1 with --count, got 0" generate --count 2 -n 0 x
+	usage_error "--json: is how the texts of --count are written" generate --json x
+	usage_error "--seed: expected at most 9223372036854775805 with --json" generate --count 2 --json --seed 9223372036854775806 x
+}
+
 case_bias() {
 	local comma value
 	run tokenize ","
@@ -1583,7 +1687,7 @@ case_bench_usage() {
 	usage_error '--quant: expected none, f16, q8, q6, q5 or q4, separated by commas, got "q4,"' bench --quant q4,
 	usage_error '--shape: expected shapes such as 0.1B or 24x2048, separated by commas, got ""' bench --shape ""
 	usage_error '-o: expected md|json|csv|jsonl, got "xml"' bench -o xml
-	usage_error '-p: expected numbers of tokens such as 128,512, got "x"' bench -p x
+	usage_error '-p: expected whole numbers such as 128,512, got "x"' bench -p x
 	usage_error "--compare: expected two files" bench --compare a.json
 	usage_error "--compare: expected two files" bench --compare a.json b.json c.json
 	usage_error "--compare: measures nothing; leave out" bench --compare a.json b.json -m c.gguf

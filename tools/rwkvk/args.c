@@ -193,7 +193,7 @@ static int set(const struct usage *usage, const struct arg *arg, const char *tex
 	case ARG_IDS:
 		return args_ids(usage->command, option_name(arg).text, text, args_token_ids, arg->target);
 	case ARG_COUNTS:
-		return args_ids(usage->command, option_name(arg).text, text, "numbers of tokens such as 128,512", arg->target);
+		return args_ids(usage->command, option_name(arg).text, text, "whole numbers such as 128,512", arg->target);
 	}
 	return ARGS_GO_ON;
 }

@@ -9,10 +9,11 @@
 #include "bias.h"
 #include "escape.h"
 #include "io.h"
+#include "many.h"
 #include "model.h"
 #include "terminal.h"
 
-enum { STANDARD_COUNT = 1024 };
+enum { STANDARD_COUNT = 1024, MOST_TEXTS = 256 };
 
 struct generate {
 	struct model_args model;
@@ -21,7 +22,8 @@ struct generate {
 	struct arg_number temperature, top_p, presence, frequency, decay;
 	struct arg_texts stops;
 	struct bias_args bias;
-	bool profile;
+	struct arg_count texts; /* --count; not given: one, after its prompt */
+	bool json, profile;
 };
 
 /* One run: what is written, and what is counted. */
@@ -164,8 +166,12 @@ static void note_speed(const struct run *run)
 		snprintf(prompt, sizeof(prompt), ", %.1f tok/s", per((double)run->prompt_tokens, run->prompt_seconds));
 	if (interrupt_seen())
 		note("interrupted");
-	note("prompt %" PRIu64 " tokens%s; text %" PRIu64 " tokens, %.1f tok/s, %s/s", run->prompt_tokens, prompt,
-	     run->result.tokens, speed, show_bytes((uint64_t)(speed * (double)info.bytes_per_token)).text);
+	if (run->args->texts.given) /* the weights are read for all of them at once */
+		note("prompt %" PRIu64 " tokens%s; %" PRIu64 " texts, %" PRIu64 " tokens, %.1f tok/s", run->prompt_tokens, prompt,
+		     run->args->texts.value, run->result.tokens, speed);
+	else
+		note("prompt %" PRIu64 " tokens%s; text %" PRIu64 " tokens, %.1f tok/s, %s/s", run->prompt_tokens, prompt,
+		     run->result.tokens, speed, show_bytes((uint64_t)(speed * (double)info.bytes_per_token)).text);
 	if (run->result.close_draws > 0)
 		note("draws within 1e-5 of a border, where another device may pick another token: %" PRIu64, run->result.close_draws);
 }
@@ -260,28 +266,53 @@ static rwkvk_status read_prompt(struct run *run)
 	return status;
 }
 
-static rwkvk_status write_text(struct run *run, const rwkvk_sampling *sampling)
+static rwkvk_generate_options text_options(const struct run *run, const rwkvk_sampling *sampling)
 {
 	const struct generate *args = run->args;
-	bool has_text = rwkvk_model_tokenizer(run->model);
-	const rwkvk_generate_options options = {
+	return (rwkvk_generate_options){
+		.size = sizeof(rwkvk_generate_options),
 		.sampling = sampling,
 		.max_tokens = args->count.given ? args->count.value : STANDARD_COUNT,
 		.stop_texts = (const char *const *)run->stops,
 		.stop_text_count = args->stops.count,
-		.on_text = has_text ? on_text : NULL,
-		.on_token = has_text ? NULL : on_token,
-		.user = run,
 		.cancel = interrupt_flag(),
 	};
-	if (options.max_tokens == 0) /* -n 0: only the prompt is read */
-		return RWKVK_OK;
+}
+
+/* EXIT_DONE also of a text that Ctrl-C has ended; else the exit code after a message. */
+static int write_one(struct run *run, rwkvk_generate_options *options)
+{
+	bool has_text = rwkvk_model_tokenizer(run->model);
+	options->on_text = has_text ? on_text : NULL;
+	options->on_token = has_text ? NULL : on_token;
+	options->user = run;
+	rwkvk_status status = rwkvk_session_generate(run->session, options, &run->result);
+	end_line(run);
+	return status == RWKVK_OK || status == RWKVK_CANCELLED ? EXIT_DONE : failed_call();
+}
+
+static int write_many(struct run *run, const rwkvk_generate_options *options)
+{
+	const struct generate *args = run->args;
+	const struct many many = {
+		.model = run->model, .options = options, .count = (size_t)args->texts.value, .json = args->json
+	};
+	struct many_done done = { 0 };
+	int code = many_write(&many, run->session, &done);
+	run->result.tokens = done.tokens;
+	run->result.close_draws = done.close_draws;
+	return code;
+}
+
+static int write_text(struct run *run, const rwkvk_sampling *sampling)
+{
+	rwkvk_generate_options options = text_options(run, sampling);
 	double start = now_seconds();
 	rwkvk_model_counters(run->model, &run->before);
-	rwkvk_status status = rwkvk_session_generate(run->session, &options, &run->result);
+	int code = run->args->texts.given ? write_many(run, &options) : write_one(run, &options);
 	rwkvk_model_counters(run->model, &run->after);
 	run->text_seconds = now_seconds() - start;
-	return status;
+	return code;
 }
 
 /* The text is not there to its end, so nothing follows from it. */
@@ -306,18 +337,18 @@ static int run_session(struct run *run)
 	rwkvk_sampling sampling = choose_sampling(run);
 	note_sampling(run, &sampling);
 	bool one_screen = isatty(STDOUT_FILENO) && isatty(STDERR_FILENO); /* where the progress line would end the prompt's */
-	if (!one_screen)
+	bool alone = !args->texts.given, nothing = args->count.given && args->count.value == 0; /* -n 0: only the prompt is read */
+	if (alone && !one_screen)
 		show_prompt(run);
 	rwkvk_status status = read_prompt(run);
-	if (one_screen && status == RWKVK_OK)
+	if (alone && one_screen && status == RWKVK_OK)
 		show_prompt(run);
 	if (status != RWKVK_OK)
 		return prompt_failed(run, status);
-	status = write_text(run, &sampling);
+	int code = nothing ? EXIT_DONE : write_text(run, &sampling);
 	end_line(run);
-	int code = EXIT_DONE;
-	if (status != RWKVK_OK && status != RWKVK_CANCELLED)
-		return failed_call();
+	if (code != EXIT_DONE)
+		return code;
 	if (args->feed.state_out && rwkvk_session_save(run->session, args->feed.state_out) != RWKVK_OK)
 		code = failed_call();
 	note_speed(run);
@@ -341,6 +372,30 @@ static int run_model(struct run *run)
 	code = run_session(run);
 	rwkvk_session_destroy(run->session);
 	return code;
+}
+
+/* What does not go with several texts, or with one alone. */
+static int check_texts(const struct generate *args)
+{
+	uint64_t count = args->texts.value;
+	if (args->json && !args->texts.given)
+		return misused("generate", "--json: is how the texts of --count are written; give --count, which may be 1");
+	if (!args->texts.given)
+		return EXIT_DONE;
+	if (count == 0)
+		return misused("generate", "--count: expected a whole number from 1 to %d, got 0", MOST_TEXTS);
+	if (args->feed.state_out)
+		return misused("generate", "--save-state: each text of --count ends in a state of its own; give one of the two");
+	if (args->model.exact)
+		return misused("generate", "--exact: has the bits of one text alone, which --count does not have; give one of the two");
+	if (args->profile)
+		return misused("generate", "--profile: times one text alone; give it without --count");
+	if (args->count.given && args->count.value == 0)
+		return misused("generate", "-n: expected at least 1 with --count, got 0");
+	if (args->json && args->seed.value > INT64_MAX - count)
+		return misused("generate", "--seed: expected at most %" PRIu64 " with --json, got %" PRIu64, INT64_MAX - count,
+		               args->seed.value);
+	return EXIT_DONE;
 }
 
 /* Everything that can be wrong without the model being loaded. */
@@ -382,7 +437,9 @@ static int generate(const struct generate *args)
 {
 	struct run run = { .args = args, .last_byte = -1 };
 	set_quiet(args->model.quiet);
-	int code = read_stops(&run);
+	int code = check_texts(args);
+	if (code == EXIT_DONE)
+		code = read_stops(&run);
 	if (code == EXIT_DONE)
 		code = bias_read("generate", &args->bias, &run.biases);
 	if (code == EXIT_DONE)
@@ -429,6 +486,19 @@ int cmd_generate(int argc, char **argv)
 		  .value = "TEXT",
 		  .help = "end before TEXT would be written; may be given several times",
 		  .standard = "none" },
+		{ .group = "Several texts",
+		  .name = "count",
+		  .kind = ARG_COUNT,
+		  .target = &g.texts,
+		  .value = "B",
+		  .high = MOST_TEXTS,
+		  .help = "write B continuations at the same time, from 1 to 256, with the seeds S, S+1 and so on",
+		  .standard = "one text, after its prompt" },
+		{ .name = "json",
+		  .kind = ARG_FLAG,
+		  .target = &g.json,
+		  .help = "with --count: a JSON object a line for each text: index, seed, text, ids, tokens, reason, stop, close_draws",
+		  .standard = "a line \"--- 1\", then the text" },
 		{ .group = "Sampling (defaults: what the model's file recommends, else these)",
 		  .name = "temp",
 		  .kind = ARG_NUMBER,
@@ -520,15 +590,24 @@ int cmd_generate(int argc, char **argv)
 			"Ctrl-C, or SIGTERM, ends the text: the state is saved if asked for and the exit code is 0.  While the model loads "
 			"or\n"
 			"reads the prompt nothing is saved, and the exit code is 130 or 143.  A second one ends at once.\n"
+			"\nWith --count the prompt is read once and not written.  Each text is written as a whole, in order, once it has\n"
+			"ended: after a line \"--- K\", K from 1, with one line break at its end and an empty line before the next.  All "
+			"go\n"
+			"through the model together, which reads its weights once for all of them.  Text K is to the bit that of --count "
+			"1\n"
+			"--seed S+K-1.  Without --count numbers differ within rounding, so that a text may become another.\n"
 			"\nExamples\n"
 			"  rwkvk generate \"Once upon a time\"\n"
 			"  rwkvk generate -m model.gguf --temp 0.8 --stop \"User:\" -f chat.txt\n"
 			"  rwkvk generate -e --stop \"\\n\\n\" \"Question: why?\\n\\nAnswer:\"\n"
 			"  rwkvk generate -m model.gguf -n 0 --save-state long.state - < long.txt\n"
 			"  rwkvk generate -m model.gguf --state long.state --save-state long.state \"In short:\"\n"
-			"  rwkvk generate -m model.gguf --state long.state",
+			"  rwkvk generate -m model.gguf --state long.state\n"
+			"  rwkvk generate -m model.gguf --count 8 --seed 1 --json \"Once upon a time\"",
 	};
 	int code = args_parse(&usage, argc, argv, &g.feed.prompt);
+	if (g.texts.given) /* also of one, so that it has the bits of many */
+		g.model.batch = g.texts.value > 1 ? (uint32_t)g.texts.value : 2;
 	if (code == ARGS_GO_ON)
 		code = generate(&g);
 	free(g.feed.ids.ids);

@@ -22,6 +22,8 @@ static const struct name fields[] = {
 	{ "rwkvk_model_options.group_norm_epsilon", "--group-norm-epsilon" },
 	{ "rwkvk_model_options.rescale", "--rescale" },
 	{ "rwkvk_model_options.threads", "--threads" },
+	{ "rwkvk_model_options.max_sessions", "--count or -b" },
+	{ "rwkvk_model_options.max_batch", "--count or -b" },
 	{ "rwkvk_tools_options.profile", "--profile" },
 	{ "rwkvk_tools_options.shape", "--shape" },
 	{ "rwkvk_tools_options.shape_type", "--type" },

@@ -68,15 +68,25 @@ int out_finish(int code)
 	return EXIT_FAILED;
 }
 
-int out_json(json_t *document)
+static int print_json(json_t *document, size_t form)
 {
-	char *text = document ? json_dumps(document, JSON_INDENT(2) | JSON_REAL_PRECISION(7)) : NULL;
+	char *text = document ? json_dumps(document, form | JSON_REAL_PRECISION(7)) : NULL;
 	json_decref(document);
 	if (!text)
 		return failed("out of memory");
 	out_printf("%s\n", text);
 	free(text);
 	return EXIT_DONE;
+}
+
+int out_json(json_t *document)
+{
+	return print_json(document, JSON_INDENT(2));
+}
+
+int out_json_line(json_t *document)
+{
+	return print_json(document, JSON_COMPACT);
 }
 
 json_t *json_text(const char *text)
@@ -89,6 +99,33 @@ json_t *json_text(const char *text)
 	for (; text[count] && count < sizeof(ascii) - 1; count++)
 		ascii[count] = (unsigned char)text[count] < 128 ? text[count] : '?';
 	return json_stringn(ascii, count);
+}
+
+/* Of the character that begins there; 0: none does. */
+static size_t character_bytes(const char *bytes, size_t count)
+{
+	for (size_t length = 1; length <= 4 && length <= count; length++) {
+		json_t *string = json_stringn(bytes, length);
+		json_decref(string);
+		if (string)
+			return length;
+	}
+	return 0;
+}
+
+json_t *json_bytes(const char *bytes, size_t count)
+{
+	char *text = malloc(3 * count + 1);
+	size_t length = 0;
+	for (size_t at = 0; text && at < count;) {
+		size_t whole = character_bytes(bytes + at, count - at), size = whole ? whole : 3;
+		memcpy(text + length, whole ? bytes + at : "\xef\xbf\xbd", size);
+		length += size;
+		at += whole ? whole : 1;
+	}
+	json_t *string = text ? json_stringn(text, length) : NULL;
+	free(text);
+	return string;
 }
 
 /* `name` is for messages. */

@@ -23,8 +23,14 @@ int out_finish(int code);
 /* Writes the document and frees it; NULL (out of memory) fails. */
 int out_json(json_t *document);
 
+/* The same as one line. */
+int out_json_line(json_t *document);
+
 /* A string of unknown origin as a JSON string. */
 json_t *json_text(const char *text);
+
+/* Bytes as a JSON string: what is no UTF-8 as U+FFFD, byte by byte. */
+json_t *json_bytes(const char *bytes, size_t count);
 
 /* All of standard input.  The bytes belong to the caller; false after a message. */
 bool read_input(uint8_t **bytes, size_t *count);

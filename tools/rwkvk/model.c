@@ -73,7 +73,8 @@ static int load(const struct model_args *args, rwkvk_file *file, bool profile, r
 	interrupt_catch();
 	progress_begin(&progress, "loading", PROGRESS_BYTES);
 	rwkvk_model_options options = model_options(args);
-	options.max_sessions = 1;
+	options.max_sessions = args->batch ? args->batch : 1;
+	options.max_batch = args->batch;
 	options.tools = &tools;
 	if (file)
 		options.path = options.data = NULL, options.data_bytes = 0;
@@ -130,6 +131,13 @@ int model_open_warm(const struct model_args *args, rwkvk_file *file, size_t prom
 		return failed_with(status);
 	note_ready(args, *out, start, now_seconds() - loaded);
 	return EXIT_DONE;
+}
+
+/* The library may know a longer struct. */
+uint32_t work_token(const rwkvk_work *work, size_t index)
+{
+	const char *token = (const char *)work->picked + index * work->picked->size;
+	return ((const rwkvk_token *)(const void *)token)->id;
 }
 
 int text_read(const char *command, const char *option, const char *text, bool escapes, char **out)

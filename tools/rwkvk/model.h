@@ -14,6 +14,7 @@ struct model_args {
 	struct arg_number group_norm_epsilon;
 	const char *cache_dir;
 	struct arg_count rescale, threads;
+	uint32_t batch; /* how many sessions there are, in one pass (rwkvk_model_options.max_batch); 0: one, alone */
 	bool read_file, exact;
 	bool quiet;
 };
@@ -108,6 +109,9 @@ int model_open(const struct model_args *args, rwkvk_file *file, bool profile, rw
 /* The same with a first token, and the first of a prompt of so many tokens: what a driver compiles at the first use of a
  * pipeline belongs to loading, not to a rate. */
 int model_open_warm(const struct model_args *args, rwkvk_file *file, size_t prompt, rwkvk_model **out);
+
+/* The id of token `index` that a step has picked. */
+uint32_t work_token(const rwkvk_work *work, size_t index);
 
 struct feed_args {
 	int bos;            /* -1: as the model says, 0: no, 1: yes */
