@@ -1596,7 +1596,7 @@ case_bench() {
 		fail "no row of pp3"
 	grep -qE '^\| the built-in model .* tg4 \| [0-9.]+ ± [0-9.]+ \| 5.33 \| [0-9.]+ \| [0-9.]+ % \| - \| - \|$' "$out" || fail "no row of tg4"
 	# 22 barriers, and two more for each submission of several tokens; how many those are is a matter of speed
-	grep -qE '; a token of tg4: 22.0 dispatches, 2[23].[0-9] barriers, [0-9.]+ submits; greedy tokens [0-9a-f]{16}$' "$out" ||
+	grep -qE '; a token of tg4: 22.0 dispatches, 2[23].[0-9] barriers, [0-9.]+ submits, [0-9.]+ calls of Vulkan; greedy tokens [0-9a-f]{16}$' "$out" ||
 		fail "no counts"
 	! grep -q "pp0" "$out" || fail "a prompt of nothing was read"
 	err_has "tok/s, deviation"
@@ -1661,6 +1661,36 @@ END
 	tail -n +1 "$dir/a.json" >"$out"
 }
 
+# Several sessions at once, beside one alone: rows, numbers, the page.
+case_bench_many() {
+	needs_python
+	need_device
+	run bench -p 0 -n 4 -b 1,3 -r 2 --no-measure
+	exits 0
+	grep -qE '^\| the built-in model .* tg4 x 3 \| [0-9.]+ ± [0-9.]+ \| - \| - \| - \| [0-9.]+ \| - \|$' "$out" || fail "no row of tg4 x 3"
+	grep -qE '^\| tg4 x 3 \| [0-9.]+ \| [0-9.]+ \| [0-9.]+ \| 0\.[0-9]+ \| [0-9.]+ \| [0-9a-f]{16} \|$' "$out" || fail "no counts of tg4 x 3"
+	grep -qE '; a token of tg4: 22.0 dispatches' "$out" || fail "no counts of one alone"
+	run bench -q -p 0 -n 4 -b 0,1,3,5 -r 2 --no-measure -o json --html "$dir/page.html"
+	exits 0
+	python3 - "$out" "$dir/page.html" <<'END' >"$dir/said" 2>&1 || fail "$(cat "$dir/said")"
+import json, math, sys
+tests = {t["test"]: t for t in json.load(open(sys.argv[1]))["models"][0]["tests"]}
+page = open(sys.argv[2]).read()
+assert list(tests) == ["tg4", "tg4 x 1", "tg4 x 3", "tg4 x 5"], tests
+assert tests["tg4"]["sessions"] == 0 and tests["tg4"]["tokens_per_s_each"] is None
+for n in (1, 3, 5):
+    t = tests["tg4 x %d" % n]
+    assert t["sessions"] == n and t["tokens"] == 4 and t["repeatable"] == "yes", t
+    assert math.isclose(n * t["tokens_per_s_each"], t["tokens_per_s"], rel_tol=1e-5), t
+    assert t["gb_per_s"] is None and t["gflop_per_s"] > 0, t
+    assert 0 < t["submits_per_token"] <= (4 + 1) / 5 / n and t["host_calls_per_token"] > 0, t
+    assert t["test"] + ": " in page, n
+# each dispatch is for all sessions
+assert math.isclose(3 * tests["tg4 x 3"]["dispatches_per_token"], tests["tg4 x 1"]["dispatches_per_token"], rel_tol=1e-5)
+assert "Writing many texts at once" in page
+END
+}
+
 case_bench_shape() {
 	needs_python
 	need_device
@@ -1688,13 +1718,17 @@ case_bench_usage() {
 	usage_error '--shape: expected shapes such as 0.1B or 24x2048, separated by commas, got ""' bench --shape ""
 	usage_error '-o: expected md|json|csv|jsonl, got "xml"' bench -o xml
 	usage_error '-p: expected whole numbers such as 128,512, got "x"' bench -p x
+	usage_error '-b: expected whole numbers such as 128,512, got "x"' bench -b x
+	usage_error "-b: expected at most 256 sessions, got 257" bench -b 1,257
+	usage_error "-b: sessions write texts of -n tokens" bench -b 2 -n 0
+	usage_error "--exact: has the bits of one session alone" bench -b 2 --exact
 	usage_error "--compare: expected two files" bench --compare a.json
 	usage_error "--compare: expected two files" bench --compare a.json b.json c.json
 	usage_error "--compare: measures nothing; leave out" bench --compare a.json b.json -m c.gguf
 	run bench --compare "$dir/none.json" "$dir/none.json"
 	exits 1
 	err_has "$dir/none.json: No such file or directory"
-	echo '{"rwkvk_bench": 1, "device": {"rwkvk": 3}}' >"$dir/bad.json"
+	echo '{"rwkvk_bench": 2, "device": {"rwkvk": 3}}' >"$dir/bad.json"
 	run bench --compare "$dir/bad.json" "$dir/bad.json"
 	exits 1
 	err_has "$dir/bad.json: device.rwkvk: expected a text, found 3"

@@ -90,6 +90,7 @@ static struct bench_report make_report(size_t models)
 		for (size_t j = 0; j < 2; j++) {
 			fill(bench_test_fields, &model->tests[j], &next);
 			fill(bench_stage_fields, &model->stages[j], &next);
+			model->tests[j].sessions = 0;
 		}
 		snprintf(model->tests[0].test, sizeof model->tests[0].test, "pp%zu", i + 1);
 		memset(model->tests[0].greedy_hash, 0, sizeof model->tests[0].greedy_hash);
@@ -167,8 +168,8 @@ static void hostile_files(void **state)
 	assert_refused("{", "x.json: line 1: expected JSON: ");
 	assert_refused("{\"a\":1,\"a\":2}", "x.json: line 1: expected JSON: duplicate object key");
 	assert_refused("[]", "x.json: expected a file that `rwkvk bench -o json` wrote, found one without \"rwkvk_bench\"");
-	assert_refused("{\"rwkvk_bench\":2}", "x.json: rwkvk_bench: expected 1, found 2: written by another version of rwkvk");
-	assert_refused("{\"rwkvk_bench\":1}", "x.json: device: expected an object, found nothing");
+	assert_refused("{\"rwkvk_bench\":1}", "x.json: rwkvk_bench: expected 2, found 1: written by another version of rwkvk");
+	assert_refused("{\"rwkvk_bench\":2}", "x.json: device: expected an object, found nothing");
 	assert_value_refused("device", "[]", "x.json: device: expected an object, found a list");
 	assert_value_refused("device.driver", NULL, "x.json: device.driver: expected a text, found nothing");
 	assert_value_refused("device.read_gb_per_s", "\"fast\"",
@@ -301,6 +302,45 @@ static void page(void **state)
 	bench_report_free(&reports[1]);
 }
 
+static size_t count_of(const char *page, const char *text)
+{
+	size_t count = 0;
+	for (const char *at = page; (at = strstr(at, text)); at += strlen(text))
+		count++;
+	return count;
+}
+
+/* Texts that several sessions wrote at once have a chart of their own, and are no points under the ceiling of one. */
+static void page_of_many_sessions(void **state)
+{
+	(void)state;
+	struct bench_report report = make_report(1);
+	struct bench_model *model = &report.models[0];
+	char *alone = page_of(&report, 1);
+	assert_lacks(alone, "Writing many texts at once");
+	for (unsigned sessions = 2; sessions <= 4; sessions *= 2) {
+		struct bench_test *test = &model->tests[model->test_count++];
+		*test = model->tests[1];
+		snprintf(test->test, sizeof test->test, "tg8 x %u", sessions);
+		test->sessions = sessions;
+		test->tokens_per_s = 1000 * sessions;
+		test->tokens_per_s_each = 987.5 - sessions;
+		assert_int_equal(bench_what(test), BENCH_MANY);
+	}
+	assert_int_equal(bench_what_count(model, BENCH_PROMPTS), 1);
+	assert_int_equal(bench_what_count(model, BENCH_TEXTS), 1);
+	assert_int_equal(bench_what_count(model, BENCH_MANY), 2);
+	char *text = page_of(&report, 1);
+	assert_well_formed(text);
+	assert_has(text, "<h2>Writing many texts at once</h2>");
+	assert_has(text, "tg8 x 2: 986 each");
+	assert_has(text, "tg8 x 4: 984 each");
+	assert_int_equal(count_of(text, "class=\"bar0\""), count_of(alone, "class=\"bar0\"") + 2); /* bars, and no points */
+	free(text);
+	free(alone);
+	bench_report_free(&report);
+}
+
 /* Numbers that a file may hold but no device reaches: the page is well-formed, and draws nothing outside of a number's range.
  */
 static void page_of_odd_numbers(void **state)
@@ -355,6 +395,7 @@ int main(void)
 		cmocka_unit_test(hostile_files),
 		cmocka_unit_test(pairs),
 		cmocka_unit_test(page),
+		cmocka_unit_test(page_of_many_sessions),
 		cmocka_unit_test(page_of_odd_numbers),
 		cmocka_unit_test(page_without_charts),
 	};

@@ -18,6 +18,7 @@ static void test_names(void **state)
 	               "no device is called \"x\" (--device); see --cache-dir.");
 	assert_becomes("rwkvk_tools_options.shape_type goes with rwkvk_tools_options.shape", "--type goes with --shape");
 	assert_becomes("rwkvk_generate_options.stop_texts needs rwkvk_model_options.vocab", "--stop needs --vocab");
+	assert_becomes("rwkvk_model_options.max_sessions asks for 256", "--count or -b asks for 256");
 	assert_becomes("all tokens are banned by rwkvk_sampling.biases", "all tokens are banned by --bias and --ban");
 }
 

@@ -13,7 +13,7 @@
 
 #include "io.h"
 
-enum { BENCH_TESTS = 32, BENCH_STAGES = 40 };
+enum { BENCH_TESTS = 32, BENCH_STAGES = 40, BENCH_SESSIONS = 256 };
 
 /* Numbers that are not known are NaN, and null in JSON.  The names there are those of the fields; docs/benchmark.md says what
  * each means. */
@@ -26,12 +26,15 @@ struct bench_device {
 };
 
 struct bench_test {
-	char test[24]; /* "pp512": reading a prompt of 512 tokens; "tg128": writing 128 */
+	char test[24]; /* "pp512": reading a prompt of 512 tokens; "tg128": writing 128; "tg128 x 8": in each of 8 sessions at once
+	                */
 	uint64_t tokens, repetitions;
-	double tokens_per_s, tokens_per_s_sd, ms_per_token;
-	double dispatches_per_token, barriers_per_token, submits_per_token;
+	uint64_t sessions; /* how many write at once; 0: one alone, in a model for itself: pp and tg */
+	double tokens_per_s, tokens_per_s_sd, ms_per_token; /* of all sessions */
+	double tokens_per_s_each;                           /* of one of several sessions */
+	double dispatches_per_token, barriers_per_token, submits_per_token, host_calls_per_token;
 	double gb_per_s, read_share;         /* only where each token reads all weights: tg */
-	double gflop_per_s, f32_share;       /* only where weights are read for many tokens: pp */
+	double gflop_per_s, f32_share;       /* only where weights are read for many tokens: pp, and several sessions */
 	char greedy_hash[20], repeatable[8]; /* "" for pp; "yes": every repetition gave the same tokens */
 };
 
@@ -77,8 +80,11 @@ struct bench_cell {
 struct bench_cell bench_number(double value, const char *unit);
 /* How a model's matrices are stored: "Q4K", or "Q4K (q4)" where loading made it so. */
 struct bench_cell bench_storage(const struct bench_model *model);
-/* Whether it is a tg, which has a hash; else a pp. */
-bool bench_is_text(const struct bench_test *test);
+/* What a test does: reads a prompt, writes a text, or several at once. */
+enum bench_what { BENCH_PROMPTS, BENCH_TEXTS, BENCH_MANY };
+enum bench_what bench_what(const struct bench_test *test);
+/* How many tests of a model are of that kind. */
+size_t bench_what_count(const struct bench_model *model, enum bench_what what);
 /* Whether it is one of a prompt's. */
 bool bench_is_prompt_stage(const struct bench_stage *stage);
 /* Microseconds a token of all stages of that kind. */
@@ -106,10 +112,10 @@ void bench_report_free(struct bench_report *report);
 
 /* ---------------------------------------------------------------------------------------------------- bench_run.c */
 
-/* What is done with each model: prompts and texts of so many tokens, 0 for none. */
+/* What is done with each model: prompts and texts of so many tokens, texts in so many sessions at once; 0 for none. */
 struct bench_tests {
-	const uint32_t *prompts, *texts;
-	size_t prompt_count, text_count, repetitions; /* repetitions: not counting the first */
+	const uint32_t *prompts, *texts, *sessions;
+	size_t prompt_count, text_count, session_count, repetitions; /* repetitions: not counting the first */
 	bool stages;
 };
 
@@ -145,7 +151,7 @@ void html_text(FILE *page, const char *text, size_t most);
 
 /* Each writes an <svg> or, where there is nothing to draw, a sentence.  Colours are classes of the page's style sheet. */
 enum { CHART_WIDTH = 880 };
-void chart_speed(FILE *page, const struct bench_report *reports, size_t count, bool texts);
+void chart_speed(FILE *page, const struct bench_report *reports, size_t count, enum bench_what what);
 void chart_roofline(FILE *page, const struct bench_report *reports, size_t count);
 void chart_stages(FILE *page, const struct bench_report *reports, size_t count, bool of_prompt);
 

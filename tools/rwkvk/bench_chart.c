@@ -70,7 +70,7 @@ static double bar_scale(const struct bars *bars, double value)
 	return LEFT + (CHART_WIDTH - LEFT - RIGHT - VALUE_ROOM) * (value < bars->most ? value : bars->most) / bars->most;
 }
 
-static double largest_speed(const struct bench_report *reports, size_t count, bool texts, size_t *rows)
+static double largest_speed(const struct bench_report *reports, size_t count, enum bench_what what, size_t *rows)
 {
 	double most = 0;
 	*rows = 0;
@@ -79,7 +79,7 @@ static double largest_speed(const struct bench_report *reports, size_t count, bo
 			for (size_t k = 0; k < reports[i].models[j].test_count; k++) {
 				const struct bench_test *test = &reports[i].models[j].tests[k];
 				double high = test->tokens_per_s + (isfinite(test->tokens_per_s_sd) ? test->tokens_per_s_sd : 0);
-				if (bench_is_text(test) != texts)
+				if (bench_what(test) != what)
 					continue;
 				++*rows;
 				most = usable(high) && high > most ? high : most;
@@ -118,25 +118,38 @@ static void draw_axis(const struct bars *bars, double bottom)
 	}
 }
 
-void chart_speed(FILE *page, const struct bench_report *reports, size_t count, bool texts)
+/* "tg128 x 8: 12.5 each"; a test of one session is its name. */
+static void describe_test(char *out, size_t size, const struct bench_test *test)
 {
+	if (bench_what(test) == BENCH_MANY)
+		snprintf(out, size, "%s: %s each", test->test, bench_number(test->tokens_per_s_each, "").text);
+	else
+		bench_text(out, size, test->test);
+}
+
+void chart_speed(FILE *page, const struct bench_report *reports, size_t count, enum bench_what what)
+{
+	static const char *const titles[] = { "tokens a second, reading a prompt", "tokens a second, writing",
+		                                  "tokens a second, writing many texts at once" };
+	static const char *const none[] = { "No prompt was read.", "No text was written.", "No texts were written at once." };
 	size_t rows;
-	struct bars bars = { .page = page, .most = largest_speed(reports, count, texts, &rows), .y = 16, .count = count };
+	struct bars bars = { .page = page, .most = largest_speed(reports, count, what, &rows), .y = 16, .count = count };
 	if (rows == 0 || bars.most <= 0) {
-		nothing(page, texts ? "No text was written." : "No prompt was read.");
+		nothing(page, none[what]);
 		return;
 	}
 	double bottom = 20 + 42 * (double)rows;
-	begin(page, bottom + 28, texts ? "tokens a second, writing" : "tokens a second, reading a prompt");
+	begin(page, bottom + 28, titles[what]);
 	draw_axis(&bars, bottom);
 	for (size_t i = 0; i < count; i++)
 		for (size_t j = 0; j < reports[i].model_count; j++)
 			for (size_t k = 0; k < reports[i].models[j].test_count; k++) {
 				const struct bench_model *model = &reports[i].models[j];
-				char text[110];
-				if (bench_is_text(&model->tests[k]) != texts)
+				char text[130], test[620];
+				if (bench_what(&model->tests[k]) != what)
 					continue;
-				describe(text, sizeof(text), &reports[i], model, model->tests[k].test, count);
+				describe_test(test, sizeof(test), &model->tests[k]);
+				describe(text, sizeof(text), &reports[i], model, test, count);
 				draw_bar(&bars, i, text, &model->tests[k]);
 			}
 	fputs("</svg></div>\n", page);
@@ -185,7 +198,7 @@ static void add_points(struct roof *roof, const struct bench_report *report, siz
 			if (usable(d->dispatch_us) && usable(test->dispatches_per_token))
 				seconds += 1e-6 * d->dispatch_us * test->dispatches_per_token;
 			point.limit = 1 / seconds;
-			if (bench_is_text(test) && usable(point.x) && usable(point.y))
+			if (bench_what(test) == BENCH_TEXTS && usable(point.x) && usable(point.y))
 				roof->points[roof->count++] = point;
 		}
 }

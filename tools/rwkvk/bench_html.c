@@ -139,7 +139,7 @@ static void test_rows(FILE *page, const struct bench_report *report, size_t coun
 		for (size_t j = 0; j < report->models[i].test_count; j++) {
 			const struct bench_model *model = &report->models[i];
 			const struct bench_test *test = &model->tests[j];
-			bool texts = bench_is_text(test);
+			enum bench_what what = bench_what(test);
 			fputs("<tr>", page);
 			device_cell(page, report, count);
 			text_cell(page, model->model);
@@ -147,15 +147,17 @@ static void test_rows(FILE *page, const struct bench_report *report, size_t coun
 			shown_cell(page, test->test);
 			fprintf(page, "<td class=\"n\">%s ± %s</td>", bench_number(test->tokens_per_s, "").text,
 			        bench_number(test->tokens_per_s_sd, "").text);
-			number_cell(page, texts ? 1e-6 * (double)model->bytes_per_token : (double)NAN, "");
+			number_cell(page, test->tokens_per_s_each, "");
+			number_cell(page, what == BENCH_TEXTS ? 1e-6 * (double)model->bytes_per_token : (double)NAN, "");
 			number_cell(page, test->gb_per_s, "");
 			number_cell(page, 100 * test->read_share, " %");
 			number_cell(page, test->gflop_per_s, "");
 			number_cell(page, 100 * test->f32_share, " %");
 			number_cell(page, test->dispatches_per_token, "");
 			number_cell(page, test->submits_per_token, "");
+			number_cell(page, test->host_calls_per_token, "");
 			fprintf(page, "<td class=\"n\"><code>");
-			html_text(page, texts ? test->greedy_hash : "-", 0);
+			html_text(page, what == BENCH_PROMPTS ? "-" : test->greedy_hash, 0);
 			fputs("</code></td></tr>\n", page);
 		}
 }
@@ -218,6 +220,15 @@ static bool has_stages(const struct bench_report *reports, size_t count)
 	return false;
 }
 
+static bool has_many(const struct bench_report *reports, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < reports[i].model_count; j++)
+			if (bench_what_count(&reports[i].models[j], BENCH_MANY) > 0)
+				return true;
+	return false;
+}
+
 static void write_head(FILE *page, const struct bench_report *reports, size_t count)
 {
 	fprintf(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
@@ -243,9 +254,16 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 		"<h2>Writing</h2>\n<p class=\"soft\">Tokens a second, one after the other; the line is one standard deviation to each "
 		"side.</p>\n",
 		page);
-	chart_speed(page, reports, count, true);
+	chart_speed(page, reports, count, BENCH_TEXTS);
+	if (has_many(reports, count)) {
+		fputs(
+			"<h2>Writing many texts at once</h2>\n<p class=\"soft\">Tokens a second of all sessions together, which share one "
+			"pass over the weights; beside the name those of each session.</p>\n",
+			page);
+		chart_speed(page, reports, count, BENCH_MANY);
+	}
 	fputs("<h2>Reading a prompt</h2>\n", page);
-	chart_speed(page, reports, count, false);
+	chart_speed(page, reports, count, BENCH_PROMPTS);
 	fputs(
 		"<h2>How near to the limit</h2>\n<p class=\"soft\">To write a token, all weights must be read. The line is as fast as "
 		"the device was measured to read; a ring is what that and the time of the token's dispatches allow together. Both axes "
@@ -266,9 +284,10 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 	}
 	fputs("<h2>All results</h2>\n", page);
 	table(page, reports, count,
-	      "<th>model</th><th>type</th><th class=\"n\">test</th><th class=\"n\">tokens/s</th><th class=\"n\">MB/token</th>"
+	      "<th>model</th><th>type</th><th class=\"n\">test</th><th class=\"n\">tokens/s</th>"
+	      "<th class=\"n\">each</th><th class=\"n\">MB/token</th>"
 	      "<th class=\"n\">GB/s</th><th class=\"n\">of read</th><th class=\"n\">GFLOP/s</th>"
-	      "<th class=\"n\">of F32</th><th class=\"n\">dispatches</th><th class=\"n\">submits</th>"
+	      "<th class=\"n\">of F32</th><th class=\"n\">dispatches</th><th class=\"n\">submits</th><th class=\"n\">calls</th>"
 	      "<th class=\"n\">greedy tokens</th>",
 	      test_rows);
 	table(page, reports, count,

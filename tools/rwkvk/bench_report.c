@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT = 1 }; /* of the JSON; to be raised when a reader would misunderstand it */
+enum { FORMAT = 2 }; /* of the JSON; to be raised when a reader would misunderstand it */
 
 /* ---------------------------------------------------------------------------------------------------- numbers */
 
@@ -70,9 +70,17 @@ struct bench_cell bench_storage(const struct bench_model *model)
 	return cell;
 }
 
-bool bench_is_text(const struct bench_test *test)
+enum bench_what bench_what(const struct bench_test *test)
 {
-	return test->greedy_hash[0] != 0;
+	return test->sessions > 0 ? BENCH_MANY : test->greedy_hash[0] ? BENCH_TEXTS : BENCH_PROMPTS;
+}
+
+size_t bench_what_count(const struct bench_model *model, enum bench_what what)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < model->test_count; i++)
+		count += bench_what(&model->tests[i]) == what;
+	return count;
 }
 
 bool bench_is_prompt_stage(const struct bench_stage *stage)
@@ -146,12 +154,15 @@ const struct bench_field bench_test_fields[] = {
 	TEXT(bench_test, test),
 	COUNT(bench_test, tokens),
 	COUNT(bench_test, repetitions),
+	COUNT(bench_test, sessions),
 	REAL(bench_test, tokens_per_s),
 	REAL(bench_test, tokens_per_s_sd),
 	REAL(bench_test, ms_per_token),
+	REAL(bench_test, tokens_per_s_each),
 	REAL(bench_test, dispatches_per_token),
 	REAL(bench_test, barriers_per_token),
 	REAL(bench_test, submits_per_token),
+	REAL(bench_test, host_calls_per_token),
 	REAL(bench_test, gb_per_s),
 	REAL(bench_test, read_share),
 	REAL(bench_test, gflop_per_s),

@@ -17,6 +17,8 @@ struct run {
 	const struct model_args *args;
 	rwkvk_model *model;
 	rwkvk_session *session;
+	rwkvk_session *many[BENCH_SESSIONS]; /* instead of one, where several write at once */
+	size_t many_count;
 	struct bench_model *out;
 	uint32_t first; /* what stands before a text */
 	uint64_t hash;  /* of the tokens of a repetition */
@@ -101,6 +103,76 @@ static rwkvk_status write_text(struct run *run, size_t count, double *seconds)
 	return status;
 }
 
+/* A step of `count` works, of which each wants what it says; those that found no room are done in the next. */
+static rwkvk_status step(struct run *run, rwkvk_work *works, size_t count)
+{
+	if (interrupt_seen())
+		return RWKVK_CANCELLED;
+	rwkvk_status status = rwkvk_model_step(run->model, works, count);
+	for (size_t i = 0; i < count && status == RWKVK_OK; i++)
+		status = works[i].status;
+	return status;
+}
+
+/* Each session's first token; they differ, so that the texts do. */
+static rwkvk_status begin_many(struct run *run, size_t sessions)
+{
+	uint32_t first[BENCH_SESSIONS];
+	rwkvk_work works[BENCH_SESSIONS];
+	rwkvk_status status = RWKVK_OK;
+	for (size_t i = 0; i < sessions && status == RWKVK_OK; i++) {
+		first[i] = (uint32_t)((run->first + i) % run->out->vocab);
+		works[i] = (rwkvk_work){ .size = sizeof(works[i]), .session = run->many[i], .tokens = &first[i], .token_count = 1 };
+		status = rwkvk_session_reset(run->many[i]);
+	}
+	for (size_t left = sessions; left > 0 && status == RWKVK_OK;) {
+		size_t waiting = 0;
+		status = step(run, works, left);
+		for (size_t i = 0; i < left; i++)
+			if (works[i].read == 0)
+				works[waiting++] = works[i];
+		left = waiting;
+	}
+	return status;
+}
+
+/* Until all have written their tokens, which takes all as many steps. */
+static rwkvk_status write_steps(struct run *run, size_t sessions, const rwkvk_generate_options *options, uint64_t *hashes)
+{
+	rwkvk_work works[BENCH_SESSIONS];
+	rwkvk_status status = RWKVK_OK;
+	for (size_t i = 0; i < sessions; i++)
+		works[i] = (rwkvk_work){ .size = sizeof(works[i]), .session = run->many[i], .options = options };
+	for (bool ended = false; !ended && status == RWKVK_OK;) {
+		status = step(run, works, sessions);
+		ended = true;
+		for (size_t i = 0; i < sessions && status == RWKVK_OK; i++) {
+			for (size_t j = 0; j < works[i].picked_count; j++)
+				hashes[i] = bench_hash(hashes[i], work_token(&works[i], j));
+			ended = ended && works[i].ended;
+		}
+	}
+	return status;
+}
+
+/* `count` tokens in each session.  The hash is of all sessions' tokens, the first one's first. */
+static rwkvk_status write_many(struct run *run, size_t sessions, size_t count, double *seconds)
+{
+	uint64_t hashes[BENCH_SESSIONS];
+	const rwkvk_generate_options options = { .size = sizeof(options), .max_tokens = count, .ignore_end = true };
+	for (size_t i = 0; i < sessions; i++)
+		hashes[i] = BENCH_HASH_START;
+	rwkvk_status status = begin_many(run, sessions);
+	double start = now_seconds();
+	if (status == RWKVK_OK)
+		status = write_steps(run, sessions, &options, hashes);
+	*seconds = now_seconds() - start;
+	run->hash = BENCH_HASH_START;
+	for (size_t i = 0; i < sessions; i++)
+		run->hash = bench_hash(bench_hash(run->hash, (uint32_t)hashes[i]), (uint32_t)(hashes[i] >> 32));
+	return status;
+}
+
 /* What the host asked of the device, by a repetition's tokens.  A repetition of tg includes the token that begins the text. */
 static void count_work(const rwkvk_counters *a, const rwkvk_counters *b, struct bench_test *test)
 {
@@ -108,23 +180,27 @@ static void count_work(const rwkvk_counters *a, const rwkvk_counters *b, struct 
 	test->dispatches_per_token = (double)(b->dispatches - a->dispatches) / tokens;
 	test->barriers_per_token = (double)(b->barriers - a->barriers) / tokens;
 	test->submits_per_token = (double)(b->submits - a->submits) / tokens;
+	test->host_calls_per_token = (double)(b->host_calls - a->host_calls) / tokens;
 }
 
-/* Of a token of a prompt, on average: the last one's logits are made. */
-static double prompt_multiply_adds(const struct bench_model *model, uint64_t tokens)
+/* Of a token on average: of a prompt the last one's logits are made, of texts all. */
+static double token_multiply_adds(const struct bench_model *model, const struct bench_test *test)
 {
-	return (double)model->multiply_adds + (double)model->vocab * (double)model->width / (double)tokens;
+	double logits = (double)model->vocab * (double)model->width;
+	return (double)model->multiply_adds + (bench_what(test) == BENCH_PROMPTS ? logits / (double)test->tokens : logits);
 }
 
-static void finish_test(struct run *run, const double *rates, size_t count, bool writing, struct bench_test *test)
+static void finish_test(struct run *run, const double *rates, size_t count, struct bench_test *test)
 {
+	bool alone = bench_what(test) == BENCH_TEXTS;
 	test->tokens_per_s = bench_mean(rates, count);
 	test->tokens_per_s_sd = bench_deviation(rates, count);
 	test->ms_per_token = test->tokens_per_s > 0 ? 1e3 / test->tokens_per_s : (double)NAN;
-	test->gb_per_s = writing ? 1e-9 * (double)run->out->bytes_per_token * test->tokens_per_s : (double)NAN;
-	test->gflop_per_s = writing ? (double)NAN : 2e-9 * prompt_multiply_adds(run->out, test->tokens) * test->tokens_per_s;
+	test->tokens_per_s_each = test->sessions > 0 ? test->tokens_per_s / (double)test->sessions : (double)NAN;
+	test->gb_per_s = alone ? 1e-9 * (double)run->out->bytes_per_token * test->tokens_per_s : (double)NAN;
+	test->gflop_per_s = alone ? (double)NAN : 2e-9 * token_multiply_adds(run->out, test) * test->tokens_per_s;
 	test->read_share = test->f32_share = (double)NAN; /* once the device has been measured: share_ceilings() */
-	note("  %-8s %10.2f tok/s, deviation %.2f", test->test, test->tokens_per_s, test->tokens_per_s_sd);
+	note("  %-11s %10.2f tok/s, deviation %.2f", test->test, test->tokens_per_s, test->tokens_per_s_sd);
 }
 
 static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, double *rates, size_t repetitions,
@@ -141,7 +217,9 @@ static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, d
 		snprintf(text, sizeof(text), "  %s: run %zu of %zu", test->test, i + 1, repetitions + 1);
 		progress_text(&progress, text);
 		rwkvk_model_counters(run->model, &before);
-		rwkvk_status status = writing ? write_text(run, count, &seconds) : read_prompt(run, ids, count, &seconds);
+		rwkvk_status status = test->sessions ? write_many(run, (size_t)test->sessions, count, &seconds)
+		                      : writing      ? write_text(run, count, &seconds)
+		                                     : read_prompt(run, ids, count, &seconds);
 		rwkvk_model_counters(run->model, &after);
 		progress_text(&progress, "");
 		if (status != RWKVK_OK)
@@ -149,14 +227,14 @@ static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, d
 		repeatable = repeatable && (i == 0 || run->hash == hash);
 		hash = run->hash;
 		if (i > 0)
-			rates[i - 1] = seconds > 0 ? (double)count / seconds : 0;
+			rates[i - 1] = seconds > 0 ? (double)count * (test->sessions ? (double)test->sessions : 1) / seconds : 0;
 	}
 	count_work(&before, &after, test);
 	if (writing) {
 		snprintf(test->greedy_hash, sizeof(test->greedy_hash), "%016" PRIx64, hash);
 		snprintf(test->repeatable, sizeof(test->repeatable), repeatable ? "yes" : "no");
 	}
-	finish_test(run, rates, repetitions, writing, test);
+	finish_test(run, rates, repetitions, test);
 	return RWKVK_OK;
 }
 
@@ -166,18 +244,21 @@ static int run_failed(rwkvk_status status)
 	return status == RWKVK_OK ? EXIT_DONE : failed_with(status);
 }
 
-/* "pp" of `count` tokens, or "tg". */
-static int run_test(struct run *run, const char *kind, size_t count)
+/* "pp" of `count` tokens, or "tg", or that in so many sessions at once. */
+static int run_test(struct run *run, const char *kind, size_t count, size_t sessions)
 {
 	bool writing = strcmp(kind, "tg") == 0;
 	if (count == 0)
 		return EXIT_DONE;
 	if (run->out->test_count == BENCH_TESTS)
-		return misused("bench", "-p, -n: expected at most %d tests, got more", BENCH_TESTS);
+		return misused("bench", "-p, -n, -b: expected at most %d tests, got more", BENCH_TESTS);
 	size_t repetitions = run->tests->repetitions;
 	struct bench_test *test = &run->out->tests[run->out->test_count++];
-	snprintf(test->test, sizeof(test->test), "%s%zu", kind, count);
+	int length = snprintf(test->test, sizeof(test->test), "%s%zu", kind, count);
+	if (sessions > 0)
+		snprintf(test->test + length, sizeof(test->test) - (size_t)length, " x %zu", sessions);
 	test->tokens = count;
+	test->sessions = sessions;
 	test->repetitions = repetitions;
 	double *rates = malloc(repetitions * sizeof(*rates));
 	uint32_t *ids = malloc(count * sizeof(*ids));
@@ -197,9 +278,20 @@ static int run_tests(struct run *run)
 	const struct bench_tests *tests = run->tests;
 	int code = EXIT_DONE;
 	for (size_t i = 0; i < tests->prompt_count && code == EXIT_DONE; i++)
-		code = run_test(run, "pp", tests->prompts[i]);
+		code = run_test(run, "pp", tests->prompts[i], 0);
 	for (size_t i = 0; i < tests->text_count && code == EXIT_DONE; i++)
-		code = run_test(run, "tg", tests->texts[i]);
+		code = run_test(run, "tg", tests->texts[i], 0);
+	return code;
+}
+
+static int run_many_tests(struct run *run)
+{
+	const struct bench_tests *tests = run->tests;
+	int code = EXIT_DONE;
+	for (size_t i = 0; i < tests->text_count && code == EXIT_DONE; i++)
+		for (size_t j = 0; j < tests->session_count && code == EXIT_DONE; j++)
+			if (tests->sessions[j] > 0)
+				code = run_test(run, "tg", tests->texts[i], tests->sessions[j]);
 	return code;
 }
 
@@ -238,8 +330,20 @@ static int open_run(struct run *run, bool profile)
 	return code;
 }
 
+/* The same with sessions that write at once. */
+static int open_many(struct run *run, const struct model_args *args)
+{
+	int code = model_open(args, NULL, false, &run->model);
+	for (; code == EXIT_DONE && run->many_count < args->batch; run->many_count++)
+		if (rwkvk_session_create(run->model, &run->many[run->many_count]) != RWKVK_OK)
+			return failed_call();
+	return code;
+}
+
 static void close_run(struct run *run)
 {
+	while (run->many_count > 0)
+		rwkvk_session_destroy(run->many[--run->many_count]);
 	rwkvk_session_destroy(run->session);
 	rwkvk_model_close(run->model);
 	run->session = NULL;
@@ -347,6 +451,27 @@ static int run_stages(struct run *run)
 	return code;
 }
 
+static uint32_t most_sessions(const struct bench_tests *tests)
+{
+	uint32_t most = 0;
+	for (size_t i = 0; i < tests->session_count; i++)
+		most = tests->sessions[i] > most ? tests->sessions[i] : most;
+	return most;
+}
+
+/* One model for all numbers of sessions; one with room for two, if there is only one, which then writes as it does among many.
+ */
+static int run_many(struct run *run, uint32_t most)
+{
+	struct model_args args = *run->args;
+	args.batch = most > 1 ? most : 2;
+	int code = open_many(run, &args);
+	if (code == EXIT_DONE)
+		code = run_many_tests(run);
+	close_run(run);
+	return code;
+}
+
 int bench_run(const struct bench_tests *tests, const struct model_args *args, struct bench_model *out)
 {
 	struct run run = { .tests = tests, .args = args, .out = out };
@@ -360,6 +485,8 @@ int bench_run(const struct bench_tests *tests, const struct model_args *args, st
 		out->peak_host_bytes = peak_memory();
 	}
 	close_run(&run);
+	if (code == EXIT_DONE && most_sessions(tests) > 0)
+		code = run_many(&run, most_sessions(tests));
 	if (code == EXIT_DONE && tests->stages)
 		code = run_stages(&run);
 	return code;

@@ -37,7 +37,7 @@ static void print_device(const struct bench_device *d)
 
 static void print_row(const struct bench_model *model, const struct bench_test *test)
 {
-	bool writing = bench_is_text(test);
+	bool writing = bench_what(test) == BENCH_TEXTS;
 	out_printf("| %s | %s | %s | %s | %s | %s ± %s | %s | %s | %s | %s | %s |\n", plain(model->model).text,
 	           bench_storage(model).text, show_bytes(model->device_bytes).text, show_count(model->parameters).text, test->test,
 	           bench_number(test->tokens_per_s, "").text, bench_number(test->tokens_per_s_sd, "").text,
@@ -50,9 +50,14 @@ static const struct bench_test *last_text_test(const struct bench_model *model)
 {
 	const struct bench_test *found = NULL;
 	for (size_t i = 0; i < model->test_count; i++)
-		if (bench_is_text(&model->tests[i]))
+		if (bench_what(&model->tests[i]) == BENCH_TEXTS)
 			found = &model->tests[i];
 	return found;
+}
+
+static const char *note_repeatable(const struct bench_test *test)
+{
+	return strcmp(test->repeatable, "no") == 0 ? ", NOT THE SAME IN EVERY REPETITION" : "";
 }
 
 static void print_notes(const struct bench_model *model)
@@ -64,11 +69,30 @@ static void print_notes(const struct bench_model *model)
 	if (isfinite(model->skipped_bytes_per_token))
 		out_printf("; %s of ffn.value skipped a token", show_bytes((uint64_t)model->skipped_bytes_per_token).text);
 	if (test)
-		out_printf("; a token of %s: %s dispatches, %s barriers, %s submits; greedy tokens %s%s", test->test,
-		           bench_number(test->dispatches_per_token, "").text, bench_number(test->barriers_per_token, "").text,
-		           bench_number(test->submits_per_token, "").text, test->greedy_hash,
-		           strcmp(test->repeatable, "no") == 0 ? ", NOT THE SAME IN EVERY REPETITION" : "");
+		out_printf("; a token of %s: %s dispatches, %s barriers, %s submits, %s calls of Vulkan; greedy tokens %s%s",
+		           test->test, bench_number(test->dispatches_per_token, "").text,
+		           bench_number(test->barriers_per_token, "").text, bench_number(test->submits_per_token, "").text,
+		           bench_number(test->host_calls_per_token, "").text, test->greedy_hash, note_repeatable(test));
 	out_printf("\n");
+}
+
+/* Each token is one of one session's. */
+static void print_many(const struct bench_model *model)
+{
+	if (bench_what_count(model, BENCH_MANY) == 0)
+		return;
+	out_printf(
+		"\n| many sessions | t/s | t/s each | dispatches a token | submits a token | calls of Vulkan a token | greedy tokens "
+		"|\n| --- | ---: | ---: | ---: | ---: | ---: | --- |\n");
+	for (size_t i = 0; i < model->test_count; i++) {
+		const struct bench_test *test = &model->tests[i];
+		if (bench_what(test) != BENCH_MANY)
+			continue;
+		out_printf("| %s | %s | %s | %s | %s | %s | %s%s |\n", test->test, bench_number(test->tokens_per_s, "").text,
+		           bench_number(test->tokens_per_s_each, "").text, bench_number(test->dispatches_per_token, "").text,
+		           bench_number(test->submits_per_token, "").text, bench_number(test->host_calls_per_token, "").text,
+		           test->greedy_hash, note_repeatable(test));
+	}
 }
 
 static void print_stages(const struct bench_model *model, bool of_prompt)
@@ -97,6 +121,7 @@ void bench_print_table(const struct bench_report *report)
 			print_row(&report->models[i], &report->models[i].tests[j]);
 	for (size_t i = 0; i < report->model_count; i++) {
 		print_notes(&report->models[i]);
+		print_many(&report->models[i]);
 		print_stages(&report->models[i], false);
 		print_stages(&report->models[i], true);
 	}
@@ -154,13 +179,7 @@ static int print_line(const struct bench_report *report, const struct bench_mode
 	bench_add_fields(line, bench_device_fields, &report->device);
 	bench_add_fields(line, bench_model_fields, model);
 	bench_add_fields(line, bench_test_fields, test);
-	char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(7)) : NULL;
-	json_decref(line);
-	if (!text)
-		return failed("out of memory");
-	out_printf("%s\n", text);
-	free(text);
-	return EXIT_DONE;
+	return out_json_line(line);
 }
 
 int bench_print_lines(const struct bench_report *report)
@@ -243,7 +262,7 @@ static void compare_tests(const char *title, const struct bench_test *a, const s
 	const struct bench_test *either = a ? a : b;
 	snprintf(what, sizeof(what), "%s %s", title, either->test);
 	print_numbers(what, " t/s", a ? a->tokens_per_s : (double)NAN, b ? b->tokens_per_s : (double)NAN);
-	bool writing = bench_is_text(either);
+	bool writing = bench_what(either) == BENCH_TEXTS;
 	snprintf(what, sizeof(what), "%s %s, of %s", title, either->test, writing ? "read" : "F32");
 	print_numbers(what, " %", a ? 100 * (writing ? a->read_share : a->f32_share) : (double)NAN,
 	              b ? 100 * (writing ? b->read_share : b->f32_share) : (double)NAN);
@@ -286,7 +305,7 @@ static int note_differences(const char *const names[2], const struct bench_pair 
 		return 0;
 	for (size_t i = 0; i < a->test_count; i++) {
 		const struct bench_test *x = &a->tests[i], *y = find_test(b, x->test);
-		if (!y || !bench_is_text(x) || strcmp(x->greedy_hash, y->greedy_hash) == 0)
+		if (!y || bench_what(x) == BENCH_PROMPTS || strcmp(x->greedy_hash, y->greedy_hash) == 0)
 			continue;
 		out_printf("\n* %s %s: the greedy tokens differ (%s and %s).\n", plain(a->model).text, x->test, x->greedy_hash,
 		           y->greedy_hash);

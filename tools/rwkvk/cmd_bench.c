@@ -27,7 +27,7 @@ struct bench {
 	struct arg_count threads;
 	struct arg_texts models;
 	const char *shapes, *types, *quants;
-	struct arg_ids prompts, texts;
+	struct arg_ids prompts, texts, sessions;
 	struct arg_count repetitions;
 	int output;
 	const char *html, *compare;
@@ -216,7 +216,9 @@ static void plan_tests(const struct bench *args, struct bench_tests *tests)
 		.prompts = args->prompts.given ? args->prompts.ids : &prompt,
 		.texts = args->texts.given ? args->texts.ids : &text,
 		.prompt_count = args->prompts.given ? args->prompts.count : 1,
+		.sessions = args->sessions.ids,
 		.text_count = args->texts.given ? args->texts.count : 1,
+		.session_count = args->sessions.count,
 		.repetitions = args->repetitions.given ? args->repetitions.value : STANDARD_REPETITIONS,
 		.stages = args->stages || args->html,
 	};
@@ -242,6 +244,23 @@ static int make_plan(const struct bench *args, struct plan *plan)
 	return code;
 }
 
+static int check_sessions(const struct bench *args, const struct bench_tests *tests)
+{
+	bool many = false, texts = false;
+	for (size_t i = 0; i < tests->session_count; i++) {
+		if (tests->sessions[i] > BENCH_SESSIONS)
+			return misused("bench", "-b: expected at most %d sessions, got %" PRIu32, BENCH_SESSIONS, tests->sessions[i]);
+		many |= tests->sessions[i] > 0;
+	}
+	for (size_t i = 0; i < tests->text_count; i++)
+		texts |= tests->texts[i] > 0;
+	if (many && !texts)
+		return misused("bench", "-b: sessions write texts of -n tokens; expected one that is not 0");
+	if (many && args->exact)
+		return misused("bench", "--exact: has the bits of one session alone, which -b does not have; give one of the two");
+	return EXIT_DONE;
+}
+
 static int measure(const struct bench *args)
 {
 	struct plan plan = { 0 };
@@ -251,6 +270,8 @@ static int measure(const struct bench *args)
 	if (args->models.count > MOST_FILES)
 		return misused("bench", "-m: expected at most %d models, got %zu", MOST_FILES, args->models.count);
 	int code = make_plan(args, &plan);
+	if (code == EXIT_DONE)
+		code = check_sessions(args, &plan.tests);
 	if (code != EXIT_DONE)
 		return code;
 	set_quiet(args->quiet);
@@ -360,6 +381,13 @@ int cmd_bench(int argc, char **argv)
 		  .value = "LIST",
 		  .help = "write texts of so many tokens (tg), always the most probable one; 0: none",
 		  .standard = "128" },
+		{ .letter = 'b',
+		  .kind = ARG_COUNTS,
+		  .target = &b.sessions,
+		  .value = "LIST",
+		  .help = "write the texts of -n in so many sessions at once, too (tg128 x 8), each number from 1 to 256; for that the "
+		          "model is loaded once more",
+		  .standard = "in one session alone" },
 		{ .letter = 'r',
 		  .kind = ARG_COUNT,
 		  .target = &b.repetitions,
@@ -410,6 +438,7 @@ int cmd_bench(int argc, char **argv)
 		.notes = "LIST is one value or several with commas between them.\n"
 				 "\nExamples\n"
 				 "  rwkvk bench -m model.gguf -p 128,512 -n 128 -r 5\n"
+				 "  rwkvk bench -m model.gguf -p 0 -n 64 -b 1,2,4,8,16,32\n"
 				 "  rwkvk bench --shape 0.1B,1.5B --type f16,q4 -p 0 --html report.html\n"
 				 "  rwkvk bench --shape 1.5B --type q8 -o json > here.json\n"
 				 "  rwkvk bench --compare here.json there.json",
@@ -420,5 +449,6 @@ int cmd_bench(int argc, char **argv)
 	free(b.models.texts);
 	free(b.prompts.ids);
 	free(b.texts.ids);
+	free(b.sessions.ids);
 	return code;
 }
