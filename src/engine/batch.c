@@ -33,7 +33,7 @@ rwkvk_status batch_create(struct rwkvk_model *m, uint32_t most, uint32_t mixed_r
 		pass->chooses = true;
 	}
 	b->most = most;
-	b->mixed_rows = mixed_rows ? mixed_rows : m->chunk.pass.rows;
+	b->mixed_rows = !mixed_rows ? m->chunk.pass.rows : mixed_rows < LEAST_ROWS ? LEAST_ROWS : mixed_rows;
 	m->chunk.pass.runs = smaller(most, m->chunk.pass.rows);
 	return queue_create(&b->queue);
 }
@@ -114,10 +114,10 @@ struct submission {
 	struct rwkvk_model *m;
 	struct work **works;
 	uint32_t count;
-	uint32_t chunk_rows, step_rows; /* so far */
-	uint32_t tokens;                /* that a row of the step may have */
-	uint32_t *snapshots;            /* [count] of works that a chunk reads */
-	struct bucket *bucket;          /* NULL: there is no step */
+	uint32_t chunk_rows, chunk_runs, step_rows; /* so far */
+	uint32_t tokens;                            /* that a row of the step may have */
+	uint32_t *snapshots;                        /* [count] of works that a chunk reads */
+	struct bucket *bucket;                      /* NULL: there is no step */
 };
 
 static bool picks(const struct work *w)
@@ -141,11 +141,12 @@ static void place_in_chunk(struct submission *s, struct work *w, uint32_t most)
 	size_t rest = w->count - rows;
 	if (rest > 0 && rest < threshold)
 		rows = rows + rest > threshold ? rows - (threshold - (uint32_t)rest) : 0;
-	if (rows > 0 && rows < threshold && s->chunk_rows > 0)
-		rows = 0; /* a whole tile for a few rows; it is the next chunk's first */
+	if ((rows < threshold && s->chunk_rows > 0) || s->chunk_runs == s->m->chunk.pass.runs)
+		rows = 0; /* a whole tile for a few rows, or one run too many: it is the next chunk's first */
 	w->in_chunk = true;
 	w->rows = rows;
 	s->chunk_rows += rows;
+	s->chunk_runs += rows > 0;
 }
 
 /* A snapshot for each run of the chunk; where none is free, the work waits, unless it is the only one. */
@@ -159,6 +160,7 @@ static rwkvk_status take_snapshots(struct submission *s)
 		TRY(slot_find_snapshot(s->m, w->slot, &s->snapshots[i]));
 		if (s->snapshots[i] == NO_SNAPSHOT) {
 			s->chunk_rows -= w->rows;
+			s->chunk_runs--;
 			w->rows = 0;
 		} else {
 			s->m->snapshot_taken[s->snapshots[i]] = true;
@@ -278,13 +280,7 @@ static uint32_t list_step(const struct submission *s, struct gpu_cmd **list)
 static rwkvk_status check_step(const struct submission *s)
 {
 	const uint32_t *table = s->m->batch.table.mapped;
-	if (table[TABLE_DONE] == s->step_rows)
-		return RWKVK_OK;
-	return fail(
-		RWKVK_ERROR_DRIVER,
-		"%s says that it has finished work which it has not done: its driver is broken, or made for compiling alone; try "
-		"another device or driver version",
-		gpu_caps(s->m->gpu)->name);
+	return table[TABLE_DONE] == s->step_rows ? RWKVK_OK : driver_idles(s->m);
 }
 
 /* The step alone. */

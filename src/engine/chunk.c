@@ -10,8 +10,6 @@
 #include "base/clock.h"
 #include "base/numbers.h"
 
-enum { LEAST_ROWS = 16 };
-
 /* ------------------------------------------------------------------------------------------------------ buffers */
 
 uint64_t chunk_bytes(const struct config *c, uint32_t rows)
@@ -261,16 +259,22 @@ static rwkvk_status submit_layers(struct rwkvk_model *m, struct passage *p)
 	return RWKVK_OK;
 }
 
+rwkvk_status driver_idles(const struct rwkvk_model *m)
+{
+	return fail(
+		RWKVK_ERROR_DRIVER,
+		"%s says that it has finished work which it has not done: its driver is broken, or made for compiling alone; try "
+		"another device or driver version",
+		gpu_caps(m->gpu)->name);
+}
+
 rwkvk_status chunk_run(struct rwkvk_model *m, struct passage *p)
 {
 	const uint32_t layers = model_config(m)->layers, *table = m->chunk.table.mapped;
 	while (p->layer < layers) {
 		TRY(submit_layers(m, p));
 		if (table[TABLE_DONE] != p->rows)
-			return fail(RWKVK_ERROR_DRIVER,
-			            "%s says that it has finished work which it has not done: its driver is broken, or made for compiling "
-			            "alone; try another device or driver version",
-			            gpu_caps(m->gpu)->name);
+			return driver_idles(m);
 		if ((p->layer < layers || p->goes_on) && p->cancel && atomic_load(p->cancel))
 			return fail(RWKVK_CANCELLED, "cancelled within a chunk of %" PRIu32 " tokens", p->rows);
 	}

@@ -136,6 +136,8 @@ struct pass {
 	struct steps steps;       /* embedding, the layers' */
 };
 
+enum { LEAST_ROWS = 16 }; /* of the longest chunk */
+
 /* The rows of a chunk on the device.  Buffers are made when the model is opened, all else when the first chunk is fed. */
 struct chunk {
 	struct pass pass;         /* its rows: of the longest chunk, a multiple of 16; 0: prompts are fed token by token */
@@ -333,6 +335,8 @@ struct passage {
 	const atomic_bool *cancel;
 };
 rwkvk_status chunk_run(struct rwkvk_model *model, struct passage *passage);
+/* The error that a table without an answer is. */
+rwkvk_status driver_idles(const struct rwkvk_model *model);
 /* Rows that go through a layer within what a submission may take; each: and through the head for all their logits. */
 uint32_t chunk_rows_at_once(const struct rwkvk_model *model, bool each);
 /* A host's table: empty; with one more run, of which the logits of the last `wanted` rows are wanted.  Returns its first row.

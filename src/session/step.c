@@ -169,7 +169,8 @@ static rwkvk_status begin(struct part *p)
 
 static rwkvk_status finish_reading(struct part *p)
 {
-	session_has_fed(p->own.session, p->work.count, p->work.done);
+	if (p->work.rows > 0 || p->work.status != RWKVK_OK)
+		session_has_fed(p->own.session, p->work.count, p->work.done);
 	p->own.read = p->work.done;
 	return p->work.status;
 }
@@ -190,9 +191,11 @@ static rwkvk_status finish_text(struct part *p)
 /* For the caller; `error` is this thread's if the work has failed. */
 static void answer(struct part *p, rwkvk_status status)
 {
-	struct stepping *own = p->own.session->stepping;
+	struct stepping *own = p->entered ? p->own.session->stepping : NULL;
 	p->own.status = status;
-	p->own.error = "";
+	p->own.error = status == RWKVK_OK ? ""
+	               : p->entered       ? "out of memory"
+	                                  : "another call is about this session, or its model is closed";
 	p->own.text = "";
 	if (own) {
 		snprintf(own->error, sizeof own->error, "%s", status == RWKVK_OK ? "" : rwkvk_last_error());

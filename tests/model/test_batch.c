@@ -12,7 +12,7 @@
 #include "rwkvk_tools.h"
 #include "small_models.h"
 
-enum { SESSIONS = 6, BATCH = 4, PROMPT = 90, TOKENS = 40 };
+enum { SESSIONS = 16, CALLERS = 6, BATCH = 4, PROMPT = 90, TOKENS = 40 };
 
 /* ---------------------------------------------------------------------------------------------------- a driver that fails */
 
@@ -260,10 +260,11 @@ static void sessions_are_what_they_are_alone(void **state)
 {
 	(void)state;
 	for (size_t v = 0; v < SMALL_MODELS; v += test_every()) {
-		enum { TASKS = 12 };
+		enum { TASKS = 20 };
+		static const uint32_t most[SMALL_MODELS] = { 4, 16, 2, 5, 8, 3 };
 		struct task tasks[TASKS];
 		uint64_t random = 11 + v;
-		rwkvk_model *model = open_batch(make_small_model(&small_models[v]), BATCH);
+		rwkvk_model *model = open_batch(make_small_model(&small_models[v]), most[v]);
 		for (size_t i = 0; i < TASKS; i++) {
 			make_task(&random, &tasks[i]);
 			do_alone(model, &tasks[i]);
@@ -318,20 +319,20 @@ static void callers_in_threads_share_submissions(void **state)
 {
 	(void)state;
 	enum { ROUNDS = 3 };
-	struct task tasks[SESSIONS];
-	struct caller callers[SESSIONS];
+	struct task tasks[CALLERS];
+	struct caller callers[CALLERS];
 	uint64_t random = 5;
 	rwkvk_model *model = open_batch(make_small_model(&small_models[SMALL_MODELS - 1]), BATCH);
-	for (size_t i = 0; i < SESSIONS; i++) {
+	for (size_t i = 0; i < CALLERS; i++) {
 		make_task(&random, &tasks[i]);
 		do_alone(model, &tasks[i]);
 	}
 	for (int round = 0; round < ROUNDS; round++) {
-		for (size_t i = 0; i < SESSIONS; i++) {
+		for (size_t i = 0; i < CALLERS; i++) {
 			callers[i] = (struct caller){ .model = model, .task = &tasks[i] };
 			assert_int_equal(pthread_create(&callers[i].thread, NULL, call, &callers[i]), 0);
 		}
-		for (size_t i = 0; i < SESSIONS; i++)
+		for (size_t i = 0; i < CALLERS; i++)
 			pthread_join(callers[i].thread, NULL);
 	}
 	assert_int_equal(atomic_load(&mistakes), 0);
