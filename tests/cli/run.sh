@@ -1027,6 +1027,19 @@ END
 	exits 0
 	printf -- '--- 1\n, there was\n\n--- 2\n, there was\n' >"$dir/want"
 	cmp -s "$out" "$dir/want" || fail "expected the text of the state, twice"
+	tiny_model 7 # without a vocabulary
+	run generate -q -m "$dir/7.st" --tokens 1,2 --count 2 --seed 1 -n 3 --temp 2 --top-p 1
+	exits 0
+	cp "$out" "$dir/plain"
+	run generate -q -m "$dir/7.st" --tokens 1,2 --count 2 --seed 1 -n 3 --temp 2 --top-p 1 --json
+	exits 0
+	python3 - "$out" "$dir/plain" <<'END' >"$dir/said" 2>&1 || fail "$(cat "$dir/said")"
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+assert len(rows) == 2 and all(r["text"] is None and 0 < len(r["ids"]) == r["tokens"] <= 3 for r in rows), rows
+texts = ["--- %d\n%s\n" % (r["index"], " ".join(map(str, r["ids"]))) for r in rows]
+assert open(sys.argv[2]).read() == "\n".join(texts), texts
+END
 }
 
 # The texts end where they are, and are printed; nobody reads them: they end at once.

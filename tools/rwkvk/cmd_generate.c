@@ -497,7 +497,8 @@ int cmd_generate(int argc, char **argv)
 		{ .name = "json",
 		  .kind = ARG_FLAG,
 		  .target = &g.json,
-		  .help = "with --count: a JSON object a line for each text: index, seed, text, ids, tokens, reason, stop, close_draws",
+		  .help = "with --count: a JSON object a line for each text: index, seed, text (null without a vocabulary), ids, "
+		          "tokens, reason, stop, close_draws",
 		  .standard = "a line \"--- 1\", then the text" },
 		{ .group = "Sampling (defaults: what the model's file recommends, else these)",
 		  .name = "temp",
