@@ -1,18 +1,18 @@
-// The first dispatch of a pass over rows whose tokens the device finds, a workgroup a row: which token the row has, and whether it is
-// a row at all.
+// The first dispatch of a pass over rows whose tokens the device finds, a workgroup a row: which token the row has, and whether
+// it is a row at all.
 //
 //   token = the host's, or one picked from the slot's logits: the largest (lowest id on ties), or drawn (draw.glsl)
 //
-// Logits are the head's, and are made ready here: the host's mask and list of biases, or the slot's row of biases, then penalties.
-// log P(token) and the largest are of the softmax at temperature 1 of what comes of that, before top-p and top-k.  The counts of the
-// slot go on by the picked token.  Tokens of one submission follow each other without the host: IO_FED of each row counts them, and
-// a row that has ended is none any more (ASK in layout.h).
+// Logits are the head's, and are made ready here: the host's mask and list of biases, or the slot's row of biases, then
+// penalties.  log P(token) and the largest are of the softmax at temperature 1 of what comes of that, before top-p and top-k.
+// The counts of the slot go on by the picked token.  Tokens of one submission follow each other without the host: IO_FED of
+// each row counts them, and a row that has ended is none any more (ASK in layout.h).
 //
-// Binding 1 is the rows' buffer, whose table is written here for the stages after it; binding 7 the host's table.  Nothing that a
-// workgroup reads depends on other rows.  Recorded by plan_choose() in src/engine/batch_plan.c.
+// Binding 1 is the rows' buffer, whose table is written here for the stages after it; binding 7 the host's table.  Nothing that
+// a workgroup reads depends on other rows.  Recorded by plan_choose() in src/engine/batch_plan.c.
 //
-// Sums go through shared memory on all devices, as in select.comp.  Loops over the vocabulary are few or unrolled: lavapipe gives an
-// invocation 65,535 turns of all its loops (docs/drivers.md).
+// Sums go through shared memory on all devices, as in select.comp.  Loops over the vocabulary are few or unrolled: lavapipe
+// gives an invocation 65,535 turns of all its loops (docs/drivers.md).
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #undef SUBGROUPS
@@ -26,8 +26,8 @@ uint words_at;
 
 // ------------------------------------------------------------------------------------------------------- biases
 
-// One thread for each token of those of the list that lie in s_id and s_logit: its biases in the list's order, with the roundings of
-// sampler_add_biases() in src/session/sampler.c.
+// One thread for each token of those of the list that lie in s_id and s_logit: its biases in the list's order, with the
+// roundings of sampler_add_biases() in src/session/sampler.c.
 void add_listed(uint count)
 {
 	uint id = s_id[thread];
@@ -68,7 +68,7 @@ void make_biases(uint pick)
 	bool row = (pick & PICK_BIAS) != 0 && word(ASK_BIAS_COUNT) == 0;
 	for (uint i = thread; i < V4(V) / 32; i += WORKGROUP) {
 		uint allowed = (pick & PICK_MASK) != 0 ? word(ASK_MASK + i) : 0xffffffffu;
-		for (uint j = 0; j < 32; j++) {
+		[[dont_unroll]] for (uint j = 0; j < 32; j++) {
 			float bias = row ? picks[picks_at + PICKS_BIAS(V) + 32 * i + j] : 0;
 			picks[picks_at + PICKS_LOGITS + 32 * i + j] = (allowed >> j & 1) != 0 ? bias : -INFINITE;
 		}
@@ -147,8 +147,8 @@ void find_each(uint fed, uint top, float log_all)
 	[[dont_unroll]] for (uint place = 0; place < top; place++) {
 		best = -INFINITE;
 		best_id = PART_NONE;
-		for (uint first = thread; first < V; first += 8 * WORKGROUP)
-			[[unroll]] for (uint j = 0; j < 8; j++) {
+		for (uint first = thread; first < V; first += 4 * WORKGROUP)
+			[[unroll]] for (uint j = 0; j < 4; j++) {
 				uint i = first + j * WORKGROUP;
 				float x = i < V ? picks[picks_at + PICKS_LOGITS + i] : -INFINITE;
 				if (x < logit || (x == logit && i > id))
@@ -251,9 +251,9 @@ uint next_token()
 	uint fed = word(IO_FED), done = word(IO_DONE), token = NO_ROW;
 	if (fed >= min(word(ASK_MOST), MAX_TOKENS) || (done != 0 && done != DONE_UNKNOWN))
 		return NO_ROW;
-	bool is_close = false, picks_one = word(IO_MODE) == MODE_PICK;
+	bool is_close = false;
 	done = 0;
-	if (picks_one)
+	if (word(IO_MODE) == MODE_PICK)
 		token = pick_token(fed, done, is_close);
 	else
 		token = word(IO_TOKENS + fed);
@@ -262,7 +262,7 @@ uint next_token()
 		report(fed, token, done, is_close);
 	if (done != 0)
 		return NO_ROW;
-	if (picks_one && (word(IO_PICK) & PICK_PENALTY) != 0)
+	if (word(IO_MODE) == MODE_PICK && (word(IO_PICK) & PICK_PENALTY) != 0) // read again: to keep it would take what spills
 		count_token(token);
 	return token;
 }

@@ -1,5 +1,5 @@
-// A token picked for a text: what `select` and `choose` share.  The host's words of the text begin at io[WORDS_AT], which whoever
-// includes this defines.
+// A token picked for a text: what `select` and `choose` share.  The host's words of the text begin at io[WORDS_AT], which
+// whoever includes this defines.
 #define PICKS_SHARED coherent
 #define LISTED (4 * WORKGROUP) // a power of two
 #include "picks.glsl"
@@ -20,8 +20,8 @@ float io_float(uint at)
 	return uintBitsToFloat(word(at));
 }
 
-// Token i's logit, of which nothing has been made yet, as tokens are picked from it; that and id are what see() takes.  `biases`:
-// where what is added begins; kept: it is left at PICKS_LOGITS.
+// Token i's logit, of which nothing has been made yet, as tokens are picked from it; that and id are what see() takes.
+// `biases`: where what is added begins; kept: it is left at PICKS_LOGITS.
 float bare_logit(uint i, uint pick, uint biases, float presence, float frequency, bool kept, out uint id)
 {
 	float logit = logits[word(IO_SLOT) * V4(V) + i];
