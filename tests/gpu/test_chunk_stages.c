@@ -29,6 +29,7 @@ static const struct rows_case one_ended = { .pattern = RANDOM, .runs = { 2, 1 },
 
 struct fixture {
 	struct rwkvk_model *model;
+	struct pass chosen; /* embedding and head where `choose` has written the table */
 	struct reference reference;
 	const struct config *config;
 	uint32_t table[TABLE_WORDS], room, rows, runs; /* rows that the chunk may have, and has */
@@ -332,9 +333,24 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 	check_states(f, stage, layer);
 }
 
+/* Rows that have not ended have x, and nothing else was written. */
+static void check_embedded(struct fixture *f)
+{
+	const uint32_t D = f->config->width;
+	read_records(f);
+	memset(f->acts, 0, f->rows * f->act_floats * sizeof(float));
+	memset(f->want, 0, f->rows * f->act_floats * sizeof(float));
+	for (uint32_t row = 0; row < f->live_rows; row++) {
+		reference_select(&f->reference, f->table[TABLE_ROW(row) + ROW_TOKEN], f->want + row * f->act_floats);
+		assert_close(f->what, f->records + row * f->row_floats, f->want + row * f->act_floats + ACT_X, D, LIMIT);
+		memcpy(f->records + row * f->row_floats, f->before + row * f->row_floats, D * sizeof(float));
+	}
+	assert_memory_equal(f->records, f->before, f->room * f->row_floats * sizeof(float));
+}
+
 static void check_embed(struct fixture *f)
 {
-	const uint32_t layers = f->config->layers, D = f->config->width, *host = f->model->chunk.table.mapped;
+	const uint32_t layers = f->config->layers, *host = f->model->chunk.table.mapped;
 	uint32_t *table = malloc(sizeof f->table);
 	poison_records(f);
 	memcpy(f->before, f->records, f->room * f->row_floats * sizeof(float));
@@ -346,18 +362,22 @@ static void check_embed(struct fixture *f)
 	assert_ok(gpu_read(&f->model->chunk.buffer, 0, table, sizeof f->table));
 	assert_memory_equal(table, f->table, sizeof f->table);
 	assert_int_equal(host[TABLE_DONE], f->rows);
-	read_records(f);
-	memset(f->acts, 0, f->rows * f->act_floats * sizeof(float));
-	memset(f->want, 0, f->rows * f->act_floats * sizeof(float));
-	for (uint32_t row = 0; row < f->rows; row++) {
-		if (row >= f->live_rows)
-			continue;
-		reference_select(&f->reference, table[TABLE_ROW(row) + ROW_TOKEN], f->want + row * f->act_floats);
-		assert_close(f->what, f->records + row * f->row_floats, f->want + row * f->act_floats + ACT_X, D, LIMIT);
-		memcpy(f->records + row * f->row_floats, f->before + row * f->row_floats, D * sizeof(float));
-	}
-	assert_memory_equal(f->records, f->before, f->room * f->row_floats * sizeof(float)); /* x alone was written */
+	check_embedded(f);
 	free(table);
+}
+
+/* The device's table counts, whatever is in the host's. */
+static void check_chosen_embed(struct fixture *f)
+{
+	uint32_t *host = f->model->chunk.table.mapped;
+	poison_records(f);
+	memcpy(f->before, f->records, f->room * f->row_floats * sizeof(float));
+	write_device(f, 0);
+	memset(host, 0xff, sizeof f->table);
+	snprintf(f->what, sizeof f->what, "chosen embed, %u rows", f->rows);
+	assert_ok(steps_run(f->model, &f->chosen.steps, f->config->layers, "chunk embed"));
+	assert_int_equal(host[TABLE_DONE], 0xffffffff);
+	check_embedded(f);
 }
 
 /* The wanted row's x becomes that of a single token. */
@@ -404,33 +424,37 @@ static void run_reference_head(struct fixture *f, uint32_t row, float *normed, f
 	reference_head(&f->reference, f->acts, logits);
 }
 
-/* LN(x) of the wanted rows lies in the first records, and their logits in as many rows; nothing else has changed. */
-static void check_head_rows(struct fixture *f, const float *logits)
+/* LN(x) of the wanted rows lies in the first records, and their logits in as many rows or where their slots' are; of one that
+ * has ended there is nothing, and nothing else has changed. */
+static void check_head_rows(struct fixture *f, float *logits, size_t floats, bool chosen)
 {
 	const uint32_t D = f->config->width, V = f->config->vocab, wanted = f->table[TABLE_WANTED];
 	float *normed = malloc(D * sizeof *normed), *want = malloc(V * sizeof *want);
 	for (uint32_t i = 0; i < wanted; i++) {
+		const uint32_t row = f->table[TABLE_WANT(i)];
+		if (row == NO_ROW)
+			continue;
 		float *n = f->records + i * f->row_floats + ROW_N1(D);
-		const float *got = logits + (size_t)i * V4(V);
-		run_reference_head(f, f->table[TABLE_WANT(i)], normed, want);
+		float *got = logits + (size_t)(chosen ? f->table[TABLE_ROW(row) + ROW_SLOT] : i) * V4(V);
+		run_reference_head(f, row, normed, want);
 		assert_close(f->what, n, normed, D, LIMIT);
 		assert_close(f->what, got, want, V, LIMIT);
-		assert_true(is_poison(got + V, V4(V) - V));
+		poison(got, V);
 		memcpy(n, f->before + i * f->row_floats + ROW_N1(D), D * sizeof *n);
 	}
 	assert_memory_equal(f->records, f->before, f->room * f->row_floats * sizeof(float));
-	assert_true(is_poison(logits + (size_t)wanted * V4(V), (size_t)(f->room - wanted) * V4(V)));
+	assert_true(is_poison(logits, floats));
 	free(normed);
 	free(want);
 }
 
-static void check_head(struct fixture *f, enum pattern pattern, uint32_t first, uint32_t step)
+static void check_head(struct fixture *f, enum pattern pattern, bool chosen)
 {
-	struct chunk *chunk = &f->model->chunk;
+	const struct steps *steps = chosen ? &f->chosen.steps : &f->model->chunk.head;
+	struct gpu_buffer *buffer = chosen ? &f->model->logits : &f->model->chunk.logits;
 	const uint32_t layers = f->config->layers;
-	const size_t floats = (size_t)f->room * V4(f->config->vocab);
+	const size_t floats = (size_t)(chosen ? f->model->slots : f->room) * V4(f->config->vocab);
 	float *logits = malloc(floats * sizeof *logits);
-	want_rows(f, first, step);
 	snprintf(f->what, sizeof f->what, "head, %u of %u rows, %s, %s", f->table[TABLE_WANTED], f->rows, pattern_names[pattern],
 	         f->reference.quant ? "quantised" : "as stored");
 	poison_records(f);
@@ -439,13 +463,23 @@ static void check_head(struct fixture *f, enum pattern pattern, uint32_t first, 
 	memcpy(f->before, f->records, f->room * f->row_floats * sizeof(float));
 	write_device(f, 0);
 	poison(logits, floats);
-	assert_ok(gpu_write(&chunk->logits, 0, logits, floats * sizeof *logits));
-	assert_ok(steps_run(f->model, &chunk->head, layers, "chunk out_norm"));
-	assert_ok(steps_run(f->model, &chunk->head, layers, "chunk head"));
-	assert_ok(gpu_read(&chunk->logits, 0, logits, floats * sizeof *logits));
+	assert_ok(gpu_write(buffer, 0, logits, floats * sizeof *logits));
+	assert_ok(steps_run(f->model, steps, layers, "chunk out_norm"));
+	assert_ok(steps_run(f->model, steps, layers, "chunk head"));
+	assert_ok(gpu_read(buffer, 0, logits, floats * sizeof *logits));
 	read_records(f);
-	check_head_rows(f, logits);
+	check_head_rows(f, logits, floats, chosen);
 	free(logits);
+}
+
+/* The first run's first row and the last run's last one, and between them one that has ended. */
+static void check_chosen_head(struct fixture *f, enum pattern pattern)
+{
+	f->table[TABLE_WANTED] = 3;
+	f->table[TABLE_WANT(0)] = f->live_rows - 1;
+	f->table[TABLE_WANT(1)] = NO_ROW;
+	f->table[TABLE_WANT(2)] = 0;
+	check_head(f, pattern, true);
 }
 
 /* Nothing, where it has more rows or runs than there can be. */
@@ -465,9 +499,16 @@ static void run_case(struct fixture *f, const struct rows_case *c, uint32_t slot
 			run_stage(f, &stages[i], layer, c);
 	}
 	check_last(f);
-	check_head(f, c->pattern, 0, 1);
-	check_head(f, c->pattern, f->rows / 2, f->rows);
-	check_head(f, c->pattern, f->rows > 1, 3);
+	want_rows(f, 0, 1);
+	check_head(f, c->pattern, false);
+	want_rows(f, f->rows / 2, f->rows);
+	check_head(f, c->pattern, false);
+	want_rows(f, f->rows > 1, 3);
+	check_head(f, c->pattern, false);
+	if (c->ended) {
+		check_chosen_embed(f);
+		check_chosen_head(f, c->pattern);
+	}
 }
 
 /* ------------------------------------------------------------------------------------------------------ models */
@@ -492,6 +533,17 @@ static void make_chunks(struct rwkvk_model *m, uint32_t rows)
 	assert_true(m->plan.last.count == 1 && m->chunk.logits_rows == rows);
 }
 
+/* What the passes of a batch have instead of a chunk's. */
+static void make_chosen(struct fixture *f)
+{
+	f->chosen = f->model->chunk.pass;
+	f->chosen.chooses = true;
+	f->chosen.steps = (struct steps){ 0 };
+	assert_ok(chunk_embed(f->model, &f->chosen));
+	assert_ok(chunk_head(f->model, &f->chosen, &f->chosen.steps, NULL));
+	assert_ok(gpu_pipelines_compile(f->model->gpu));
+}
+
 /* false: the device reads no prompts of this version in chunks. */
 static bool open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk_quant quant)
 {
@@ -508,6 +560,7 @@ static bool open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk
 	while (chunk_bytes(f->config, f->room) > gpu_caps(f->model->gpu)->max_buffer)
 		f->room -= 16;
 	make_chunks(f->model, f->room);
+	make_chosen(f);
 	assert_ok(reference_init(&f->reference, &f->model->file.network, quant));
 	f->row_floats = config_row_floats(f->config);
 	f->act_floats = config_act_floats(f->config);
@@ -524,6 +577,7 @@ static bool open_fixture(struct fixture *f, const struct model_spec *spec, rwkvk
 static void close_fixture(struct fixture *f)
 {
 	reference_finish(&f->reference);
+	steps_drop(f->model, &f->chosen.steps);
 	rwkvk_model_close(f->model);
 	free(f->records);
 	free(f->before);
