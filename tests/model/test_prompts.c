@@ -52,6 +52,12 @@ static rwkvk_model *open_small(const struct model_spec *spec, rwkvk_model_option
 	return model;
 }
 
+/* All of them where the driver is left as it is; on other devices RWKV-7 and every few before it. */
+static uint32_t first_model(void)
+{
+	return (SMALL_MODELS - 1) % test_every();
+}
+
 /* A session and what it holds. */
 struct reading {
 	rwkvk_session *session;
@@ -132,7 +138,7 @@ static void interrupted(void **state)
 {
 	(void)state;
 	assert_ok(rwkvk_cancel_create(&events.cancel));
-	for (uint32_t i = 0; i < SMALL_MODELS; i++) {
+	for (uint32_t i = first_model(); i < SMALL_MODELS; i += test_every()) {
 		rwkvk_model *model = open_small(&small_models[i], (rwkvk_model_options){ .chunk_rows = ROWS });
 		const uint32_t all = CHUNKS * small_models[i].layers;
 		if (model->chunk.pass.rows) {
@@ -210,35 +216,36 @@ static void read_prompt(rwkvk_model *model, uint32_t at_once, struct reading *r)
 	look(r);
 }
 
-/* exact: the bits of tokens one by one, however many are fed at once.  chunk_rows: the same bits as ever. */
+/* exact: the bits of tokens one by one, however many are fed at once.  chunk_rows: the same bits as ever; what it is rounded to
+ * is the same for all versions, so only the last has more than one. */
 static void options(void **state)
 {
 	(void)state;
-	for (uint32_t i = 0; i < SMALL_MODELS; i++) {
-		const rwkvk_model_options given[] = {
-			{ .exact = 1 }, { .chunk_rows = 16 }, { .chunk_rows = 40 }, { .chunk_rows = 1 }, { .path = NULL }
-		};
-		static const uint32_t rows[] = { 0, 16, 32, 16, 0 };
-		struct reading first[2], r;
-		rwkvk_model *models[5];
-		for (int j = 0; j < 5; j++)
-			models[j] = open_small(&small_models[i], given[j]);
-		read_prompt(models[0], TOKENS, &first[0]);
-		read_prompt(models[4], TOKENS, &first[1]);
-		read_prompt(models[4], 1, &r); /* token by token it is what `exact` makes of it */
-		assert_same(&r, &first[0]);
+	static const rwkvk_model_options given[] = { { .chunk_rows = 16 }, { .chunk_rows = 40 }, { .chunk_rows = 1 } };
+	static const uint32_t rows[] = { 16, 32, 16 };
+	for (uint32_t i = first_model(); i < SMALL_MODELS; i += test_every()) {
+		const size_t count = i == SMALL_MODELS - 1 || test_everything() ? sizeof rows / sizeof *rows : 1;
+		rwkvk_model *exact = open_small(&small_models[i], (rwkvk_model_options){ .exact = 1 });
+		rwkvk_model *usual = open_small(&small_models[i], (rwkvk_model_options){ .exact = 0 });
+		struct reading singly, at_once, r;
+		assert_int_equal(exact->chunk.pass.rows, 0);
+		read_prompt(exact, TOKENS, &singly);
+		read_prompt(usual, TOKENS, &at_once);
+		read_prompt(usual, 1, &r); /* token by token it is what `exact` makes of it */
+		assert_same(&r, &singly);
 		end(&r);
-		for (int j = 1; j < 4 && models[4]->chunk.pass.rows; j++) {
-			assert_int_equal(models[j]->chunk.pass.rows, rows[j]);
-			read_prompt(models[j], TOKENS, &r);
-			assert_same(&r, &first[1]);
+		for (size_t j = 0; j < count && usual->chunk.pass.rows; j++) {
+			rwkvk_model *model = open_small(&small_models[i], given[j]);
+			assert_int_equal(model->chunk.pass.rows, rows[j]);
+			read_prompt(model, TOKENS, &r);
+			assert_same(&r, &at_once);
 			end(&r);
+			rwkvk_model_close(model);
 		}
-		assert_int_equal(models[0]->chunk.pass.rows, 0);
-		end(&first[0]);
-		end(&first[1]);
-		for (int j = 0; j < 5; j++)
-			rwkvk_model_close(models[j]);
+		end(&singly);
+		end(&at_once);
+		rwkvk_model_close(exact);
+		rwkvk_model_close(usual);
 	}
 }
 
