@@ -82,6 +82,12 @@ static const struct model_spec specs[] = {
 enum { SPECS = sizeof specs / sizeof *specs, TOKENS = 12, HALF = 5 };
 static const uint32_t text[TOKENS] = { 3, 1, 4, 1, 5, 92, 65, 35, 89, 79, 3, 2 };
 
+/* All versions where the driver is left as it is; on devices of other kinds RWKV-7 and every few before it. */
+static int first_spec(void)
+{
+	return (SPECS - 1) % (int)test_every();
+}
+
 static rwkvk_model *open_spec(const struct model_spec *spec)
 {
 	char name[64];
@@ -107,7 +113,7 @@ static void assert_goes_on(rwkvk_session *s, const float *want, uint32_t vocab)
 static void states_go_on(void **state)
 {
 	(void)state;
-	for (int i = 0; i < SPECS; i++) {
+	for (int i = first_spec(); i < SPECS; i += (int)test_every()) {
 		rwkvk_model *model = open_spec(&specs[i]);
 		rwkvk_session *straight, *half, *clone, *other;
 		rwkvk_model_info info = { 0 };
@@ -210,7 +216,7 @@ static void check_untrained(const char *path, const char *trained_path, uint64_t
 static void sessions_begin_trained(void **state)
 {
 	(void)state;
-	for (int i = 0; i < SPECS; i++) {
+	for (int i = first_spec(); i < SPECS; i += (int)test_every()) {
 		struct model_spec spec = specs[i];
 		if (spec.version < 52)
 			continue;
@@ -288,7 +294,7 @@ static const rwkvk_verify_row *row_named(const rwkvk_verify_row *rows, size_t co
 static void verification_passes(void **state)
 {
 	(void)state;
-	for (int i = 0; i < SPECS; i++) {
+	for (int i = first_spec(); i < SPECS; i += (int)test_every()) {
 		rwkvk_model *model = open_spec(&specs[i]);
 		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } };
 		struct stage stages[MAX_STAGES];
@@ -323,7 +329,7 @@ static void a_broken_stage_is_named(void **state)
 	fprintf(stderr, "\n*** NOT TESTED: stages are spoilt in builds with RWKVK_DEVELOPER alone ***\n\n");
 	skip();
 #endif
-	for (int i = 0; i < SPECS; i++) {
+	for (int i = first_spec(); i < SPECS; i += (int)test_every()) {
 		rwkvk_model *model = open_spec(&specs[i]);
 		rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { { 0 } }, broken[RWKVK_VERIFY_ROWS] = { { 0 } };
 		size_t count, again;
