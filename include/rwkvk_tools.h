@@ -59,10 +59,10 @@ RWKVK_API rwkvk_status rwkvk_device_measure(const rwkvk_measure_options *options
 /* How far the device is from plain C on the model's own weights, for one stage over all layers compared. */
 typedef struct rwkvk_verify_row {
 	size_t size;
-	/* "wkv"; "chunk wkv" for what does the same for all the tokens at once; "whole tokens" for the logits after feeding tokens to
-	 * the device alone; "whole prompt" for those after a prompt in chunks, compared with the device's own after the same tokens
-	 * one by one; of what has to be the host's to the bit "pick" for tokens picked from the same logits, and on devices that
-	 * quantise "quantise" */
+	/* "wkv"; "chunk wkv" for what does the same for all the tokens at once; "whole tokens" for the logits after feeding tokens
+	 * to the device alone; "whole prompt" for those after a prompt in chunks, compared with the device's own after the same
+	 * tokens one by one; of what has to be the host's to the bit "pick" for tokens picked from the same logits, and on devices
+	 * that quantise "quantise" */
 	const char *stage;
 	uint32_t compared;  /* how often */
 	uint32_t layer;     /* where it was worst; 0 for stages of no layer */
@@ -97,12 +97,16 @@ RWKVK_API rwkvk_status rwkvk_model_verify(rwkvk_model *model, const rwkvk_verify
 
 /* ---------------------------------------------------------------------------------------------------- tune */
 
-/* One way to cut the work of the matrices, as it was measured. */
+/* One way to cut the work of the matrices, as it was measured: of a token by itself, or, where tile_outputs is not 0, of
+ * prompts in chunks. */
 typedef struct rwkvk_tune_row {
 	size_t size;
-	uint32_t workgroup, lanes, rows, groups; /* threads, those that share a row, rows a thread, workgroups a stage */
-	double seconds;                          /* median of a token with the head */
-	bool chosen;
+	uint32_t workgroup, lanes, rows, groups; /* threads, those that share a row, rows a thread, workgroups a stage; of
+	                                            chunks threads alone, the rest is 0 */
+	double seconds;                          /* median of a token with the head; of a chunk's token without it */
+	bool chosen;                             /* one of a token, and one of chunks if the model reads any */
+	uint32_t tile_outputs, tile_tokens;      /* of chunks: outputs and tokens of which a thread has the sums */
+	uint32_t tile_depth;                     /* of chunks: inputs in shared memory at a time; 0 on CPU devices */
 } rwkvk_tune_row;
 
 typedef struct rwkvk_tune_options {
@@ -113,13 +117,14 @@ typedef struct rwkvk_tune_options {
 } rwkvk_tune_options;
 
 /* As many rows as there ever are; a smaller capacity gets the first ones. */
-enum { RWKVK_TUNE_ROWS = 16 };
+enum { RWKVK_TUNE_ROWS = 32 };
 
 /* Measures how this device cuts this model's work best, goes on with that, and keeps it beside the driver's pipeline cache for
  * the next model of this kind that is opened on the device with this driver.  Takes a free session of the pool, the model's
- * lock from begin to end (other sessions wait), and under a minute.  Writes at most `capacity` rows, the usual choice first;
- * *count is how many there are.  options: NULL for the defaults.  A failure leaves the model as it was.  Another cut adds up in
- * another order: results agree within rounding, and are the same bits for the same cut. */
+ * lock from begin to end (other sessions wait), and under a minute.  Writes at most `capacity` rows, those of a token first,
+ * then those of chunks, of both the usual choice first; *count is how many there are.  options: NULL for the defaults.  A
+ * failure leaves the model as it was.  Another cut of a token adds up in another order: results agree within rounding, and are
+ * the same bits for the same cut.  A prompt's bits do not depend on how chunks are cut. */
 RWKVK_API rwkvk_status rwkvk_model_tune(rwkvk_model *model, const rwkvk_tune_options *options, rwkvk_tune_row *rows,
                                         size_t capacity, size_t *count);
 

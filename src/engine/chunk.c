@@ -55,6 +55,23 @@ static void drop_commands(struct rwkvk_model *m)
 	steps_drop(m, &chunk->pass.steps);
 }
 
+struct tile chunk_usual_tile(const struct rwkvk_model *m)
+{
+	const struct chunk_shape usual = chunk_shape_for(gpu_caps(m->gpu), model_config(m));
+	return chunk_shape_tile(&usual);
+}
+
+struct tile chunk_tile(const struct rwkvk_model *m)
+{
+	return chunk_shape_tile(&m->chunk.pass.shape);
+}
+
+bool chunk_takes_tile(const struct rwkvk_model *m, const struct tile *tile)
+{
+	struct chunk_shape shape = chunk_shape_for(gpu_caps(m->gpu), model_config(m));
+	return chunk_shape_cut(&shape, gpu_caps(m->gpu), tile);
+}
+
 static void drop_head(struct rwkvk_model *m)
 {
 	struct chunk *chunk = &m->chunk;
@@ -62,6 +79,15 @@ static void drop_head(struct rwkvk_model *m)
 	chunk->head_cmd = NULL;
 	steps_drop(m, &chunk->head);
 	gpu_buffer_destroy(&chunk->logits);
+}
+
+void chunk_set_tile(struct rwkvk_model *m, const struct tile *tile)
+{
+	drop_commands(m);
+	drop_head(m);
+	(void)chunk_shape_cut(&m->chunk.pass.shape, gpu_caps(m->gpu), tile);
+	m->chunk.pace = (struct pace){ 0 }; /* it counts tiles */
+	m->chunk.tile_stored = false;
 }
 
 void chunk_drop(struct rwkvk_model *m)
@@ -89,11 +115,9 @@ static rwkvk_status record_layers(struct rwkvk_model *m)
 	return RWKVK_OK;
 }
 
-rwkvk_status chunk_prepare(struct rwkvk_model *m)
+static rwkvk_status prepare(struct rwkvk_model *m)
 {
 	struct chunk *chunk = &m->chunk;
-	if (chunk->cmds)
-		return RWKVK_OK;
 	chunk->cmds = calloc(model_config(m)->layers + 1, sizeof(struct gpu_cmd *));
 	rwkvk_status status = chunk->cmds ? chunk_steps(m, &chunk->pass) : fail(RWKVK_ERROR_MEMORY, "out of memory");
 	if (status == RWKVK_OK)
@@ -103,6 +127,16 @@ rwkvk_status chunk_prepare(struct rwkvk_model *m)
 	else
 		gpu_pipeline_cache_save(m->gpu);
 	return status;
+}
+
+rwkvk_status chunk_prepare(struct rwkvk_model *m)
+{
+	if (m->chunk.cmds)
+		return RWKVK_OK;
+	rwkvk_status status = prepare(m);
+	if (status == RWKVK_OK || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST || !tuned_drop_tile(m))
+		return status;
+	return prepare(m);
 }
 
 /* Logits of as many rows as the device has room for. */

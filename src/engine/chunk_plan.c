@@ -16,6 +16,13 @@ void chunk_dispatch(struct rwkvk_model *m, struct pass *p, uint32_t layer, const
 	d->groups.x = p->rows;
 }
 
+void chunk_tile_dispatch(struct rwkvk_model *m, struct pass *p, uint32_t layer, const char *shader, const char *stage,
+                         struct dispatch *d)
+{
+	chunk_dispatch(m, p, layer, shader, stage, d);
+	d->constants[0] = d->constants[SPEC_WORKGROUP] = p->shape.tile_workgroup;
+}
+
 void chunk_heads(struct rwkvk_model *m, struct pass *p, uint32_t layer, const char *shader, const char *stage,
                  struct device_lora *lora, struct dispatch *d)
 {
@@ -103,7 +110,7 @@ static void matrix_dispatch(struct rwkvk_model *m, struct pass *p, uint32_t laye
                             const struct device_matrix *first, const struct device_matrix *second, struct dispatch *d)
 {
 	const struct device_layer *l = &m->layers[layer];
-	chunk_dispatch(m, p, layer, "chunk_matrix", stage, d);
+	chunk_tile_dispatch(m, p, layer, "chunk_matrix", stage, d);
 	d->constants[SPEC_WEIGHT_TYPE] = first->matrix.type;
 	d->constants[SPEC_SECOND_TYPE] = second ? second->matrix.type : 0;
 	d->constants[SPEC_PRODUCTS] = l->products.matrix.part_count;
@@ -171,10 +178,10 @@ static rwkvk_status chunk_ffn_out(struct rwkvk_model *m, struct pass *p, uint32_
 	bool pre = flags & FLAG_PRE;
 	/* with texel reads each lane has as many outputs as it unpacks at once */
 	uint32_t outputs =
-		!gpu_caps(m->gpu)->texel_reads ? shape->tile_outputs : shape->workgroup * (value->matrix.type == TYPE_F32 ? 4 : 8);
+		!gpu_caps(m->gpu)->texel_reads ? shape->tile_outputs : shape->tile_workgroup * (value->matrix.type == TYPE_F32 ? 4 : 8);
 	for (uint32_t i = 0; i < value->count; i++) {
 		struct dispatch d;
-		chunk_dispatch(m, p, layer, "chunk_value", pre ? "chunk pre_out" : "chunk ffn_out", &d);
+		chunk_tile_dispatch(m, p, layer, "chunk_value", pre ? "chunk pre_out" : "chunk ffn_out", &d);
 		dispatch_slice(&d, value, i);
 		d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);
 		d.constants[SPEC_RESIDUAL] = bits_of_float(config_residual(c, layer));
@@ -211,7 +218,7 @@ rwkvk_status chunk_head(struct rwkvk_model *m, struct pass *p, struct steps *ste
 	d.constants[SPEC_FLAGS] = FLAG_HEAD;
 	TRY(steps_append(m, steps, &d, &m->chunk.buffer));
 	for (uint32_t i = 0; i < m->head.count; i++) {
-		chunk_dispatch(m, p, layers, "chunk_matrix", "chunk head", &d);
+		chunk_tile_dispatch(m, p, layers, "chunk_matrix", "chunk head", &d);
 		dispatch_slice(&d, &m->head, i);
 		d.constants[SPEC_FLAGS] = FLAG_HEAD | (m->file.network.head_b ? FLAG_HEAD_BIAS : 0) | (logits ? 0 : FLAG_SLOT_LOGITS);
 		d.bindings[7] = whole(logits ? logits : &m->logits);

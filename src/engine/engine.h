@@ -168,7 +168,21 @@ rwkvk_status forward_plan(struct rwkvk_model *model, const struct tuning *tuning
 /* The plan stays beside those that come, the first of which may fail; and it is the model's again, whatever came. */
 void forward_set_aside(struct rwkvk_model *model);
 void forward_put_back(struct rwkvk_model *model);
-/* tuned.c: keeps the tuning of the model's plan for the next time. */
+/* How the matrices of a chunk are cut: threads of a workgroup, outputs and tokens of which a thread has the sums, and inputs
+ * that lie in shared memory at a time (0: none do).  Bits depend on none of these. */
+struct tile {
+	uint32_t workgroup, outputs, tokens, depth;
+};
+struct tile chunk_usual_tile(const struct rwkvk_model *model);
+/* The one that the model's chunks have. */
+struct tile chunk_tile(const struct rwkvk_model *model);
+/* false when the device or the shaders cannot have it. */
+bool chunk_takes_tile(const struct rwkvk_model *model, const struct tile *tile);
+/* From now on chunks have this one, which the model takes. */
+void chunk_set_tile(struct rwkvk_model *model, const struct tile *tile);
+/* Compiles and records what chunks need, unless that has been done; so does feeding the first one. */
+rwkvk_status chunk_prepare(struct rwkvk_model *model);
+/* tuned.c: keeps the tuning of the model's plan, and the tile, for the next time. */
 rwkvk_status tuned_save(const struct rwkvk_model *model);
 
 #endif

@@ -120,9 +120,9 @@ struct chunk_shape {
 	uint32_t rows;      /* of the longest chunk; 0: the device has no kernel for them */
 	uint32_t threshold; /* tokens of the shortest call that is read in chunks */
 	uint32_t workgroup; /* of most stages */
-	uint32_t tile_outputs, tile_rows, tile_depth, thread_outputs, thread_rows;
-	uint32_t state_lanes, state_workgroup; /* wkv */
-	uint32_t head_rows, head_workgroup;    /* stages that work head by head: rows that a thread has at once */
+	uint32_t tile_workgroup, tile_outputs, tile_rows, tile_depth, thread_outputs, thread_rows; /* of those with matrices */
+	uint32_t state_lanes, state_workgroup;                                                     /* wkv */
+	uint32_t head_rows, head_workgroup; /* stages that work head by head: rows that a thread has at once */
 };
 
 /* How rows go through the model together: each of its dispatches is for `rows` rows, of which the table says how many there
@@ -150,6 +150,7 @@ struct chunk {
 	struct steps head;
 	struct gpu_cmd *head_cmd; /* NULL: not recorded yet */
 	struct pace pace;         /* of a tile of rows through a layer */
+	bool tile_stored;         /* its tile was found in a file, and has not been tried yet */
 };
 
 /* A pass of the rows of a step, for so many of them at most, and how long it takes. */
@@ -289,6 +290,9 @@ rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 #define MIX_BIT(vec) (1u << ((vec)-VEC_MIX_R))
 void chunk_dispatch(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
                     struct dispatch *out);
+/* Of a stage that has tiles of a matrix. */
+void chunk_tile_dispatch(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
+                         struct dispatch *out);
 /* Of a stage that works head by head on some rows at a time, with outer LoRA factors; and of the one that has the state. */
 void chunk_heads(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
                  struct device_lora *lora, struct dispatch *out);
@@ -321,8 +325,6 @@ void chunk_drop(struct rwkvk_model *model);
  * that is 0. */
 uint32_t chunk_most_rows(const struct rwkvk_model *model, uint32_t asked);
 uint64_t chunk_bytes(const struct config *config, uint32_t rows);
-/* Compiles and records what chunks need, unless that has been done. */
-rwkvk_status chunk_prepare(struct rwkvk_model *model);
 /* A chunk on its way through the layers, whose table is written. */
 struct passage {
 	uint32_t rows, layer;                         /* the next one */
@@ -374,11 +376,17 @@ bool tuning_complete(struct tuning *tuning, const struct gpu_caps *caps, const s
  * the loaded model with it.  A stored one that no longer works is dropped, with a message, and the usual one serves. */
 struct tuned {
 	struct tuning tuning;
+	struct tile tile;
 	bool stored;
 };
 void tuned_choose(const struct rwkvk_model *model, struct tuned *out);
 rwkvk_status tuned_plan(struct rwkvk_model *model, const struct tuned *chosen);
+/* The same for a stored tile, when chunks cannot be prepared with it; false: there is none. */
+bool tuned_drop_tile(struct rwkvk_model *model);
 struct chunk_shape chunk_shape_for(const struct gpu_caps *caps, const struct config *config);
+struct tile chunk_shape_tile(const struct chunk_shape *shape);
+/* With this tile; false, and nothing changes, when the device or the shaders cannot have it. */
+bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, const struct tile *tile);
 void chunk_constants(const struct chunk_shape *shape, uint32_t constants[SPEC_COUNT]); /* besides those of a tuning */
 /* The constants that all stages have. */
 void tuning_constants(const struct tuning *tuning, const struct config *config, uint32_t constants[SPEC_COUNT]);

@@ -41,7 +41,7 @@ static rwkvk_status chunk_mix(struct rwkvk_model *m, struct pass *p, uint32_t la
 	struct device_matrix *mix_in = &m->layers[layer].mix_in;
 	struct dispatch d;
 	TRY(chunk_shift(m, p, layer, "chunk mix_shift", 0, MIX_BIT(VEC_MIX_X)));
-	chunk_dispatch(m, p, layer, "chunk_matrix", "chunk mix_in", &d);
+	chunk_tile_dispatch(m, p, layer, "chunk_matrix", "chunk mix_in", &d);
 	dispatch_second(&d, mix_in, 0);
 	d.constants[SPEC_FLAGS] = FLAG_MIX_IN;
 	d.groups = chunk_tiles(p, mix_in->matrix.rows);

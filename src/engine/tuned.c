@@ -31,7 +31,9 @@ static char *path_of(const struct rwkvk_model *m, const char *text)
 	return gpu_cache_path(m->gpu, name, ".txt");
 }
 
-#define TUNED "%s\nworkgroup %u\nlanes %u\nrows %u\ngroups %u\n"
+/* The second half is missing where a model reads no chunks, and in files from before there were tiles. */
+#define TUNING "\nworkgroup %u\nlanes %u\nrows %u\ngroups %u\n"
+#define TILE   "chunk_workgroup %u\nchunk_outputs %u\nchunk_tokens %u\nchunk_depth %u\n"
 
 rwkvk_status tuned_save(const struct rwkvk_model *m)
 {
@@ -40,8 +42,12 @@ rwkvk_status tuned_save(const struct rwkvk_model *m)
 	char *path = path_of(m, model);
 	if (!path)
 		return RWKVK_OK; /* no caches are wanted */
-	int bytes = snprintf(text, sizeof text, TUNED, model, m->plan.tuning.workgroup, m->plan.tuning.lanes, m->plan.tuning.rows,
-	                     m->plan.tuning.groups);
+	const struct tuning *tuning = &m->plan.tuning;
+	const struct tile tile = chunk_tile(m);
+	int bytes = snprintf(text, sizeof text, "%s" TUNING, model, tuning->workgroup, tuning->lanes, tuning->rows, tuning->groups);
+	if (m->chunk.pass.rows)
+		bytes +=
+			snprintf(text + bytes, sizeof text - (size_t)bytes, TILE, tile.workgroup, tile.outputs, tile.tokens, tile.depth);
 	file_make_folders(path);
 	rwkvk_status status = file_write(path, text, (uint64_t)bytes, "", 0);
 	free(path);
@@ -49,7 +55,7 @@ rwkvk_status tuned_save(const struct rwkvk_model *m)
 }
 
 /* The numbers of a file's text, if it was written for this model. */
-static bool parse(const struct mapping *file, const char *model, struct tuning *tuning)
+static bool parse(const struct mapping *file, const char *model, struct tuning *tuning, struct tile *tile)
 {
 	char text[512];
 	size_t head = strlen(model);
@@ -57,8 +63,9 @@ static bool parse(const struct mapping *file, const char *model, struct tuning *
 		return false;
 	memcpy(text, file->data, file->bytes);
 	text[file->bytes] = 0;
-	return sscanf(text + head, "\nworkgroup %u\nlanes %u\nrows %u\ngroups %u\n", &tuning->workgroup, &tuning->lanes,
-	              &tuning->rows, &tuning->groups) == 4;
+	int numbers = sscanf(text + head, TUNING TILE, &tuning->workgroup, &tuning->lanes, &tuning->rows, &tuning->groups,
+	                     &tile->workgroup, &tile->outputs, &tile->tokens, &tile->depth);
+	return numbers == 8 || (numbers == 4 && !strstr(text + head, "chunk"));
 }
 
 /* What was found is of no use here; the next opening need not try it. */
@@ -69,23 +76,25 @@ static void drop(const struct rwkvk_model *m, const char *path, const char *reas
 	       path, reason);
 }
 
-/* The tuning of a file, if that is one for this model and the device can have it. */
-static bool find_stored(const struct rwkvk_model *m, const char *path, struct tuning *out)
+/* The tuning of a file, and the tile if it has one, if that is one for this model and the device can have it. */
+static bool find_stored(const struct rwkvk_model *m, const char *path, struct tuned *out)
 {
 	char model[256];
 	struct mapping file = { 0 };
 	struct tuning tuning = { 0 };
+	struct tile tile = out->tile;
 	describe(m, model, sizeof model);
 	error_hold();
-	bool found = file_map(path, &file) == RWKVK_OK && parse(&file, model, &tuning);
+	bool found = file_map(path, &file) == RWKVK_OK && parse(&file, model, &tuning, &tile);
 	error_release();
 	file_unmap(&file);
-	if (found && !model_complete_tuning(m, &tuning)) {
+	bool usual = memcmp(&tile, &out->tile, sizeof tile) == 0;
+	if (found && (!model_complete_tuning(m, &tuning) || (!usual && !chunk_takes_tile(m, &tile)))) {
 		drop(m, path, "it is past the device's limits");
 		return false;
 	}
 	if (found)
-		*out = tuning;
+		*out = (struct tuned){ tuning, tile, true };
 	return found;
 }
 
@@ -99,23 +108,50 @@ static char *path_for(const struct rwkvk_model *m)
 void tuned_choose(const struct rwkvk_model *m, struct tuned *out)
 {
 	char *path = path_for(m);
-	*out = (struct tuned){ .tuning = model_usual_tuning(m) };
-	out->stored = path && find_stored(m, path, &out->tuning);
+	*out = (struct tuned){ .tuning = model_usual_tuning(m), .tile = chunk_usual_tile(m) };
+	if (path)
+		(void)find_stored(m, path, out);
 	free(path);
+}
+
+static void drop_stored(const struct rwkvk_model *m, const char *reason)
+{
+	char *path = path_for(m);
+	if (path)
+		drop(m, path, reason);
+	free(path);
+}
+
+/* Pipelines of chunks are compiled when the first one is fed. */
+static void plan_tile(struct rwkvk_model *m, const struct tuned *chosen)
+{
+	if (!m->chunk.pass.rows || !chosen->stored)
+		return;
+	chunk_set_tile(m, &chosen->tile);
+	m->chunk.tile_stored = true;
 }
 
 rwkvk_status tuned_plan(struct rwkvk_model *m, const struct tuned *chosen)
 {
 	char reason[1024];
 	rwkvk_status status = forward_plan(m, &chosen->tuning);
+	if (status == RWKVK_OK)
+		plan_tile(m, chosen);
 	if (status == RWKVK_OK || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST || !chosen->stored)
 		return status;
 	snprintf(reason, sizeof reason, "%s", rwkvk_last_error());
 	const struct tuning usual = model_usual_tuning(m);
 	TRY(forward_plan(m, &usual)); /* if this fails as well, the file is not to blame */
-	char *path = path_for(m);
-	if (path)
-		drop(m, path, reason);
-	free(path);
+	drop_stored(m, reason);
 	return RWKVK_OK;
+}
+
+bool tuned_drop_tile(struct rwkvk_model *m)
+{
+	const struct tile tile = chunk_tile(m), usual = chunk_usual_tile(m);
+	if (!m->chunk.tile_stored || memcmp(&tile, &usual, sizeof tile) == 0)
+		return false;
+	drop_stored(m, rwkvk_last_error());
+	chunk_set_tile(m, &usual);
+	return true;
 }

@@ -144,18 +144,18 @@ bool model_complete_tuning(const struct rwkvk_model *m, struct tuning *tuning)
 static void tile_of(const struct gpu_caps *caps, struct chunk_shape *s)
 {
 	bool wide = caps->type == RWKVK_DEVICE_DISCRETE && (caps->vendor_id == AMD || caps->vendor_id == NVIDIA);
-	s->workgroup = wide || caps->max_invocations < 256 ? 128 : 256;
+	s->workgroup = s->tile_workgroup = wide || caps->max_invocations < 256 ? 128 : 256;
 	s->thread_outputs = wide ? 8 : 4;
 	s->thread_rows = caps->vendor_id == ARM ? 2 : 4;
 	s->tile_outputs = 64;
-	s->tile_rows = s->workgroup * s->thread_outputs * s->thread_rows / s->tile_outputs;
+	s->tile_rows = s->tile_workgroup * s->thread_outputs * s->thread_rows / s->tile_outputs;
 	s->tile_depth = caps->max_shared_bytes < 32768 ? 16 : 32;
 }
 
 /* With texel reads a workgroup is a subgroup. */
 static bool lanes_of(const struct gpu_caps *caps, struct chunk_shape *s)
 {
-	s->workgroup = caps->subgroup_size;
+	s->workgroup = s->tile_workgroup = caps->subgroup_size;
 	s->thread_outputs = 4;
 	s->tile_outputs = 4 * s->workgroup;
 	s->tile_rows = s->thread_rows = 8;
@@ -187,6 +187,44 @@ struct chunk_shape chunk_shape_for(const struct gpu_caps *caps, const struct con
 	s.head_rows = caps->texel_reads ? 8 : 4;
 	s.head_workgroup = caps->texel_reads ? s.workgroup : workgroup_of(caps, smaller(c->head_size, 128));
 	return s;
+}
+
+struct tile chunk_shape_tile(const struct chunk_shape *s)
+{
+	return (struct tile){ s->tile_workgroup, s->thread_outputs, s->thread_rows, s->tile_depth };
+}
+
+/* Both sides of the tile, and the sums that stage.glsl has there. */
+static uint64_t tile_bytes(const struct chunk_shape *s)
+{
+	return 16 * (uint64_t)(s->tile_outputs + s->tile_rows) * (s->tile_depth / 4 + 1) + 20 * (uint64_t)s->tile_workgroup;
+}
+
+/* Packed rows are whole multiples of 32 inputs; more sums than 64 no thread has the registers for. */
+bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, const struct tile *t)
+{
+	struct chunk_shape s = *shape;
+	if (!power_of_two(t->outputs, 2, 8) || !power_of_two(t->tokens, 1, 16) || t->outputs * t->tokens > 64)
+		return false;
+	s.thread_outputs = t->outputs;
+	s.thread_rows = t->tokens;
+	s.tile_workgroup = t->workgroup;
+	s.tile_depth = t->depth;
+	if (caps->texel_reads) {
+		s.tile_outputs = s.thread_outputs * s.tile_workgroup;
+		s.tile_rows = s.thread_rows;
+		if (t->workgroup != shape->tile_workgroup || t->depth != 0)
+			return false;
+	} else {
+		uint32_t least = caps->subgroups && caps->subgroup_size > 64 ? caps->subgroup_size : 64;
+		if (!power_of_two(t->workgroup, least, smaller(256, caps->max_invocations)) || (t->depth != 16 && t->depth != 32))
+			return false;
+		s.tile_rows = s.tile_workgroup * s.thread_outputs * s.thread_rows / s.tile_outputs;
+		if (tile_bytes(&s) > caps->max_shared_bytes)
+			return false;
+	}
+	*shape = s;
+	return true;
 }
 
 void chunk_constants(const struct chunk_shape *s, uint32_t constants[SPEC_COUNT])

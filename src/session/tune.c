@@ -1,26 +1,145 @@
-/* Which cut of the work is fastest for this model on this device: a few tunings are tried on whole tokens, one property after
- * the other, and the best is stored for the next time (src/engine/tuned.c).  Every tuning computes the same sums, in another
- * order, so results agree within rounding, and are the same bits whenever the tuning is the same. */
+/* Which cut of the work is fastest for this model on this device: a few ways are tried, one property after the other, first
+ * tunings on whole tokens, then tiles on whole chunks, and the best of both are stored for the next time (src/engine/tuned.c).
+ * Every tuning computes the same sums, in another order, so results agree within rounding, and are the same bits whenever the
+ * tuning is the same.  Bits do not depend on tiles. */
 #include "session/session.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/structs.h"
 
-enum { WARM_UP = 2, MOST_SAMPLES = 31, LEAST_SAMPLES = 5 };
-static const double SAMPLE_SECONDS = 1.0, SAMPLE_SHARE = 0.05, BUDGET_SECONDS = 35, WORTH_IT = 0.98;
+enum { MOST_SAMPLES = 31, MOST_WAYS = RWKVK_TUNE_ROWS / 2, LONGEST_CHUNK = 256 };
+static const double SAMPLE_SECONDS = 1.0, SAMPLE_SHARE = 0.05, BUDGET_SECONDS = 35, TOKENS_SHARE = 0.5, WORTH_IT = 0.98;
+
+struct search;
+
+/* What is tried: tunings, or tiles.  A way is a row of the result. */
+struct kind {
+	rwkvk_tune_row (*usual)(const struct rwkvk_model *m);
+	bool (*possible)(const struct rwkvk_model *m, const rwkvk_tune_row *row);
+	rwkvk_status (*take)(struct rwkvk_model *m, const rwkvk_tune_row *row);
+	rwkvk_status (*run)(struct search *t, uint32_t i); /* the i-th time */
+	uint32_t (*tokens)(const struct rwkvk_model *m);   /* of a run */
+	uint32_t warm_up, least_samples;                   /* runs of a measurement */
+	size_t properties[4];                              /* numbers of a row, in the order in which they are tried */
+};
 
 struct search {
 	struct rwkvk_model *m;
+	const struct kind *kind;
 	uint32_t slot;
 	rwkvk_tune_options options;
-	rwkvk_tune_row rows[RWKVK_TUNE_ROWS];
-	size_t count, best;
+	rwkvk_tune_row rows[MOST_WAYS];
+	size_t count, best, before; /* before: ways of another kind that were tried */
 	double started, budget;
-	double sample, longest; /* seconds of a measurement, and of a tuning with what the driver compiles for it */
+	double sample, longest; /* seconds of a measurement, and of a way with what the driver compiles for it */
 };
+
+/* ------------------------------------------------------------------------------------------------------ tunings */
+
+static struct tuning tuning_of(const rwkvk_tune_row *row)
+{
+	return (struct tuning){ .workgroup = row->workgroup, .lanes = row->lanes, .rows = row->rows, .groups = row->groups };
+}
+
+static rwkvk_tune_row usual_tuning(const struct rwkvk_model *m)
+{
+	const struct tuning usual = model_usual_tuning(m);
+	return (rwkvk_tune_row){ .workgroup = usual.workgroup, .lanes = usual.lanes, .rows = usual.rows, .groups = usual.groups };
+}
+
+static bool possible_tuning(const struct rwkvk_model *m, const rwkvk_tune_row *row)
+{
+	struct tuning tuning = tuning_of(row);
+	return model_complete_tuning(m, &tuning);
+}
+
+static rwkvk_status take_tuning(struct rwkvk_model *m, const rwkvk_tune_row *row)
+{
+	struct tuning tuning = tuning_of(row);
+	(void)model_complete_tuning(m, &tuning);
+	return forward_plan(m, &tuning);
+}
+
+static rwkvk_status run_token(struct search *t, uint32_t i)
+{
+	return forward_token(t->m, t->slot, (1 + 37 * i) % model_config(t->m)->vocab, true);
+}
+
+static uint32_t one_token(const struct rwkvk_model *m)
+{
+	(void)m;
+	return 1;
+}
+
+static const struct kind tunings = {
+	.usual = usual_tuning,
+	.possible = possible_tuning,
+	.take = take_tuning,
+	.run = run_token,
+	.tokens = one_token,
+	.warm_up = 2,
+	.least_samples = 5,
+	.properties = { offsetof(rwkvk_tune_row, rows), offsetof(rwkvk_tune_row, workgroup), offsetof(rwkvk_tune_row, groups),
+	                offsetof(rwkvk_tune_row, lanes) },
+};
+
+/* ------------------------------------------------------------------------------------------------------ tiles */
+
+static struct tile tile_of(const rwkvk_tune_row *row)
+{
+	return (struct tile){ row->workgroup, row->tile_outputs, row->tile_tokens, row->tile_depth };
+}
+
+static rwkvk_tune_row usual_tile(const struct rwkvk_model *m)
+{
+	const struct tile usual = chunk_usual_tile(m);
+	return (rwkvk_tune_row){
+		.workgroup = usual.workgroup, .tile_outputs = usual.outputs, .tile_tokens = usual.tokens, .tile_depth = usual.depth
+	};
+}
+
+static bool possible_tile(const struct rwkvk_model *m, const rwkvk_tune_row *row)
+{
+	const struct tile tile = tile_of(row);
+	return chunk_takes_tile(m, &tile);
+}
+
+static rwkvk_status take_tile(struct rwkvk_model *m, const rwkvk_tune_row *row)
+{
+	const struct tile tile = tile_of(row);
+	chunk_set_tile(m, &tile);
+	return chunk_prepare(m);
+}
+
+/* A chunk of the usual length, in as many as the pace asks for. */
+static rwkvk_status run_chunk(struct search *t, uint32_t i)
+{
+	uint32_t tokens[LONGEST_CHUNK], count = forward_chunk_rows(t->m), fed;
+	INVARIANT(count <= LONGEST_CHUNK);
+	for (uint32_t j = 0; j < count; j++)
+		tokens[j] = (1 + 37 * (i + j)) % model_config(t->m)->vocab;
+	for (uint32_t done = 0; done < count; done += fed)
+		TRY(chunk_feed(t->m, t->slot, tokens + done, count - done, false, NULL, NULL, &fed));
+	return RWKVK_OK;
+}
+
+static const struct kind tiles = {
+	.usual = usual_tile,
+	.possible = possible_tile,
+	.take = take_tile,
+	.run = run_chunk,
+	.tokens = forward_chunk_rows,
+	.warm_up = 1,
+	.least_samples = 3,
+	.properties = { offsetof(rwkvk_tune_row, tile_outputs), offsetof(rwkvk_tune_row, tile_tokens),
+	                offsetof(rwkvk_tune_row, workgroup), offsetof(rwkvk_tune_row, tile_depth) },
+};
+
+/* ------------------------------------------------------------------------------------------------------ the search */
 
 static int by_size(const void *a, const void *b)
 {
@@ -31,60 +150,63 @@ static int by_size(const void *a, const void *b)
 /* Median of the seconds that a token takes, the same tokens each time. */
 static rwkvk_status measure(struct search *t, double *seconds)
 {
-	double samples[MOST_SAMPLES], begin = clock_seconds();
-	uint32_t vocab = model_config(t->m)->vocab, count = 0;
-	for (uint32_t i = 0; i < WARM_UP; i++) /* drivers compile at the first use */
-		TRY(forward_token(t->m, t->slot, i % vocab, true));
-	for (begin = clock_seconds(); count < MOST_SAMPLES && (count < LEAST_SAMPLES || clock_seconds() - begin < t->sample);
-	     count++) {
+	double samples[MOST_SAMPLES], begin;
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < t->kind->warm_up; i++) /* drivers compile at the first use */
+		TRY(t->kind->run(t, i));
+	for (begin = clock_seconds();
+	     count < MOST_SAMPLES && (count < t->kind->least_samples || clock_seconds() - begin < t->sample); count++) {
 		double start = clock_seconds();
-		TRY(forward_token(t->m, t->slot, (1 + 37 * count) % vocab, true));
+		TRY(t->kind->run(t, count));
 		samples[count] = clock_seconds() - start;
 	}
 	qsort(samples, count, sizeof *samples, by_size);
-	*seconds = samples[count / 2];
+	*seconds = samples[count / 2] / t->kind->tokens(t->m);
 	return RWKVK_OK;
 }
 
-static struct tuning tuning_of(const rwkvk_tune_row *row)
-{
-	return (struct tuning){ .workgroup = row->workgroup, .lanes = row->lanes, .rows = row->rows, .groups = row->groups };
-}
-
-/* A tuning that the driver cannot have, though it should, is not tried; the first, which is the usual one, must do. */
+/* A way that the driver cannot have, though it should, is not tried; the first, which is the usual one, must do. */
 static rwkvk_status refused(const struct search *t, const rwkvk_tune_row *row, rwkvk_status status)
 {
 	if (t->count == 0 || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
 		return status;
-	report(model_listener(t->m), RWKVK_LOG_NOTE, "workgroup %u, lanes %u, rows %u, groups %u: not tried: %s", row->workgroup,
-	       row->lanes, row->rows, row->groups, rwkvk_last_error());
+	if (t->kind == &tiles)
+		report(model_listener(t->m), RWKVK_LOG_NOTE, "workgroup %u, tile of %u outputs, %u tokens, %u inputs: not tried: %s",
+		       row->workgroup, row->tile_outputs, row->tile_tokens, row->tile_depth, rwkvk_last_error());
+	else
+		report(model_listener(t->m), RWKVK_LOG_NOTE, "workgroup %u, lanes %u, rows %u, groups %u: not tried: %s",
+		       row->workgroup, row->lanes, row->rows, row->groups, rwkvk_last_error());
 	return RWKVK_OK;
 }
 
-/* Whether there is time for a further tuning, as slow as the slowest so far, and for the last measurements. */
+/* Whether there is time for a further way, as slow as the slowest so far, and for the last measurements. */
 static bool has_time(const struct search *t)
 {
 	return t->count == 0 || clock_seconds() - t->started + t->longest + 2 * t->sample <= t->budget;
 }
 
-/* Tries a tuning unless it was tried, the device cannot have it, or the time is over. */
-static rwkvk_status try_tuning(struct search *t, const rwkvk_tune_row *wanted)
+static bool was_tried(const struct search *t, const rwkvk_tune_row *row)
 {
-	struct rwkvk_model *m = t->m;
-	struct tuning tuning = tuning_of(wanted);
-	if (!model_complete_tuning(m, &tuning) || t->count == RWKVK_TUNE_ROWS || !has_time(t))
-		return RWKVK_OK;
 	for (size_t i = 0; i < t->count; i++) {
-		struct tuning tried = tuning_of(&t->rows[i]);
-		if (tried.workgroup == tuning.workgroup && tried.lanes == tuning.lanes && tried.rows == tuning.rows &&
-		    tried.groups == tuning.groups)
-			return RWKVK_OK;
+		bool same = true;
+		for (size_t j = 0; j < 4; j++)
+			same &= memcmp((const char *)row + t->kind->properties[j], (const char *)&t->rows[i] + t->kind->properties[j],
+			               sizeof(uint32_t)) == 0;
+		if (same)
+			return true;
 	}
+	return false;
+}
+
+/* Tries a way unless it was tried, the device cannot have it, or the time is over. */
+static rwkvk_status try_way(struct search *t, const rwkvk_tune_row *wanted)
+{
+	if (!t->kind->possible(t->m, wanted) || t->count == MOST_WAYS || !has_time(t) || was_tried(t, wanted))
+		return RWKVK_OK;
 	rwkvk_tune_row *row = &t->rows[t->count];
-	*row =
-		(rwkvk_tune_row){ .workgroup = tuning.workgroup, .lanes = tuning.lanes, .rows = tuning.rows, .groups = tuning.groups };
+	*row = *wanted;
 	double begin = clock_seconds();
-	rwkvk_status status = forward_plan(m, &tuning);
+	rwkvk_status status = t->kind->take(t->m, row);
 	if (status != RWKVK_OK)
 		return refused(t, row, status);
 	TRY(measure(t, &row->seconds));
@@ -92,39 +214,37 @@ static rwkvk_status try_tuning(struct search *t, const rwkvk_tune_row *wanted)
 	if (t->count == 0 || row->seconds < WORTH_IT * t->rows[t->best].seconds)
 		t->best = t->count;
 	t->count++;
-	if (t->options.progress && !t->options.progress(t->options.progress_user, t->count, RWKVK_TUNE_ROWS))
-		return fail(RWKVK_CANCELLED, "stopped by the caller after %zu tunings", t->count);
+	const size_t tried = t->before + t->count;
+	if (t->options.progress && !t->options.progress(t->options.progress_user, tried, RWKVK_TUNE_ROWS))
+		return fail(RWKVK_CANCELLED, "stopped by the caller after %zu tunings", tried);
 	return RWKVK_OK;
 }
 
 /* One property after the other, from the best so far: half and twice of it. */
 static rwkvk_status try_all(struct search *t)
 {
-	const struct tuning usual = model_usual_tuning(t->m);
-	TRY(try_tuning(t, &(rwkvk_tune_row){
-						  .workgroup = usual.workgroup, .lanes = usual.lanes, .rows = usual.rows, .groups = usual.groups }));
+	const rwkvk_tune_row usual = t->kind->usual(t->m);
+	TRY(try_way(t, &usual));
 	for (int property = 0; property < 4; property++)
 		for (int twice = 0; twice < 2; twice++) {
 			size_t best;
 			do { /* on in this direction while it helps */
 				best = t->best;
 				rwkvk_tune_row row = t->rows[best];
-				uint32_t *value = (uint32_t *[]){ &row.rows, &row.workgroup, &row.groups, &row.lanes }[property];
+				uint32_t *value = (uint32_t *)((char *)&row + t->kind->properties[property]);
 				*value = twice ? *value * 2 : *value / 2;
-				TRY(try_tuning(t, &row));
+				TRY(try_way(t, &row));
 			} while (t->best != best);
 		}
 	return RWKVK_OK;
 }
 
-/* Machines are busy with other things, too: the best must be better than the usual tuning once more. */
+/* Machines are busy with other things, too: the best must be better than the usual way once more. */
 static rwkvk_status confirm(struct search *t)
 {
 	double seconds[2];
 	for (int i = 0; i < 2; i++) {
-		struct tuning tuning = tuning_of(&t->rows[i ? t->best : 0]);
-		model_complete_tuning(t->m, &tuning);
-		TRY(forward_plan(t->m, &tuning));
+		TRY(t->kind->take(t->m, &t->rows[i ? t->best : 0]));
 		TRY(measure(t, &seconds[i]));
 	}
 	if (seconds[1] > WORTH_IT * seconds[0])
@@ -132,23 +252,40 @@ static rwkvk_status confirm(struct search *t)
 	return RWKVK_OK;
 }
 
-/* Whatever fails, the model's own plan, which is kept beside those that are tried, runs it again. */
-static rwkvk_status tune(struct search *t)
+static rwkvk_status search(struct search *t, double budget)
 {
-	struct rwkvk_model *m = t->m;
-	forward_set_aside(m);
 	t->started = clock_seconds();
-	t->budget = t->options.seconds > 0 ? t->options.seconds : BUDGET_SECONDS;
-	t->sample = t->budget * SAMPLE_SHARE < SAMPLE_SECONDS ? t->budget * SAMPLE_SHARE : SAMPLE_SECONDS;
-	rwkvk_status status = try_all(t);
-	if (status == RWKVK_OK && t->best != 0)
-		status = confirm(t);
+	t->budget = budget;
+	t->sample = budget * SAMPLE_SHARE < SAMPLE_SECONDS ? budget * SAMPLE_SHARE : SAMPLE_SECONDS;
+	TRY(try_all(t));
+	if (t->best != 0)
+		TRY(confirm(t));
+	return RWKVK_OK;
+}
+
+/* Of tokens, then of chunks if the model reads any.  Whatever fails, the model's own plan, which is kept beside those that are
+ * tried, runs it again, and its chunks have the tile that they had. */
+static rwkvk_status tune(struct search *tokens, struct search *chunks)
+{
+	struct rwkvk_model *m = tokens->m;
+	const double budget = tokens->options.seconds > 0 ? tokens->options.seconds : BUDGET_SECONDS, begin = clock_seconds();
+	const bool reads = forward_chunk_rows(m) > 0;
+	const struct tile tile = chunk_tile(m);
+	forward_set_aside(m);
+	rwkvk_status status = search(tokens, reads ? TOKENS_SHARE * budget : budget);
+	chunks->before = tokens->count;
+	if (status == RWKVK_OK && reads)
+		status = search(chunks, begin + budget - clock_seconds());
 	forward_put_back(m);
+	if (status == RWKVK_OK && reads)
+		status = take_tile(m, &chunks->rows[chunks->best]);
+	if (status == RWKVK_OK)
+		status = take_tuning(m, &tokens->rows[tokens->best]);
+	if (status != RWKVK_OK && reads)
+		chunk_set_tile(m, &tile);
 	TRY(status);
-	struct tuning best = tuning_of(&t->rows[t->best]);
-	model_complete_tuning(m, &best);
-	TRY(forward_plan(m, &best));
-	t->rows[t->best].chosen = true;
+	tokens->rows[tokens->best].chosen = true;
+	chunks->rows[chunks->best].chosen = reads;
 	return tuned_save(m);
 }
 
@@ -157,20 +294,24 @@ rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options,
 {
 	REQUIRE(m && (rows || capacity == 0) && count);
 	*count = 0;
-	struct search t = { .m = m };
-	TRY(READ_OPTIONS(rwkvk_tune_options, progress_user, options, &t.options));
-	if (!(t.options.seconds >= 0))
-		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_tune_options.seconds is %g: expected 0 or more", t.options.seconds);
+	struct search tokens = { .m = m, .kind = &tunings }, chunks = { .m = m, .kind = &tiles };
+	TRY(READ_OPTIONS(rwkvk_tune_options, progress_user, options, &tokens.options));
+	if (!(tokens.options.seconds >= 0))
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_tune_options.seconds is %g: expected 0 or more", tokens.options.seconds);
 	rwkvk_session *session = NULL;
 	TRY(rwkvk_session_create(m, &session)); /* its state is what tokens are fed to */
-	t.slot = session->slot;
+	chunks.options = tokens.options;
+	tokens.slot = chunks.slot = session->slot;
 	rwkvk_status status = model_lock(m);
 	if (status == RWKVK_OK) {
-		status = tune(&t);
+		status = tune(&tokens, &chunks);
 		model_unlock(m);
 	}
 	rwkvk_session_destroy(session);
-	*count = t.count;
-	rwkvk_status written = WRITE_RESULTS(rwkvk_tune_row, chosen, t.rows, t.count, rows, capacity);
+	rwkvk_tune_row all[RWKVK_TUNE_ROWS];
+	memcpy(all, tokens.rows, tokens.count * sizeof *all);
+	memcpy(all + tokens.count, chunks.rows, chunks.count * sizeof *all);
+	*count = tokens.count + chunks.count;
+	rwkvk_status written = WRITE_RESULTS(rwkvk_tune_row, tile_depth, all, *count, rows, capacity);
 	return status == RWKVK_OK ? written : status;
 }

@@ -2115,11 +2115,12 @@ case_tune() {
 	python3 -c '
 import json, sys
 rows = json.load(open(sys.argv[1]))
-assert 1 <= len(rows) <= 16 and sum(row["chosen"] for row in rows) == 1, rows
-chosen = [row for row in rows if row["chosen"]][0]
+assert 2 <= len(rows) <= 32 and [row["of"] for row in rows if row["chosen"]] == ["token", "prompt"], rows
+chosen, tile = [row for row in rows if row["chosen"]]
 text = open(sys.argv[2]).read().split("\n")
 assert text[0].startswith("RWKV-7 layers 4 width 256 "), text
 assert text[1:5] == ["%s %d" % (key, chosen[key]) for key in ("workgroup", "lanes", "rows", "groups")], (text, chosen)
+assert text[5:9] == ["chunk_%s %d" % (key, tile[key]) for key in ("workgroup", "outputs", "tokens", "depth")], (text, tile)
 assert all(row["seconds_per_token"] > 0 for row in rows), rows
 ' "$out" "$dir"/cache/tuning-*.txt || fail "the choice is not what was kept"
 	RWKVK_CACHE_DIR=$dir/cache run generate --temp 0 -n 8 "Once upon a time" # goes on with it

@@ -59,6 +59,15 @@ static rwkvk_status generate(rwkvk_session *session, uint64_t tokens)
 	return rwkvk_session_generate(session, &options, NULL);
 }
 
+/* In chunks, if the device reads any. */
+static void read_prompt(rwkvk_model *model)
+{
+	static const uint32_t prompt[PROMPT] = { 1, 22, 5, 299, 0, 7 };
+	rwkvk_session *session = new_session(model);
+	assert_ok(rwkvk_session_eval(session, prompt, PROMPT, NULL));
+	rwkvk_session_destroy(session);
+}
+
 static const struct load_options one_session = { .max_sessions = 1 };
 
 /* A model by hand, before it is loaded. */
@@ -287,7 +296,8 @@ static void tuning(void **state)
 			feed(model, got);
 			assert_memory_equal(got, want, sizeof got);
 		}
-	break_calls(PIPELINE, 0, 1000); /* those of the usual tuning are there */
+	read_prompt(model);
+	break_calls(PIPELINE, 0, 1000); /* those of the usual tuning and of the usual tile are there */
 	assert_ok(rwkvk_model_tune(model, &(rwkvk_tune_options){ .seconds = 2 }, rows, RWKVK_TUNE_ROWS, &count));
 	break_calls(PIPELINE, 0, 0);
 	assert_true(count >= 1 && rows[0].chosen);
@@ -432,6 +442,40 @@ static void stored_tunings(void **state)
 	}
 }
 
+/* A stored tile serves until a prompt is read that it cannot; then the usual one does, and it is said once. */
+static void stored_tiles(void **state)
+{
+	(void)state;
+	static const uint32_t prompt[PROMPT] = { 1, 22, 5, 299, 0, 7 };
+	rwkvk_model m;
+	struct heard heard;
+	folder = test_temp("tiles");
+	assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
+	const struct tile usual = chunk_usual_tile(&m);
+	struct tile other = usual;
+	other.tokens /= 2;
+	const bool reads = m.chunk.pass.rows > 0;
+	if (reads) {
+		chunk_set_tile(&m, &other);
+		assert_ok(tuned_save(&m));
+	}
+	end(&m);
+	for (int failed = 0; failed < 3 && reads; failed++) {
+		uint32_t fed;
+		assert_ok(open_tuned(&m, &heard, PIPELINE, 0));
+		struct tile tile = chunk_tile(&m);
+		assert_memory_equal(&tile, failed < 2 ? &other : &usual, sizeof tile);
+		break_calls(PIPELINE, 0, failed == 1);
+		assert_ok(chunk_feed(&m, 0, prompt, PROMPT, false, NULL, NULL, &fed));
+		tile = chunk_tile(&m);
+		assert_memory_equal(&tile, failed < 1 ? &other : &usual, sizeof tile);
+		assert_int_equal(heard.count, failed == 1);
+		if (failed == 1)
+			assert_non_null(strstr(heard.text, "vkCreateComputePipelines"));
+		end(&m);
+	}
+}
+
 /* ---------------------------------------------------------------------------------------------------- memory */
 
 static uint64_t budget; /* of the device's memory, for this program; others have the rest */
@@ -549,7 +593,7 @@ int main(void)
 		cmocka_unit_test(tuning),           cmocka_unit_test(stored_tunings),
 		cmocka_unit_test(what_fits),        cmocka_unit_test(the_first_failure_is_read),
 		cmocka_unit_test(quiet_attempts),   cmocka_unit_test(logits_of_fewer_rows),
-		cmocka_unit_test(logits_of_no_row),
+		cmocka_unit_test(logits_of_no_row), cmocka_unit_test(stored_tiles),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,7 +26,7 @@ static const struct model_spec spec = {
 	.lora_type = DTYPE_F16,
 	.seed = 1,
 };
-enum { VOCAB = 300 };
+enum { VOCAB = 300, PROMPT = 45, STATE_BYTES = 1 << 18 };
 
 static rwkvk_model *open_model(const struct model_spec *s)
 {
@@ -74,6 +74,70 @@ static void every_tuning_agrees(void **state)
 			}
 	assert_true(tried >= 3);
 	rwkvk_model_close(m);
+}
+
+/* The logits after a prompt that is read in a chunk, all logits of it, and the state. */
+struct prompt {
+	float logits[VOCAB], each[PROMPT][VOCAB];
+	uint8_t state[STATE_BYTES];
+};
+
+static bool keep_logits(void *user, size_t index, const float *logits)
+{
+	memcpy(((struct prompt *)user)->each[index], logits, VOCAB * sizeof *logits);
+	return true;
+}
+
+static void read_prompt(rwkvk_model *model, struct prompt *out)
+{
+	uint32_t tokens[PROMPT];
+	rwkvk_session *session = NULL;
+	memset(out, 0, sizeof *out);
+	for (uint32_t i = 0; i < PROMPT; i++)
+		tokens[i] = (1 + 37 * i) % VOCAB;
+	assert_ok(rwkvk_session_create(model, &session));
+	assert_true(rwkvk_session_state_size(session) <= sizeof out->state);
+	assert_ok(feed_tokens(session, tokens, PROMPT, out->logits));
+	assert_ok(rwkvk_session_state_get(session, out->state, rwkvk_session_state_size(session)));
+	assert_ok(rwkvk_session_reset(session));
+	assert_ok(
+		rwkvk_session_eval(session, tokens, PROMPT, &(rwkvk_eval_options){ .on_logits = keep_logits, .logits_user = out }));
+	rwkvk_session_destroy(session);
+}
+
+/* However chunks are cut, the bits are the same; with these sizes in all versions, as tiles have ends of every kind. */
+static void every_tile_has_the_same_bits(void **state)
+{
+	(void)state;
+	static const uint32_t versions[] = { 70, 60, 40 };
+	static struct prompt want, got;
+	for (size_t v = 0; v < 3; v++) {
+		struct model_spec s = spec;
+		s.version = versions[v];
+		s.rank_mix = s.version == 60 ? 32 : 0;
+		s.type = s.version == 60 ? DTYPE_F32 : DTYPE_F16;
+		s.ffn = 420;
+		rwkvk_model *m = open_model(&s);
+		uint32_t tried = 0, skip = (uint32_t)v;
+		if (m->chunk.pass.rows)
+			read_prompt(m, &want);
+		for (uint32_t workgroup = 4; workgroup <= 256 && m->chunk.pass.rows; workgroup *= 2)
+			for (uint32_t outputs = 2; outputs <= 8; outputs *= 2)
+				for (uint32_t tokens = 1; tokens <= 16; tokens *= 2)
+					for (uint32_t depth = 0; depth <= 32; depth += 16) {
+						const struct tile tile = { workgroup, outputs, tokens, depth };
+						if (!chunk_takes_tile(m, &tile) || skip++ % (depth ? 23 : 5) != 0) /* compiling takes its time */
+							continue;
+						chunk_set_tile(m, &tile);
+						read_prompt(m, &got);
+						assert_memory_equal(&got, &want, sizeof got);
+						const struct tile now = chunk_tile(m);
+						assert_memory_equal(&now, &tile, sizeof tile);
+						tried++;
+					}
+		assert_true(tried >= 2 || !m->chunk.pass.rows);
+		rwkvk_model_close(m);
+	}
 }
 
 static void impossible_tunings(void **state)
@@ -140,14 +204,26 @@ static void the_choice_is_kept(void **state)
 		which = rows[i].chosen ? i : which;
 		chosen += rows[i].chosen;
 	}
-	assert_int_equal(chosen, 1);
+	assert_int_equal(chosen, m->chunk.pass.rows ? 2 : 1);
+	if (m->chunk.pass.rows) {
+		const struct tile tile = { rows[which].workgroup, rows[which].tile_outputs, rows[which].tile_tokens,
+			                       rows[which].tile_depth },
+						  now = chunk_tile(m);
+		assert_memory_equal(&tile, &now, sizeof now);
+		for (which = 0; !rows[which].chosen;)
+			which++;
+	}
+	assert_int_equal(rows[which].tile_outputs, 0);
 	assert_int_equal(m->plan.tuning.workgroup, rows[which].workgroup);
 	assert_int_equal(m->plan.tuning.groups, rows[which].groups);
 	struct tuning best = m->plan.tuning;
+	const struct tile best_tile = chunk_tile(m);
 	feed(m, tuned);
 	rwkvk_model_close(m);
 	m = open_model(&spec);
 	assert_true(same(&m->plan.tuning, &best));
+	const struct tile stored = chunk_tile(m);
+	assert_memory_equal(&stored, &best_tile, sizeof stored);
 	feed(m, again);
 	assert_memory_equal(tuned, again, sizeof tuned);
 	rwkvk_model_close(m);
@@ -183,6 +259,46 @@ static void the_choice_is_kept(void **state)
 	rwkvk_model_close(m);
 }
 
+/* A tile of the file: what the device can have is used, and has the same bits; what it cannot have, and half a tile, are not.
+ */
+static void tiles_are_kept(void **state)
+{
+	(void)state;
+	static struct prompt want, got;
+	const char *folder = test_temp("tiles");
+	char old[512], text[512];
+	setenv("RWKVK_CACHE_DIR", folder, 1);
+	rwkvk_model *m = open_model(&spec);
+	const struct tuning tuning = m->plan.tuning;
+	const struct tile usual = chunk_usual_tile(m);
+	struct tile other = usual;
+	other.outputs /= 2;
+	const bool reads = m->chunk.pass.rows > 0;
+	assert_ok(tuned_save(m));
+	if (reads)
+		read_prompt(m, &want);
+	rwkvk_model_close(m);
+	rewrite(folder, "", old, sizeof old);
+	const int name = (int)(strchr(old, '\n') - old);
+	static const char *const tiles[] = { "", "chunk_workgroup %u\nchunk_outputs %u\nchunk_tokens %u\nchunk_depth %u\n",
+		                                 "chunk_workgroup %u\nchunk_outputs %u\n",
+		                                 "chunk_workgroup %u\nchunk_outputs 3%u\nchunk_tokens %u\nchunk_depth %u\n" };
+	for (size_t i = 0; i < sizeof tiles / sizeof *tiles && reads; i++) {
+		int bytes = snprintf(text, sizeof text, "%.*s\nworkgroup %u\nlanes %u\nrows %u\ngroups 3\n", name, old,
+		                     tuning.workgroup, tuning.lanes, tuning.rows);
+		snprintf(text + bytes, sizeof text - (size_t)bytes, tiles[i], other.workgroup, other.outputs, other.tokens,
+		         other.depth);
+		rewrite(folder, text, (char[512]){ 0 }, 512);
+		m = open_model(&spec);
+		const struct tile now = chunk_tile(m);
+		assert_memory_equal(&now, i == 1 ? &other : &usual, sizeof now);
+		assert_int_equal(m->plan.tuning.groups, i < 2 ? 3 : tuning.groups);
+		read_prompt(m, &got);
+		assert_memory_equal(&got, &want, sizeof want);
+		rwkvk_model_close(m);
+	}
+}
+
 static bool stop_after(void *user, uint64_t done, uint64_t total)
 {
 	(void)total;
@@ -211,10 +327,9 @@ static void cancelled(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_tuning_agrees),
-		cmocka_unit_test(impossible_tunings),
-		cmocka_unit_test(the_choice_is_kept),
-		cmocka_unit_test(cancelled),
+		cmocka_unit_test(every_tuning_agrees),          cmocka_unit_test(impossible_tunings),
+		cmocka_unit_test(the_choice_is_kept),           cmocka_unit_test(cancelled),
+		cmocka_unit_test(every_tile_has_the_same_bits), cmocka_unit_test(tiles_are_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

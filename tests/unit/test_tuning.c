@@ -35,6 +35,31 @@ static void check(const struct gpu_caps *caps, const struct config *c)
 	assert_memory_equal(&tuned, &s, sizeof s);
 }
 
+/* Tiles of chunks, the usual one among them, are within the device's limits, or refused. */
+static void check_tiles(const struct gpu_caps *caps, const struct config *c)
+{
+	const struct chunk_shape usual = chunk_shape_for(caps, c);
+	const struct tile first = chunk_shape_tile(&usual);
+	struct chunk_shape s = usual;
+	assert_true(chunk_shape_cut(&s, caps, &first));
+	assert_memory_equal(&s, &usual, sizeof s);
+	for (uint32_t workgroup = 32; workgroup <= 512; workgroup *= 2)
+		for (uint32_t outputs = 1; outputs <= 16; outputs *= 2)
+			for (uint32_t tokens = 1; tokens <= 32; tokens *= 2)
+				for (uint32_t depth = 0; depth <= 64; depth += 16) {
+					s = usual;
+					if (!chunk_shape_cut(&s, caps, &(struct tile){ workgroup, outputs, tokens, depth })) {
+						assert_memory_equal(&s, &usual, sizeof s);
+						continue;
+					}
+					assert_true(workgroup <= caps->max_invocations && workgroup % caps->subgroup_size == 0);
+					assert_true(16 * (s.tile_outputs + s.tile_rows) * (depth / 4 + 1) <= caps->max_shared_bytes);
+					assert_true(outputs * tokens <= 64 && (depth == 16 || depth == 32));
+					assert_int_equal(s.tile_outputs * s.tile_rows, workgroup * outputs * tokens);
+					assert_int_equal(s.workgroup, usual.workgroup); /* which bits depend on */
+				}
+}
+
 static void all_devices(void **state)
 {
 	(void)state;
@@ -47,7 +72,13 @@ static void all_devices(void **state)
 	for (size_t a = 0; a < 5; a++)
 		for (size_t b = 0; b < 7; b++)
 			for (size_t i = 0; i < 3; i++)
-				for (size_t k = 0; k < 4; k++)
+				for (size_t k = 0; k < 4; k++) {
+					check_tiles(&(struct gpu_caps){ .type = types[a],
+					                                .subgroups = subgroups[b] > 1,
+					                                .subgroup_size = subgroups[b],
+					                                .max_invocations = invocations[i],
+					                                .max_shared_bytes = kilobytes[k] << 10 },
+					            &(struct config){ .width = 768, .head_size = 64 });
 					for (size_t w = 0; w < 6; w++)
 						for (size_t h = 0; h < 9; h++, checked++)
 							check(&(struct gpu_caps){ .type = types[a],
@@ -56,6 +87,7 @@ static void all_devices(void **state)
 							                          .max_invocations = invocations[i],
 							                          .max_shared_bytes = kilobytes[k] << 10 },
 							      &(struct config){ .width = widths[w], .head_size = head_sizes[h] });
+				}
 	assert_int_equal(checked, 5 * 7 * 3 * 4 * 6 * 9);
 }
 

@@ -17,10 +17,17 @@ static json_t *rows_json(const rwkvk_tune_row *rows, size_t count)
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++) {
 		json_t *row = json_object();
+		json_object_set_new(row, "of", json_string(rows[i].tile_outputs ? "prompt" : "token"));
 		json_object_set_new(row, "workgroup", json_integer(rows[i].workgroup));
-		json_object_set_new(row, "lanes", json_integer(rows[i].lanes));
-		json_object_set_new(row, "rows", json_integer(rows[i].rows));
-		json_object_set_new(row, "groups", json_integer(rows[i].groups));
+		if (rows[i].tile_outputs) {
+			json_object_set_new(row, "outputs", json_integer(rows[i].tile_outputs));
+			json_object_set_new(row, "tokens", json_integer(rows[i].tile_tokens));
+			json_object_set_new(row, "depth", json_integer(rows[i].tile_depth));
+		} else {
+			json_object_set_new(row, "lanes", json_integer(rows[i].lanes));
+			json_object_set_new(row, "rows", json_integer(rows[i].rows));
+			json_object_set_new(row, "groups", json_integer(rows[i].groups));
+		}
 		json_object_set_new(row, "seconds_per_token", json_real(rows[i].seconds));
 		json_object_set_new(row, "chosen", json_boolean(rows[i].chosen));
 		json_array_append_new(list, row);
@@ -28,13 +35,26 @@ static json_t *rows_json(const rwkvk_tune_row *rows, size_t count)
 	return list;
 }
 
+/* Those of a token, and below them those of prompts. */
 static void print_rows(const rwkvk_tune_row *rows, size_t count)
 {
+	const rwkvk_tune_row *usual = rows;
 	out_printf("%9s %5s %4s %6s %10s %9s\n", "workgroup", "lanes", "rows", "groups", "ms a token", "of usual");
-	for (size_t i = 0; i < count; i++)
-		out_printf("%9" PRIu32 " %5" PRIu32 " %4" PRIu32 " %6" PRIu32 " %10.3f %7.1f %%%s\n", rows[i].workgroup, rows[i].lanes,
-		           rows[i].rows, rows[i].groups, 1e3 * rows[i].seconds, 100 * rows[i].seconds / rows[0].seconds,
-		           rows[i].chosen ? "  chosen" : "");
+	for (const rwkvk_tune_row *row = rows; row < rows + count; row++) {
+		const bool prompt = row->tile_outputs > 0;
+		if (prompt && !usual->tile_outputs) {
+			usual = row;
+			out_printf("\nprompts:\n%9s %7s %6s %5s %10s %9s\n", "workgroup", "outputs", "tokens", "depth", "ms a token",
+			           "of usual");
+		}
+		if (prompt)
+			out_printf("%9" PRIu32 " %7" PRIu32 " %6" PRIu32 " %5" PRIu32, row->workgroup, row->tile_outputs, row->tile_tokens,
+			           row->tile_depth);
+		else
+			out_printf("%9" PRIu32 " %5" PRIu32 " %4" PRIu32 " %6" PRIu32, row->workgroup, row->lanes, row->rows, row->groups);
+		out_printf(" %10.3f %7.1f %%%s\n", 1e3 * row->seconds, 100 * row->seconds / usual->seconds,
+		           row->chosen ? "  chosen" : "");
+	}
 }
 
 static int run(const struct tune *args)
@@ -93,9 +113,12 @@ int cmd_tune(int argc, char **argv)
 				 "models of this shape and these types use it on this device and driver.  Takes under a minute.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
-		.notes = "workgroup: threads; lanes: threads that share a row of a matrix; rows: those a thread has at once; groups:\n"
-				 "workgroups a stage should have.  The first line is what is used without tuning.  Results of two ways agree\n"
-				 "within rounding; those of one way are always the same bits.",
+		.notes =
+			"workgroup: threads; lanes: threads that share a row of a matrix; rows: those a thread has at once; groups:\n"
+			"workgroups a stage should have.  Of prompts, which are read many tokens at once, outputs and tokens: those of\n"
+			"which a thread has the sums; depth: inputs that lie in shared memory at a time.  The first line of both is\n"
+			"what is used without tuning.  Tokens of two ways agree within rounding, those of one way are always the\n"
+			"same bits; prompts are the same bits in all ways.",
 	};
 	int code = args_parse(&usage, argc, argv, NULL);
 	return code == ARGS_GO_ON ? run(&tune) : code;
