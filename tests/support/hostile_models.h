@@ -2,7 +2,9 @@
 #ifndef RWKVK_TEST_HOSTILE_MODELS_H
 #define RWKVK_TEST_HOSTILE_MODELS_H
 
+#include "gpu/gpu.h"
 #include "make_model.h"
+#include "support.h"
 
 static const struct model_spec specs[] = {
 	{ .name = "one head, F32",
@@ -384,5 +386,39 @@ static const struct model_spec specs[] = {
 	  .seed = 19 },
 };
 enum { SPECS = sizeof specs / sizeof *specs };
+
+/* Whether no model before has the version, or none the type of the weights. */
+static inline bool is_first_spec(uint32_t i)
+{
+	bool version = true, type = true;
+	for (uint32_t j = 0; j < i; j++) {
+		version = version && specs[j].version != specs[i].version;
+		type = type && specs[j].type != specs[i].type;
+	}
+	return version || type;
+}
+
+/* Which models tests of chunks take where not all are: each has pipelines of its own, and compiling them is almost all of the
+ * time.  Where the driver is left as it is, all; wide ones only where matrices are cut into slices.  Devices of other kinds
+ * take few: those without texel reads (shared, gpu and small, tests/CMakeLists.txt) have each version and each type between
+ * them. */
+static inline void take_specs(bool taken[SPECS])
+{
+	enum { KINDS_WITHOUT_TEXELS = 3 };
+	const unsigned every = test_every(), turn = test_turn();
+	struct gpu *gpu;
+	assert_ok(gpu_open(&(struct gpu_options){ 0 }, &gpu));
+	const struct gpu_caps caps = *gpu_caps(gpu);
+	gpu_close(gpu);
+	for (uint32_t i = 0, firsts = 0; i < SPECS; i++) {
+		bool first = is_first_spec(i) && firsts++ % KINDS_WITHOUT_TEXELS == turn;
+		if (test_everything())
+			taken[i] = true;
+		else if (specs[i].width > 1000)
+			taken[i] = !caps.unified_memory && (i + 1) % every == 0;
+		else
+			taken[i] = every == 1 || (caps.texel_reads ? i % (3 * every) == turn : first);
+	}
+}
 
 #endif

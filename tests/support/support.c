@@ -164,3 +164,9 @@ unsigned test_every(void)
 	int every = few && !test_everything() ? atoi(few) : 1;
 	return every > 1 ? (unsigned)every : 1;
 }
+
+unsigned test_turn(void)
+{
+	const char *turn = getenv("RWKVK_TEST_TURN");
+	return turn ? (unsigned)atoi(turn) : 0;
+}

@@ -61,6 +61,8 @@ void test_write_file(const char *path, const void *data, size_t bytes);
 
 /* Of many alike cases take every so manieth: RWKVK_TEST_FEW, 1 when it is not set.  For devices that differ in little. */
 unsigned test_every(void);
+/* Which of them, so that kinds of devices that are alike take different ones between them: RWKVK_TEST_TURN, from 0. */
+unsigned test_turn(void);
 /* RWKVK_TEST_ALL=1: take all cases, however long it takes; test_every() is then 1. */
 bool test_everything(void);
 
