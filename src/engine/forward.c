@@ -57,9 +57,8 @@ rwkvk_status forward_steps(struct rwkvk_model *m)
 static rwkvk_status make_activations(struct rwkvk_model *m)
 {
 	const struct config *c = &m->file.network.config;
-	const struct tuning *tuning = &m->plan.tuning;
-	uint64_t places = (uint64_t)tuning->staging_groups * STAGING_FLOATS(tuning->chunk, c->head_size);
-	return gpu_buffer_create(m->gpu, sizeof(float) * (config_act_floats(c) + places), GPU_DEVICE, "activations", &m->plan.act);
+	uint64_t bytes = sizeof(float) * config_act_floats(c) + tuning_staging_bytes(&m->plan.tuning, c);
+	return gpu_buffer_create(m->gpu, bytes, GPU_DEVICE, "activations", &m->plan.act);
 }
 
 static rwkvk_status make(struct rwkvk_model *m)

@@ -282,13 +282,14 @@ static uint32_t most_rows(uint32_t rows, uint32_t max_batch)
 }
 
 /* *rows: of a chunk, as many as the device takes; fewer where they do not fit, but 16. */
-static rwkvk_status check_fit(const struct rwkvk_model *m, uint32_t max_batch, uint32_t *rows)
+static rwkvk_status check_fit(const struct rwkvk_model *m, const struct load_options *asked, uint32_t *rows)
 {
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
 	const struct config *c = &m->file.network.config;
-	uint64_t need = model_device_bytes(&m->file.network, m->file.quant, m->slots, max_batch),
-			 room = gpu_memory_available(m->gpu);
-	need += batch_bytes(c, max_batch);
+	const struct tuning tuning = asked->tuning.workgroup ? asked->tuning : model_usual_tuning(m);
+	const uint32_t max_batch = asked->max_batch;
+	uint64_t beside = batch_bytes(c, max_batch) + tuning_staging_bytes(&tuning, c), room = gpu_memory_available(m->gpu);
+	uint64_t need = beside + model_device_bytes(&m->file.network, m->file.quant, m->slots, max_batch);
 	while (*rows >= 32 && need + chunk_bytes(c, most_rows(*rows, max_batch)) > room)
 		*rows = *rows / 32 * 16;
 	if (need + chunk_bytes(c, most_rows(*rows, max_batch)) <= room ||
@@ -301,7 +302,7 @@ static rwkvk_status check_fit(const struct rwkvk_model *m, uint32_t max_batch, u
 			"with rwkvk_model_options.exact it fits, and prompts are read token by token",
 			m->file.weights.path, (double)need * 1e-9, (double)chunk_bytes(c, most_rows(*rows, max_batch)) * 1e-6,
 			(double)caps->device_memory * 1e-9, caps->name, (double)room * 1e-9);
-	uint64_t quantised = model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots, max_batch);
+	uint64_t quantised = beside + model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots, max_batch);
 	const char *remedy = quantised <= room && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
 	                     : caps->memory_bound && caps->memory_bound < need
 	                         ? "take a smaller model, or let it have more (rwkvk_model_options.device_memory)"
@@ -427,7 +428,7 @@ rwkvk_status model_load(struct rwkvk_model *m, const struct load_options *asked)
 	uint32_t rows = asked->exact ? 0 : chunk_most_rows(m, asked->chunk_rows);
 	TRY(choose_slots(m, asked->max_sessions, asked->max_batch > 4 ? asked->max_batch : 4));
 	TRY(check_batch(m, asked, rows));
-	TRY(check_fit(m, asked->max_batch, &rows));
+	TRY(check_fit(m, asked, &rows));
 	struct loader loader = { .model = m, .asked = asked };
 	for (size_t i = 0; i < m->file.weights.count; i++)
 		loader.total += m->file.weights.tensors[i].bytes;

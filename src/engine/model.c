@@ -57,6 +57,7 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 	TRY(open_device(options, tools->profile, m));
 	struct tuned tuned;
 	tuned_choose(m, &tuned);
+	load.tuning = tuned.tuning;
 	TRY(model_load(m, &load));
 	TRY(tuned_plan(m, &tuned));
 	gpu_set_cancel(m->gpu, NULL); /* the caller's, and opening is over */

@@ -218,6 +218,7 @@ struct load_options {
 	uint32_t mixed_rows;       /* of prompts beside texts; 0: as many as a chunk */
 	uint32_t chunk_rows;       /* of the longest chunk, if fewer than suit the device; 0: those */
 	bool profile;              /* counts inputs of ffn.value, and a submission has one token */
+	struct tuning tuning;      /* of the plan that will be made, for which there has to be room; zeroed: the usual one */
 	const atomic_bool *cancel; /* gives up once it is set; NULL: never */
 	rwkvk_progress_fn *progress;
 	void *progress_user;
@@ -388,6 +389,8 @@ struct tile chunk_shape_tile(const struct chunk_shape *shape);
 /* With this tile; false, and nothing changes, when the device or the shaders cannot have it. */
 bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, const struct tile *tile);
 void chunk_constants(const struct chunk_shape *shape, uint32_t constants[SPEC_COUNT]); /* besides those of a tuning */
+/* Bytes behind the activations for what workgroups stage. */
+uint64_t tuning_staging_bytes(const struct tuning *tuning, const struct config *config);
 /* The constants that all stages have. */
 void tuning_constants(const struct tuning *tuning, const struct config *config, uint32_t constants[SPEC_COUNT]);
 

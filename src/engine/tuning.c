@@ -103,6 +103,11 @@ bool tuning_complete(struct tuning *tuning, const struct gpu_caps *caps, const s
 	return true;
 }
 
+uint64_t tuning_staging_bytes(const struct tuning *tuning, const struct config *c)
+{
+	return sizeof(float) * (uint64_t)tuning->staging_groups * STAGING_FLOATS(tuning->chunk, c->head_size);
+}
+
 void tuning_constants(const struct tuning *tuning, const struct config *c, uint32_t constants[SPEC_COUNT])
 {
 	memset(constants, 0, SPEC_COUNT * sizeof *constants);

@@ -186,9 +186,8 @@ static void what_fits(void **state)
 		const char *path = model_file(model)->weights.path;
 		const struct config c = *model_config(model);
 		uint64_t need = model_device_bytes(&model_file(model)->network, RWKVK_QUANT_NONE, model->slots, 0);
-		/* what is not counted: places of workgroups behind the activations, and what alignment takes */
-		const uint64_t slack = 65536 + sizeof(float) * (uint64_t)model->plan.tuning.staging_groups *
-		                                   STAGING_FLOATS(model->plan.tuning.chunk, c.head_size);
+		need += tuning_staging_bytes(&model->plan.tuning, &c);
+		const uint64_t slack = 65536; /* what alignment takes is not counted */
 		uint32_t most = model->chunk.pass.rows;
 		char copy[512];
 		snprintf(copy, sizeof copy, "%s", path);

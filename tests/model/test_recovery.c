@@ -518,8 +518,10 @@ static void what_fits(void **state)
 	(void)state;
 	rwkvk_model m;
 	begin(&m, (struct gpu_options){ 0 });
-	uint64_t need = model_device_bytes(&m.file.network, RWKVK_QUANT_NONE, 1, 0);
-	uint64_t quantised = model_device_bytes(&m.file.network, RWKVK_QUANT_Q4, 1, 0);
+	const struct tuning usual = model_usual_tuning(&m);
+	const uint64_t places = tuning_staging_bytes(&usual, model_config(&m));
+	uint64_t need = places + model_device_bytes(&m.file.network, RWKVK_QUANT_NONE, 1, 0);
+	uint64_t quantised = places + model_device_bytes(&m.file.network, RWKVK_QUANT_Q4, 1, 0);
 	end(&m);
 	assert_true(quantised < need);
 	assert_fails(load_into(quantised - 1, 0, 0), RWKVK_ERROR_MEMORY, "close other programs");
