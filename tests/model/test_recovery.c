@@ -497,6 +497,8 @@ static rwkvk_status load_into(uint64_t room, uint64_t bound, uint64_t all)
 {
 	rwkvk_model m;
 	begin(&m, (struct gpu_options){ .device_memory = bound });
+	struct load_options asked = one_session;
+	asked.tuning = model_usual_tuning(&m); /* of the device as it is */
 	m.gpu->facts.caps.type = RWKVK_DEVICE_DISCRETE;
 	m.gpu->facts.has_budget = true;
 	if (all)
@@ -506,7 +508,7 @@ static rwkvk_status load_into(uint64_t room, uint64_t bound, uint64_t all)
 	budget = room;
 	assert_int_equal(gpu_memory_available(m.gpu), bound && bound < room ? bound : room);
 	uint64_t allocations = gpu_counters(m.gpu).allocations;
-	rwkvk_status status = model_load(&m, &one_session);
+	rwkvk_status status = model_load(&m, &asked);
 	assert_true(status == RWKVK_OK || gpu_counters(m.gpu).allocations == allocations); /* found out before it begins */
 	vkGetPhysicalDeviceMemoryProperties2 = memory_properties;
 	end(&m);
