@@ -307,8 +307,10 @@ rwkvk_status chunk_run(struct rwkvk_model *m, struct passage *p)
 	const uint32_t layers = model_config(m)->layers, *table = m->chunk.table.mapped;
 	while (p->layer < layers) {
 		TRY(submit_layers(m, p));
-		if (table[TABLE_DONE] != p->rows)
+		if (table[TABLE_DONE] != p->rows) { /* the embedding answers, so this is the first submission */
+			p->kept = false;                /* nor was there a copy: the state is as it was */
 			return driver_idles(m);
+		}
 		if ((p->layer < layers || p->goes_on) && p->cancel && atomic_load(p->cancel))
 			return fail(RWKVK_CANCELLED, "cancelled within a chunk of %" PRIu32 " tokens", p->rows);
 	}

@@ -89,6 +89,7 @@ static void end(rwkvk_model *m)
 /* ---------------------------------------------------------------------------------------------------- nothing is done */
 
 static uint32_t dropped; /* so many of the last command buffers of a submission are not run */
+static bool only_once;   /* then all are run again */
 static PFN_vkQueueSubmit queue_submit;
 
 static VKAPI_ATTR VkResult VKAPI_CALL submit_less(VkQueue queue, uint32_t count, const VkSubmitInfo *infos, VkFence fence)
@@ -96,6 +97,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL submit_less(VkQueue queue, uint32_t count,
 	assert_int_equal(count, 1);
 	VkSubmitInfo less = *infos;
 	less.commandBufferCount -= dropped < less.commandBufferCount ? dropped : less.commandBufferCount;
+	dropped = only_once ? 0 : dropped;
 	return queue_submit(queue, 1, &less, fence);
 }
 
@@ -107,6 +109,22 @@ static rwkvk_model *open_lazy(const char *tokens_at_once)
 	queue_submit = model->gpu->vk.vkQueueSubmit;
 	model->gpu->vk.vkQueueSubmit = submit_less;
 	return model;
+}
+
+/* No copy was made that the state could go back to, so it stays what it was. */
+static void state_survives(rwkvk_session *session, const uint32_t *prompt, uint32_t count)
+{
+	rwkvk_model *m = session->model;
+	const size_t floats = config_slot_floats(model_config(m)), at = session->slot * floats * sizeof(float);
+	float *before = malloc(2 * floats * sizeof *before), *after = before + floats;
+	assert_ok(gpu_read(&m->layers[0].state, at, before, floats * sizeof *before));
+	dropped = GPU_LIST;
+	only_once = true;
+	assert_fails(rwkvk_session_eval(session, prompt, count, NULL), RWKVK_ERROR_DRIVER, "which it has not done");
+	only_once = false;
+	assert_ok(gpu_read(&m->layers[0].state, at, after, floats * sizeof *after));
+	assert_memory_equal(after, before, floats * sizeof *before);
+	free(before);
 }
 
 /* A prompt in chunks. */
@@ -126,6 +144,7 @@ static void prompt_is_not_read(rwkvk_session *session)
 	assert_ok(rwkvk_session_reset(session));
 	assert_ok(rwkvk_session_eval(session, prompt, PROMPT, &(rwkvk_eval_options){ .logits = got }));
 	assert_memory_equal(got, want, sizeof got);
+	state_survives(session, prompt, PROMPT);
 }
 
 /* Feeding and picking find out, whether nothing is done or only some; the driver's next submission is as good as any. */
