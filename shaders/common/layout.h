@@ -8,7 +8,7 @@
 
 // Specialisation constants, the same ids in every shader.  Constant 0 is local_size_x.
 #define SPEC_WORKGROUP       1  // threads of a workgroup, again, as an ordinary constant
-#define SPEC_LANES           2  // threads that share a row of a matrix; a power of two, at most the subgroup size
+#define SPEC_LANES           2  // threads that share a row of a matrix; a power of two, at most the subgroup size; 1: chunk tiles
 #define SPEC_ROWS            3  // rows a thread works on at once: 1, 2, 4 or 8
 #define SPEC_CHUNK           4  // floats of the input staged in shared memory at once; a multiple of 256
 #define SPEC_PASSES          5  // times a workgroup goes over its threads' rows
@@ -27,7 +27,7 @@
 #define SPEC_STATE_STRIDE   18  // floats of a slot: STATE_STRIDE
 #define SPEC_GROUP_EPSILON  19  // of ln_x, the bits of a float
 #define SPEC_RESIDUAL       20  // what a stage adds to x is multiplied by this, the bits of a float; 1 unless a model is rescaled
-#define SPEC_SUM_SLICES     21  // ffn_out: parts that the inputs are divided into, each a workgroup's for a block of outputs
+#define SPEC_SUM_SLICES     21  // ffn_out, chunk_value: parts of the inputs, each a workgroup's for a block of outputs
 #define SPEC_STAGING        22  // with texel reads: which vec4 of the activations is the first of the workgroups' places
 #define SPEC_FLAGS          23
 #define SPEC_RANK_MIX       24  // of each of the five LoRA factors of RWKV-6's token shift
@@ -174,7 +174,9 @@
 #define ROW_DOTS(D)          ROW_MIXED(D, 5)
 #define ROW_F(D)             ROW_VECTOR(D, 17)
 #define ROW_H(D, F)          (ROW_F(D) + PAD(F, 256))
-#define ROW_FLOATS(D, F, hidden) (ROW_H(D, F) + PAD(hidden, 256) + 16)
+#define ROW_ARRIVED(D, F, hidden) (ROW_H(D, F) + PAD(hidden, 256)) // [D / 32] words of the first row of a tile, as ACT_ARRIVED
+#define ROW_FLOATS(D, F, hidden) (ROW_ARRIVED(D, F, hidden) + PAD((D) / 32 + 1, 16))
+#define MAX_ROW_SLICES       7 // their sums lie at ROW_MIXED
 
 // Words at ACT_CONTROL that `select` sets for the stages after it.
 #define CONTROL_SLOT         0 // which state of the pool

@@ -4,6 +4,11 @@
 // With texel reads a workgroup is one subgroup, a lane has every output-th row of the weights unpacked in registers, and inputs
 // are handed round: a read costs a CPU device as much as many multiplications, and shared memory more (docs/speed.md).  Else a
 // tile's weights and inputs lie unpacked in shared memory, TILE_DEPTH inputs at a time.
+//
+// Few rows (LANES > 1) are a matrix times a few vectors instead (few.glsl, chunk_value.comp): LANES threads share an output's
+// weights, each multiplies every LANES-th word of them with the inputs of all TILE_ROWS = THREAD_ROWS rows, and the lanes' sums
+// are added up in one order.  LANES, and WORKGROUP in chunk_value, are the same for all numbers of rows, so that a row's bits
+// depend on none.
 
 void emit(uint row, uint output_row, float value);
 
@@ -24,7 +29,8 @@ void tile_inputs(uint at, out uint from[HELD])
 #else
 const uint STRIDE = TILE_DEPTH / 4 + 1; // vec4s of a row in shared memory: neighbouring rows begin at other banks
 const uint ALONG = TILE_OUTPUTS / THREAD_OUTPUTS; // threads beside each other have neighbouring outputs
-shared vec4 s_weights[TILE_OUTPUTS * STRIDE], s_inputs[TILE_ROWS * STRIDE];
+const bool FEW = LANES > 1;
+shared vec4 s_weights[FEW ? 1 : TILE_OUTPUTS * STRIDE], s_inputs[TILE_ROWS * STRIDE];
 float tile_sum[THREAD_OUTPUTS * THREAD_ROWS];
 
 void tile_clear()
@@ -67,5 +73,12 @@ void tile_emit(uint first)
 		[[unroll]] for (uint j = 0; j < THREAD_ROWS; j++)
 			emit(gl_WorkGroupID.x * TILE_ROWS + across + j * (TILE_ROWS / THREAD_ROWS), first + along + i * ALONG,
 			     tile_sum[i * THREAD_ROWS + j]);
+}
+
+// One step of a sum of few rows.  Compilers may not fuse it for one number of rows and divide it for another.
+float tile_add(float sum, float weight, float x)
+{
+	precise float added = fma(weight, x, sum);
+	return added;
 }
 #endif

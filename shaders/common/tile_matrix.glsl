@@ -1,5 +1,6 @@
 // The tile of a matrix in tiles of 8 rows (docs/formats.md, "Weights on the device").  With what unpack.glsl asks for.
 #include "values.glsl"
+#include "few.glsl"
 
 // Outputs [first, first + TILE_OUTPUTS) times inputs that begin at float `at` of each record; there are none from `end` on.
 void NAME(tile)(uint first, uint end, uint columns, uint at)
@@ -50,6 +51,10 @@ void NAME(tile)(uint first, uint end, uint columns, uint at)
 		[[unroll]] for (uint r = 0; r < THREAD_OUTPUTS; r++)
 			emit(gl_WorkGroupID.x * TILE_ROWS + n, first + r * SUBGROUP + lane, sums[r][n]);
 #else
+	if (FEW) {
+		NAME(few)(first, end, columns, at);
+		return;
+	}
 	const uint EIGHTS = TILE_DEPTH / 8;
 	tile_clear();
 	for (uint k = 0; k < columns; k += TILE_DEPTH) {

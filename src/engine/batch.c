@@ -28,7 +28,7 @@ rwkvk_status batch_create(struct rwkvk_model *m, uint32_t most, uint32_t mixed_r
 	for (uint32_t rows = 1; b->bucket_count == 0 || rows / 2 < most; rows *= 2) {
 		struct pass *pass = &b->buckets[b->bucket_count++].pass;
 		pass->rows = pass->runs = smaller(rows, most);
-		pass->shape = m->chunk.pass.shape;
+		pass->shape = step_shape_for(gpu_caps(m->gpu), model_config(m), most, pass->rows);
 		pass->table = &b->table;
 		pass->chooses = true;
 	}

@@ -11,7 +11,7 @@ void chunk_dispatch(struct rwkvk_model *m, struct pass *p, uint32_t layer, const
 	const struct tuning usual = tuning_for(gpu_caps(m->gpu), model_config(m)); /* bits do not depend on what tuning has found */
 	dispatch_init(m, layer, shader, stage, d);
 	tuning_constants(&usual, model_config(m), d->constants);
-	chunk_constants(&p->shape, d->constants);
+	d->constants[0] = d->constants[SPEC_WORKGROUP] = p->shape.workgroup;
 	d->bindings[0] = d->bindings[1] = whole(&m->chunk.buffer);
 	d->groups.x = p->rows;
 }
@@ -21,6 +21,7 @@ void chunk_tile_dispatch(struct rwkvk_model *m, struct pass *p, uint32_t layer, 
 {
 	chunk_dispatch(m, p, layer, shader, stage, d);
 	d->constants[0] = d->constants[SPEC_WORKGROUP] = p->shape.tile_workgroup;
+	chunk_constants(&p->shape, d->constants);
 }
 
 void chunk_heads(struct rwkvk_model *m, struct pass *p, uint32_t layer, const char *shader, const char *stage,
@@ -170,22 +171,41 @@ static rwkvk_status chunk_ffn_in(struct rwkvk_model *m, struct pass *p, uint32_t
 	return RWKVK_OK;
 }
 
+/* Outputs of ffn.value that a workgroup has: but for tiles, each lane or thread as many as it unpacks at once. */
+static uint32_t value_outputs(const struct rwkvk_model *m, const struct chunk_shape *shape, uint32_t type)
+{
+	uint32_t unpacked = type == TYPE_F32 ? 4 : 8;
+	return gpu_caps(m->gpu)->texel_reads ? shape->tile_workgroup * unpacked
+	       : shape->lanes > 1            ? 8 * unpacked
+	                                     : shape->tile_outputs;
+}
+
+/* Parts of the inputs, for few rows, as sum_slices() in plan.c: by the shape alone, since they decide about bits. */
+static uint32_t value_slices(const struct rwkvk_model *m, const struct chunk_shape *shape, const struct matrix *value,
+                             uint32_t outputs)
+{
+	uint32_t most = ceil_div(ceil_div(value->columns, VALUE_GROUP(value->type)), shape->tile_workgroup / 8);
+	uint32_t slices = ceil_div(model_usual_tuning(m).groups, ceil_div(value->rows, outputs));
+	return shape->lanes > 1 ? smaller(smaller(slices, most), MAX_ROW_SLICES) : 1;
+}
+
 static rwkvk_status chunk_ffn_out(struct rwkvk_model *m, struct pass *p, uint32_t layer, struct device_matrix *value,
                                   uint32_t flags)
 {
 	const struct config *c = model_config(m);
-	const struct chunk_shape *shape = &p->shape;
 	bool pre = flags & FLAG_PRE;
-	/* with texel reads each lane has as many outputs as it unpacks at once */
-	uint32_t outputs =
-		!gpu_caps(m->gpu)->texel_reads ? shape->tile_outputs : shape->tile_workgroup * (value->matrix.type == TYPE_F32 ? 4 : 8);
+	uint32_t outputs = value_outputs(m, &p->shape, value->matrix.type);
+	uint32_t slices = value_slices(m, &p->shape, &value->matrix, outputs);
 	for (uint32_t i = 0; i < value->count; i++) {
 		struct dispatch d;
 		chunk_tile_dispatch(m, p, layer, "chunk_value", pre ? "chunk pre_out" : "chunk ffn_out", &d);
 		dispatch_slice(&d, value, i);
 		d.constants[SPEC_FLAGS] = flags | (!pre && config_halves(c, layer) ? FLAG_HALVE : 0);
 		d.constants[SPEC_RESIDUAL] = bits_of_float(config_residual(c, layer));
-		d.groups = tile_groups(p, ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], outputs));
+		d.constants[SPEC_SUM_SLICES] = slices;
+		if (p->shape.lanes > 1)
+			d.constants[SPEC_TILE_DEPTH] = 8; /* inputs of few rows are not staged */
+		d.groups = tile_groups(p, ceil_div(d.push[PUSH_ROW_END] - d.push[PUSH_ROW_BEGIN], outputs) * slices);
 		TRY(chunk_step(m, p, &d));
 	}
 	return RWKVK_OK;

@@ -121,8 +121,9 @@ struct chunk_shape {
 	uint32_t threshold; /* tokens of the shortest call that is read in chunks */
 	uint32_t workgroup; /* of most stages */
 	uint32_t tile_workgroup, tile_outputs, tile_rows, tile_depth, thread_outputs, thread_rows; /* of those with matrices */
-	uint32_t state_lanes, state_workgroup;                                                     /* wkv */
-	uint32_t head_rows, head_workgroup; /* stages that work head by head: rows that a thread has at once */
+	uint32_t lanes;                        /* threads that share an output of few rows; 1: tiles */
+	uint32_t state_lanes, state_workgroup; /* wkv */
+	uint32_t head_rows, head_workgroup;    /* stages that work head by head: rows that a thread has at once */
 };
 
 /* How rows go through the model together: each of its dispatches is for `rows` rows, of which the table says how many there
@@ -291,7 +292,7 @@ rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 #define MIX_BIT(vec) (1u << ((vec)-VEC_MIX_R))
 void chunk_dispatch(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
                     struct dispatch *out);
-/* Of a stage that has tiles of a matrix. */
+/* Of a stage that has tiles of a matrix.  Only these differ between passes of few rows, which share the other pipelines. */
 void chunk_tile_dispatch(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
                          struct dispatch *out);
 /* Of a stage that works head by head on some rows at a time, with outer LoRA factors; and of the one that has the state. */
@@ -388,7 +389,9 @@ struct chunk_shape chunk_shape_for(const struct gpu_caps *caps, const struct con
 struct tile chunk_shape_tile(const struct chunk_shape *shape);
 /* With this tile; false, and nothing changes, when the device or the shaders cannot have it. */
 bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, const struct tile *tile);
-void chunk_constants(const struct chunk_shape *shape, uint32_t constants[SPEC_COUNT]); /* besides those of a tuning */
+/* Of a pass of at most `rows` rows, one of several such passes over at most `max_batch`: all give a row the same bits. */
+struct chunk_shape step_shape_for(const struct gpu_caps *caps, const struct config *config, uint32_t max_batch, uint32_t rows);
+void chunk_constants(const struct chunk_shape *shape, uint32_t constants[SPEC_COUNT]); /* of tiles, besides those of a tuning */
 /* Bytes behind the activations for what workgroups stage. */
 uint64_t tuning_staging_bytes(const struct tuning *tuning, const struct config *config);
 /* The constants that all stages have. */

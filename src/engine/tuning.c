@@ -144,12 +144,19 @@ bool model_complete_tuning(const struct rwkvk_model *m, struct tuning *tuning)
 
 /* ------------------------------------------------------------------------------------------------------ chunks */
 
+/* Graphics cards whose threads have many registers. */
+static bool is_wide(const struct gpu_caps *caps)
+{
+	return caps->type == RWKVK_DEVICE_DISCRETE && (caps->vendor_id == AMD || caps->vendor_id == NVIDIA);
+}
+
 /* A thread's 8 x 4 sums read 1.5 bytes of shared memory a multiplication, 4 x 4 read 2, which is all that some devices can; but
  * they take more registers than others have, and ARM's 64 hold 4 x 2 (docs/speed.md). */
 static void tile_of(const struct gpu_caps *caps, struct chunk_shape *s)
 {
-	bool wide = caps->type == RWKVK_DEVICE_DISCRETE && (caps->vendor_id == AMD || caps->vendor_id == NVIDIA);
+	bool wide = is_wide(caps);
 	s->workgroup = s->tile_workgroup = wide || caps->max_invocations < 256 ? 128 : 256;
+	s->lanes = 1;
 	s->thread_outputs = wide ? 8 : 4;
 	s->thread_rows = caps->vendor_id == ARM ? 2 : 4;
 	s->tile_outputs = 64;
@@ -165,6 +172,7 @@ static bool lanes_of(const struct gpu_caps *caps, struct chunk_shape *s)
 	s->tile_outputs = 4 * s->workgroup;
 	s->tile_rows = s->thread_rows = 8;
 	s->tile_depth = 0;
+	s->lanes = 1;
 	return s->workgroup == 4 || s->workgroup == 8 || s->workgroup == 16;
 }
 
@@ -232,9 +240,37 @@ bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, con
 	return true;
 }
 
+/* A matrix times few rows on GPUs, the inputs of which take at most 16 KiB of shared memory, or 4 where there is little.
+ * Workgroup and lanes are the same for any number of rows. */
+static void few_of(const struct gpu_caps *caps, const struct config *c, uint32_t rows, struct chunk_shape *s)
+{
+	const struct tuning usual = tuning_for(caps, c);
+	bool small = caps->max_shared_bytes < 32768;
+	s->tile_workgroup =
+		caps->subgroups ? usual.workgroup : smaller(usual.workgroup, 128); /* else sums take shared memory, too */
+	s->lanes = small ? smaller(usual.lanes, 8) : usual.lanes;
+	s->tile_rows = s->thread_rows = smaller(rows, is_wide(caps) && !small ? 8 : caps->vendor_id == ARM ? 2 : 4);
+	s->thread_outputs = smaller(usual.rows, s->tile_rows < 4 ? 4 : 2);
+	s->tile_outputs = s->tile_workgroup / s->lanes * s->thread_outputs;
+	s->tile_depth = (small ? 1024 : s->tile_rows < 4 ? 2048 : 4096) / s->tile_rows;
+}
+
+struct chunk_shape step_shape_for(const struct gpu_caps *caps, const struct config *c, uint32_t max_batch, uint32_t rows)
+{
+	struct chunk_shape s = chunk_shape_for(caps, c);
+	uint32_t columns = 1;
+	while (columns < rows && columns < 8)
+		columns *= 2;
+	if (caps->texel_reads)
+		s.tile_rows = s.thread_rows = columns;
+	else if (max_batch <= 8)
+		few_of(caps, c, columns, &s);
+	return s;
+}
+
 void chunk_constants(const struct chunk_shape *s, uint32_t constants[SPEC_COUNT])
 {
-	constants[0] = constants[SPEC_WORKGROUP] = s->workgroup;
+	constants[SPEC_LANES] = s->lanes;
 	constants[SPEC_TILE_OUTPUTS] = s->tile_outputs;
 	constants[SPEC_TILE_ROWS] = s->tile_rows;
 	constants[SPEC_TILE_DEPTH] = s->tile_depth;

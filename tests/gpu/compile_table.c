@@ -13,20 +13,21 @@
 #include "plan_model.h"
 
 #define MATRICES "att_in att_out ffn_in ffn_out head chunk_att_in chunk_att_out chunk_ffn_in chunk_ffn_out chunk_head"
-/* The models, and the stages of each that no line before has shown: all when there is no list. */
+#define FEW      "chunk_att_in chunk_ffn_out"
+/* The models, and the stages of each that no line before has shown: all when there is no list.  Those of passes of few rows. */
 static const struct row {
 	enum official model;
 	enum dtype type;
-	const char *stages;
+	const char *stages, *few;
 } rows[] = {
-	{ OFFICIAL_70_1B5, DTYPE_F16, NULL },
-	{ OFFICIAL_70_1B5, DTYPE_Q8_0, MATRICES },
-	{ OFFICIAL_70_1B5, DTYPE_Q4_K, MATRICES },
-	{ OFFICIAL_70_1B5, DTYPE_Q6_K, MATRICES },
+	{ OFFICIAL_70_1B5, DTYPE_F16, NULL, FEW " chunk_att_out chunk_head" },
+	{ OFFICIAL_70_1B5, DTYPE_Q8_0, MATRICES, FEW },
+	{ OFFICIAL_70_1B5, DTYPE_Q4_K, MATRICES, FEW },
+	{ OFFICIAL_70_1B5, DTYPE_Q6_K, MATRICES, FEW },
 	{ OFFICIAL_60_1B6, DTYPE_F16,
-	  "mix_in mix att_in wkv ffn_in ffn_out chunk_mix chunk_wkv_in chunk_wkv chunk_ffn_in chunk_ffn_out" },
-	{ OFFICIAL_52_3B, DTYPE_F16, "att_in wkv chunk_wkv" },
-	{ OFFICIAL_4_169M, DTYPE_F16, "att_wkv att_out chunk_att_in chunk_wkv" },
+	  "mix_in mix att_in wkv ffn_in ffn_out chunk_mix chunk_wkv_in chunk_wkv chunk_ffn_in chunk_ffn_out", NULL },
+	{ OFFICIAL_52_3B, DTYPE_F16, "att_in wkv chunk_wkv", NULL },
+	{ OFFICIAL_4_169M, DTYPE_F16, "att_wkv att_out chunk_att_in chunk_wkv", NULL },
 };
 
 static char *text; /* the table */
@@ -87,27 +88,46 @@ static bool listed(const char *list, const char *stage)
 	return !list;
 }
 
-/* As the table has it: without spaces. */
-static void name_stage(const char *stage, char name[32])
+/* As the table has it: without spaces, and with the most rows of a pass of few. */
+static void name_stage(const char *stage, uint32_t few, char name[32])
 {
-	snprintf(name, 32, "%s", stage);
+	if (few)
+		snprintf(name, 32, "few%u%s", few, strchr(stage, ' '));
+	else
+		snprintf(name, 32, "%s", stage);
 	for (char *at = name; (at = strchr(at, ' '));)
 		*at = '_';
 }
 
-/* Stages of the second of two layers: the first has no value factors in RWKV-7. */
-static rwkvk_status add_steps(struct gpu *gpu, const struct row *row, const struct rwkvk_model *m, const struct steps *steps)
+/* Stages of the second of two layers: the first has no value factors in RWKV-7.  few: rows of the pass, 0 for other steps. */
+static rwkvk_status add_steps(struct gpu *gpu, const struct row *row, const struct rwkvk_model *m, const struct steps *steps,
+                              uint32_t few)
 {
 	for (uint32_t i = 0; i < steps->count; i++) {
 		const struct step *step = &steps->all[i];
-		char name[32];
+		char stage[32], name[32];
 		bool again = i > 0 && !strcmp(step->stage, steps->all[i - 1].stage); /* another slice */
 		bool outside = !strcmp(step->stage, "select") || step->layer == m->file.network.config.layers;
-		name_stage(step->stage, name);
-		if (!again && (step->layer == 1 || outside) && listed(row->stages, name))
+		name_stage(step->stage, 0, stage);
+		name_stage(step->stage, few, name);
+		if (!again && (step->layer == 1 || outside) && listed(few ? row->few : row->stages, stage))
 			TRY(add_pipeline(gpu, step->pipeline, official_models[row->model].name, m->head.matrix.type, name, step->threads));
 	}
 	return RWKVK_OK;
+}
+
+/* Passes of few rows, but those that have the tiles of a smaller one. */
+static rwkvk_status add_few(struct gpu *gpu, const struct row *row, struct rwkvk_model *m)
+{
+	rwkvk_status status = RWKVK_OK;
+	for (uint32_t most = 1; most <= 8 && row->few && m->chunk.pass.rows && status == RWKVK_OK; most *= 2) {
+		struct pass pass = { 0 };
+		status = plan_few(m, most, &pass);
+		if (status == RWKVK_OK && pass.shape.tile_rows == most)
+			status = add_steps(gpu, row, m, &pass.steps, most);
+		steps_drop(m, &pass.steps);
+	}
+	return status;
 }
 
 static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
@@ -121,11 +141,13 @@ static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 	if (status == RWKVK_OK)
 		status = plan_chunks(&m);
 	if (status == RWKVK_OK)
-		status = add_steps(gpu, row, &m, &m.plan.steps);
+		status = add_steps(gpu, row, &m, &m.plan.steps, 0);
 	if (status == RWKVK_OK)
-		status = add_steps(gpu, row, &m, &m.chunk.pass.steps);
+		status = add_steps(gpu, row, &m, &m.chunk.pass.steps, 0);
 	if (status == RWKVK_OK)
-		status = add_steps(gpu, row, &m, &m.chunk.head);
+		status = add_steps(gpu, row, &m, &m.chunk.head, 0);
+	if (status == RWKVK_OK)
+		status = add_few(gpu, row, &m);
 	unplan_model(&m);
 	return status;
 }

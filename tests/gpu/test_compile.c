@@ -71,6 +71,19 @@ static unsigned check_steps(struct gpu *gpu, const struct rwkvk_model *m, const 
 	return bad;
 }
 
+/* Passes of few rows: those of the most, and of fewer, too, where everything is tested. */
+static unsigned check_few(struct gpu *gpu, struct rwkvk_model *m, unsigned *pipelines)
+{
+	unsigned bad = 0;
+	for (uint32_t rows = 8; rows > 0 && m->chunk.pass.rows && (rows == 8 || test_everything()); rows /= 2) {
+		struct pass pass;
+		assert_ok(plan_few(m, rows, &pass));
+		bad += check_steps(gpu, m, &pass.steps, pipelines);
+		steps_drop(m, &pass.steps);
+	}
+	return bad;
+}
+
 static unsigned check_plan(struct gpu *gpu, const struct model_spec *spec, rwkvk_quant quant, unsigned *pipelines)
 {
 	struct rwkvk_model m;
@@ -78,6 +91,7 @@ static unsigned check_plan(struct gpu *gpu, const struct model_spec *spec, rwkvk
 	assert_ok(plan_chunks(&m));
 	unsigned bad = check_steps(gpu, &m, &m.plan.steps, pipelines) + check_steps(gpu, &m, &m.chunk.pass.steps, pipelines) +
 	               check_steps(gpu, &m, &m.chunk.head, pipelines);
+	bad += check_few(gpu, &m, pipelines);
 	unplan_model(&m);
 	return bad;
 }

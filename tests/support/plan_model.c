@@ -161,6 +161,14 @@ rwkvk_status plan_chunks(struct rwkvk_model *m)
 	return chunk_steps(m, &m->chunk.pass);
 }
 
+rwkvk_status plan_few(struct rwkvk_model *m, uint32_t rows, struct pass *out)
+{
+	*out = (struct pass){ .rows = rows, .runs = rows, .table = &m->chunk.table };
+	out->shape = step_shape_for(gpu_caps(m->gpu), &m->file.network.config, 8, rows);
+	TRY(chunk_head(m, out, &out->steps, NULL));
+	return chunk_steps(m, out);
+}
+
 void unplan_model(struct rwkvk_model *m)
 {
 	model_unload(m);

@@ -28,6 +28,8 @@ extern const struct model_spec official_models[OFFICIALS];
 rwkvk_status plan_model(struct gpu *gpu, const struct model_spec *spec, rwkvk_quant quant, struct rwkvk_model *out);
 /* The pipelines of rows as well, unless the device has none: m->chunk's steps. */
 rwkvk_status plan_chunks(struct rwkvk_model *m);
+/* Those of a pass of few rows, after plan_chunks().  Drop its steps. */
+rwkvk_status plan_few(struct rwkvk_model *m, uint32_t rows, struct pass *out);
 void unplan_model(struct rwkvk_model *m);
 
 #endif
