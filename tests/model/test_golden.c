@@ -14,11 +14,14 @@
 /* Shares of the largest value.  f32 arithmetic with other orders of summation. */
 static const double LOGITS_LIMIT = 1e-4, STATE_LIMIT = 1e-3;
 
-/* Ways of reading a prompt: in chunks, as long as suit the device or short ones, and token by token. */
+/* Ways of reading a prompt: in chunks, as long as suit the device or short ones; with the stages of many sessions, those for a
+ * row, two and more; and token by token. */
 static const struct {
 	const char *name;
-	uint32_t exact, chunk_rows;
-} ways[] = { { "chunks", 0, 0 }, { "chunks of 16", 0, 16 }, { "token by token", 1, 0 } };
+	uint32_t exact, chunk_rows, max_batch;
+} ways[] = {
+	{ "chunks", 0, 0, 0 }, { "chunks of 16", 0, 16, 0 }, { "as one of many", 0, 0, 4 }, { "token by token", 1, 0, 0 }
+};
 enum { WAYS = sizeof ways / sizeof *ways, CHUNK = 16 };
 
 struct expected {
@@ -161,6 +164,7 @@ static rwkvk_model *open_case(const char *folder, json_t *entry, const char *oth
 			.rescale = (uint32_t)json_integer_value(json_object_get(options, "rescale")),
 			.exact = ways[way].exact,
 			.chunk_rows = ways[way].chunk_rows,
+			.max_batch = ways[way].max_batch,
 		},
 		&model));
 	return model;
@@ -193,7 +197,7 @@ static void open_ways(const char *folder, json_t *entry, const char *other, cons
 {
 	bool own = strcmp(folder, TEST_DATA_DIR) == 0 || test_everything();
 	for (int way = 0; way < WAYS; way++) {
-		bool taken = ways[way].exact || own || (chunks && ways[way].chunk_rows == 0);
+		bool taken = ways[way].exact || own || (chunks && ways[way].chunk_rows == 0 && ways[way].max_batch == 0);
 		models[way] = taken ? open_case(folder, entry, other, names, way) : NULL;
 	}
 }
