@@ -261,6 +261,7 @@ struct chunk_shape step_shape_for(const struct gpu_caps *caps, const struct conf
 	uint32_t columns = 1;
 	while (columns < rows && columns < 8)
 		columns *= 2;
+	s.head_rows = smaller(s.head_rows, columns);
 	if (caps->texel_reads)
 		s.tile_rows = s.thread_rows = columns;
 	else if (max_batch <= 8)
