@@ -45,7 +45,7 @@ static void describe(char *out, size_t size, const struct bench_report *report, 
 	char model_name[45], device[41], all[800];
 	bench_text(model_name, sizeof(model_name), model->model);
 	bench_text(device, sizeof(device), report->device.device);
-	snprintf(all, sizeof(all), "%s %s%s%s%s%s", model_name, bench_storage(model).text, *test ? ", " : "", test,
+	snprintf(all, sizeof(all), "%s %s%s%.99s%s%s", model_name, bench_storage(model).text, *test ? ", " : "", test,
 	         count > 1 ? ", " : "", count > 1 ? device : "");
 	bench_text(out, size, all);
 }
