@@ -97,16 +97,18 @@ RWKVK_API rwkvk_status rwkvk_model_verify(rwkvk_model *model, const rwkvk_verify
 
 /* ---------------------------------------------------------------------------------------------------- tune */
 
-/* One way to cut the work of the matrices, as it was measured: of a token by itself, or, where tile_outputs is not 0, of
- * prompts in chunks. */
+/* One way to cut the work of the matrices, as it was measured: of a token by itself; where tile_outputs is not 0, of prompts in
+ * chunks; where step_outputs is not 0, of tokens of several sessions (rwkvk_model_options.max_batch). */
 typedef struct rwkvk_tune_row {
 	size_t size;
 	uint32_t workgroup, lanes, rows, groups; /* threads, those that share a row, rows a thread, workgroups a stage; of
-	                                            chunks threads alone, the rest is 0 */
-	double seconds;                          /* median of a token with the head; of a chunk's token without it */
-	bool chosen;                             /* one of a token, and one of chunks if the model reads any */
+	                                            chunks threads alone, of steps nothing: the rest is 0 */
+	double seconds;                          /* median of a token with the head; of a chunk's token without it; of
+	                                            a step's token, eight of which share a head or as many as there are */
+	bool chosen;                             /* one of each kind that there is */
 	uint32_t tile_outputs, tile_tokens;      /* of chunks: outputs and tokens of which a thread has the sums */
 	uint32_t tile_depth;                     /* of chunks: inputs in shared memory at a time; 0 on CPU devices */
+	uint32_t step_outputs;                   /* of steps: outputs of which a thread has the sums */
 } rwkvk_tune_row;
 
 typedef struct rwkvk_tune_options {
@@ -117,14 +119,15 @@ typedef struct rwkvk_tune_options {
 } rwkvk_tune_options;
 
 /* As many rows as there ever are; a smaller capacity gets the first ones. */
-enum { RWKVK_TUNE_ROWS = 32 };
+enum { RWKVK_TUNE_ROWS = 36 };
 
 /* Measures how this device cuts this model's work best, goes on with that, and keeps it beside the driver's pipeline cache for
  * the next model of this kind that is opened on the device with this driver.  Takes a free session of the pool, the model's
  * lock from begin to end (other sessions wait), and under a minute.  Writes at most `capacity` rows, those of a token first,
- * then those of chunks, of both the usual choice first; *count is how many there are.  options: NULL for the defaults.  A
+ * then those of chunks, then those of steps, of each the usual choice first; *count is how many there are.  options: NULL for the defaults.  A
  * failure leaves the model as it was.  Another cut of a token adds up in another order: results agree within rounding, and are
- * the same bits for the same cut.  A prompt's bits do not depend on how chunks are cut. */
+ * the same bits for the same cut.  Bits of prompts and of steps do not depend on
+ * how they are cut. */
 RWKVK_API rwkvk_status rwkvk_model_tune(rwkvk_model *model, const rwkvk_tune_options *options, rwkvk_tune_row *rows,
                                         size_t capacity, size_t *count);
 

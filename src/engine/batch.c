@@ -28,11 +28,12 @@ rwkvk_status batch_create(struct rwkvk_model *m, uint32_t most, uint32_t mixed_r
 	for (uint32_t rows = 1; b->bucket_count == 0 || rows / 2 < most; rows *= 2) {
 		struct pass *pass = &b->buckets[b->bucket_count++].pass;
 		pass->rows = pass->runs = smaller(rows, most);
-		pass->shape = step_shape_for(gpu_caps(m->gpu), model_config(m), most, pass->rows);
 		pass->table = &b->table;
 		pass->chooses = true;
 	}
 	b->most = most;
+	b->outputs = step_usual_outputs(m);
+	batch_cut(m);
 	b->mixed_rows = !mixed_rows ? m->chunk.pass.rows : mixed_rows < LEAST_ROWS ? LEAST_ROWS : mixed_rows;
 	m->chunk.pass.runs = smaller(most, m->chunk.pass.rows);
 	return queue_create(&b->queue);
@@ -50,6 +51,40 @@ static void drop_head(struct rwkvk_model *m)
 	gpu_cmd_destroy(m->batch.head_cmd);
 	m->batch.head_cmd = NULL;
 	steps_drop(m, &m->batch.head);
+}
+
+void batch_cut(struct rwkvk_model *m)
+{
+	struct batch *b = &m->batch;
+	for (uint32_t i = 0; i < b->bucket_count; i++) {
+		struct pass *pass = &b->buckets[i].pass;
+		drop_bucket(m, &b->buckets[i]);
+		b->buckets[i].pace = (struct pace){ 0 };
+		pass->shape = step_usual_outputs(m) ? step_shape_for(gpu_caps(m->gpu), model_config(m), b->most, pass->rows, b->outputs)
+		                                    : m->chunk.pass.shape;
+	}
+	drop_head(m);
+}
+
+uint32_t step_usual_outputs(const struct rwkvk_model *m)
+{
+	return m->batch.most ? step_outputs_for(gpu_caps(m->gpu), model_config(m), m->batch.most) : 0;
+}
+
+uint32_t step_outputs(const struct rwkvk_model *m)
+{
+	return m->batch.outputs;
+}
+
+bool step_takes_outputs(const struct rwkvk_model *m, uint32_t outputs)
+{
+	return step_usual_outputs(m) > 0 && step_outputs_possible(gpu_caps(m->gpu), m->batch.most, outputs);
+}
+
+void step_set_outputs(struct rwkvk_model *m, uint32_t outputs)
+{
+	m->batch.outputs = outputs;
+	batch_cut(m);
 }
 
 void batch_drop(struct rwkvk_model *m)
@@ -87,9 +122,12 @@ static rwkvk_status prepare_bucket(struct rwkvk_model *m, uint32_t rows, struct 
 	if (bucket->cmd)
 		return RWKVK_OK;
 	rwkvk_status status = record_bucket(m, bucket);
-	if (status != RWKVK_OK)
-		drop_bucket(m, bucket);
-	return status;
+	if (status == RWKVK_OK)
+		return RWKVK_OK;
+	drop_bucket(m, bucket);
+	if (status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST || !tuned_drop_step(m))
+		return status;
+	return record_bucket(m, bucket);
 }
 
 rwkvk_status batch_prepare_head(struct rwkvk_model *m)

@@ -88,6 +88,7 @@ void chunk_set_tile(struct rwkvk_model *m, const struct tile *tile)
 	(void)chunk_shape_cut(&m->chunk.pass.shape, gpu_caps(m->gpu), tile);
 	m->chunk.pace = (struct pace){ 0 }; /* it counts tiles */
 	m->chunk.tile_stored = false;
+	batch_cut(m);
 }
 
 void chunk_drop(struct rwkvk_model *m)

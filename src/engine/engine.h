@@ -182,7 +182,13 @@ bool chunk_takes_tile(const struct rwkvk_model *model, const struct tile *tile);
 void chunk_set_tile(struct rwkvk_model *model, const struct tile *tile);
 /* Compiles and records what chunks need, unless that has been done; so does feeding the first one. */
 rwkvk_status chunk_prepare(struct rwkvk_model *model);
-/* tuned.c: keeps the tuning of the model's plan, and the tile, for the next time. */
+/* Outputs of a matrix of which a thread has the sums in a step of one row; 0: steps are cut as chunks are, or there are none.
+ * Bits do not depend on it. */
+uint32_t step_usual_outputs(const struct rwkvk_model *model);
+uint32_t step_outputs(const struct rwkvk_model *model);
+bool step_takes_outputs(const struct rwkvk_model *model, uint32_t outputs);
+void step_set_outputs(struct rwkvk_model *model, uint32_t outputs);
+/* tuned.c: keeps the tuning of the model's plan, the tile and the outputs of steps, for the next time. */
 rwkvk_status tuned_save(const struct rwkvk_model *model);
 
 #endif

@@ -163,9 +163,10 @@ struct bucket {
 
 /* Tokens of many sessions in one pass.  Its rows lie where those of a chunk do. */
 struct batch {
-	uint32_t most;            /* rows of a step; 0: each submission is one session's */
-	uint32_t mixed_rows;      /* of prompts, beside texts that are being written */
-	struct gpu_buffer table;  /* TABLE_*, ASK blocks [most], the host's */
+	uint32_t most;           /* rows of a step; 0: each submission is one session's */
+	uint32_t mixed_rows;     /* of prompts, beside texts that are being written */
+	uint32_t outputs;        /* step_outputs_for(), or what tuning has found; kept for the next time where there are no steps */
+	struct gpu_buffer table; /* TABLE_*, ASK blocks [most], the host's */
 	struct bucket buckets[9]; /* 1, 2, 4, ... rows; the last one has `most` */
 	uint32_t bucket_count;
 	struct steps head; /* of a chunk's runs whose logits are wanted, to their slots */
@@ -369,6 +370,8 @@ rwkvk_status queue_create(struct queue **out);
 void queue_destroy(struct queue *queue); /* NULL is allowed */
 /* Compiles and records the head of a chunk's runs, unless that has been done. */
 rwkvk_status batch_prepare_head(struct rwkvk_model *model);
+/* Cuts the steps anew, since the tile of chunks is another one. */
+void batch_cut(struct rwkvk_model *model);
 
 /* tuning.c: the table of device kinds; `caps` limits what is taken from it. */
 struct tuning tuning_for(const struct gpu_caps *caps, const struct config *config);
@@ -379,18 +382,26 @@ bool tuning_complete(struct tuning *tuning, const struct gpu_caps *caps, const s
 struct tuned {
 	struct tuning tuning;
 	struct tile tile;
+	uint32_t step_outputs; /* 0: nobody has looked for them */
 	bool stored;
 };
 void tuned_choose(const struct rwkvk_model *model, struct tuned *out);
 rwkvk_status tuned_plan(struct rwkvk_model *model, const struct tuned *chosen);
 /* The same for a stored tile, when chunks cannot be prepared with it; false: there is none. */
 bool tuned_drop_tile(struct rwkvk_model *model);
+/* And for the outputs of steps. */
+bool tuned_drop_step(struct rwkvk_model *model);
 struct chunk_shape chunk_shape_for(const struct gpu_caps *caps, const struct config *config);
 struct tile chunk_shape_tile(const struct chunk_shape *shape);
 /* With this tile; false, and nothing changes, when the device or the shaders cannot have it. */
 bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, const struct tile *tile);
 /* Of a pass of at most `rows` rows, one of several such passes over at most `max_batch`: all give a row the same bits. */
-struct chunk_shape step_shape_for(const struct gpu_caps *caps, const struct config *config, uint32_t max_batch, uint32_t rows);
+struct chunk_shape step_shape_for(const struct gpu_caps *caps, const struct config *config, uint32_t max_batch, uint32_t rows,
+                                  uint32_t outputs);
+/* `outputs` of it, of which a thread has the sums, half of them from four rows on where lanes share them: the usual number, 0
+ * where steps have the tiles of chunks; and whether another one is possible.  Bits do not depend on it. */
+uint32_t step_outputs_for(const struct gpu_caps *caps, const struct config *config, uint32_t max_batch);
+bool step_outputs_possible(const struct gpu_caps *caps, uint32_t max_batch, uint32_t outputs);
 void chunk_constants(const struct chunk_shape *shape, uint32_t constants[SPEC_COUNT]); /* of tiles, besides those of a tuning */
 /* Bytes behind the activations for what workgroups stage. */
 uint64_t tuning_staging_bytes(const struct tuning *tuning, const struct config *config);

@@ -31,9 +31,10 @@ static char *path_of(const struct rwkvk_model *m, const char *text)
 	return gpu_cache_path(m->gpu, name, ".txt");
 }
 
-/* The second half is missing where a model reads no chunks, and in files from before there were tiles. */
+/* What is not of tokens is missing where a model reads no chunks or nobody had steps tuned, and in files from before. */
 #define TUNING "\nworkgroup %u\nlanes %u\nrows %u\ngroups %u\n"
 #define TILE   "chunk_workgroup %u\nchunk_outputs %u\nchunk_tokens %u\nchunk_depth %u\n"
+#define STEP   "step_outputs %u\n"
 
 rwkvk_status tuned_save(const struct rwkvk_model *m)
 {
@@ -48,6 +49,8 @@ rwkvk_status tuned_save(const struct rwkvk_model *m)
 	if (m->chunk.pass.rows)
 		bytes +=
 			snprintf(text + bytes, sizeof text - (size_t)bytes, TILE, tile.workgroup, tile.outputs, tile.tokens, tile.depth);
+	if (m->chunk.pass.rows && step_outputs(m))
+		bytes += snprintf(text + bytes, sizeof text - (size_t)bytes, STEP, step_outputs(m));
 	file_make_folders(path);
 	rwkvk_status status = file_write(path, text, (uint64_t)bytes, "", 0);
 	free(path);
@@ -55,7 +58,7 @@ rwkvk_status tuned_save(const struct rwkvk_model *m)
 }
 
 /* The numbers of a file's text, if it was written for this model. */
-static bool parse(const struct mapping *file, const char *model, struct tuning *tuning, struct tile *tile)
+static bool parse(const struct mapping *file, const char *model, struct tuning *tuning, struct tile *tile, uint32_t *outputs)
 {
 	char text[512];
 	size_t head = strlen(model);
@@ -63,9 +66,9 @@ static bool parse(const struct mapping *file, const char *model, struct tuning *
 		return false;
 	memcpy(text, file->data, file->bytes);
 	text[file->bytes] = 0;
-	int numbers = sscanf(text + head, TUNING TILE, &tuning->workgroup, &tuning->lanes, &tuning->rows, &tuning->groups,
-	                     &tile->workgroup, &tile->outputs, &tile->tokens, &tile->depth);
-	return numbers == 8 || (numbers == 4 && !strstr(text + head, "chunk"));
+	int numbers = sscanf(text + head, TUNING TILE STEP, &tuning->workgroup, &tuning->lanes, &tuning->rows, &tuning->groups,
+	                     &tile->workgroup, &tile->outputs, &tile->tokens, &tile->depth, outputs);
+	return numbers == 9 || (numbers == 8 && !strstr(text + head, "step")) || (numbers == 4 && !strstr(text + head, "chunk"));
 }
 
 /* What was found is of no use here; the next opening need not try it. */
@@ -83,9 +86,10 @@ static bool find_stored(const struct rwkvk_model *m, const char *path, struct tu
 	struct mapping file = { 0 };
 	struct tuning tuning = { 0 };
 	struct tile tile = out->tile;
+	uint32_t outputs = 0;
 	describe(m, model, sizeof model);
 	error_hold();
-	bool found = file_map(path, &file) == RWKVK_OK && parse(&file, model, &tuning, &tile);
+	bool found = file_map(path, &file) == RWKVK_OK && parse(&file, model, &tuning, &tile, &outputs);
 	error_release();
 	file_unmap(&file);
 	bool usual = memcmp(&tile, &out->tile, sizeof tile) == 0;
@@ -94,7 +98,7 @@ static bool find_stored(const struct rwkvk_model *m, const char *path, struct tu
 		return false;
 	}
 	if (found)
-		*out = (struct tuned){ tuning, tile, true };
+		*out = (struct tuned){ tuning, tile, outputs, true };
 	return found;
 }
 
@@ -129,6 +133,10 @@ static void plan_tile(struct rwkvk_model *m, const struct tuned *chosen)
 		return;
 	chunk_set_tile(m, &chosen->tile);
 	m->chunk.tile_stored = true;
+	if (!m->batch.most)
+		m->batch.outputs = chosen->step_outputs; /* for the next time */
+	else if (step_takes_outputs(m, chosen->step_outputs))
+		step_set_outputs(m, chosen->step_outputs);
 }
 
 rwkvk_status tuned_plan(struct rwkvk_model *m, const struct tuned *chosen)
@@ -153,5 +161,14 @@ bool tuned_drop_tile(struct rwkvk_model *m)
 		return false;
 	drop_stored(m, rwkvk_last_error());
 	chunk_set_tile(m, &usual);
+	return true;
+}
+
+bool tuned_drop_step(struct rwkvk_model *m)
+{
+	if (step_outputs(m) == step_usual_outputs(m))
+		return false;
+	drop_stored(m, rwkvk_last_error());
+	step_set_outputs(m, step_usual_outputs(m));
 	return true;
 }

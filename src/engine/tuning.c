@@ -242,7 +242,7 @@ bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, con
 
 /* A matrix times few rows on GPUs, the inputs of which take at most 16 KiB of shared memory, or 4 where there is little.
  * Workgroup and lanes are the same for any number of rows. */
-static void few_of(const struct gpu_caps *caps, const struct config *c, uint32_t rows, struct chunk_shape *s)
+static void few_of(const struct gpu_caps *caps, const struct config *c, uint32_t rows, uint32_t outputs, struct chunk_shape *s)
 {
 	const struct tuning usual = tuning_for(caps, c);
 	bool small = caps->max_shared_bytes < 32768;
@@ -250,22 +250,36 @@ static void few_of(const struct gpu_caps *caps, const struct config *c, uint32_t
 		caps->subgroups ? usual.workgroup : smaller(usual.workgroup, 128); /* else sums take shared memory, too */
 	s->lanes = small ? smaller(usual.lanes, 8) : usual.lanes;
 	s->tile_rows = s->thread_rows = smaller(rows, is_wide(caps) && !small ? 8 : caps->vendor_id == ARM ? 2 : 4);
-	s->thread_outputs = smaller(usual.rows, s->tile_rows < 4 ? 4 : 2);
+	s->thread_outputs = s->tile_rows < 4 ? outputs : ceil_div(outputs, 2);
 	s->tile_outputs = s->tile_workgroup / s->lanes * s->thread_outputs;
 	s->tile_depth = (small ? 1024 : s->tile_rows < 4 ? 2048 : 4096) / s->tile_rows;
 }
 
-struct chunk_shape step_shape_for(const struct gpu_caps *caps, const struct config *c, uint32_t max_batch, uint32_t rows)
+uint32_t step_outputs_for(const struct gpu_caps *caps, const struct config *c, uint32_t max_batch)
+{
+	return caps->texel_reads ? 4 : max_batch <= 8 ? smaller(tuning_for(caps, c).rows, 4) : 0;
+}
+
+bool step_outputs_possible(const struct gpu_caps *caps, uint32_t max_batch, uint32_t outputs)
+{
+	return caps->texel_reads ? power_of_two(outputs, 2, 8) : max_batch <= 8 && power_of_two(outputs, 1, 4);
+}
+
+struct chunk_shape step_shape_for(const struct gpu_caps *caps, const struct config *c, uint32_t max_batch, uint32_t rows,
+                                  uint32_t outputs)
 {
 	struct chunk_shape s = chunk_shape_for(caps, c);
 	uint32_t columns = 1;
 	while (columns < rows && columns < 8)
 		columns *= 2;
 	s.head_rows = smaller(s.head_rows, columns);
-	if (caps->texel_reads)
+	if (caps->texel_reads) {
 		s.tile_rows = s.thread_rows = columns;
-	else if (max_batch <= 8)
-		few_of(caps, c, columns, &s);
+		s.thread_outputs = outputs;
+		s.tile_outputs = outputs * s.tile_workgroup;
+	} else if (max_batch <= 8) {
+		few_of(caps, c, columns, outputs, &s);
+	}
 	return s;
 }
 

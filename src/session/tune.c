@@ -1,7 +1,8 @@
 /* Which cut of the work is fastest for this model on this device: a few ways are tried, one property after the other, first
- * tunings on whole tokens, then tiles on whole chunks, and the best of both are stored for the next time (src/engine/tuned.c).
- * Every tuning computes the same sums, in another order, so results agree within rounding, and are the same bits whenever the
- * tuning is the same.  Bits do not depend on tiles. */
+ * tunings on whole tokens, then tiles on whole chunks and, where many sessions share a pass, outputs of its steps; and the best
+ * of each are stored for the next time (src/engine/tuned.c). Every tuning computes the same sums, in another order, so results
+ * agree within rounding, and are the same bits whenever the tuning is the same.  Bits depend neither on tiles nor on the
+ * outputs of steps. */
 #include "session/session.h"
 
 #include <stddef.h>
@@ -11,12 +12,13 @@
 #include "base/clock.h"
 #include "base/structs.h"
 
-enum { MOST_SAMPLES = 31, MOST_WAYS = RWKVK_TUNE_ROWS / 2, LONGEST_CHUNK = 256 };
-static const double SAMPLE_SECONDS = 1.0, SAMPLE_SHARE = 0.05, BUDGET_SECONDS = 35, TOKENS_SHARE = 0.5, WORTH_IT = 0.98;
+enum { MOST_SAMPLES = 31, MOST_WAYS = 16, STEP_WAYS = 4, LONGEST_CHUNK = 256, STEP_ROWS = 8 };
+static const double SAMPLE_SECONDS = 1.0, SAMPLE_SHARE = 0.05, BUDGET_SECONDS = 35, TOKENS_SHARE = 0.5, CHUNKS_SHARE = 0.7,
+					WORTH_IT = 0.98;
 
 struct search;
 
-/* What is tried: tunings, or tiles.  A way is a row of the result. */
+/* What is tried: tunings, tiles, outputs of steps.  A way is a row of the result. */
 struct kind {
 	rwkvk_tune_row (*usual)(const struct rwkvk_model *m);
 	bool (*possible)(const struct rwkvk_model *m, const rwkvk_tune_row *row);
@@ -139,6 +141,52 @@ static const struct kind tiles = {
 	                offsetof(rwkvk_tune_row, workgroup), offsetof(rwkvk_tune_row, tile_depth) },
 };
 
+/* ------------------------------------------------------------------------------------------------------ steps */
+
+static rwkvk_tune_row usual_outputs(const struct rwkvk_model *m)
+{
+	return (rwkvk_tune_row){ .step_outputs = step_usual_outputs(m) };
+}
+
+static bool possible_outputs(const struct rwkvk_model *m, const rwkvk_tune_row *row)
+{
+	return step_takes_outputs(m, row->step_outputs);
+}
+
+static rwkvk_status take_outputs(struct rwkvk_model *m, const rwkvk_tune_row *row)
+{
+	step_set_outputs(m, row->step_outputs);
+	return RWKVK_OK;
+}
+
+static uint32_t step_rows(const struct rwkvk_model *m)
+{
+	return model_max_batch(m) < STEP_ROWS ? model_max_batch(m) : STEP_ROWS;
+}
+
+/* Some rows, which are of one session here: to matrices that is all the same. */
+static rwkvk_status run_step(struct search *t, uint32_t i)
+{
+	uint32_t tokens[STEP_ROWS], count = step_rows(t->m), fed;
+	for (uint32_t j = 0; j < count; j++)
+		tokens[j] = (1 + 37 * (i + j)) % model_config(t->m)->vocab;
+	TRY(batch_feed(t->m, t->slot, tokens, count, &fed));
+	INVARIANT(fed == count);
+	return RWKVK_OK;
+}
+
+static const struct kind steps = {
+	.usual = usual_outputs,
+	.possible = possible_outputs,
+	.take = take_outputs,
+	.run = run_step,
+	.tokens = step_rows,
+	.warm_up = 2,
+	.least_samples = 5,
+	.properties = { offsetof(rwkvk_tune_row, step_outputs), offsetof(rwkvk_tune_row, step_outputs),
+	                offsetof(rwkvk_tune_row, step_outputs), offsetof(rwkvk_tune_row, step_outputs) },
+};
+
 /* ------------------------------------------------------------------------------------------------------ the search */
 
 static int by_size(const void *a, const void *b)
@@ -170,7 +218,10 @@ static rwkvk_status refused(const struct search *t, const rwkvk_tune_row *row, r
 {
 	if (t->count == 0 || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
 		return status;
-	if (t->kind == &tiles)
+	if (t->kind == &steps)
+		report(model_listener(t->m), RWKVK_LOG_NOTE, "steps with %u outputs: not tried: %s", row->step_outputs,
+		       rwkvk_last_error());
+	else if (t->kind == &tiles)
 		report(model_listener(t->m), RWKVK_LOG_NOTE, "workgroup %u, tile of %u outputs, %u tokens, %u inputs: not tried: %s",
 		       row->workgroup, row->tile_outputs, row->tile_tokens, row->tile_depth, rwkvk_last_error());
 	else
@@ -201,7 +252,8 @@ static bool was_tried(const struct search *t, const rwkvk_tune_row *row)
 /* Tries a way unless it was tried, the device cannot have it, or the time is over. */
 static rwkvk_status try_way(struct search *t, const rwkvk_tune_row *wanted)
 {
-	if (!t->kind->possible(t->m, wanted) || t->count == MOST_WAYS || !has_time(t) || was_tried(t, wanted))
+	if (!t->kind->possible(t->m, wanted) || t->count == (t->kind == &steps ? STEP_WAYS : MOST_WAYS) || !has_time(t) ||
+	    was_tried(t, wanted))
 		return RWKVK_OK;
 	rwkvk_tune_row *row = &t->rows[t->count];
 	*row = *wanted;
@@ -263,30 +315,56 @@ static rwkvk_status search(struct search *t, double budget)
 	return RWKVK_OK;
 }
 
-/* Of tokens, then of chunks if the model reads any.  Whatever fails, the model's own plan, which is kept beside those that are
- * tried, runs it again, and its chunks have the tile that they had. */
-static rwkvk_status tune(struct search *tokens, struct search *chunks)
+/* Of tokens, then of chunks if the model reads any, then of steps if it has any that are not cut as chunks are. */
+struct searches {
+	struct search tokens, chunks, steps;
+};
+
+static rwkvk_status search_all(struct searches *s, bool reads, bool has_steps)
 {
-	struct rwkvk_model *m = tokens->m;
-	const double budget = tokens->options.seconds > 0 ? tokens->options.seconds : BUDGET_SECONDS, begin = clock_seconds();
-	const bool reads = forward_chunk_rows(m) > 0;
+	const double budget = s->tokens.options.seconds > 0 ? s->tokens.options.seconds : BUDGET_SECONDS, begin = clock_seconds();
+	TRY(search(&s->tokens, reads ? TOKENS_SHARE * budget : budget));
+	s->chunks.before = s->tokens.count;
+	double left = begin + budget - clock_seconds();
+	if (reads)
+		TRY(search(&s->chunks, has_steps ? CHUNKS_SHARE * left : left));
+	s->steps.before = s->chunks.before + s->chunks.count;
+	return has_steps ? search(&s->steps, begin + budget - clock_seconds()) : RWKVK_OK;
+}
+
+/* Whatever fails, the model's own plan, which is kept beside those that are tried, runs it again, and its chunks and steps are
+ * cut as they were. */
+static rwkvk_status tune(struct searches *s)
+{
+	struct rwkvk_model *m = s->tokens.m;
+	const bool reads = forward_chunk_rows(m) > 0, has_steps = step_usual_outputs(m) > 0;
 	const struct tile tile = chunk_tile(m);
+	const uint32_t outputs = step_outputs(m);
 	forward_set_aside(m);
-	rwkvk_status status = search(tokens, reads ? TOKENS_SHARE * budget : budget);
-	chunks->before = tokens->count;
-	if (status == RWKVK_OK && reads)
-		status = search(chunks, begin + budget - clock_seconds());
+	rwkvk_status status = search_all(s, reads, has_steps);
 	forward_put_back(m);
 	if (status == RWKVK_OK && reads)
-		status = take_tile(m, &chunks->rows[chunks->best]);
+		status = take_tile(m, &s->chunks.rows[s->chunks.best]);
+	if (status == RWKVK_OK && has_steps)
+		status = take_outputs(m, &s->steps.rows[s->steps.best]);
 	if (status == RWKVK_OK)
-		status = take_tuning(m, &tokens->rows[tokens->best]);
+		status = take_tuning(m, &s->tokens.rows[s->tokens.best]);
+	if (status != RWKVK_OK && has_steps)
+		step_set_outputs(m, outputs);
 	if (status != RWKVK_OK && reads)
 		chunk_set_tile(m, &tile);
 	TRY(status);
-	tokens->rows[tokens->best].chosen = true;
-	chunks->rows[chunks->best].chosen = reads;
+	s->tokens.rows[s->tokens.best].chosen = true;
+	s->chunks.rows[s->chunks.best].chosen = reads;
+	s->steps.rows[s->steps.best].chosen = has_steps;
 	return tuned_save(m);
+}
+
+/* Those of one kind behind the others. */
+static size_t add_rows(const struct search *t, rwkvk_tune_row *all, size_t count)
+{
+	memcpy(all + count, t->rows, t->count * sizeof *all);
+	return count + t->count;
 }
 
 rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options, rwkvk_tune_row *rows, size_t capacity,
@@ -294,24 +372,23 @@ rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options,
 {
 	REQUIRE(m && (rows || capacity == 0) && count);
 	*count = 0;
-	struct search tokens = { .m = m, .kind = &tunings }, chunks = { .m = m, .kind = &tiles };
-	TRY(READ_OPTIONS(rwkvk_tune_options, progress_user, options, &tokens.options));
-	if (!(tokens.options.seconds >= 0))
-		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_tune_options.seconds is %g: expected 0 or more", tokens.options.seconds);
+	struct searches s = { { .m = m, .kind = &tunings }, { .m = m, .kind = &tiles }, { .m = m, .kind = &steps } };
+	TRY(READ_OPTIONS(rwkvk_tune_options, progress_user, options, &s.tokens.options));
+	if (!(s.tokens.options.seconds >= 0))
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_tune_options.seconds is %g: expected 0 or more", s.tokens.options.seconds);
 	rwkvk_session *session = NULL;
 	TRY(rwkvk_session_create(m, &session)); /* its state is what tokens are fed to */
-	chunks.options = tokens.options;
-	tokens.slot = chunks.slot = session->slot;
+	s.chunks.options = s.steps.options = s.tokens.options;
+	s.tokens.slot = s.chunks.slot = s.steps.slot = session->slot;
 	rwkvk_status status = model_lock(m);
 	if (status == RWKVK_OK) {
-		status = tune(&tokens, &chunks);
+		status = tune(&s);
 		model_unlock(m);
 	}
 	rwkvk_session_destroy(session);
-	rwkvk_tune_row all[RWKVK_TUNE_ROWS];
-	memcpy(all, tokens.rows, tokens.count * sizeof *all);
-	memcpy(all + tokens.count, chunks.rows, chunks.count * sizeof *all);
-	*count = tokens.count + chunks.count;
-	rwkvk_status written = WRITE_RESULTS(rwkvk_tune_row, tile_depth, all, *count, rows, capacity);
+	rwkvk_tune_row all[2 * MOST_WAYS + STEP_WAYS];
+	_Static_assert(sizeof all / sizeof *all == RWKVK_TUNE_ROWS, "room for all ways");
+	*count = add_rows(&s.steps, all, add_rows(&s.chunks, all, add_rows(&s.tokens, all, 0)));
+	rwkvk_status written = WRITE_RESULTS(rwkvk_tune_row, step_outputs, all, *count, rows, capacity);
 	return status == RWKVK_OK ? written : status;
 }

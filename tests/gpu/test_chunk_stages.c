@@ -643,7 +643,8 @@ static void make_pass(struct fixture *f, uint32_t rows, uint32_t tile_rows, stru
 {
 	struct chunk *chunk = &f->model->chunk;
 	*out = (struct pass){ .rows = rows, .runs = rows, .table = &chunk->table };
-	out->shape = step_shape_for(gpu_caps(f->model->gpu), f->config, FEW, rows);
+	out->shape = step_shape_for(gpu_caps(f->model->gpu), f->config, FEW, rows,
+	                            step_outputs_for(gpu_caps(f->model->gpu), f->config, FEW));
 	if (tile_rows) {
 		out->shape.tile_depth = out->shape.tile_depth * out->shape.tile_rows / tile_rows;
 		out->shape.tile_rows = out->shape.thread_rows = tile_rows;

@@ -494,21 +494,29 @@ static void masks_bound_what_is_picked(void **state)
 	bool over[3] = { false };
 	for (uint32_t i = 0; i < 3; i++)
 		sessions[i] = begin_session(7);
-	while (!over[0] || !over[1] || !over[2])
-		for (uint32_t i = 0; i < 3; i++) {
-			rwkvk_work w = { .size = sizeof w, .session = sessions[i], .options = &all[i] };
-			if (over[i])
-				continue;
-			assert_ok(rwkvk_model_step(shared, &w, 1));
-			for (size_t j = 0; j < w.picked_count; j++)
-				assert_true(i == 2 || (w.picked[j].id >= 40 && w.picked[j].id < 43));
-			assert_true(i != 0 || w.picked_count <= 1);
-			picked[i] += w.picked_count;
-			status[i] = w.status;
-			over[i] = w.ended;
+	while (!over[0] || !over[1] || !over[2]) {
+		rwkvk_work works[3];
+		uint32_t who[3], count = 0;
+		for (uint32_t i = 0; i < 3; i++)
+			if (!over[i]) {
+				who[count] = i;
+				works[count++] =
+					(rwkvk_work){ .size = sizeof works[0], .session = sessions[i], .options = &all[i], .most = i == 2 ? 2 : 0 };
+			}
+		assert_ok(rwkvk_model_step(shared, works, count));
+		for (uint32_t k = 0; k < count; k++) {
+			const rwkvk_work *w = &works[k];
+			uint32_t i = who[k];
+			for (size_t j = 0; j < w->picked_count; j++)
+				assert_true(i == 2 || (w->picked[j].id >= 40 && w->picked[j].id < 43));
+			assert_true(i != 0 || w->picked_count <= 1);
+			picked[i] += w->picked_count;
+			status[i] = w->status;
+			over[i] = w->ended;
 			if (i == 1)
-				assert_non_null(strstr(w.error, "mask"));
+				assert_non_null(strstr(w->error, "mask"));
 		}
+	}
 	assert_int_equal(status[0], RWKVK_OK);
 	assert_int_equal(status[1], RWKVK_ERROR_ARGUMENT);
 	assert_int_equal(status[2], RWKVK_OK);

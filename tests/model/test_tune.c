@@ -28,13 +28,18 @@ static const struct model_spec spec = {
 };
 enum { VOCAB = 300, PROMPT = 45, STATE_BYTES = 1 << 19 };
 
-static rwkvk_model *open_model(const struct model_spec *s)
+static rwkvk_model *open_batch(const struct model_spec *s, uint32_t max_batch)
 {
 	rwkvk_model *model = NULL;
 	const char *path = test_temp("model");
 	make_model(path, s);
-	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path }, &model));
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .max_batch = max_batch }, &model));
 	return model;
+}
+
+static rwkvk_model *open_model(const struct model_spec *s)
+{
+	return open_batch(s, 0);
 }
 
 static void feed(rwkvk_model *model, float logits[VOCAB])
@@ -325,12 +330,94 @@ static void cancelled(void **state)
 	rwkvk_model_close(m);
 }
 
+/* A step of six rows, and single ones: with any number of outputs a thread, the same bits. */
+static void outputs_of_steps_change_no_bits(void **state)
+{
+	(void)state;
+	static const uint32_t versions[] = { 70, 60 };
+	for (size_t v = 0; v < 2; v++) {
+		struct model_spec s = spec;
+		s.version = versions[v];
+		s.rank_mix = s.version == 60 ? 32 : 0;
+		s.type = s.version == 60 ? DTYPE_F32 : DTYPE_F16;
+		rwkvk_model *m = open_batch(&s, 8);
+		float want[VOCAB], got[VOCAB], one[VOCAB], same_one[VOCAB];
+		uint32_t tried = 0;
+		feed(m, want);
+		rwkvk_session *session;
+		assert_ok(rwkvk_session_create(m, &session));
+		assert_ok(feed_tokens(session, (uint32_t[]){ 9 }, 1, one));
+		for (uint32_t outputs = 1; outputs <= 16; outputs *= 2) {
+			if (!step_takes_outputs(m, outputs))
+				continue;
+			step_set_outputs(m, outputs);
+			feed(m, got);
+			assert_memory_equal(got, want, sizeof got);
+			assert_ok(rwkvk_session_reset(session));
+			assert_ok(feed_tokens(session, (uint32_t[]){ 9 }, 1, same_one));
+			assert_memory_equal(same_one, one, sizeof one);
+			tried++;
+		}
+		assert_true(tried >= 3);
+		rwkvk_session_destroy(session);
+		rwkvk_model_close(m);
+	}
+}
+
+/* What was found for steps is there again, also after a model without any was tuned; what no thread can have is not taken. */
+static void outputs_of_steps_are_kept(void **state)
+{
+	(void)state;
+	const char *folder = test_temp("cache");
+	char old[512], text[512];
+	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { { 0 } };
+	size_t count = 0, chosen = 0, which = 0;
+	setenv("RWKVK_CACHE_DIR", folder, 1);
+	rwkvk_model *m = open_batch(&spec, 4);
+	const uint32_t usual = step_usual_outputs(m);
+	assert_true(usual > 0);
+	assert_ok(rwkvk_model_tune(m, &(rwkvk_tune_options){ .seconds = 2 }, rows, RWKVK_TUNE_ROWS, &count));
+	for (size_t i = 0; i < count; i++) {
+		which = rows[i].chosen ? i : which;
+		chosen += rows[i].chosen;
+	}
+	assert_int_equal(chosen, 3);
+	assert_true(rows[which].step_outputs > 0 && rows[which].seconds > 0);
+	assert_int_equal(step_outputs(m), rows[which].step_outputs);
+	rwkvk_model_close(m);
+
+	rewrite(folder, "", old, sizeof old);
+	char *line = strstr(old, "step_outputs ");
+	assert_non_null(line);
+	snprintf(text, sizeof text, "%.*sstep_outputs %u\n", (int)(line - old), old, 2);
+	rewrite(folder, text, old, sizeof old);
+	m = open_batch(&spec, 4);
+	assert_int_equal(step_outputs(m), 2);
+	rwkvk_model_close(m);
+	m = open_model(&spec);
+	assert_ok(rwkvk_model_tune(m, &(rwkvk_tune_options){ .seconds = 0.5 }, rows, RWKVK_TUNE_ROWS, &count));
+	rwkvk_model_close(m);
+	rewrite(folder, text, old, sizeof old);
+	assert_non_null(strstr(old, "step_outputs 2\n"));
+	snprintf(text + strlen(text) - 2, 3, "3\n");
+	rewrite(folder, text, old, sizeof old);
+	m = open_batch(&spec, 4);
+	assert_int_equal(step_outputs(m), usual);
+	rwkvk_model_close(m);
+	unsetenv("RWKVK_CACHE_DIR");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_tuning_agrees),          cmocka_unit_test(impossible_tunings),
-		cmocka_unit_test(the_choice_is_kept),           cmocka_unit_test(cancelled),
-		cmocka_unit_test(every_tile_has_the_same_bits), cmocka_unit_test(tiles_are_kept),
+		cmocka_unit_test(every_tuning_agrees),
+		cmocka_unit_test(impossible_tunings),
+		cmocka_unit_test(the_choice_is_kept),
+		cmocka_unit_test(cancelled),
+		cmocka_unit_test(every_tile_has_the_same_bits),
+		cmocka_unit_test(tiles_are_kept),
+		cmocka_unit_test(outputs_of_steps_change_no_bits),
+		cmocka_unit_test(outputs_of_steps_are_kept),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

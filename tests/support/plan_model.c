@@ -164,7 +164,8 @@ rwkvk_status plan_chunks(struct rwkvk_model *m)
 rwkvk_status plan_few(struct rwkvk_model *m, uint32_t rows, struct pass *out)
 {
 	*out = (struct pass){ .rows = rows, .runs = rows, .table = &m->chunk.table };
-	out->shape = step_shape_for(gpu_caps(m->gpu), &m->file.network.config, 8, rows);
+	out->shape = step_shape_for(gpu_caps(m->gpu), &m->file.network.config, 8, rows,
+	                            step_outputs_for(gpu_caps(m->gpu), &m->file.network.config, 8));
 	TRY(chunk_head(m, out, &out->steps, NULL));
 	return chunk_steps(m, out);
 }

@@ -8,7 +8,7 @@
 
 struct tune {
 	struct model_args model;
-	struct arg_count seconds;
+	struct arg_count seconds, sessions;
 	bool json;
 };
 
@@ -17,13 +17,16 @@ static json_t *rows_json(const rwkvk_tune_row *rows, size_t count)
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++) {
 		json_t *row = json_object();
-		json_object_set_new(row, "of", json_string(rows[i].tile_outputs ? "prompt" : "token"));
-		json_object_set_new(row, "workgroup", json_integer(rows[i].workgroup));
+		json_object_set_new(row, "of", json_string(rows[i].step_outputs ? "step" : rows[i].tile_outputs ? "prompt" : "token"));
+		if (rows[i].step_outputs)
+			json_object_set_new(row, "outputs", json_integer(rows[i].step_outputs));
+		else
+			json_object_set_new(row, "workgroup", json_integer(rows[i].workgroup));
 		if (rows[i].tile_outputs) {
 			json_object_set_new(row, "outputs", json_integer(rows[i].tile_outputs));
 			json_object_set_new(row, "tokens", json_integer(rows[i].tile_tokens));
 			json_object_set_new(row, "depth", json_integer(rows[i].tile_depth));
-		} else {
+		} else if (!rows[i].step_outputs) {
 			json_object_set_new(row, "lanes", json_integer(rows[i].lanes));
 			json_object_set_new(row, "rows", json_integer(rows[i].rows));
 			json_object_set_new(row, "groups", json_integer(rows[i].groups));
@@ -35,7 +38,7 @@ static json_t *rows_json(const rwkvk_tune_row *rows, size_t count)
 	return list;
 }
 
-/* Those of a token, and below them those of prompts. */
+/* Those of a token, and below them those of prompts and of steps. */
 static void print_rows(const rwkvk_tune_row *rows, size_t count)
 {
 	const rwkvk_tune_row *usual = rows;
@@ -47,7 +50,13 @@ static void print_rows(const rwkvk_tune_row *rows, size_t count)
 			out_printf("\nprompts:\n%9s %7s %6s %5s %10s %9s\n", "workgroup", "outputs", "tokens", "depth", "ms a token",
 			           "of usual");
 		}
-		if (prompt)
+		if (row->step_outputs > 0 && !usual->step_outputs) {
+			usual = row;
+			out_printf("\ntokens of several sessions:\n%7s %10s %9s\n", "outputs", "ms a token", "of usual");
+		}
+		if (row->step_outputs)
+			out_printf("%7" PRIu32, row->step_outputs);
+		else if (prompt)
 			out_printf("%9" PRIu32 " %7" PRIu32 " %6" PRIu32 " %5" PRIu32, row->workgroup, row->tile_outputs, row->tile_tokens,
 			           row->tile_depth);
 		else
@@ -104,6 +113,14 @@ int cmd_tune(int argc, char **argv)
 		  .high = 3600,
 		  .help = "how long it may take; the usual way is measured however long that is",
 		  .standard = "35" },
+		{ .name = "sessions",
+		  .letter = 'b',
+		  .kind = ARG_COUNT,
+		  .target = &tune.sessions,
+		  .value = "N",
+		  .high = 256,
+		  .help = "also how tokens of up to N sessions are cut that go through the model in one pass",
+		  .standard = "0" },
 		{ .name = "json", .kind = ARG_FLAG, .target = &tune.json, .help = "print JSON", .standard = "a table" },
 	};
 	const struct usage usage = {
@@ -116,10 +133,11 @@ int cmd_tune(int argc, char **argv)
 		.notes =
 			"workgroup: threads; lanes: threads that share a row of a matrix; rows: those a thread has at once; groups:\n"
 			"workgroups a stage should have.  Of prompts, which are read many tokens at once, outputs and tokens: those of\n"
-			"which a thread has the sums; depth: inputs that lie in shared memory at a time.  The first line of both is\n"
-			"what is used without tuning.  Tokens of two ways agree within rounding, those of one way are always the\n"
-			"same bits; prompts are the same bits in all ways.",
+			"which a thread has the sums; depth: inputs that lie in shared memory at a time.  Of several sessions, outputs.\n"
+			"The first line of each is what is used without tuning.  Tokens of two ways agree within rounding, those of one\n"
+			"way are always the same bits; prompts and tokens of several sessions are the same bits in all ways.",
 	};
 	int code = args_parse(&usage, argc, argv, NULL);
+	tune.model.batch = (uint32_t)tune.sessions.value;
 	return code == ARGS_GO_ON ? run(&tune) : code;
 }
