@@ -198,6 +198,8 @@ static void open_ways(const char *folder, json_t *entry, const char *other, cons
 	bool own = strcmp(folder, TEST_DATA_DIR) == 0 || test_everything();
 	for (int way = 0; way < WAYS; way++) {
 		bool taken = ways[way].exact || own || (chunks && ways[way].chunk_rows == 0 && ways[way].max_batch == 0);
+		if (ways[way].max_batch && models[0])
+			taken &= models[0]->chunk.pass.rows > 0; /* else no binding covers so many rows */
 		models[way] = taken ? open_case(folder, entry, other, names, way) : NULL;
 	}
 }
