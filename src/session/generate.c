@@ -46,7 +46,7 @@ static rwkvk_status write_text(struct text *t)
 	return RWKVK_OK;
 }
 
-static rwkvk_status generate(struct text *t, rwkvk_session *s, const rwkvk_generate_options *options)
+static rwkvk_status write_and_finish(struct text *t, rwkvk_session *s, const rwkvk_generate_options *options)
 {
 	TRY(text_begin(t, s, options));
 	share_begin(s->model);
@@ -55,25 +55,31 @@ static rwkvk_status generate(struct text *t, rwkvk_session *s, const rwkvk_gener
 	return text_finish(t, status);
 }
 
+/* A text is large, so it is not on the stack, but the session's, for the next one. */
+static rwkvk_status generate(rwkvk_session *s, const rwkvk_generate_options *options, rwkvk_generate_result *done)
+{
+	if (!s->text)
+		s->text = calloc(1, sizeof *s->text);
+	if (!s->text)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = write_and_finish(s->text, s, options);
+	*done = s->text->done;
+	text_free(s->text);
+	return status;
+}
+
 rwkvk_status rwkvk_session_generate(rwkvk_session *s, const rwkvk_generate_options *given, rwkvk_generate_result *result)
 {
-	static const rwkvk_generate_result nothing;
+	rwkvk_generate_result done = { 0 };
 	rwkvk_generate_options options;
 	REQUIRE(s);
 	if (result)
-		TRY(WRITE_RESULT(rwkvk_generate_result, close_draws, &nothing, result));
+		TRY(WRITE_RESULT(rwkvk_generate_result, close_draws, &done, result));
 	TRY(read_generate_options(given, &options));
-	struct text *t = calloc(1, sizeof *t);
-	if (!t)
-		return fail(RWKVK_ERROR_MEMORY, "out of memory");
-	rwkvk_status status = session_enter(s, __func__);
-	if (status == RWKVK_OK) {
-		status = session_blame(s, generate(t, s, &options));
-		session_leave(s);
-	}
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = session_blame(s, generate(s, &options, &done));
+	session_leave(s);
 	if (result)
-		(void)WRITE_RESULT(rwkvk_generate_result, close_draws, &t->done, result);
-	text_free(t);
-	free(t);
+		(void)WRITE_RESULT(rwkvk_generate_result, close_draws, &done, result);
 	return status;
 }

@@ -188,6 +188,7 @@ void session_leave(rwkvk_session *s)
 static void free_session(rwkvk_session *s)
 {
 	occurrences_finish(&s->seen);
+	free(s->text);
 	free(s->biases);
 	free(s);
 }

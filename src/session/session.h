@@ -16,6 +16,7 @@ struct rwkvk_session {
 	bool counts_on_device;   /* the device's counts are `seen`'s */
 	rwkvk_bias *biases;      /* what the device's biases are made of; NULL: nothing known */
 	size_t bias_count;
+	struct text *text;         /* generate.c's; NULL: none was ever written */
 	struct stepping *stepping; /* step.c's; NULL: no text was ever written in steps */
 	atomic_bool in_use;        /* a call is running */
 };
