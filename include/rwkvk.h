@@ -399,9 +399,9 @@ typedef struct rwkvk_token {
 	uint32_t id;
 	uint32_t byte_count;
 	const void *bytes; /* its text: possibly part of a character, possibly none; NULL without a tokenizer */
-	/* Where they are asked for (rwkvk_generate_options.log_probabilities), else 0: the logarithm of its probability at
-	 * temperature 1, after biases, penalties and the mask, before top-p and top-k; NaN for a token that was not picked but
-	 * stands for the beginning of one that the end cut. */
+	/* With max_batch, or where it is asked for (rwkvk_generate_options.log_probabilities), else 0: the logarithm of its
+	 * probability at temperature 1, after biases, penalties and the mask, before top-p and top-k; NaN for a token that was not
+	 * picked but stands for the beginning of one that the end cut. */
 	float log_probability;
 	uint32_t top_count; /* the most probable tokens with theirs, the first ones first */
 	const rwkvk_candidate *tops;
@@ -434,7 +434,7 @@ typedef struct rwkvk_generate_options {
 	rwkvk_token_fn *on_token;       /* NULL: none; called once the last byte of the token is released (see below) */
 	void *user;                     /* of all callbacks */
 	const rwkvk_cancel *cancel;     /* NULL: none */
-	bool log_probabilities;         /* tokens come with theirs, which costs a little */
+	bool log_probabilities;         /* tokens come with theirs without max_batch, too, where the host then picks them */
 	uint32_t top_log_probabilities; /* and so many of the most probable ones, 20 at most; implies log_probabilities */
 	rwkvk_mask_fn *mask; /* NULL: any token may be picked; else it is asked before each, and a submission has one token */
 } rwkvk_generate_options;

@@ -414,6 +414,12 @@ static rwkvk_status check_batch(const struct rwkvk_model *m, const struct load_o
 		            "rwkvk_model_options.exact has the bits of single tokens, which those of several sessions "
 		            "at once do not have: expected max_batch 0 or 1 with it, found %u",
 		            asked->max_batch);
+	if (rows > 0 && chunk_bytes(model_config(m), asked->max_batch) > gpu_caps(m->gpu)->max_buffer)
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+		            "rwkvk_model_options.max_batch is %u: one binding of %s covers %" PRIu64
+		            " bytes, so many rows take %" PRIu64 "; expected fewer",
+		            asked->max_batch, gpu_caps(m->gpu)->name, gpu_caps(m->gpu)->max_buffer,
+		            chunk_bytes(model_config(m), asked->max_batch));
 	if (rows == 0)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
 		            "%s has no kernel for several rows at once: expected rwkvk_model_options.max_batch 0 or 1, found %u",

@@ -345,7 +345,7 @@ static rwkvk_status prepare(struct text *g)
 	model_unlock(m);
 	TRY(status);
 	g->prepared = true;
-	if (wants_chances(g))
+	if (model_max_batch(m))
 		g->asking.picking.pick |= PICK_LOGPROB;
 	if (g->options.mask)
 		g->asking.picking.pick |= PICK_MASK;
@@ -398,7 +398,7 @@ static rwkvk_status take_all(struct text *g)
 	const struct picked *p = &g->picked;
 	for (uint32_t i = 0; i < p->count && !text_ended(g);) {
 		struct trail_token token = { .id = p->tokens[i] };
-		if (wants_chances(g)) {
+		if (g->asking.picking.pick & PICK_LOGPROB) {
 			token.log_probability = p->log_probabilities[i];
 			while (token.top_count < g->asking.top && p->tops[i][token.top_count].token != NO_ROW) {
 				token.tops[token.top_count] = p->tops[i][token.top_count];

@@ -545,7 +545,13 @@ static bool note_chances(void *user, const rwkvk_token *token)
 	return true;
 }
 
-/* By the device in a batch, by the host else. */
+static bool keep_token(void *user, const rwkvk_token *token)
+{
+	*(rwkvk_token *)user = *token;
+	return true;
+}
+
+/* By the device in a batch, whether asked for or not, by the host else. */
 static void log_probabilities_are_those_of_the_host(void **state)
 {
 	(void)state;
@@ -553,6 +559,7 @@ static void log_probabilities_are_those_of_the_host(void **state)
 		.temperature = 1, .top_p = 0.9f, .presence = 0.3f, .frequency = 0.2f, .decay = 0.9f, .seed = 4
 	};
 	struct chances c[2] = { 0 };
+	rwkvk_token with_batch = { 0 };
 	for (int batch = 0; batch < 2; batch++) {
 		rwkvk_session *session;
 		rwkvk_model *model = open_batch(make_small_model(&small_models[SMALL_MODELS - 1]), batch ? BATCH : 1);
@@ -565,12 +572,18 @@ static void log_probabilities_are_those_of_the_host(void **state)
 		assert_ok(rwkvk_session_create(model, &session));
 		assert_ok(feed_tokens(session, (uint32_t[]){ 5 }, 1, NULL));
 		assert_ok(rwkvk_session_generate(session, &options, NULL));
+		const rwkvk_generate_options plain = {
+			.max_tokens = 1, .ignore_end = true, .on_token = keep_token, .user = &with_batch
+		};
+		assert_ok(rwkvk_session_generate(session, &plain, NULL));
+		assert_true(batch || with_batch.log_probability == 0);
 		rwkvk_session_destroy(session);
 		rwkvk_model_close(model);
 	}
 	assert_true(c[0].count == 20 && c[1].count == 20);
 	assert_memory_equal(c[0].ids, c[1].ids, sizeof c[0].ids);
 	assert_close("log-probabilities", c[1].own, c[0].own, 20, 3e-5);
+	assert_true(with_batch.log_probability < 0 && with_batch.top_count == 0);
 	for (int i = 0; i < 20; i++) {
 		assert_close("the largest", c[1].tops[i], c[0].tops[i], 5, 3e-5);
 		assert_true(c[0].tops[i][0] >= c[0].tops[i][4] && c[0].own[i] <= c[0].tops[i][0] && c[0].tops[i][0] < 0);
