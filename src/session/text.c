@@ -267,6 +267,7 @@ static rwkvk_status feed(struct text *g, uint32_t token)
 {
 	rwkvk_session *s = g->session;
 	uint32_t fed = 0;
+	s->ready = false; /* the token may be known to the caller: without it the state is not that of the text */
 	TRY(model_lock(s->model));
 	rwkvk_status status = session_feed(s, &token, 1, true, &fed);
 	model_unlock(s->model);
