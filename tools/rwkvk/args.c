@@ -91,6 +91,25 @@ bool args_count(const char *text, uint64_t high, uint64_t *out)
 	return errno == 0 && value <= high;
 }
 
+bool args_size(const char *text, uint64_t *out)
+{
+	static const char units[] = "kMGT";
+	size_t length = strspn(text, "0123456789");
+	const char *unit = text[length] ? strchr(units, text[length]) : units;
+	char digits[24];
+	if (!unit || (text[length] && text[length + 1]) || length >= sizeof(digits))
+		return false;
+	memcpy(digits, text, length);
+	digits[length] = 0;
+	uint64_t factor = 1;
+	for (const char *at = units; text[length] && at <= unit; at++)
+		factor *= 1000;
+	if (!args_count(digits, UINT64_MAX / factor, out))
+		return false;
+	*out *= factor;
+	return true;
+}
+
 bool args_number(const char *text, double low, double high, float *out)
 {
 	char *end;
@@ -109,6 +128,16 @@ static int set_count(const struct usage *usage, const struct arg *arg, const cha
 	if (!args_count(text, high, &target->value))
 		return misused(usage->command, "%s: expected a whole number from 0 to %" PRIu64 ", got \"%.60s\"",
 		               option_name(arg).text, high, text);
+	target->given = true;
+	return ARGS_GO_ON;
+}
+
+static int set_size(const struct usage *usage, const struct arg *arg, const char *text)
+{
+	struct arg_count *target = arg->target;
+	if (!args_size(text, &target->value))
+		return misused(usage->command, "%s: expected a number of bytes such as 500M or 4G, got \"%.60s\"",
+		               option_name(arg).text, text);
 	target->given = true;
 	return ARGS_GO_ON;
 }
@@ -188,6 +217,8 @@ static int set(const struct usage *usage, const struct arg *arg, const char *tex
 		return set_word(usage, arg, text);
 	case ARG_COUNT:
 		return set_count(usage, arg, text);
+	case ARG_SIZE:
+		return set_size(usage, arg, text);
 	case ARG_NUMBER:
 		return set_number(usage, arg, text);
 	case ARG_IDS:

@@ -20,6 +20,7 @@ enum arg_kind {
 	ARG_TEXTS,  /* struct arg_texts: may be given several times, none empty */
 	ARG_WORD,   /* int: the index in .words */
 	ARG_COUNT,  /* struct arg_count, from 0 to .high */
+	ARG_SIZE,   /* struct arg_count: bytes, as 500M or 4G */
 	ARG_NUMBER, /* struct arg_number, from .low to .high */
 	ARG_IDS,    /* struct arg_ids: token ids */
 	ARG_COUNTS, /* struct arg_ids: how many, for each of several measurements */
@@ -80,6 +81,7 @@ int args_parse(const struct usage *usage, int argc, char **argv, const char **op
 
 /* What a whole text says: a number from 0 to high, or from low to high.  false if it is anything else. */
 bool args_count(const char *text, uint64_t high, uint64_t *out);
+bool args_size(const char *text, uint64_t *out); /* bytes: 4096, 500M, 4G (powers of 1000, as sizes are shown) */
 bool args_number(const char *text, double low, double high, float *out);
 
 /* Reads "1,2,3" or "1 2 3".  ARGS_GO_ON, or EXIT_USAGE after a message that names `option` and what was `expected`. */

@@ -3,14 +3,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "bias.h"
 #include "escape.h"
 #include "io.h"
 #include "many.h"
 #include "model.h"
+#include "sampling_args.h"
 #include "terminal.h"
 
 enum { STANDARD_COUNT = 1024, MOST_TEXTS = 256 };
@@ -18,10 +17,9 @@ enum { STANDARD_COUNT = 1024, MOST_TEXTS = 256 };
 struct generate {
 	struct model_args model;
 	struct feed_args feed;
-	struct arg_count count, top_k, seed;
-	struct arg_number temperature, top_p, presence, frequency, decay;
+	struct arg_count count;
+	struct sampling_args sampling;
 	struct arg_texts stops;
-	struct bias_args bias;
 	struct arg_count texts; /* --count; not given: one, after its prompt */
 	bool json, profile;
 };
@@ -45,57 +43,22 @@ struct run {
 
 /* ---------------------------------------------------------------------------------------------------- sampling */
 
-/* A number to tell runs apart, short enough to be typed again. */
-static uint64_t random_seed(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	uint64_t x = (uint64_t)now.tv_nsec ^ (uint64_t)now.tv_sec << 30 ^ (uint64_t)getpid() << 44;
-	x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-	return (x ^ x >> 31) & UINT32_MAX;
-}
-
-static void take_number(float *field, const struct arg_number *arg)
-{
-	if (arg->given)
-		*field = arg->value;
-}
-
-/* The model's recommendation, with what the user wants instead.  "--temp 0" means: no chance, and no penalty either. */
 static rwkvk_sampling choose_sampling(const struct run *run)
 {
-	const struct generate *args = run->args;
-	rwkvk_sampling sampling = { 0 };
-	rwkvk_model_sampling(run->model, &sampling);
-	if (args->temperature.given && args->temperature.value == 0)
-		sampling.presence = sampling.frequency = 0;
-	take_number(&sampling.temperature, &args->temperature);
-	take_number(&sampling.top_p, &args->top_p);
-	take_number(&sampling.presence, &args->presence);
-	take_number(&sampling.frequency, &args->frequency);
-	take_number(&sampling.decay, &args->decay);
-	if (args->top_k.given)
-		sampling.top_k = (uint32_t)args->top_k.value;
-	sampling.seed = args->seed.given ? args->seed.value : random_seed();
-	sampling.biases = run->biases.biases;
-	sampling.bias_count = run->biases.count;
+	rwkvk_sampling sampling = sampling_choose(&run->args->sampling, run->model, &run->biases);
+	if (!run->args->sampling.seed.given)
+		sampling.seed = sampling_random_seed();
 	return sampling;
 }
 
 /* What -q hides as well can be given again, but not a seed that nobody chose. */
 static void note_sampling(const struct run *run, const rwkvk_sampling *s)
 {
-	bool drawn = s->temperature > 0 && s->top_p > 0 && s->top_k != 1,
-		 no_text = run->args->count.given && run->args->count.value == 0;
-	if (is_quiet() && drawn && !no_text && !run->args->seed.given)
+	char text[200];
+	bool no_text = run->args->count.given && run->args->count.value == 0;
+	if (is_quiet() && sampling_is_drawn(s) && !no_text && !run->args->sampling.seed.given)
 		fprintf(stderr, "seed %" PRIu64 "\n", s->seed);
-	if (s->temperature == 0)
-		note("temperature 0, presence %g, frequency %g, decay %g", (double)s->presence, (double)s->frequency, (double)s->decay);
-	else
-		note("temperature %g, top-p %g, top-k %" PRIu32 ", presence %g, frequency %g, decay %g, seed %" PRIu64,
-		     (double)s->temperature, (double)s->top_p, s->top_k, (double)s->presence, (double)s->frequency, (double)s->decay,
-		     s->seed);
+	note("%s", sampling_show(text, sizeof(text), s));
 }
 
 /* ---------------------------------------------------------------------------------------------------- the text */
@@ -392,9 +355,9 @@ static int check_texts(const struct generate *args)
 		return misused("generate", "--profile: times one text alone; give it without --count");
 	if (args->count.given && args->count.value == 0)
 		return misused("generate", "-n: expected at least 1 with --count, got 0");
-	if (args->json && args->seed.value > INT64_MAX - count)
+	if (args->json && args->sampling.seed.value > INT64_MAX - count)
 		return misused("generate", "--seed: expected at most %" PRIu64 " with --json, got %" PRIu64, INT64_MAX - count,
-		               args->seed.value);
+		               args->sampling.seed.value);
 	return EXIT_DONE;
 }
 
@@ -441,7 +404,7 @@ static int generate(const struct generate *args)
 	if (code == EXIT_DONE)
 		code = read_stops(&run);
 	if (code == EXIT_DONE)
-		code = bias_read("generate", &args->bias, &run.biases);
+		code = bias_read("generate", &args->sampling.bias, &run.biases);
 	if (code == EXIT_DONE)
 		code = feed_read("generate", &args->feed, &run.feed);
 	if (code == EXIT_DONE)
@@ -500,69 +463,8 @@ int cmd_generate(int argc, char **argv)
 		  .help = "with --count: a JSON object a line for each text: index, seed, text (null without a vocabulary), ids, "
 		          "tokens, reason, stop, close_draws",
 		  .standard = "a line \"--- 1\", then the text" },
-		{ .group = "Sampling (defaults: what the model's file recommends, else these)",
-		  .name = "temp",
-		  .kind = ARG_NUMBER,
-		  .target = &g.temperature,
-		  .value = "T",
-		  .high = 100,
-		  .help = "temperature; 0 always takes the most probable token, without penalties unless they are given",
-		  .standard = "1.0" },
-		{ .name = "top-p",
-		  .kind = ARG_NUMBER,
-		  .target = &g.top_p,
-		  .value = "P",
-		  .high = 1,
-		  .help = "only the most probable tokens that together reach P",
-		  .standard = "0.3" },
-		{ .name = "top-k",
-		  .kind = ARG_COUNT,
-		  .target = &g.top_k,
-		  .value = "K",
-		  .high = UINT32_MAX,
-		  .help = "only the K most probable tokens; 0 is no limit",
-		  .standard = "0" },
-		{ .name = "presence",
-		  .kind = ARG_NUMBER,
-		  .target = &g.presence,
-		  .value = "A",
-		  .low = -100,
-		  .high = 100,
-		  .help = "penalty for tokens already generated",
-		  .standard = "0.5" },
-		{ .name = "frequency",
-		  .kind = ARG_NUMBER,
-		  .target = &g.frequency,
-		  .value = "B",
-		  .low = -100,
-		  .high = 100,
-		  .help = "penalty for each time",
-		  .standard = "0.5" },
-		{ .name = "decay",
-		  .kind = ARG_NUMBER,
-		  .target = &g.decay,
-		  .value = "D",
-		  .high = 1,
-		  .help = "what is left of those counts after each token",
-		  .standard = "0.996" },
-		{ .name = "ban",
-		  .kind = ARG_TEXTS,
-		  .target = &g.bias.bans,
-		  .value = "ID",
-		  .help = "never take the token ID; 1,2,3 for several, and may be given several times",
-		  .standard = "none" },
-		{ .name = "bias",
-		  .kind = ARG_TEXTS,
-		  .target = &g.bias.biases,
-		  .value = "ID=VALUE",
-		  .help = "add VALUE to the logit of the token ID, likewise for several",
-		  .standard = "none" },
-		{ .name = "seed",
-		  .kind = ARG_COUNT,
-		  .target = &g.seed,
-		  .value = "S",
-		  .help = "the same seed gives the same text",
-		  .standard = "random, and shown, also with -q" },
+		ARGS_SAMPLING(g.sampling),
+		ARGS_BIAS(g.sampling),
 		ARGS_STATE(g.feed),
 		{ .group = "Report",
 		  .name = "profile",
@@ -613,7 +515,6 @@ int cmd_generate(int argc, char **argv)
 		code = generate(&g);
 	free(g.feed.ids.ids);
 	free(g.stops.texts);
-	free(g.bias.bans.texts);
-	free(g.bias.biases.texts);
+	sampling_args_free(&g.sampling);
 	return code;
 }
