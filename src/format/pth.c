@@ -495,11 +495,6 @@ static rwkvk_status read_archive(struct pth *p)
 	return add_tensors(p);
 }
 
-bool pth_is(const struct mapping *file)
-{
-	return file->bytes >= 4 && memcmp(file->data, "PK\3\4", 4) == 0;
-}
-
 rwkvk_status pth_add(struct weights *weights, const struct mapping *file)
 {
 	uint64_t bytes = file->bytes;

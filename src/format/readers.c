@@ -27,6 +27,16 @@ static const struct foreign {
 	  "a Git LFS pointer instead of the model: fetch the model itself, for example with `git lfs pull`" },
 };
 
+bool safetensors_is(const struct mapping *file)
+{
+	return file->bytes > 8 && file->data[8] == '{' && file->data[6] == 0 && file->data[7] == 0;
+}
+
+bool pth_is(const struct mapping *file)
+{
+	return file->bytes >= 4 && memcmp(file->data, "PK\3\4", 4) == 0;
+}
+
 static bool is_html(const uint8_t *data, uint64_t bytes)
 {
 	static const char *const starts[] = { "<!doctype", "<html", "<head", "<?xml" };

@@ -170,11 +170,6 @@ static rwkvk_status read_header(struct weights *weights, const struct mapping *f
 	return check_coverage(weights, file, first, data_start);
 }
 
-bool safetensors_is(const struct mapping *file)
-{
-	return file->bytes > PREFIX_BYTES && file->data[8] == '{' && file->data[6] == 0 && file->data[7] == 0;
-}
-
 rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file)
 {
 	uint64_t bytes;
