@@ -548,6 +548,123 @@ RWKVK_API rwkvk_status rwkvk_session_state_set(rwkvk_session *session, const voi
 RWKVK_API rwkvk_status rwkvk_session_save(rwkvk_session *session, const char *path);
 RWKVK_API rwkvk_status rwkvk_session_load(rwkvk_session *session, const char *path);
 
+/* ---------------------------------------------------------------------------------------------------- state cache */
+
+/* States of texts that have been read, so that no text is read twice: a prompt begins where its longest beginning that is
+ * known ends.  A conversation that goes on, is edited, retried or forked, and requests with the same system message, cost one
+ * copy of a state and the reading of what is new.
+ *
+ * A state is kept at ends of messages and, within long ones, at the last space or line break before every 2 KiB.  Every prompt
+ * is cut there, whatever is known, and each piece is encoded by itself, so a prompt's tokens do not depend on what the cache
+ * holds.  Prompts with the same bytes up to such a point, cut at the same places, share its state.  docs/cache.md. */
+typedef struct rwkvk_cache rwkvk_cache;
+
+typedef enum rwkvk_begin {
+	RWKVK_BEGIN_FILE, /* texts begin with the model's begin_token if its file says so (rwkvk_model_info.add_bos) */
+	RWKVK_BEGIN_TOKEN,
+	RWKVK_BEGIN_NOTHING,
+} rwkvk_begin;
+
+typedef struct rwkvk_cache_options {
+	size_t size;
+	uint64_t memory; /* bytes of main memory for states, of which the least recently used go first; 0: a quarter of what is
+	                    free, 4 GiB at most */
+	/* Bytes in the folder "states" of `dir`, where states survive the program and which processes may share; 0: no folder.
+	 * Files there hold the texts, too, and are the user's alone (0600). */
+	uint64_t disk;
+	const char *dir; /* NULL: the model's cache_dir */
+	/* Keep no states of answers: they were made by picked tokens, and reading the same text may split it otherwise. */
+	bool read_states_only;
+	rwkvk_begin begin; /* of texts that start from the empty state */
+} rwkvk_cache_options;
+
+/* For one model, which must stay open longer.  Thread-safe but for destroy.  RWKVK_ERROR_ARGUMENT: the model has no tokenizer,
+ * or no begin_token that texts are to begin with; disk without a folder.  options: NULL for the defaults. */
+RWKVK_API rwkvk_status rwkvk_cache_create(rwkvk_model *model, const rwkvk_cache_options *options, rwkvk_cache **out);
+/* After its prompts.  What is on its way to the folder is written first.  NULL is allowed. */
+RWKVK_API void rwkvk_cache_destroy(rwkvk_cache *cache);
+
+/* What tells whether a state of one cache is one of another, 32 hexadecimal digits: model, options that change results,
+ * vocabulary, format; not the device.  The cache's. */
+RWKVK_API const char *rwkvk_cache_fingerprint(const rwkvk_cache *cache);
+
+/* A state that prompts may start from instead of the empty one: a trained start state or a saved session (as
+ * rwkvk_session_load() takes).  *start is for rwkvk_prompt_options.  The same content gives the same number.  Kept in memory
+ * until the cache goes, not counted in rwkvk_cache_options.memory. */
+RWKVK_API rwkvk_status rwkvk_cache_add_start(rwkvk_cache *cache, const char *path, uint32_t *start);
+
+typedef struct rwkvk_cache_stats {
+	size_t size;
+	uint64_t prompts, hits;         /* prompts begun; those that found a state */
+	uint64_t tokens, cached_tokens; /* of the prompts begun; those that a state stood for */
+	uint64_t memory_states, memory_bytes, memory_limit;
+	uint64_t disk_states, disk_bytes, disk_limit; /* of all models and processes that share the folder, as last seen */
+	uint64_t disk_hits;                           /* of the hits */
+	uint64_t dropped;                             /* states that made room for others, in memory and in the folder */
+	uint64_t damaged;                             /* files that were skipped, and removed */
+	uint64_t unwritten; /* states that are not in the folder since the drive was too slow, or failed */
+} rwkvk_cache_stats;
+RWKVK_API rwkvk_status rwkvk_cache_get_stats(rwkvk_cache *cache, rwkvk_cache_stats *out);
+
+/* A text on its way into a session.  Belongs to one thread at a time. */
+typedef struct rwkvk_prompt rwkvk_prompt;
+
+typedef struct rwkvk_prompt_options {
+	size_t size;
+	const size_t *ends; /* where messages end, as rwkvk_chat_render() has them, ascending; NULL: it is one message */
+	size_t end_count;   /* 0 with ends not NULL: no message ends in it */
+	uint32_t start;     /* of rwkvk_cache_add_start(); 0: the empty state */
+	/* A state is kept at the ends of the last two messages, and on the way there after so many tokens each; 0: 128. */
+	uint32_t keep_tokens;
+} rwkvk_prompt_options;
+
+/* Encodes the text, which is copied, as are the ends.  No device is involved.  options: NULL for the defaults. */
+RWKVK_API rwkvk_status rwkvk_prompt_create(rwkvk_cache *cache, const void *text, size_t bytes,
+                                           const rwkvk_prompt_options *options, rwkvk_prompt **out);
+RWKVK_API void rwkvk_prompt_destroy(rwkvk_prompt *prompt); /* NULL is allowed */
+
+typedef struct rwkvk_prompt_info {
+	size_t size;
+	uint64_t tokens; /* of the whole text, the begin_token included */
+	uint64_t cached; /* of which rwkvk_prompt_begin() found a state */
+	uint64_t read;   /* cached ones included */
+} rwkvk_prompt_info;
+RWKVK_API rwkvk_status rwkvk_prompt_get_info(const rwkvk_prompt *prompt, rwkvk_prompt_info *out);
+
+/* Makes the session's state that of the text's longest known beginning, in one submission; whatever the session was is
+ * forgotten, and its counts for the penalties are empty.  May be called again, for another session, too. */
+RWKVK_API rwkvk_status rwkvk_prompt_begin(rwkvk_prompt *prompt, rwkvk_session *session);
+
+/* The tokens to read next, up to where a state is worth keeping, or others are better read by another call, or the end.  NULL
+ * with *count 0: all is read.  They are the prompt's, until rwkvk_prompt_done().  All of them belong into one call of
+ * rwkvk_session_eval(), or one work after the other of rwkvk_model_step(), each with all that are left: then the session's
+ * state has the same bits whatever the cache held. */
+RWKVK_API const uint32_t *rwkvk_prompt_next(const rwkvk_prompt *prompt, size_t *count);
+/* So many of these have been read by the session; keeps the state where one is worth it.  That it cannot be kept, since memory
+ * is short or the session has gone on already, is no failure. */
+RWKVK_API rwkvk_status rwkvk_prompt_done(rwkvk_prompt *prompt, rwkvk_session *session, size_t read);
+
+/* next, eval and done until all is read.  options as for rwkvk_session_eval(), but without on_logits: progress counts tokens of
+ * the whole text, cached ones included.  After a failure or RWKVK_CANCELLED it may be called again, and goes on. */
+RWKVK_API rwkvk_status rwkvk_prompt_finish(rwkvk_prompt *prompt, rwkvk_session *session, const rwkvk_eval_options *options);
+/* rwkvk_prompt_begin() and rwkvk_prompt_finish(). */
+RWKVK_API rwkvk_status rwkvk_prompt_read(rwkvk_prompt *prompt, rwkvk_session *session, const rwkvk_eval_options *options);
+
+/* After an answer: `answer` is the text that the session has generated since the prompt was read, and `text` the history that
+ * the next prompt will begin with: all messages with the answer, rendered with messages_only.  If `text` begins with the prompt
+ * and the answer, the prompt becomes that text, of which the rest (what separates messages) is to be read by next and done, or
+ * rwkvk_prompt_finish(); that keeps the state for the next turn.  Else (the answer had reasoning, or was cleaned), and with
+ * read_states_only, nothing is left to read, and the next turn begins at the end of the user's message. */
+RWKVK_API rwkvk_status rwkvk_prompt_answered(rwkvk_prompt *prompt, rwkvk_session *session, const void *answer,
+                                             size_t answer_bytes, const void *text, size_t bytes, const size_t *ends,
+                                             size_t end_count);
+
+/* Gives the cache a state from elsewhere: rwkvk_session_state_get() of a session that had read exactly this text, in a
+ * conversation file, say.  The last message must end with the text.  The caller answers for it, apart from damage and states of
+ * other shapes (RWKVK_ERROR_FILE). */
+RWKVK_API rwkvk_status rwkvk_cache_put(rwkvk_cache *cache, const void *text, size_t bytes, const rwkvk_prompt_options *options,
+                                       const void *state, size_t state_bytes);
+
 /* ---------------------------------------------------------------------------------------------------- chat */
 
 /* Messages as the prompt that a family of models was trained on, and what such a model answers in its parts.  No device is

@@ -1,4 +1,5 @@
-/* FNV-1a of 64 bits: tells damaged data and names files.  Not against anyone who wants two to be alike. */
+/* FNV-1a: of 64 bits, which tells damaged data and names files, and of 128 bits, which tells things apart of which there may be
+ * many.  Not against anyone who wants two to be alike. */
 #ifndef RWKVK_BASE_HASH_H
 #define RWKVK_BASE_HASH_H
 
@@ -12,6 +13,24 @@ static inline uint64_t fnv1a(uint64_t hash, const void *data, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++)
 		hash = (hash ^ ((const uint8_t *)data)[i]) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+struct hash128 {
+	uint64_t high, low;
+};
+
+#define FNV1A_128_START ((struct hash128){ UINT64_C(0x6c62272e07bb0142), UINT64_C(0x62b821756295c58d) })
+
+/* The prime is 2^88 + 0x13b. */
+static inline struct hash128 fnv1a_128(struct hash128 hash, const void *data, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		uint64_t low = hash.low ^ ((const uint8_t *)data)[i];
+		uint64_t carry = ((low & UINT32_MAX) * 0x13b >> 32) + (low >> 32) * 0x13b;
+		hash.high = hash.high * 0x13b + (carry >> 32) + (low << 24);
+		hash.low = low * 0x13b;
+	}
 	return hash;
 }
 

@@ -17,6 +17,8 @@ const struct rwkvk_file *model_file(const struct rwkvk_model *model);
 const struct config *model_config(const struct rwkvk_model *model);
 /* Who hears what there is to say. */
 const struct listener *model_listener(const struct rwkvk_model *model);
+/* Where it keeps what can be made again; NULL: nowhere. */
+const char *model_cache_folder(const struct rwkvk_model *model);
 
 /* Takes the lock, which is around everything that touches the device, unless the model is closed. */
 rwkvk_status model_lock(struct rwkvk_model *model);

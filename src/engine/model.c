@@ -122,6 +122,11 @@ const struct listener *model_listener(const struct rwkvk_model *m)
 	return gpu_listener(m->gpu);
 }
 
+const char *model_cache_folder(const struct rwkvk_model *m)
+{
+	return gpu_cache_folder(m->gpu);
+}
+
 rwkvk_status model_expect_open(const struct rwkvk_model *m)
 {
 	if (!atomic_load(&m->closed))

@@ -175,6 +175,11 @@ void gpu_set_cancel(struct gpu *gpu, const atomic_bool *cancel)
 	gpu->cancel = cancel;
 }
 
+const char *gpu_cache_folder(const struct gpu *gpu)
+{
+	return gpu->cache_folder;
+}
+
 const struct listener *gpu_listener(const struct gpu *gpu)
 {
 	return &gpu->listener;

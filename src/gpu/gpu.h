@@ -92,6 +92,7 @@ void gpu_close(struct gpu *gpu); /* waits for the device; NULL is allowed.  Ever
 /* Once this is set, nothing more is compiled: RWKVK_CANCELLED.  NULL: never.  It must live until it is replaced. */
 void gpu_set_cancel(struct gpu *gpu, const atomic_bool *cancel);
 const struct listener *gpu_listener(const struct gpu *gpu); /* gpu_options.log */
+const char *gpu_cache_folder(const struct gpu *gpu);        /* NULL: nothing is kept */
 const struct gpu_caps *gpu_caps(const struct gpu *gpu);
 /* These two, and gpu_profile_row(), from any thread at any time. */
 struct gpu_counters gpu_counters(const struct gpu *gpu);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "engine/engine.h"
+#include "network/state_file.h"
 #include "session/sampler.h"
 
 struct rwkvk_session {
@@ -43,6 +44,12 @@ rwkvk_status session_blame(rwkvk_session *session, rwkvk_status status);
 
 /* rwkvk_session_create(); without `clear` the state is not made empty, which is for whoever writes one at once. */
 rwkvk_status session_make(rwkvk_model *model, bool clear, rwkvk_session **out);
+
+/* state.c, for the cache, both in one submission: the session becomes this state, whose counts are its counts; and its state
+ * without counts, with the logits if it has them and they are wanted, for saved_state_free().  The latter fails unless the
+ * session is at this position. */
+rwkvk_status session_become(rwkvk_session *session, const struct saved_state *saved);
+rwkvk_status session_copy_out(rwkvk_session *session, uint64_t position, bool logits, struct saved_state *out);
 
 /* The functions below are called with the model's lock held. */
 

@@ -174,20 +174,24 @@ rwkvk_status rwkvk_session_state_get(rwkvk_session *s, void *state, size_t bytes
 	return status;
 }
 
-/* What was read becomes the session's, and is freed. */
-static rwkvk_status set_all(rwkvk_session *s, struct saved_state *saved)
+static rwkvk_status set_all(rwkvk_session *s, const struct saved_state *saved)
 {
-	rwkvk_status status = set_floats(s, saved->state, saved->header.position);
-	for (uint32_t i = 0; i < saved->header.counts && status == RWKVK_OK; i++)
+	TRY(set_floats(s, saved->state, saved->header.position));
+	for (uint32_t i = 0; i < saved->header.counts; i++)
 		occurrences_put(&s->seen, saved->ids[i], saved->counts[i]);
-	if (status == RWKVK_OK && saved->header.logits > 0) {
-		status = model_lock(s->model);
-		if (status == RWKVK_OK) {
-			memcpy(slot_logits(s->model, s->slot), saved->logits, saved->header.logits * sizeof *saved->logits);
-			model_unlock(s->model);
-		}
-		s->ready = status == RWKVK_OK;
-	}
+	if (saved->header.logits == 0)
+		return RWKVK_OK;
+	TRY(model_lock(s->model));
+	memcpy(slot_logits(s->model, s->slot), saved->logits, saved->header.logits * sizeof *saved->logits);
+	model_unlock(s->model);
+	s->ready = true;
+	return RWKVK_OK;
+}
+
+/* What was read becomes the session's, and is freed. */
+static rwkvk_status set_read(rwkvk_session *s, struct saved_state *saved)
+{
+	rwkvk_status status = set_all(s, saved);
 	saved_state_free(saved);
 	return status;
 }
@@ -197,7 +201,7 @@ static rwkvk_status set_state(rwkvk_session *s, const void *state, size_t bytes)
 	const struct state_header want = state_header_of(model_config(s->model));
 	struct saved_state saved;
 	TRY(state_file_parse("the state", state, bytes, &want, &saved));
-	return set_all(s, &saved);
+	return set_read(s, &saved);
 }
 
 rwkvk_status rwkvk_session_state_set(rwkvk_session *s, const void *state, size_t bytes)
@@ -235,7 +239,7 @@ static rwkvk_status load(rwkvk_session *s, const char *path)
 {
 	struct saved_state saved;
 	TRY(state_read(path, model_config(s->model), &saved));
-	return set_all(s, &saved);
+	return set_read(s, &saved);
 }
 
 rwkvk_status rwkvk_session_load(rwkvk_session *s, const char *path)
@@ -243,6 +247,57 @@ rwkvk_status rwkvk_session_load(rwkvk_session *s, const char *path)
 	REQUIRE(s && path);
 	TRY(session_enter(s, __func__));
 	rwkvk_status status = load(s, path);
+	session_leave(s);
+	return status;
+}
+
+/* ------------------------------------------------------------------------------------------------------ states of texts */
+
+rwkvk_status session_become(rwkvk_session *s, const struct saved_state *saved)
+{
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = set_all(s, saved);
+	session_leave(s);
+	return status;
+}
+
+static rwkvk_status check_read(const rwkvk_session *s, uint64_t position)
+{
+	if (s->position == position)
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_ARGUMENT, "the session is at token %llu, its prompt at %llu", (unsigned long long)s->position,
+	            (unsigned long long)position);
+}
+
+static rwkvk_status check_finite(const struct saved_state *saved)
+{
+	for (uint64_t i = 0; i < saved->header.floats; i++)
+		if (!isfinite(saved->state[i]))
+			return fail(RWKVK_ERROR_DRIVER, "number %llu of the state is %g: the device has computed nonsense",
+			            (unsigned long long)i, (double)saved->state[i]);
+	return RWKVK_OK;
+}
+
+static rwkvk_status copy_out(rwkvk_session *s, uint64_t position, bool logits, struct saved_state *out)
+{
+	struct state_header header = header_of(s);
+	header.counts = 0;
+	header.logits = logits ? header.logits : 0;
+	TRY(check_read(s, position));
+	TRY(saved_state_make("the state", &header, out));
+	rwkvk_status status = get_all(s, out);
+	if (status == RWKVK_OK)
+		status = check_finite(out);
+	if (status != RWKVK_OK)
+		saved_state_free(out);
+	return status;
+}
+
+rwkvk_status session_copy_out(rwkvk_session *s, uint64_t position, bool logits, struct saved_state *out)
+{
+	*out = (struct saved_state){ 0 };
+	TRY(session_enter(s, __func__));
+	rwkvk_status status = copy_out(s, position, logits, out);
 	session_leave(s);
 	return status;
 }

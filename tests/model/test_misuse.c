@@ -392,6 +392,108 @@ static void answers(void)
 	close_world();
 }
 
+/* ------------------------------------------------------------------------------------------------------ the cache */
+
+static void caches(void)
+{
+	rwkvk_cache *cache = NULL;
+	rwkvk_cache_stats stats = { 0 };
+	uint32_t start;
+	open_world();
+	WRONG(rwkvk_cache_create(NULL, NULL, &cache), "rwkvk_cache_create");
+	WRONG(rwkvk_cache_create(model, NULL, NULL), "rwkvk_cache_create");
+	OPTION_SIZES(rwkvk_cache_options, NONE, rwkvk_cache_create(model, o, &cache));
+	WRONG(rwkvk_cache_create(model, &(rwkvk_cache_options){ .begin = (rwkvk_begin)9 }, &cache), "begin is 9");
+	WRONG(rwkvk_cache_create(model, &(rwkvk_cache_options){ .begin = RWKVK_BEGIN_TOKEN }, &cache), "begin with");
+	GIVES(cache == NULL);
+	FINE(rwkvk_cache_create(model, NULL, &cache));
+	GIVES(rwkvk_cache_fingerprint(NULL) == NULL);
+	GIVES(strlen(rwkvk_cache_fingerprint(cache)) == 32);
+	WRONG(rwkvk_cache_get_stats(NULL, &stats), "rwkvk_cache_get_stats");
+	WRONG(rwkvk_cache_get_stats(cache, NULL), "rwkvk_cache_get_stats");
+	RESULT_SIZE(rwkvk_cache_stats, rwkvk_cache_get_stats(cache, o));
+	WRONG(rwkvk_cache_add_start(NULL, "x", &start), "rwkvk_cache_add_start");
+	WRONG(rwkvk_cache_add_start(cache, NULL, &start), "rwkvk_cache_add_start");
+	WRONG(rwkvk_cache_add_start(cache, "x", NULL), "rwkvk_cache_add_start");
+	REFUSED(rwkvk_cache_add_start(cache, "/nowhere/start", &start), RWKVK_ERROR_FILE, "/nowhere/start");
+	WRONG(rwkvk_cache_put(NULL, "x", 1, NULL, "y", 1), "requirement");
+	WRONG(rwkvk_cache_put(cache, NULL, 1, NULL, "y", 1), "requirement");
+	WRONG(rwkvk_cache_put(cache, "x", 1, NULL, NULL, 1), "rwkvk_cache_put");
+	REFUSED(rwkvk_cache_put(cache, "x", 1, NULL, "y", 1), RWKVK_ERROR_FILE, "is not a state file");
+	WRONG(rwkvk_cache_put(cache, "xx", 2, &(rwkvk_prompt_options){ .ends = (size_t[]){ 1 }, .end_count = 1 }, "y", 1),
+	      "ends before the text");
+	rwkvk_cache_destroy(cache);
+	rwkvk_cache_destroy(NULL);
+	close_world();
+}
+
+static bool no_logits(void *user, size_t index, const float *logits)
+{
+	(void)user, (void)index, (void)logits;
+	return true;
+}
+
+static void prompts_of_caches(void)
+{
+	const size_t ends[] = { 2, 1 };
+	rwkvk_cache *cache = NULL;
+	rwkvk_prompt *prompt = NULL;
+	rwkvk_prompt_info info = { 0 };
+	rwkvk_session *own = NULL; /* the other one is fed by the checks */
+	size_t count = 7;
+	open_world();
+	FINE(rwkvk_session_create(model, &own));
+	FINE(rwkvk_cache_create(model, NULL, &cache));
+	WRONG(rwkvk_prompt_create(NULL, "x", 1, NULL, &prompt), "rwkvk_prompt_create");
+	WRONG(rwkvk_prompt_create(cache, NULL, 1, NULL, &prompt), "rwkvk_prompt_create");
+	WRONG(rwkvk_prompt_create(cache, "x", 1, NULL, NULL), "rwkvk_prompt_create");
+	OPTION_SIZES(rwkvk_prompt_options, NONE, rwkvk_prompt_create(cache, "x", 1, o, &prompt));
+	WRONG(rwkvk_prompt_create(cache, "x", 1, &(rwkvk_prompt_options){ .end_count = 1 }, &prompt), "rwkvk_prompt_create");
+	WRONG(rwkvk_prompt_create(cache, "xyz", 3, &(rwkvk_prompt_options){ .ends = ends, .end_count = 2 }, &prompt), "ascending");
+	WRONG(rwkvk_prompt_create(cache, "x", 1, &(rwkvk_prompt_options){ .ends = ends, .end_count = 1 }, &prompt), "byte 2");
+	WRONG(rwkvk_prompt_create(cache, "x", 1, &(rwkvk_prompt_options){ .start = 1 }, &prompt), "start is 1");
+	GIVES(prompt == NULL);
+	FINE(rwkvk_prompt_create(cache, "xy", 2, NULL, &prompt));
+	WRONG(rwkvk_prompt_get_info(NULL, &info), "rwkvk_prompt_get_info");
+	WRONG(rwkvk_prompt_get_info(prompt, NULL), "rwkvk_prompt_get_info");
+	RESULT_SIZE(rwkvk_prompt_info, rwkvk_prompt_get_info(prompt, o));
+	GIVES(rwkvk_prompt_next(NULL, &count) == NULL);
+	GIVES(rwkvk_prompt_next(prompt, NULL) == NULL);
+	WRONG(rwkvk_prompt_done(prompt, own, 1), "before rwkvk_prompt_begin");
+	WRONG(rwkvk_prompt_finish(prompt, own, NULL), "rwkvk_prompt_begin");
+	WRONG(rwkvk_prompt_answered(prompt, own, "z", 1, "xyz", 3, NULL, 0), "0 of 2");
+	WRONG(rwkvk_prompt_begin(NULL, own), "rwkvk_prompt_begin");
+	WRONG(rwkvk_prompt_begin(prompt, NULL), "rwkvk_prompt_begin");
+	FINE(rwkvk_prompt_begin(prompt, own));
+	WRONG(rwkvk_prompt_done(NULL, own, 1), "rwkvk_prompt_done");
+	WRONG(rwkvk_prompt_done(prompt, NULL, 1), "rwkvk_prompt_done");
+	WRONG(rwkvk_prompt_done(prompt, own, 3), "3 tokens are said to be read: expected 2");
+	WRONG(rwkvk_prompt_answered(prompt, own, "z", 1, "xyz", 3, NULL, 0), "0 of 2");
+	WRONG(rwkvk_prompt_finish(NULL, own, NULL), "rwkvk_prompt_finish");
+	WRONG(rwkvk_prompt_finish(prompt, NULL, NULL), "rwkvk_prompt_finish");
+	OPTION_SIZES(rwkvk_eval_options, NONE, rwkvk_prompt_finish(prompt, own, o));
+	WRONG(rwkvk_prompt_finish(prompt, own, &(rwkvk_eval_options){ .on_logits = no_logits }), "on_logits");
+	FINE(feed_tokens(own, fed, 1, NULL)); /* someone else's token */
+	WRONG(rwkvk_prompt_finish(prompt, own, NULL), "where the session is");
+	WRONG(rwkvk_prompt_read(NULL, own, NULL), "requirement");
+	WRONG(rwkvk_prompt_read(prompt, NULL, NULL), "requirement");
+	FINE(rwkvk_prompt_read(prompt, own, NULL));
+	WRONG(rwkvk_prompt_answered(NULL, own, "z", 1, "xyz", 3, NULL, 0), "rwkvk_prompt_answered");
+	WRONG(rwkvk_prompt_answered(prompt, NULL, "z", 1, "xyz", 3, NULL, 0), "rwkvk_prompt_answered");
+	WRONG(rwkvk_prompt_answered(prompt, own, NULL, 1, "xyz", 3, NULL, 0), "rwkvk_prompt_answered");
+	WRONG(rwkvk_prompt_answered(prompt, own, "z", 1, NULL, 3, NULL, 0), "rwkvk_prompt_answered");
+	WRONG(rwkvk_prompt_answered(prompt, own, "z", 1, "xyz", 3, NULL, 1), "requirement");
+	WRONG(rwkvk_prompt_answered(prompt, own, "z", 1, "xyz", 3, ends, 2), "ascending");
+	FINE(rwkvk_prompt_answered(prompt, own, "", 0, "xyz", 3, NULL, 0));
+	WRONG(rwkvk_prompt_begin(prompt, own), "has been answered");
+	FINE(rwkvk_prompt_finish(prompt, own, NULL));
+	rwkvk_prompt_destroy(prompt);
+	rwkvk_prompt_destroy(NULL);
+	rwkvk_cache_destroy(cache);
+	rwkvk_session_destroy(own);
+	close_world();
+}
+
 /* ------------------------------------------------------------------------------------------------------ feeding */
 
 static void feeding(void)
@@ -914,6 +1016,8 @@ static const struct group {
 	GROUP(models),
 	GROUP(prompts),
 	GROUP(answers),
+	GROUP(caches),
+	GROUP(prompts_of_caches),
 	GROUP(feeding),
 	GROUP(sampling),
 	GROUP(extreme_biases),

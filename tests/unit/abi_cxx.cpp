@@ -11,7 +11,8 @@ size_t rwkvk_test_cxx_sizes(void)
 	       sizeof(rwkvk_bias) + sizeof(rwkvk_sampling) + sizeof(rwkvk_eval_options) + sizeof(rwkvk_token) +
 	       sizeof(rwkvk_generate_options) + sizeof(rwkvk_generate_result) + sizeof(rwkvk_candidate) +
 	       sizeof(rwkvk_work) + sizeof(rwkvk_chat_message) +
-	       sizeof(rwkvk_chat_options) + sizeof(rwkvk_chat_stops) + sizeof(rwkvk_chat_part);
+	       sizeof(rwkvk_chat_options) + sizeof(rwkvk_chat_stops) + sizeof(rwkvk_chat_part) +
+	       sizeof(rwkvk_cache_options) + sizeof(rwkvk_cache_stats) + sizeof(rwkvk_prompt_options) + sizeof(rwkvk_prompt_info);
 }
 
 size_t rwkvk_test_cxx_use(void)

@@ -1,0 +1,37 @@
+/* A state that stands for a text: what the cache keeps, in memory and as bytes (docs/formats.md, States of texts). */
+#ifndef RWKVK_NETWORK_TEXT_STATE_H
+#define RWKVK_NETWORK_TEXT_STATE_H
+
+#include <stdatomic.h>
+
+#include "base/hash.h"
+#include "network/state_file.h"
+
+/* Whose state it is.  Different texts may have the same key, so texts are compared. */
+struct state_key {
+	struct hash128 model; /* its fingerprint */
+	uint64_t start;       /* the hash of the state that the text starts from; 0: the empty one */
+	uint64_t prefix;      /* of the text, as struct prefix has it */
+};
+
+/* Immutable, and shared by those who use it. */
+struct text_state {
+	atomic_uint users;
+	struct state_key key;
+	char *text;
+	size_t bytes;
+	struct saved_state saved; /* without counts; its position is the number of tokens that were read */
+};
+
+/* With one user.  The text is copied; what is in *saved becomes the state's, and is freed on failure. */
+rwkvk_status text_state_make(const struct state_key *key, const void *text, size_t bytes, struct saved_state *saved,
+                             struct text_state **out);
+struct text_state *text_state_take(struct text_state *state); /* one user more */
+void text_state_release(struct text_state *state);            /* one less; NULL is allowed */
+
+/* Whether it stands for this text.  logits: they are wanted, too. */
+bool text_state_is(const struct text_state *state, const struct state_key *key, const void *text, size_t bytes, bool logits);
+/* The memory that it takes. */
+uint64_t text_state_memory(const struct text_state *state);
+
+#endif

@@ -1,0 +1,211 @@
+/* The state cache: the stores behind it, what its states fit, and the states that texts start from.  What it is for is in
+ * prompt.c. */
+#include "session/cache.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/numbers.h"
+#include "base/structs.h"
+#include "base/system.h"
+#include "network/states.h"
+#include "session/fingerprint.h"
+
+#define MOST_MEMORY ((uint64_t)4 << 30) /* unless the caller says more */
+
+/* ------------------------------------------------------------------------------------------------------ life */
+
+static rwkvk_status choose_begin(const struct rwkvk_file *file, rwkvk_begin begin, uint32_t *out)
+{
+	if ((unsigned)begin > RWKVK_BEGIN_NOTHING)
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_cache_options.begin is %d: expected a rwkvk_begin", (int)begin);
+	bool wanted = begin == RWKVK_BEGIN_TOKEN || (begin == RWKVK_BEGIN_FILE && file->add_bos);
+	*out = wanted ? file->begin_token : RWKVK_NO_TOKEN;
+	if (wanted && *out == RWKVK_NO_TOKEN)
+		return fail(RWKVK_ERROR_ARGUMENT, "%s: has no token that texts can begin with (rwkvk_cache_options.begin)",
+		            file->weights.path);
+	return RWKVK_OK;
+}
+
+static uint64_t usual_memory(void)
+{
+	return smaller(system_memory_free() / 4, MOST_MEMORY);
+}
+
+static rwkvk_status open_stores(const rwkvk_cache_options *options, rwkvk_cache *cache)
+{
+	TRY(store_memory_create(options->memory ? options->memory : usual_memory(), &cache->stores[0]));
+	cache->store_count = 1;
+	return RWKVK_OK;
+}
+
+static rwkvk_status open_cache(rwkvk_model *model, const rwkvk_cache_options *options, rwkvk_cache *cache)
+{
+	const struct rwkvk_file *file = model_file(model);
+	if (!file->tokenizer)
+		return fail(RWKVK_ERROR_ARGUMENT,
+		            "%s: has no tokenizer, so there are no texts to keep states of; name a vocabulary "
+		            "in rwkvk_model_options.vocab",
+		            file->weights.path);
+	cache->model = model;
+	cache->read_states_only = options->read_states_only;
+	TRY(choose_begin(file, options->begin, &cache->begin));
+	cache->model_hash = fingerprint(model, cache->begin);
+	snprintf(cache->fingerprint, sizeof cache->fingerprint, "%016" PRIx64 "%016" PRIx64, cache->model_hash.high,
+	         cache->model_hash.low);
+	return open_stores(options, cache);
+}
+
+rwkvk_status rwkvk_cache_create(rwkvk_model *model, const rwkvk_cache_options *given, rwkvk_cache **out)
+{
+	rwkvk_cache_options options;
+	REQUIRE(model && out);
+	*out = NULL;
+	TRY(READ_OPTIONS(rwkvk_cache_options, begin, given, &options));
+	rwkvk_cache *cache = calloc(1, sizeof *cache);
+	if (!cache || !mutex_init(&cache->lock)) {
+		free(cache);
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	}
+	rwkvk_status status = open_cache(model, &options, cache);
+	if (status == RWKVK_OK)
+		*out = cache;
+	else
+		rwkvk_cache_destroy(cache);
+	return status;
+}
+
+void rwkvk_cache_destroy(rwkvk_cache *cache)
+{
+	if (!cache)
+		return;
+	for (size_t i = 0; i < cache->store_count; i++)
+		cache->stores[i]->destroy(cache->stores[i]);
+	for (size_t i = 0; i < cache->start_count; i++) {
+		saved_state_free(&cache->starts[i]->saved);
+		free(cache->starts[i]);
+	}
+	free(cache->starts);
+	mutex_destroy(&cache->lock);
+	free(cache);
+}
+
+const char *rwkvk_cache_fingerprint(const rwkvk_cache *cache)
+{
+	EXPECT(cache, NULL);
+	return cache->fingerprint;
+}
+
+/* ------------------------------------------------------------------------------------------------------ start states */
+
+/* Its counts are of another text. */
+static uint64_t hash_start(const struct saved_state *saved)
+{
+	uint64_t hash = fnv1a(FNV1A_START, &saved->header.position, sizeof saved->header.position);
+	hash = fnv1a(hash, saved->state, saved->header.floats * sizeof *saved->state);
+	return hash ? hash : 1;
+}
+
+/* With the lock held. */
+static rwkvk_status add_start(rwkvk_cache *cache, struct start *start, uint32_t *number)
+{
+	for (size_t i = 0; i < cache->start_count; i++)
+		if (cache->starts[i]->hash == start->hash) {
+			saved_state_free(&start->saved);
+			free(start);
+			*number = (uint32_t)i + 1;
+			return RWKVK_OK;
+		}
+	struct start **more = realloc(cache->starts, (cache->start_count + 1) * sizeof *more);
+	if (!more) {
+		saved_state_free(&start->saved);
+		free(start);
+		return fail(RWKVK_ERROR_MEMORY, "no memory for another start state");
+	}
+	more[cache->start_count++] = start;
+	cache->starts = more;
+	*number = (uint32_t)cache->start_count;
+	return RWKVK_OK;
+}
+
+rwkvk_status rwkvk_cache_add_start(rwkvk_cache *cache, const char *path, uint32_t *number)
+{
+	REQUIRE(cache && path && number);
+	struct start *start = malloc(sizeof *start);
+	if (!start)
+		return fail(RWKVK_ERROR_MEMORY, "out of memory");
+	rwkvk_status status = state_read(path, model_config(cache->model), &start->saved);
+	if (status != RWKVK_OK) {
+		free(start);
+		return status;
+	}
+	start->saved.header.counts = 0;
+	start->hash = hash_start(&start->saved);
+	mutex_lock(&cache->lock);
+	status = add_start(cache, start, number);
+	mutex_unlock(&cache->lock);
+	return status;
+}
+
+rwkvk_status cache_start(rwkvk_cache *cache, uint32_t number, const struct start **out)
+{
+	*out = NULL;
+	if (number == 0)
+		return RWKVK_OK;
+	mutex_lock(&cache->lock);
+	const size_t known = cache->start_count;
+	if (number <= known)
+		*out = cache->starts[number - 1];
+	mutex_unlock(&cache->lock);
+	if (*out)
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_prompt_options.start is %u: rwkvk_cache_add_start() has given %zu numbers", number,
+	            known);
+}
+
+/* ------------------------------------------------------------------------------------------------------ states */
+
+struct text_state *cache_find(rwkvk_cache *cache, const struct state_key *key, const void *text, size_t bytes, bool logits,
+                              size_t *store)
+{
+	struct text_state *found = NULL;
+	error_hold();
+	for (*store = 0; *store < cache->store_count; ++*store)
+		if ((found = cache->stores[*store]->lookup(cache->stores[*store], key, text, bytes, logits)))
+			break;
+	for (size_t i = 0; found && i < *store; i++)
+		cache->stores[i]->put(cache->stores[i], found);
+	error_release();
+	return found;
+}
+
+void cache_keep(rwkvk_cache *cache, struct text_state *state)
+{
+	error_hold();
+	for (size_t i = 0; i < cache->store_count; i++)
+		cache->stores[i]->put(cache->stores[i], state);
+	error_release();
+}
+
+void cache_count(rwkvk_cache *cache, uint64_t tokens, uint64_t cached, size_t store)
+{
+	mutex_lock(&cache->lock);
+	cache->stats.prompts++;
+	cache->stats.tokens += tokens;
+	cache->stats.cached_tokens += cached;
+	cache->stats.hits += cached > 0;
+	cache->stats.disk_hits += cached > 0 && store > 0;
+	mutex_unlock(&cache->lock);
+}
+
+rwkvk_status rwkvk_cache_get_stats(rwkvk_cache *cache, rwkvk_cache_stats *out)
+{
+	REQUIRE(cache && out);
+	mutex_lock(&cache->lock);
+	rwkvk_cache_stats own = cache->stats;
+	mutex_unlock(&cache->lock);
+	for (size_t i = 0; i < cache->store_count; i++)
+		cache->stores[i]->count(cache->stores[i], &own);
+	return WRITE_RESULT(rwkvk_cache_stats, unwritten, &own, out);
+}

@@ -1,0 +1,12 @@
+/* What a state depends on besides the text, as one number: the weights, the options that change results, how texts become
+ * tokens.  Not the device: states of one serve another, within rounding. */
+#ifndef RWKVK_SESSION_FINGERPRINT_H
+#define RWKVK_SESSION_FINGERPRINT_H
+
+#include "base/hash.h"
+#include "engine/engine.h"
+
+/* begin: the token that texts begin with, RWKVK_NO_TOKEN: none. */
+struct hash128 fingerprint(const rwkvk_model *model, uint32_t begin);
+
+#endif
