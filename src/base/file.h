@@ -41,6 +41,8 @@ struct file_writer {
 
 /* `total` is for messages; 0: not known.  What stands at `path` must not be a folder. */
 rwkvk_status file_create(const char *path, uint64_t total, struct file_writer *out);
+/* Nobody but the user may read it (0600), now and once it is complete. */
+rwkvk_status file_make_private(struct file_writer *file);
 rwkvk_status file_append(struct file_writer *file, const void *data, uint64_t bytes);
 /* Both end the writer.  After a failure of file_append() it is given up; zeroed writers are allowed there. */
 rwkvk_status file_commit(struct file_writer *file);

@@ -231,6 +231,11 @@ rwkvk_status file_create(const char *path, uint64_t total, struct file_writer *o
 	return status;
 }
 
+rwkvk_status file_make_private(struct file_writer *file)
+{
+	return fchmod((int)file->handle, 0600) == 0 ? RWKVK_OK : cannot_write(file, errno);
+}
+
 rwkvk_status file_append(struct file_writer *file, const void *data, uint64_t bytes)
 {
 	const char *at = data;

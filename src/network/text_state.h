@@ -34,4 +34,12 @@ bool text_state_is(const struct text_state *state, const struct state_key *key, 
 /* The memory that it takes. */
 uint64_t text_state_memory(const struct text_state *state);
 
+/* As bytes, which say all of it.  Fails only if the state is nonsense. */
+uint64_t text_state_bytes(const struct text_state *state);
+rwkvk_status text_state_build(const struct text_state *state, uint8_t *bytes);
+/* The way back; `name` is for messages.  RWKVK_ERROR_FILE: damaged, or not of this key, or not of such a model (want: as for
+ * state_file_parse()). */
+rwkvk_status text_state_parse(const char *name, const uint8_t *bytes, uint64_t count, const struct state_key *key,
+                              const struct state_header *want, struct text_state **out);
+
 #endif

@@ -37,6 +37,15 @@ static rwkvk_status open_stores(const rwkvk_cache_options *options, rwkvk_cache 
 {
 	TRY(store_memory_create(options->memory ? options->memory : usual_memory(), &cache->stores[0]));
 	cache->store_count = 1;
+	if (options->disk == 0)
+		return RWKVK_OK;
+	const char *dir = options->dir ? options->dir : model_cache_folder(cache->model);
+	const struct state_header want = state_header_of(model_config(cache->model));
+	if (!dir || !*dir)
+		return fail(RWKVK_ERROR_ARGUMENT, "states are to be kept on disk, but there is no folder for them: name one in "
+		                                  "rwkvk_cache_options.dir or rwkvk_model_options.cache_dir");
+	TRY(store_folder_create(dir, options->disk, &want, &cache->stores[1]));
+	cache->store_count = 2;
 	return RWKVK_OK;
 }
 

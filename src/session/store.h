@@ -19,4 +19,9 @@ struct store {
 /* In main memory, so many bytes at most: the least recently used go first, but none that is in use. */
 rwkvk_status store_memory_create(uint64_t limit, struct store **out);
 
+/* In the folder "states" of `dir`, which is made if it is missing, so many bytes at most, whoever has written them.  A thread
+ * writes what is put, and no more than a few states wait for it; what comes meanwhile is not written.  want: the states of the
+ * model, as for state_file_parse(). */
+rwkvk_status store_folder_create(const char *dir, uint64_t limit, const struct state_header *want, struct store **out);
+
 #endif
