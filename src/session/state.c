@@ -133,10 +133,11 @@ size_t rwkvk_session_state_size(const rwkvk_session *s)
 	return (size_t)state_file_bytes(&header);
 }
 
+/* Counts only where the header has room for them. */
 static rwkvk_status get_all(rwkvk_session *s, struct saved_state *out)
 {
 	uint32_t count = 0;
-	for (uint32_t id = 0; id < s->seen.vocab; id++)
+	for (uint32_t id = 0; out->header.counts > 0 && id < s->seen.vocab; id++)
 		if (s->seen.present[id]) {
 			out->ids[count] = id;
 			out->counts[count++] = s->seen.count[id];
