@@ -20,6 +20,7 @@ static int cmd_help(int argc, char **argv);
 
 static const struct command commands[] = {
 	{ "generate", "write text that continues a prompt", cmd_generate },
+	{ "serve", "answer programs that speak OpenAI's API, and show a page", cmd_serve },
 	{ "devices", "list the Vulkan devices", cmd_devices },
 	{ "inspect", "show what a model file holds", cmd_inspect },
 	{ "tokenize", "turn text into token ids, or back", cmd_tokenize },
@@ -203,7 +204,7 @@ static int run(int argc, char **argv)
 {
 	if (argc < 2) {
 		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-		      "Commands: generate, devices, inspect, tokenize, logits, perplexity, bench, verify, tune, state, quantize, "
+		      "Commands: generate, serve, devices, inspect, tokenize, logits, perplexity, bench, verify, tune, state, quantize, "
 		      "convert,\n"
 		      "help\n"
 		      "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",

@@ -46,6 +46,7 @@ bool is_quiet(void);
 const char *nearest(const char *word, const char *(*get)(const void *user, size_t index), const void *user);
 
 int cmd_generate(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
 int cmd_devices(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_tokenize(int argc, char **argv);

@@ -1,0 +1,89 @@
+"""A running `rwkvk serve` and what tests ask of it: sockets, JSON, events of a stream.  Standard library only."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from urllib.parse import urlsplit
+
+PROGRAM = os.environ["RWKVK"]
+
+
+class Server:
+    """The program on a free port; its log is kept."""
+
+    def __init__(self, *options):
+        self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", *options], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.log = []
+        self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
+        self.reader.start()
+        url = self.process.stdout.readline().strip()
+        if not url:
+            self.process.wait()
+            self.reader.join()
+            raise RuntimeError("no server: " + "".join(self.log))
+        parts = urlsplit(url)
+        self.host, self.port = parts.hostname, parts.port
+
+    def stop(self):
+        """As an operator does; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self.reader.join(10)
+        self.process.stdout.close()
+        self.process.stderr.close()
+        assert not any("VALIDATION:" in line or "ERROR: " in line for line in self.log), "".join(self.log)
+        return code
+
+    def connect(self):
+        return socket.create_connection((self.host, self.port), timeout=60)
+
+    def request(self, method, path, body=None, headers=None):
+        """Status, headers and bytes."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=120)
+        sent = {"Content-Type": "application/json"} if body is not None else {}
+        sent.update(headers or {})
+        data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+        connection.request(method, path, data, {name: value for name, value in sent.items() if value is not None})
+        reply = connection.getresponse()
+        result = reply.status, dict(reply.getheaders()), reply.read()
+        connection.close()
+        return result
+
+    def get(self, path, **headers):
+        status, _, data = self.request("GET", path, headers=headers)
+        return status, data
+
+    def post(self, path, body, headers=None):
+        """Status and JSON."""
+        status, _, data = self.request("POST", path, body, headers)
+        return status, json.loads(data)
+
+    def stream(self, path, body):
+        """The events of a stream that ends as it should, as JSON."""
+        status, headers, data = self.request("POST", path, {**body, "stream": True})
+        assert status == 200, data
+        assert headers["Content-Type"] == "text/event-stream", headers
+        lines = [line for line in data.decode().split("\n\n") if line and not line.startswith(":")]
+        assert all(line.startswith("data: ") for line in lines), lines
+        assert lines[-1] == "data: [DONE]", lines[-1]
+        return [json.loads(line[6:]) for line in lines[:-1]]
+
+    def metrics(self):
+        """Name, with labels, to number."""
+        _, data = self.get("/metrics")
+        lines = [line for line in data.decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+    def open_stream(self, path, body):
+        """A socket whose request is sent and whose reply is not read."""
+        data = json.dumps({**body, "stream": True}).encode()
+        client = self.connect()
+        client.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+                       % (path.encode(), len(data), data))
+        return client

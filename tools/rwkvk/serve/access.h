@@ -1,0 +1,26 @@
+/* Who may use the server: keys, and what a browser says of where a request comes from. */
+#ifndef RWKVK_SERVE_ACCESS_H
+#define RWKVK_SERVE_ACCESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct keys {
+	char **keys; /* to be freed by keys_free() */
+	size_t count;
+};
+
+/* A key a line; empty lines, and those that begin with #, are none.  EXIT_DONE, or the exit code after a message. */
+int keys_read(const char *path, struct keys *out);
+void keys_free(struct keys *keys);
+
+/* Whether "Bearer KEY" has one of them, in a time that does not depend on how much of it is right.  NULL is allowed. */
+bool keys_match(const struct keys *keys, const char *authorization);
+
+/* Whether a Host header, with a port or without, means this machine. */
+bool host_is_loopback(const char *host);
+
+/* Whether an Origin header names the server itself, as the Host header calls it, or `allowed` ("*": any). */
+bool origin_is_allowed(const char *origin, const char *host, const char *allowed);
+
+#endif

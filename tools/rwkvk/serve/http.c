@@ -1,0 +1,537 @@
+#include "serve/http.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "io.h"
+#include "serve/page.h"
+#include "serve/reply.h"
+
+#ifndef POLLRDHUP /* not everywhere does a hang-up show while there is something to read */
+#define POLLRDHUP POLLHUP
+#endif
+
+/* A request and its reply. */
+struct exchange {
+	double start;
+	char method[8], path[64]; /* for the log */
+	struct text body;
+	bool counted; /* its body is in `bodies` */
+	struct refusal refusal;
+	struct job *job;
+	int status;
+};
+
+/* A client's socket; under the lock. */
+struct connection {
+	struct connection *next;
+	int socket;
+	bool busy;    /* a whole request has come, and its reply is not sent */
+	double since; /* it has not been busy */
+};
+
+static size_t bodies; /* bytes of requests that are on their way: this thread's alone */
+
+/* ---------------------------------------------------------------------------------------------------- clients */
+
+void http_wake(struct job *job)
+{
+	bool ready = job->request.stream ? job->output.count > 0 || job->complete || job->gone : job->complete || job->gone;
+	if (!job->suspended || !job->connection || !ready)
+		return;
+	job->suspended = false;
+	MHD_resume_connection(job->connection);
+}
+
+static void look_at(struct job *job)
+{
+	struct pollfd client = { .fd = job->socket, .events = POLLRDHUP };
+	if (!job->connection || job->gone || job->complete)
+		return;
+	job->gone = poll(&client, 1, 0) == 1 && (client.revents & (POLLRDHUP | POLLHUP | POLLERR));
+	http_wake(job);
+}
+
+void http_look(struct server *server, double now)
+{
+	for (struct job *job = server->active; job; job = job->next)
+		look_at(job);
+	for (struct job *job = server->queue; job; job = job->next)
+		look_at(job);
+	for (struct connection *c = server->connections; c; c = c->next)
+		if (!c->busy && now - c->since > REQUEST_SECONDS)
+			shutdown(c->socket, SHUT_RDWR); /* the daemon sees the end of it, and closes it */
+}
+
+static int socket_of(struct MHD_Connection *connection)
+{
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+static void on_connection(void *user, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+	struct server *server = user;
+	struct connection *c = *context;
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		*context = c = calloc(1, sizeof *c);
+		if (!c)
+			return;
+		c->socket = socket_of(connection);
+		c->since = server_now();
+	}
+	if (!c)
+		return;
+	pthread_mutex_lock(&server->lock);
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		c->next = server->connections;
+		server->connections = c;
+	} else {
+		struct connection **at = &server->connections;
+		while (*at != c)
+			at = &(*at)->next;
+		*at = c->next;
+		free(c);
+		*context = NULL;
+	}
+	pthread_mutex_unlock(&server->lock);
+}
+
+static void set_busy(struct server *server, struct MHD_Connection *connection, bool busy)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct connection *c = info ? info->socket_context : NULL;
+	pthread_mutex_lock(&server->lock);
+	if (c) {
+		c->busy = busy;
+		c->since = server_now();
+	}
+	pthread_mutex_unlock(&server->lock);
+}
+
+/* ---------------------------------------------------------------------------------------------------- replies */
+
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+/* Scripts of that origin may read it. */
+static void add_cors(const struct server *server, struct MHD_Response *response)
+{
+	if (!server->options.cors)
+		return;
+	MHD_add_response_header(response, "Access-Control-Allow-Origin", server->options.cors);
+	MHD_add_response_header(response, "Access-Control-Allow-Headers", "Authorization, Content-Type");
+	MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+	MHD_add_response_header(response, "Vary", "Origin");
+}
+
+static enum MHD_Result send_response(struct server *server, struct MHD_Connection *connection, struct exchange *x,
+                                     struct MHD_Response *response, int status, const char *type)
+{
+	if (!response)
+		return MHD_NO;
+	x->status = status;
+	MHD_add_response_header(response, "Content-Type", type);
+	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	if (status == 401)
+		MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+	if (status == 503)
+		MHD_add_response_header(response, "Retry-After", "2");
+	add_cors(server, response);
+	enum MHD_Result result = MHD_queue_response(connection, (unsigned)status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+/* Takes the text over. */
+static enum MHD_Result send_text(struct server *server, struct MHD_Connection *connection, struct exchange *x, int status,
+                                 const char *type, struct text *text)
+{
+	if (text->failed) { /* nothing can be said without memory */
+		text_free(text);
+		return MHD_NO;
+	}
+	return send_response(server, connection, x,
+	                     MHD_create_response_from_buffer(text->count, text->count ? text->bytes : (char[]){ "" },
+	                                                     text->count ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_MUST_COPY),
+	                     status, type);
+}
+
+static const char type_json[] = "application/json";
+
+static enum MHD_Result send_refusal(struct server *server, struct MHD_Connection *connection, struct exchange *x)
+{
+	struct text text = { .bytes = NULL };
+	reply_error(&x->refusal, false, &text);
+	return send_text(server, connection, x, x->refusal.status, type_json, &text);
+}
+
+/* ---------------------------------------------------------------------------------------------------- generations */
+
+/* What there is to send of a stream; the connection sleeps while there is nothing. */
+static ssize_t read_stream(void *user, uint64_t position, char *buffer, size_t most)
+{
+	struct job *job = user;
+	(void)position;
+	pthread_mutex_lock(&job->server->lock);
+	size_t count = job->output.count < most ? job->output.count : most;
+	ssize_t result = (ssize_t)count;
+	if (job->gone) {
+		result = MHD_CONTENT_READER_END_WITH_ERROR;
+	} else if (count > 0) {
+		memcpy(buffer, job->output.bytes, count);
+		text_drop(&job->output, count);
+		pthread_cond_signal(&job->server->work);
+	} else if (job->complete) {
+		result = MHD_CONTENT_READER_END_OF_STREAM;
+	} else {
+		job->suspended = true;
+		MHD_suspend_connection(job->connection);
+	}
+	pthread_mutex_unlock(&job->server->lock);
+	return result;
+}
+
+static enum MHD_Result send_stream(struct server *server, struct MHD_Connection *connection, struct exchange *x)
+{
+	struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream, x->job, NULL);
+	if (response) {
+		MHD_add_response_header(response, "Cache-Control", "no-cache");
+		MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx passes events on at once */
+	}
+	return send_response(server, connection, x, response, 200, "text/event-stream");
+}
+
+/* Whether there is room in the queue.  With it the job is the loop's, and its connection may sleep. */
+static bool queue_job(struct server *server, struct MHD_Connection *connection, struct exchange *x, struct job *job)
+{
+	pthread_mutex_lock(&server->lock);
+	bool room = server->queued < server->options.queue, draining = server->draining;
+	if (room && !draining) {
+		x->job = job;
+		job->connection = connection;
+		job->socket = socket_of(connection);
+		job->sent_at = server_now();
+		*server->queue_end = job;
+		server->queue_end = &job->next;
+		server->queued++;
+		job->suspended = !job->request.stream;
+		if (job->suspended)
+			MHD_suspend_connection(connection);
+		pthread_cond_signal(&server->work);
+	}
+	pthread_mutex_unlock(&server->lock);
+	if (draining)
+		return refuse(&x->refusal, 503, "shutting_down", NULL, "the server is shutting down");
+	return room || refuse(&x->refusal, 503, "queue_full", NULL, "%" PRIu64 " requests wait already; try again later",
+	                      server->options.queue);
+}
+
+static enum MHD_Result begin_generation(struct server *server, struct MHD_Connection *connection, struct exchange *x,
+                                        struct request *request)
+{
+	struct job *job = job_create(server, request, &x->refusal);
+	if (!job)
+		return send_refusal(server, connection, x);
+	if (!queue_job(server, connection, x, job)) {
+		job->references = 1;
+		job_release(job);
+		return send_refusal(server, connection, x);
+	}
+	return job->request.stream ? send_stream(server, connection, x) : MHD_YES;
+}
+
+/* The loop has woken the connection. */
+static enum MHD_Result end_generation(struct server *server, struct MHD_Connection *connection, struct exchange *x)
+{
+	struct text text = { .bytes = NULL };
+	pthread_mutex_lock(&server->lock);
+	bool complete = x->job->complete;
+	int status = x->job->status;
+	if (complete) {
+		text = x->job->output;
+		x->job->output = (struct text){ .bytes = NULL };
+	}
+	pthread_mutex_unlock(&server->lock);
+	return complete ? send_text(server, connection, x, status, type_json, &text) : MHD_NO;
+}
+
+/* ---------------------------------------------------------------------------------------------------- endpoints */
+
+static enum MHD_Result serve_post(struct server *server, struct MHD_Connection *connection, struct exchange *x,
+                                  enum endpoint endpoint)
+{
+	struct request request;
+	struct text text = { .bytes = NULL };
+	bool ok = request_read(&request, endpoint, x->body.count ? x->body.bytes : "", x->body.count, &server->limits, &x->refusal);
+	bodies -= x->counted ? x->body.count : 0;
+	text_free(&x->body);
+	if (!ok)
+		return send_refusal(server, connection, x);
+	if (endpoint == ENDPOINT_CHAT || endpoint == ENDPOINT_COMPLETIONS)
+		return begin_generation(server, connection, x, &request);
+	if (endpoint == ENDPOINT_TOKENIZE)
+		ok = reply_tokenize(server, &request, &text, &x->refusal);
+	else
+		reply_detokenize(server, &request, &text);
+	request_free(&request);
+	return ok ? send_text(server, connection, x, 200, type_json, &text) : send_refusal(server, connection, x);
+}
+
+static enum MHD_Result serve_models(struct server *server, struct MHD_Connection *connection, struct exchange *x)
+{
+	struct text text = { .bytes = NULL };
+	reply_models(server, true, &text);
+	return send_text(server, connection, x, 200, type_json, &text);
+}
+
+static enum MHD_Result serve_model(struct server *server, struct MHD_Connection *connection, struct exchange *x)
+{
+	struct text text = { .bytes = NULL };
+	reply_models(server, false, &text);
+	return send_text(server, connection, x, 200, type_json, &text);
+}
+
+static enum MHD_Result serve_health(struct server *server, struct MHD_Connection *connection, struct exchange *x)
+{
+	struct text text = { .bytes = NULL };
+	pthread_mutex_lock(&server->lock);
+	bool draining = server->draining;
+	pthread_mutex_unlock(&server->lock);
+	text_add_text(&text, draining ? "{\"status\":\"draining\"}" : "{\"status\":\"ok\"}");
+	return send_text(server, connection, x, draining ? 503 : 200, type_json, &text);
+}
+
+static enum MHD_Result serve_metrics(struct server *server, struct MHD_Connection *connection, struct exchange *x)
+{
+	struct text text = { .bytes = NULL };
+	metrics_write(server, &text);
+	return send_text(server, connection, x, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
+}
+
+static enum MHD_Result serve_page(struct server *server, struct MHD_Connection *connection, struct exchange *x)
+{
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(rwkvk_page_bytes, (void *)(uintptr_t)rwkvk_page, MHD_RESPMEM_PERSISTENT);
+	if (response) {
+		MHD_add_response_header(response, "Cache-Control", "no-cache");
+		MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+		MHD_add_response_header(response, "Content-Security-Policy", PAGE_POLICY);
+	}
+	return send_response(server, connection, x, response, 200, "text/html; charset=utf-8");
+}
+
+typedef enum MHD_Result serve_fn(struct server *, struct MHD_Connection *, struct exchange *);
+
+static const struct route {
+	const char *path;
+	serve_fn *get;
+	enum endpoint post; /* instead */
+	bool is_public;     /* needs no key */
+} routes[] = {
+	{ "/", serve_page, 0, true },
+	{ "/health", serve_health, 0, true },
+	{ "/metrics", serve_metrics, 0, false },
+	{ "/v1/models", serve_models, 0, false },
+	{ "/v1/chat/completions", NULL, ENDPOINT_CHAT, false },
+	{ "/v1/completions", NULL, ENDPOINT_COMPLETIONS, false },
+	{ "/tokenize", NULL, ENDPOINT_TOKENIZE, false },
+	{ "/detokenize", NULL, ENDPOINT_DETOKENIZE, false },
+};
+
+static const struct route *find_route(const struct server *server, const char *path)
+{
+	static const struct route model = { "/v1/models/", serve_model, 0, false };
+	size_t prefix = strlen(model.path);
+	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
+		if (strcmp(routes[i].path, path) == 0)
+			return &routes[i];
+	return strncmp(path, model.path, prefix) == 0 && strcmp(path + prefix, server->limits.model) == 0 ? &model : NULL;
+}
+
+/* ---------------------------------------------------------------------------------------------------- who may */
+
+static bool check_access(struct server *server, struct MHD_Connection *connection, const struct route *route,
+                         struct refusal *refusal)
+{
+	const struct serve_options *o = &server->options;
+	const char *host = header(connection, "Host"), *origin = header(connection, "Origin");
+	if (o->keys.count > 0)
+		return route->is_public || keys_match(&o->keys, header(connection, "Authorization")) ||
+		       refuse(refusal, 401, "invalid_api_key", NULL,
+		              "expected one of the server's keys as \"Authorization: Bearer KEY\"");
+	if (!o->open && !host_is_loopback(host))
+		return refuse(refusal, 403, NULL, NULL, "Host: expected this machine's own address, such as localhost, got \"%.100s\"",
+		              host ? host : "");
+	return origin_is_allowed(origin, host, o->cors) ||
+	       refuse(refusal, 403, NULL, NULL, "Origin: pages of \"%.100s\" may not use this server; see --cors", origin);
+}
+
+static bool is_json(const char *type)
+{
+	size_t bytes = sizeof type_json - 1;
+	return type && strncasecmp(type, type_json, bytes) == 0 && (type[bytes] == 0 || type[bytes] == ';' || type[bytes] == ' ');
+}
+
+static bool check_body(struct MHD_Connection *connection, struct refusal *refusal)
+{
+	const char *length = header(connection, "Content-Length"), *type = header(connection, "Content-Type");
+	if (length && strtoull(length, NULL, 10) > MOST_BODY)
+		return refuse(refusal, 413, NULL, NULL, "the body: expected at most %d bytes, got %.20s", MOST_BODY, length);
+	return is_json(type) ||
+	       refuse(refusal, 415, NULL, NULL, "Content-Type: expected application/json, got \"%.100s\"", type ? type : "");
+}
+
+/* Everything that the head of a request tells. */
+static bool check_head(struct server *server, struct MHD_Connection *connection, const char *path, const char *method,
+                       struct refusal *refusal)
+{
+	const struct route *route = find_route(server, path);
+	bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0, post = strcmp(method, "POST") == 0;
+	bool preflight = server->options.cors && strcmp(method, "OPTIONS") == 0;
+	if (!route)
+		return refuse(refusal, 404, strncmp(path, "/v1/models/", 11) == 0 ? "model_not_found" : NULL, NULL,
+		              "there is no %.60s here", path);
+	if (preflight)
+		return true;
+	if (!check_access(server, connection, route, refusal))
+		return false;
+	if (route->post ? !post : !get)
+		return refuse(refusal, 405, NULL, NULL, "%.60s: expected %s, got %.20s", path, route->post ? "POST" : "GET", method);
+	return !post || check_body(connection, refusal);
+}
+
+/* ---------------------------------------------------------------------------------------------------- requests */
+
+static enum MHD_Result serve(struct server *server, struct MHD_Connection *connection, struct exchange *x, const char *path,
+                             const char *method)
+{
+	const struct route *route = find_route(server, path);
+	struct text none = { .bytes = NULL };
+	set_busy(server, connection, true);
+	if (x->refusal.status)
+		return send_refusal(server, connection, x);
+	if (strcmp(method, "OPTIONS") == 0)
+		return send_text(server, connection, x, 204, "text/plain", &none);
+	return route->post ? serve_post(server, connection, x, route->post) : route->get(server, connection, x);
+}
+
+static struct exchange *begin_exchange(struct server *server, struct MHD_Connection *connection, const char *path,
+                                       const char *method)
+{
+	struct exchange *x = calloc(1, sizeof *x);
+	if (!x)
+		return NULL;
+	x->start = server_now();
+	printable(x->path, sizeof x->path, path);
+	printable(x->method, sizeof x->method, method);
+	check_head(server, connection, path, method, &x->refusal);
+	pthread_mutex_lock(&server->lock);
+	server->exchanges++;
+	pthread_mutex_unlock(&server->lock);
+	return x;
+}
+
+/* What is refused anyway is read on, but not kept. */
+static void take_body(struct exchange *x, const char *bytes, size_t count)
+{
+	if (x->refusal.status)
+		return;
+	if (x->body.count + count > MOST_BODY)
+		refuse(&x->refusal, 413, NULL, NULL, "the body: expected at most %d bytes", MOST_BODY);
+	else if (bodies + count > MOST_BODIES)
+		refuse(&x->refusal, 503, "overloaded", NULL, "too many requests are on their way; try again later");
+	if (x->refusal.status)
+		return;
+	text_add(&x->body, bytes, count);
+	if (x->body.failed)
+		refuse(&x->refusal, 503, "overloaded", NULL, "out of memory");
+	x->counted = true;
+	bodies += count;
+}
+
+static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *path, const char *method,
+                                  const char *version, const char *upload, size_t *upload_bytes, void **context)
+{
+	struct server *server = user;
+	struct exchange *x = *context;
+	(void)version;
+	if (!x) {
+		*context = x = begin_exchange(server, connection, path, method);
+		/* A body that is too long is not waited for. */
+		return !x ? MHD_NO : x->refusal.status == 413 ? serve(server, connection, x, path, method) : MHD_YES;
+	}
+	if (*upload_bytes > 0) {
+		take_body(x, upload, *upload_bytes);
+		*upload_bytes = 0;
+		return MHD_YES;
+	}
+	return x->job ? end_generation(server, connection, x) : serve(server, connection, x, path, method);
+}
+
+/* ---------------------------------------------------------------------------------------------------- the log */
+
+/* What the request was for is nobody's business. */
+static void log_exchange(const struct exchange *x, const char *tokens)
+{
+	time_t now = time(NULL);
+	struct tm utc;
+	char date[32];
+	gmtime_r(&now, &utc);
+	strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc);
+	note("%s %s %s %d%s %.3f s", date, x->method, x->path, x->status, tokens, server_now() - x->start);
+}
+
+static void on_completed(void *user, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode code)
+{
+	struct server *server = user;
+	struct exchange *x = *context;
+	char tokens[120] = "";
+	if (!x)
+		return;
+	set_busy(server, connection, false);
+	bool sent = code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+	x->status = sent ? x->status : 499;
+	pthread_mutex_lock(&server->lock);
+	server->exchanges--;
+	server->metrics.requests[x->status]++;
+	if (x->job) {
+		snprintf(tokens, sizeof tokens, ", prompt %" PRIu64 " tokens, %" PRIu64 " of them cached, answer %" PRIu64 " tokens,",
+		         x->job->prompt_tokens, x->job->cached_tokens, x->job->written_tokens);
+		x->job->connection = NULL;
+		x->job->gone = true;
+		job_release(x->job);
+	}
+	pthread_cond_signal(&server->work);
+	pthread_mutex_unlock(&server->lock);
+	log_exchange(x, tokens);
+	bodies -= x->counted ? x->body.count : 0;
+	text_free(&x->body);
+	free(x);
+	*context = NULL;
+}
+
+/* ---------------------------------------------------------------------------------------------------- life */
+
+int http_start(struct server *server, int listener)
+{
+	server->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
+		listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MOST_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32768,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REQUEST_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
+	return server->daemon ? EXIT_DONE : failed("cannot start the HTTP server");
+}
+
+void http_stop(struct server *server)
+{
+	MHD_stop_daemon(server->daemon);
+}

@@ -1,0 +1,87 @@
+/* A generation on its way: from the request to the last byte of its reply.  Two threads know a job: that of HTTP, which makes
+ * it and sends what is in `output`, and that of the loop, which does everything in between.  What both touch is under the
+ * server's lock; the rest is the loop's from the moment the job is queued. */
+#ifndef RWKVK_SERVE_JOB_H
+#define RWKVK_SERVE_JOB_H
+
+#include <microhttpd.h>
+
+#include "serve/request.h"
+#include "serve/text.h"
+
+struct server;
+
+enum { MOST_CHOICE_STOPS = MOST_STOPS + 8 };
+
+/* Between the parts of a text with a gap. */
+#define FIM_MARK "\xe2\x9c\xbf"
+
+/* One of the n texts. */
+struct choice {
+	rwkvk_session *session;    /* NULL: none yet, or no longer */
+	rwkvk_chat_answer *answer; /* NULL: completions */
+	rwkvk_generate_options options;
+	rwkvk_sampling sampling;
+	const char *stops[MOST_CHOICE_STOPS];
+	struct text raw;             /* all that the model wrote */
+	struct text text, reasoning; /* as they are told apart */
+	size_t text_sent, reasoning_sent;
+	json_t *logprobs; /* of tokens that have not been sent; NULL: not asked for */
+	size_t logprobs_offset;
+	uint64_t tokens, reasoning_tokens;
+	bool begun; /* the client has its role */
+	bool thinking, ended;
+	bool beyond; /* the session has read more than the text */
+	const char *finish;
+};
+
+enum phase {
+	PHASE_QUEUED,
+	PHASE_READING,
+	PHASE_WRITING,
+	PHASE_KEEPING, /* the reply is complete; what separates messages is read, for the next turn */
+	PHASE_DONE,
+};
+
+struct job {
+	struct job *next;
+	struct server *server;
+	struct request request;
+	rwkvk_prompt *prompt;
+	rwkvk_chat_template chat;
+	rwkvk_chat_options chat_options;
+	struct choice *choices;
+	enum phase phase;
+	uint32_t sessions; /* that it has or will have */
+	char id[40];
+	int64_t created;
+	uint64_t prompt_tokens;
+	double progress_at, sent_at, stuck_since; /* 0: not */
+	bool unserved;                            /* the last step had no room for it */
+	bool given_up;                            /* its client has gone */
+	/* Under the lock. */
+	int references;
+	struct MHD_Connection *connection; /* NULL: the client is gone */
+	int socket;
+	bool suspended, gone;
+	uint64_t cached_tokens, written_tokens;
+	struct text output;
+	int status;    /* of HTTP, once the reply is complete or for a stream */
+	bool complete; /* nothing is added to output any more */
+};
+
+/* What the request asks for as a prompt, with one reference for each thread.  NULL after *refusal.  The request is taken over
+ * in any case. */
+struct job *job_create(struct server *server, struct request *request, struct refusal *refusal);
+
+/* With the lock held: one of the two threads is done with it. */
+void job_release(struct job *job);
+
+/* What the model has written so far, as the history that the next prompt will begin with.  RWKVK_OK with *text NULL: there is
+ * no memory for it. */
+void job_history(const struct job *job, const struct choice *choice, struct text *text, size_t *ends, size_t *end_count);
+
+/* The calls that an answer is, as OpenAI has them; NULL: it is none. */
+json_t *job_calls(const struct job *job, const struct choice *choice);
+
+#endif
