@@ -31,8 +31,11 @@ class Server:
 
     def stop(self):
         """As an operator does; the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self):
+        """The exit code of one that ends."""
         code = self.process.wait(60)
         self.reader.join(10)
         self.process.stdout.close()

@@ -1,0 +1,204 @@
+"""Who may, how many wait, what becomes of clients that go away or do not read, and how the server ends."""
+
+import json
+import os
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+from server import PROGRAM, Server
+
+COMPLETIONS = "/v1/completions"
+LONG = {"prompt": "Once upon a time", "max_tokens": 4096, "temperature": 0, "logit_bias": {"0": -100}}  # it never ends by itself
+
+
+def wait_for(what, seconds=60):
+    """Until what() is true."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def words(count, first="word"):
+    """A prompt of at least so many tokens."""
+    return first + " " + " ".join(f"{i % 97}" for i in range(count))
+
+
+class Limits(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server("--parallel", "2", "--queue", "2", "--cache-memory", "0")
+
+    @classmethod
+    def tearDownClass(cls):
+        code = cls.server.stop()
+        assert code == 0, code
+
+    def metric(self, name):
+        return self.server.metrics()["rwkvk_" + name]
+
+    def tearDown(self):
+        wait_for(lambda: self.metric("sessions_busy") == 0 and self.metric("requests_queued") == 0)
+
+    def start(self, body):
+        """A client whose text is being written."""
+        client = self.server.open_stream(COMPLETIONS, body)
+        data = b""
+        while b'"text"' not in data:
+            data += client.recv(65536)
+        return client
+
+    def test_a_client_that_closes_frees_its_session(self):
+        client = self.start(LONG)
+        client.close()
+        steps = self.metric("steps_total")
+        wait_for(lambda: self.metric("sessions_busy") == 0)
+        self.assertLessEqual(self.metric("steps_total") - steps, 2)
+
+    def test_a_client_that_closes_while_its_prompt_is_read(self):
+        for stream in (True, False):
+            before = self.metric("prompt_tokens_total")
+            client = self.server.open_stream(COMPLETIONS, {"prompt": words(20000), "stream": stream})
+            wait_for(lambda: self.metric("prompt_tokens_total") > before)
+            self.assertGreaterEqual(self.metric("prompt_tokens_total") - before, 20000)
+            client.close()
+            steps, read = self.metric("steps_total"), self.metric("tokens_generated_total")
+            wait_for(lambda: self.metric("sessions_busy") == 0)
+            self.assertLessEqual(self.metric("steps_total") - steps, 2)
+            self.assertEqual(self.metric("tokens_generated_total"), read)
+
+    def test_those_that_wait_have_an_order_and_a_limit(self):
+        running = [self.start(LONG) for _ in range(2)]
+        waiting = [self.server.open_stream(COMPLETIONS, LONG) for _ in range(2)]
+        wait_for(lambda: self.metric("requests_queued") == 2)
+        status, headers, data = self.server.request("POST", COMPLETIONS, LONG)
+        error = json.loads(data)["error"]
+        self.assertEqual((status, error["code"], error["type"]), (503, "queue_full", "server_error"))
+        self.assertGreater(int(headers["Retry-After"]), 0)
+        self.assertEqual(self.server.get("/health")[0], 200)
+        waiting[0].close()  # while it waits
+        wait_for(lambda: self.metric("requests_queued") == 1)
+        running[0].close()  # the other one begins
+        data = b""
+        while b'"text"' not in data:
+            data += waiting[1].recv(65536)
+        for client in (running[1], waiting[1]):
+            client.close()
+
+    def test_a_silent_stream_gets_comments(self):
+        running = [self.start(LONG) for _ in range(2)]
+        waiting = self.server.open_stream(COMPLETIONS, LONG)
+        waiting.settimeout(20)
+        for client in running:  # who do not read: their texts wait, and so does the queue
+            client.settimeout(20)
+        data, start = b"", time.monotonic()
+        while b": waiting\n\n" not in data:
+            data += waiting.recv(65536)
+        self.assertGreater(time.monotonic() - start, 3)
+        for client in (*running, waiting):
+            client.close()
+
+    def test_a_client_that_does_not_read_stops_nobody(self):
+        slow = self.start({**LONG, "logprobs": 20})
+        events = self.server.stream(COMPLETIONS, {**LONG, "max_tokens": 300})
+        self.assertEqual(events[-1]["choices"][0]["finish_reason"], "length")
+        slow.close()
+
+    def test_choices_wait_for_as_many_sessions(self):
+        client = self.start(LONG)
+        results = []
+        thread = threading.Thread(target=lambda: results.append(self.server.post(COMPLETIONS, {**LONG, "n": 2, "max_tokens": 4})))
+        thread.start()
+        wait_for(lambda: self.metric("requests_queued") == 1)
+        client.close()
+        thread.join(60)
+        self.assertEqual((results[0][0], len(results[0][1]["choices"])), (200, 2))
+
+
+class Keys(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        with tempfile.NamedTemporaryFile("w", suffix=".keys", delete=False) as file:
+            file.write("# ours\nfirst-key\n\nsecond-key\r\n")
+            cls.path = file.name
+        cls.server = Server("--parallel", "2", "--api-key", cls.path, "--cors", "https://page.example", "--name", "mine",
+                            "--host", "0.0.0.0")
+
+    @classmethod
+    def tearDownClass(cls):
+        os.unlink(cls.path)
+        code = cls.server.stop()
+        assert code == 0, code
+
+    def test_keys(self):
+        for key in ("first-key", "second-key"):
+            self.assertEqual(self.server.get("/v1/models", Authorization="Bearer " + key, Host="any.example")[0], 200)
+        for header in (None, "", "Bearer", "Bearer ", "Bearer first-ke", "Bearer first-key2", "Basic first-key", "first-key",
+                       "Bearer # ours", "Bearer first-keyfirst-key"):
+            for path in ("/v1/models", "/v1/models/mine", "/metrics"):
+                status, _, data = self.server.request("GET", path, headers={"Authorization": header})
+                self.assertEqual((status, json.loads(data)["error"]["code"]), (401, "invalid_api_key"), header)
+            self.assertEqual(self.server.post(COMPLETIONS, {"prompt": "x"}, {"Authorization": header})[0], 401)
+        for path in ("/health", "/"):
+            self.assertEqual(self.server.get(path)[0], 200)
+
+    def test_cors(self):
+        asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
+        status, headers, _ = self.server.request("OPTIONS", COMPLETIONS, headers=asked)
+        self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (204, "https://page.example"))
+        self.assertIn("Authorization", headers["Access-Control-Allow-Headers"])
+        status, headers, _ = self.server.request("GET", "/v1/models", headers={"Authorization": "Bearer first-key"})
+        self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (200, "https://page.example"))
+
+
+class Ends(unittest.TestCase):
+    def test_what_runs_may_end(self):
+        server = Server("--parallel", "2", "--drain", "60")
+        client = server.open_stream(COMPLETIONS, {**LONG, "max_tokens": 1500})
+        data = client.recv(65536)
+        server.process.terminate()
+        wait_for(lambda: server.get("/health") == (503, b'{"status":"draining"}'))
+        self.assertEqual(server.post(COMPLETIONS, {"prompt": "x"})[1]["error"]["code"], "shutting_down")
+        while b"[DONE]" not in data[-64:]:
+            more = client.recv(65536)
+            self.assertTrue(more, "the reply is cut")
+            data += more
+        client.close()
+        self.assertIn(b'"finish_reason":"length"', data)
+        self.assertEqual(server.wait(), 0)
+
+    def test_but_not_for_ever(self):
+        server = Server("--parallel", "2", "--drain", "1")
+        client = server.open_stream(COMPLETIONS, LONG)
+        data = client.recv(65536)
+        server.process.terminate()
+        while more := client.recv(65536):
+            data += more
+        client.close()
+        self.assertIn(b'"code":"shutting_down"', data)
+        self.assertEqual(server.wait(), 0)
+
+    def test_options_that_do_not_fit(self):
+        for options, code, text in ((("--host", "0.0.0.0"), 2, "--api-key FILE, or --open"), (("--parallel", "1"), 2, "at least 2"),
+                                    (("--api-key", "/nowhere"), 1, "/nowhere"), (("--api-key", os.devnull), 1, "found none"),
+                                    (("--state", "x"), 2, "NAME=FILE"), (("--state", "x=/nowhere"), 1, "/nowhere"),
+                                    (("--exact",), 2, "--exact"), (("--template", "odd"), 1, "odd"),
+                                    (("--host", "no.such.host.invalid"), 1, "no.such.host.invalid"),
+                                    (("--max-tokens", "0"), 2, "at least 1")):
+            run = subprocess.run([PROGRAM, "serve", "--port", "0", *options], capture_output=True, text=True, timeout=60)
+            self.assertEqual((run.returncode, run.stdout), (code, ""), options)
+            self.assertIn(text, run.stderr)
+
+    def test_a_port_in_use(self):
+        server = Server("--parallel", "2")
+        run = subprocess.run([PROGRAM, "serve", "--port", str(server.port)], capture_output=True, text=True, timeout=60)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn(f"--port {server.port}: Address already in use", run.stderr)
+        server.stop()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
