@@ -142,7 +142,7 @@ class Page(unittest.TestCase):
         question, answer = self.turns()
         self.assertEqual(question, "Once upon a time")
         self.assertGreater(len(answer), 50)
-        self.assertRegex(self.browser.texts(".turn.assistant .foot > .figure")[0], r"^[\d,.]+ tok/s · [\d,]+ tokens · 0 of \d+ cached$")
+        self.assertRegex(self.browser.texts(".turn.assistant .foot > .figure")[0], r"^[\d,.]+ tok/s · [\d,]+ tokens · \d+ of \d+ cached$")
         self.assertEqual(self.browser.texts("#conversations .name"), ["Once upon a time"])
 
     def test_stop(self):
@@ -425,7 +425,8 @@ class Page(unittest.TestCase):
             browser.click("#export")
             name = wait(lambda: [name for name in os.listdir(folder) if name.endswith(".json")], "the download")[0]
             file = os.path.join(folder, name)
-            exported = json.load(open(file))
+            with open(file) as opened:
+                exported = json.load(opened)
             self.assertEqual((exported["format"], exported["version"]), ("rwkvk-conversations", 1))
             browser.click("#conversations li.current .icon")
             browser.run("document.querySelector('#toast').hidden = true")
