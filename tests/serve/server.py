@@ -13,10 +13,10 @@ PROGRAM = os.environ["RWKVK"]
 
 
 class Server:
-    """The program on a free port; its log is kept."""
+    """The program on a free port, or one that was had before; its log is kept."""
 
-    def __init__(self, *options):
-        self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", *options], stdout=subprocess.PIPE,
+    def __init__(self, *options, port=0):
+        self.process = subprocess.Popen([PROGRAM, "serve", "--port", str(port), *options], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
         self.log = []
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
@@ -42,6 +42,14 @@ class Server:
         self.process.stderr.close()
         assert not any("VALIDATION:" in line or "ERROR: " in line for line in self.log), "".join(self.log)
         return code
+
+    def kill(self):
+        """As a crash ends it."""
+        self.process.kill()
+        self.process.wait()
+        self.reader.join(10)
+        self.process.stdout.close()
+        self.process.stderr.close()
 
     def connect(self):
         return socket.create_connection((self.host, self.port), timeout=60)

@@ -13,5 +13,5 @@ begin
 build dev rwkvk_cli
 say "built in $(took)"
 begin
-python3 "$root/tests/serve/browser.py" "$root/build/dev/tools/rwkvk/rwkvk" "$@" || die "the page does not do what it should"
+RWKVK=$root/build/dev/tools/rwkvk/rwkvk python3 "$root/tests/serve/browser.py" "$@" || die "the page does not do what it should"
 say "the page works, tested in $(took)"
