@@ -455,6 +455,34 @@ class Page(unittest.TestCase):
         self.assertEqual(len(self.turns()), 2)
         wait(lambda: "no room" in self.browser.texts("#banner p")[0], "the page to say so")
 
+    def test_two_tabs(self):
+        browser = self.browser
+        self.chat()
+        self.say("Once upon a time")
+        before = self.turns()
+        first = browser.command("GET", "/window")
+        second = browser.command("POST", "/window/new", {"type": "tab"})["handle"]
+        browser.command("POST", "/window", {"handle": second})
+        browser.open(self.url)
+        self.up()
+        self.assertEqual(self.turns(), before)
+        self.press(2, "Another answer")
+        self.done()
+        answers = self.turns()
+        browser.command("DELETE", "/window")
+        browser.command("POST", "/window", {"handle": first})
+        wait(lambda: self.turns() == answers and self.numbers() == ["2/2"], "the first tab to see it")
+
+    def test_by_plain_http_from_elsewhere(self):
+        server = Server("--open")
+        self.addCleanup(server.stop)
+        self.browser.open(f"http://elsewhere.test:{server.port}")
+        self.up()
+        self.assertFalse(self.browser.run("return isSecureContext"))
+        self.chat()
+        self.say("Once upon a time")
+        self.assertGreater(len(self.turns()[1]), 50)
+
     # ---- the server goes and comes
 
     def test_restart(self):

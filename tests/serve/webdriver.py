@@ -16,7 +16,7 @@ KEYS = {"enter": "\ue007", "escape": "\ue00c", "up": "\ue013", "left": "\ue012",
 class Browser:
     """A browser of its own, without what others have stored.  with Browser() as browser: ..."""
 
-    def __init__(self, width=1280, height=800, dark=False):
+    def __init__(self, width=1280, height=800):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -27,7 +27,7 @@ class Browser:
             wait(lambda: self.ask("GET", "/status")["ready"], "chromedriver to start")
             # Root may not use the sandbox; /dev/shm is small in containers.
             switches = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb"]
-            switches += ["--blink-settings=preferredColorScheme=" + ("0" if dark else "1")]
+            switches += ["--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]  # an address that is not loopback's to the browser
             made = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": {
                 "browserName": "chrome", "goog:chromeOptions": {"args": switches}, "goog:loggingPrefs": {"browser": "ALL"}}}})
             self.session = made["sessionId"]
