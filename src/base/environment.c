@@ -3,11 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/system.h"
+
 static const char *const names[] = {
 	[ENVIRONMENT_DEVICE] = "RWKVK_DEVICE",
 	[ENVIRONMENT_CACHE_DIR] = "RWKVK_CACHE_DIR",
 	[ENVIRONMENT_XDG_CACHE_HOME] = "XDG_CACHE_HOME",
 	[ENVIRONMENT_HOME] = "HOME",
+	[ENVIRONMENT_LOCALAPPDATA] = "LOCALAPPDATA",
 	[ENVIRONMENT_CAPS] = "RWKVK_CAPS",
 	[ENVIRONMENT_TOKENS_PER_SUBMISSION] = "RWKVK_TOKENS_PER_SUBMISSION",
 	[ENVIRONMENT_SHADER_DIR] = "RWKVK_SHADER_DIR",
@@ -21,7 +24,7 @@ const char *environment_text(enum environment_variable variable)
 	if (variable == ENVIRONMENT_BREAK_STAGE)
 		return NULL;
 #endif
-	return getenv(names[variable]);
+	return system_environment(names[variable]);
 }
 
 rwkvk_status environment_tokens(uint32_t *out)

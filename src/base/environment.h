@@ -9,7 +9,8 @@ enum environment_variable {
 	ENVIRONMENT_DEVICE,                /* the device where none is asked for */
 	ENVIRONMENT_CACHE_DIR,             /* where caches are kept; empty: nowhere */
 	ENVIRONMENT_XDG_CACHE_HOME,        /* else below this, */
-	ENVIRONMENT_HOME,                  /* or this */
+	ENVIRONMENT_HOME,                  /* or this, */
+	ENVIRONMENT_LOCALAPPDATA,          /* and on Windows below this */
 	ENVIRONMENT_CAPS,                  /* features to hide, limits to lower (gpu/caps.c) */
 	ENVIRONMENT_TOKENS_PER_SUBMISSION, /* see environment_tokens() */
 	ENVIRONMENT_SHADER_DIR,            /* SPIR-V to take instead of the library's */

@@ -1,5 +1,5 @@
 /* Whole files: mapped read-only, so that a model of any size costs address space, not memory; and replaced as a whole.  What
- * differs by system is in file_posix.c. */
+ * differs by system is in file_system.h.  Paths are UTF-8, on Windows too. */
 #ifndef RWKVK_BASE_FILE_H
 #define RWKVK_BASE_FILE_H
 
@@ -24,6 +24,17 @@ bool file_is_mapped(const char *path, const struct mapping *mapping);
 enum file_kind { FILE_MISSING, FILE_REGULAR, FILE_FOLDER, FILE_OTHER };
 enum file_kind file_kind(const char *path);
 
+/* Whether it divides a path. */
+static inline bool file_separator(char c)
+{
+#ifdef _WIN32
+	return c == '/' || c == '\\' || c == ':'; /* "C:name" lies in the drive's current folder */
+#else
+	return c == '/';
+#endif
+}
+const char *file_part(const char *path); /* its last part, in it */
+
 /* The first `folder_bytes` of `folder`, and the name in it; for free(), NULL when out of memory. */
 char *file_join(const char *folder, size_t folder_bytes, const char *name);
 /* Makes the folders above a file, as far as they are missing; whether that worked shows when the file is written. */
@@ -35,8 +46,8 @@ void file_make_folders(char *path);
 struct file_writer {
 	char *path, *temporary; /* temporary: NULL when written directly */
 	intptr_t handle;        /* the system's */
-	bool opened;
-	uint64_t bytes, total; /* written; in the end */
+	bool opened, closed;    /* `handle` */
+	uint64_t bytes, total;  /* written; in the end */
 };
 
 /* `total` is for messages; 0: not known.  What stands at `path` must not be a folder. */

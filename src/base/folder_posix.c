@@ -1,26 +1,9 @@
 #include "base/folder.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
-
-rwkvk_status folder_make(const char *path)
-{
-	char *above = strdup(path);
-	if (!above)
-		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for its name", path);
-	file_make_folders(above);
-	free(above);
-	if (mkdir(path, 0700) == 0 || file_kind(path) == FILE_FOLDER)
-		return RWKVK_OK;
-	return fail(RWKVK_ERROR_FILE, "%s: cannot be made: %s: give a folder that exists and may be written to", path,
-	            strerror(errno));
-}
 
 static uint64_t nanoseconds(const struct timespec *time)
 {
@@ -47,9 +30,4 @@ void folder_list(const char *path, folder_fn *each, void *user)
 void file_touch(const char *path)
 {
 	utimensat(AT_FDCWD, path, NULL, 0);
-}
-
-bool file_remove(const char *path)
-{
-	return unlink(path) == 0;
 }

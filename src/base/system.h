@@ -4,6 +4,9 @@
 
 #include <stdint.h>
 
+/* An environment variable in UTF-8, NULL when it is not set; valid until it is set anew, on Windows until the process ends. */
+const char *system_environment(const char *name);
+
 /* The folder in which a program called `name` keeps what it can make again, for free(); NULL when there is none, or no memory.
  */
 char *system_cache_folder(const char *name);

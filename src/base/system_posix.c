@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -11,6 +12,11 @@
 #include "base/environment.h"
 #include "base/file.h"
 #include "base/numbers.h"
+
+const char *system_environment(const char *name)
+{
+	return getenv(name);
+}
 
 char *system_cache_folder(const char *name)
 {

@@ -2,18 +2,30 @@
 #ifndef RWKVK_BASE_THREAD_H
 #define RWKVK_BASE_THREAD_H
 
-#include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#ifdef _WIN32
+typedef void *system_mutex;     /* SRWLOCK */
+typedef void *system_condition; /* CONDITION_VARIABLE */
+typedef uintptr_t system_thread;
+#define SYSTEM_MUTEX_INITIALIZER NULL
+#else
+#include <pthread.h>
+typedef pthread_mutex_t system_mutex;
+typedef pthread_cond_t system_condition;
+typedef pthread_t system_thread;
+#define SYSTEM_MUTEX_INITIALIZER PTHREAD_MUTEX_INITIALIZER
+#endif
 
 struct mutex {
-	pthread_mutex_t system;
+	system_mutex system;
 };
 
 /* For one that is there as the program starts, and needs neither mutex_init() nor mutex_destroy(). */
 #define MUTEX_INITIALIZER                                                                                                      \
 	{                                                                                                                          \
-		PTHREAD_MUTEX_INITIALIZER                                                                                              \
+		SYSTEM_MUTEX_INITIALIZER                                                                                               \
 	}
 
 bool mutex_init(struct mutex *mutex); /* false when the system has none left */
@@ -22,7 +34,7 @@ void mutex_lock(struct mutex *mutex);
 void mutex_unlock(struct mutex *mutex);
 
 struct condition {
-	pthread_cond_t system;
+	system_condition system;
 };
 
 bool condition_init(struct condition *condition);
@@ -35,7 +47,7 @@ void condition_wake_one(struct condition *condition);
 void condition_wake_all(struct condition *condition);
 
 struct thread {
-	pthread_t system;
+	system_thread system;
 	void (*work)(void *user);
 	void *user;
 };

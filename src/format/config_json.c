@@ -44,12 +44,11 @@ rwkvk_status config_json_parse(const char *path, const struct mapping *file, str
 
 rwkvk_status config_json_read(const struct weights *weights, struct config_json *out)
 {
-	const char *slash = strrchr(weights->path, '/');
 	struct mapping file = { 0 };
 	*out = (struct config_json){ 0 };
 	if (!weights->mapping.mapped) /* of bytes in memory there is nothing beside */
 		return RWKVK_OK;
-	char *path = file_join(weights->path, slash ? (size_t)(slash + 1 - weights->path) : 0, "config.json");
+	char *path = file_join(weights->path, (size_t)(file_part(weights->path) - weights->path), "config.json");
 	if (!path)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a path", weights->path);
 	rwkvk_status status = RWKVK_OK;

@@ -19,12 +19,6 @@ enum { MAX_INDEX_BYTES = 100000000, MAX_SHARDS = 1024, NAME_BYTES = 256 };
 
 /* ---------------------------------------------------------------------------------------------------- paths */
 
-static const char *file_part(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	return slash ? slash + 1 : path;
-}
-
 static rwkvk_status no_memory(const char *path)
 {
 	return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a path", path);
