@@ -7,7 +7,9 @@
 
 #include "rwkvk_tools.h"
 
-#if defined(__GNUC__)
+#if defined(__MINGW32__) && !defined(__clang__) /* where `printf` means Microsoft's */
+#define PRINTF_LIKE(text, first) __attribute__((format(gnu_printf, text, first)))
+#elif defined(__GNUC__)
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 #else
 #define PRINTF_LIKE(text, first)
