@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io.h"
+#include "streams.h"
 
 enum { MOST_ARGS = 40, LONG_BASE = 256, HELP_VALUE = LONG_BASE + MOST_ARGS, HELP_COLUMN = 22, HELP_WIDTH = 96 };
 

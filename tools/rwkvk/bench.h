@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-#include "io.h"
+#include "streams.h"
 
 enum { BENCH_TESTS = 32, BENCH_STAGES = 40, BENCH_SESSIONS = 256 };
 

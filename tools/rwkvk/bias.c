@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io.h"
+#include "streams.h"
 
 static const float MOST = 1000; /* more than any logit: such a token comes always, or never */
 

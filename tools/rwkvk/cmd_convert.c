@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "io.h"
+#include "streams.h"
 #include "model.h"
 #include "terminal.h"
 

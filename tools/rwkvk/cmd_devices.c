@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "args.h"
-#include "io.h"
+#include "streams.h"
 
 static const char *type_name(rwkvk_device_type type)
 {

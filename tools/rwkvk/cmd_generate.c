@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "escape.h"
-#include "io.h"
+#include "streams.h"
 #include "many.h"
 #include "model.h"
 #include "sampling_args.h"

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "io.h"
+#include "streams.h"
 #include "model.h"
 
 struct shape_text {

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "io.h"
+#include "streams.h"
 #include "model.h"
 #include "terminal.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io.h"
+#include "streams.h"
 #include "model.h"
 #include "score.h"
 #include "terminal.h"

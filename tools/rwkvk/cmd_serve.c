@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "io.h"
+#include "streams.h"
 #include "model.h"
 #include "serve/http.h"
 #include "serve/loop.h"

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io.h"
+#include "streams.h"
 #include "model.h"
 
 /* A tokenizer and who owns it. */

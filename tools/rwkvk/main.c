@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "fields.h"
-#include "io.h"
+#include "streams.h"
 #include "terminal.h"
 
 struct command {
@@ -203,12 +203,13 @@ static int cmd_help(int argc, char **argv)
 static int run(int argc, char **argv)
 {
 	if (argc < 2) {
-		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-		      "Commands: generate, serve, devices, inspect, tokenize, logits, perplexity, bench, verify, tune, state, quantize, "
-		      "convert,\n"
-		      "help\n"
-		      "Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
-		      stderr);
+		fputs(
+			"usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
+			"Commands: generate, serve, devices, inspect, tokenize, logits, perplexity, bench, verify, tune, state, quantize, "
+			"convert,\n"
+			"help\n"
+			"Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
+			stderr);
 		return EXIT_USAGE;
 	}
 	if (strcmp(argv[1], "--version") == 0) {

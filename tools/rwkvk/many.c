@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fields.h"
-#include "io.h"
+#include "streams.h"
 #include "model.h"
 #include "terminal.h"
 

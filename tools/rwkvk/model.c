@@ -6,7 +6,7 @@
 
 #include "demo.h"
 #include "escape.h"
-#include "io.h"
+#include "streams.h"
 #include "terminal.h"
 
 const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none",

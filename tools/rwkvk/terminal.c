@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "fields.h"
-#include "io.h"
+#include "streams.h"
 
 static rwkvk_cancel *volatile flag;
 static volatile sig_atomic_t caught; /* the first signal */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "io.h"
+#include "streams.h"
 
 static bool add_key(struct keys *keys, const char *line)
 {

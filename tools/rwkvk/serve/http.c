@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "io.h"
+#include "streams.h"
 #include "serve/page.h"
 #include "serve/reply.h"
 

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "io.h"
+#include "streams.h"
 #include "serve/server.h"
 
 /* Nobody can guess it. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "io.h"
+#include "streams.h"
 #include "serve/answer.h"
 #include "serve/http.h"
 #include "serve/reply.h"

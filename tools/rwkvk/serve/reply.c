@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io.h"
+#include "streams.h"
 #include "model.h"
 
 /* ---------------------------------------------------------------------------------------------------- errors, lines */

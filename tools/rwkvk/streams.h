@@ -1,6 +1,6 @@
 /* Standard output with every failure noticed, standard input as bytes, and the forms numbers and names are shown in. */
-#ifndef RWKVK_TOOL_IO_H
-#define RWKVK_TOOL_IO_H
+#ifndef RWKVK_TOOL_STREAMS_H
+#define RWKVK_TOOL_STREAMS_H
 
 #include <jansson.h>
 #include <stdio.h>

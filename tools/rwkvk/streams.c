@@ -1,4 +1,4 @@
-#include "io.h"
+#include "streams.h"
 
 #include <errno.h>
 #include <poll.h>
