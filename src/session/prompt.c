@@ -358,7 +358,7 @@ static rwkvk_status finish(rwkvk_prompt *p, rwkvk_session *session, const rwkvk_
 	size_t count;
 	if (options->on_logits)
 		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_eval_options.on_logits: a prompt's logits are not all computed");
-	if (!p->begun || session->position != p->position + p->read)
+	if (!p->begun || (p->read < p->token_count && session->position != p->position + p->read))
 		return fail(RWKVK_ERROR_ARGUMENT, "the prompt does not go on where the session is: begin it with rwkvk_prompt_begin()");
 	while ((tokens = rwkvk_prompt_next(p, &count)))
 		TRY(read_next(p, session, tokens, count, &progress));

@@ -1,6 +1,6 @@
 #include "support.h"
 
-#include <dirent.h>
+#include <ftw.h>
 #include <math.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -96,17 +96,15 @@ void test_write_file(const char *path, const void *data, size_t bytes)
 
 static char temp_dir[64];
 
+static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *at)
+{
+	(void)info, (void)type, (void)at;
+	return remove(path);
+}
+
 static void remove_temp_dir(void)
 {
-	DIR *dir = opendir(temp_dir);
-	for (struct dirent *entry; dir && (entry = readdir(dir));) {
-		char path[512];
-		snprintf(path, sizeof path, "%s/%s", temp_dir, entry->d_name);
-		unlink(path);
-	}
-	if (dir)
-		closedir(dir);
-	rmdir(temp_dir);
+	nftw(temp_dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 const char *test_temp(const char *name)

@@ -1,0 +1,200 @@
+/* Which models, vocabularies and options have states in common: every one that makes another state is seen as a stranger, also
+ * through a folder that all of them share, and nothing else is. */
+#include "cache_world.h"
+
+#include "format/readers.h"
+
+static const char *base_path, *vocab_path, *folder;
+static struct talk talk;
+
+/* Reads the text with a cache on disk; whether a state of it was there. */
+static bool finds(const rwkvk_model_options *options, rwkvk_begin begin, char fingerprint[33])
+{
+	rwkvk_model *model;
+	rwkvk_session *session;
+	assert_ok(rwkvk_model_open(options, &model));
+	assert_ok(rwkvk_session_create(model, &session));
+	rwkvk_cache *cache = make_cache(model, &(rwkvk_cache_options){ .disk = 1 << 24, .dir = folder, .begin = begin });
+	rwkvk_prompt *prompt = make_prompt(cache, &talk);
+	strcpy(fingerprint, rwkvk_cache_fingerprint(cache));
+	assert_ok(rwkvk_prompt_read(prompt, session, NULL));
+	bool found = info_of(prompt).cached > 0;
+	assert_int_equal(stats_of(cache).damaged, 0);
+	rwkvk_prompt_destroy(prompt);
+	rwkvk_cache_destroy(cache);
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(model);
+	return found;
+}
+
+static rwkvk_model_options base(void)
+{
+	return (rwkvk_model_options){ .path = base_path, .vocab = vocab_path };
+}
+
+static char base_fingerprint[33];
+
+static void assert_stranger(const char *what, const rwkvk_model_options *options, rwkvk_begin begin)
+{
+	char fingerprint[33];
+	if (finds(options, begin, fingerprint) || strcmp(fingerprint, base_fingerprint) == 0)
+		fail_msg("%s: is taken for the same", what);
+}
+
+static void assert_known(const char *what, const rwkvk_model_options *options, rwkvk_begin begin)
+{
+	char fingerprint[33];
+	if (!finds(options, begin, fingerprint) || strcmp(fingerprint, base_fingerprint) != 0)
+		fail_msg("%s: is taken for a stranger", what);
+}
+
+static int make_base(void **state)
+{
+	(void)state;
+	base_path = test_temp("base.gguf");
+	folder = test_temp("folder");
+	vocab_path = make_cache_vocabulary("vocab.txt", 'x');
+	make_model(base_path, &cache_spec);
+	say(&talk, "User", "Is it the same?");
+	const rwkvk_model_options options = base();
+	assert_false(finds(&options, RWKVK_BEGIN_FILE, base_fingerprint));
+	return 0;
+}
+
+static void options_that_change_results(void **state)
+{
+	(void)state;
+	const struct {
+		const char *what;
+		rwkvk_model_options options;
+	} others[] = {
+		{ "quant", { .quant = RWKVK_QUANT_Q8 } }, { "epsilon", { .group_norm_epsilon = 1e-3f } },
+		{ "rescale", { .rescale = 2 } },          { "exact", { .exact = 1 } },
+		{ "max_batch", { .max_batch = 2 } },
+	};
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		rwkvk_model_options options = others[i].options;
+		options.path = base_path;
+		options.vocab = vocab_path;
+		assert_stranger(others[i].what, &options, RWKVK_BEGIN_FILE);
+	}
+	rwkvk_model_options options = base();
+	assert_stranger("begin token", &options, RWKVK_BEGIN_TOKEN);
+}
+
+static void options_that_do_not(void **state)
+{
+	(void)state;
+	const struct {
+		const char *what;
+		rwkvk_model_options options;
+	} others[] = {
+		{ "nothing", { 0 } },
+		{ "sessions and threads", { .max_sessions = 7, .threads = 1 } },
+		{ "reading", { .read_file = true } },
+		{ "chunks", { .chunk_rows = 16 } },
+	};
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		rwkvk_model_options options = others[i].options;
+		options.path = base_path;
+		options.vocab = vocab_path;
+		assert_known(others[i].what, &options, RWKVK_BEGIN_FILE);
+	}
+	rwkvk_model_options options = base();
+	assert_known("no begin token", &options, RWKVK_BEGIN_NOTHING);
+	const char *caps = getenv("RWKVK_CAPS");
+	char *before = caps ? strdup(caps) : NULL;
+	setenv("RWKVK_CAPS", "no-subgroups", 1); /* another device */
+	assert_known("device", &options, RWKVK_BEGIN_FILE);
+	if (before)
+		setenv("RWKVK_CAPS", before, 1);
+	else
+		unsetenv("RWKVK_CAPS");
+	free(before);
+	options.max_batch = 3;
+	char fingerprint[33];
+	assert_true(finds(&options, RWKVK_BEGIN_FILE, fingerprint)); /* as with 2 */
+}
+
+static void other_models(void **state)
+{
+	(void)state;
+	const char *path = test_temp("other.gguf");
+	for (int i = 0; i < 4; i++) {
+		static const char *const what[] = { "layers", "ffn", "type", "rank" };
+		struct model_spec spec = cache_spec;
+		spec.layers += i == 0;
+		spec.ffn += i == 1 ? 32 : 0;
+		spec.type = i == 2 ? DTYPE_F32 : spec.type;
+		spec.rank_gate += i == 3 ? 8 : 0;
+		make_model(path, &spec);
+		assert_stranger(what[i], &(rwkvk_model_options){ .path = path, .vocab = vocab_path }, RWKVK_BEGIN_FILE);
+	}
+}
+
+/* The base's file with one bit of a tensor turned. */
+static void turn(const char *path, const char *tensor, uint64_t at)
+{
+	struct weights w;
+	size_t bytes;
+	assert_ok(weights_open(base_path, NULL, 0, NULL, &w));
+	const struct tensor *t = weights_find(&w, tensor);
+	assert_non_null(t);
+	size_t offset = (size_t)((const uint8_t *)t->data - w.mapping.data);
+	uint8_t *file = test_read_file(base_path, &bytes);
+	file[offset + (at < t->bytes ? at : t->bytes - 1)] ^= 1;
+	test_write_file(path, file, bytes);
+	free(file);
+	weights_close(&w);
+}
+
+/* Both ends of a tensor count, what is between them is taken on trust. */
+static void other_weights(void **state)
+{
+	(void)state;
+	const char *path = test_temp("turned.gguf"), *long_one = "blocks.1.ffn.key.weight", *short_one = "blocks.2.ln1.weight";
+	const rwkvk_model_options options = { .path = path, .vocab = vocab_path };
+	turn(path, long_one, 0);
+	assert_stranger("first byte", &options, RWKVK_BEGIN_FILE);
+	turn(path, long_one, 4094);
+	assert_stranger("byte 4094", &options, RWKVK_BEGIN_FILE);
+	turn(path, long_one, UINT64_MAX);
+	assert_stranger("last byte", &options, RWKVK_BEGIN_FILE);
+	turn(path, short_one, 100);
+	assert_stranger("byte of a small tensor", &options, RWKVK_BEGIN_FILE);
+	turn(path, long_one, 10000);
+	assert_known("byte in the middle", &options, RWKVK_BEGIN_FILE);
+}
+
+static void other_names(void **state)
+{
+	(void)state;
+	static const char swap[] = "blk.1.time_mix_key.weight blocks.1.att.value.weight\n"
+							   "blk.1.time_mix_value.weight blocks.1.att.key.weight\n";
+	const char *names = test_temp("swapped.names");
+	test_write_file(names, swap, sizeof swap - 1);
+	rwkvk_model_options options = base();
+	options.names = names;
+	assert_stranger("names", &options, RWKVK_BEGIN_FILE);
+}
+
+static void other_vocabularies(void **state)
+{
+	(void)state;
+	rwkvk_model_options options = base();
+	options.vocab = make_cache_vocabulary("other.txt", 'y');
+	assert_stranger("vocabulary", &options, RWKVK_BEGIN_FILE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(options_that_change_results),
+		cmocka_unit_test(options_that_do_not),
+		cmocka_unit_test(other_models),
+		cmocka_unit_test(other_weights),
+		cmocka_unit_test(other_names),
+		cmocka_unit_test(other_vocabularies),
+	};
+	return cmocka_run_group_tests_name("fingerprint", tests, make_base, NULL);
+}
