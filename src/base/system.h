@@ -18,6 +18,10 @@ unsigned system_processors(void); /* that this process may use */
 uint64_t system_memory(void);
 uint64_t system_memory_free(void);
 
+/* Where the loader, or any driver, of Vulkan is missing: what to do about it here, after "no Vulkan ... found: ". */
+const char *system_loader_advice(void);
+const char *system_driver_advice(void);
+
 /* Wishes for large pages, which cost less to get and to find than those of 4 KiB, in memory that is mapped already. */
 void system_prefer_large_pages(void *memory, uint64_t bytes);
 

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,6 +87,24 @@ uint64_t system_memory_free(void)
 	return system_memory();
 }
 #endif
+
+static bool has_apt(void)
+{
+	return access("/usr/bin/apt", X_OK) == 0;
+}
+
+const char *system_loader_advice(void)
+{
+	return has_apt() ? "install libvulkan.so.1 and a driver, with `apt install libvulkan1 mesa-vulkan-drivers`"
+	                 : "install libvulkan.so.1 and a driver";
+}
+
+const char *system_driver_advice(void)
+{
+	return has_apt() ? "install the Vulkan driver of your GPU, or a software device that runs anywhere; "
+	                   "`apt install mesa-vulkan-drivers` has both"
+	                 : "install the Vulkan driver of your GPU, or Mesa's lavapipe, which runs anywhere";
+}
 
 void system_prefer_large_pages(void *memory, uint64_t bytes)
 {

@@ -82,6 +82,16 @@ uint64_t system_memory_free(void)
 	return status.ullAvailPhys < status.ullAvailPageFile ? status.ullAvailPhys : status.ullAvailPageFile;
 }
 
+const char *system_loader_advice(void)
+{
+	return "install the driver of your graphics card, which brings vulkan-1.dll";
+}
+
+const char *system_driver_advice(void)
+{
+	return "install the newest driver of your graphics card from its maker, or Mesa's lavapipe, which runs anywhere";
+}
+
 /* Windows gives them to those alone who hold a privilege and ask when they allocate. */
 void system_prefer_large_pages(void *memory_mapped, uint64_t bytes)
 {

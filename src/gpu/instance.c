@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/environment.h"
+#include "base/system.h"
 
 static struct mutex lock = MUTEX_INITIALIZER;
 static _Atomic uint64_t validation_messages;
@@ -44,21 +45,16 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
 
 rwkvk_status no_device_failure(void)
 {
-	return fail(RWKVK_ERROR_DEVICE,
-	            "no Vulkan device found: install the Vulkan driver of your GPU, or a software device that runs "
-	            "anywhere; on Debian and Ubuntu `apt install mesa-vulkan-drivers` has both");
+	return fail(RWKVK_ERROR_DEVICE, "no Vulkan device found: %s", system_driver_advice());
 }
 
 static rwkvk_status load_loader(void)
 {
 	if (volkInitialize() != VK_SUCCESS)
-		return fail(RWKVK_ERROR_DEVICE,
-		            "no Vulkan loader (libvulkan.so.1) found: install it and a driver; on Debian and Ubuntu "
-		            "`apt install libvulkan1 mesa-vulkan-drivers`");
+		return fail(RWKVK_ERROR_DEVICE, "no Vulkan loader found: %s", system_loader_advice());
 	uint32_t version = volkGetInstanceVersion();
 	if (version < VK_API_VERSION_1_1)
-		return fail(RWKVK_ERROR_DEVICE,
-		            "the Vulkan loader is version %u.%u, at least 1.1 is needed: install a newer libvulkan1",
+		return fail(RWKVK_ERROR_DEVICE, "the Vulkan loader is version %u.%u, at least 1.1 is needed: install a newer one",
 		            VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version));
 	return RWKVK_OK;
 }

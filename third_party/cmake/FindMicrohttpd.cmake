@@ -11,4 +11,7 @@ if(Microhttpd_FOUND AND NOT TARGET microhttpd::microhttpd)
 	add_library(microhttpd::microhttpd UNKNOWN IMPORTED)
 	set_target_properties(microhttpd::microhttpd PROPERTIES IMPORTED_LOCATION ${MICROHTTPD_LIBRARY}
 		INTERFACE_INCLUDE_DIRECTORIES ${MICROHTTPD_INCLUDE_DIR})
+	if(WIN32)
+		set_property(TARGET microhttpd::microhttpd PROPERTY INTERFACE_LINK_LIBRARIES ws2_32)
+	endif()
 endif()

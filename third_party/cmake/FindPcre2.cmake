@@ -11,4 +11,7 @@ if(Pcre2_FOUND AND NOT TARGET pcre2::pcre2)
 	add_library(pcre2::pcre2 UNKNOWN IMPORTED)
 	set_target_properties(pcre2::pcre2 PROPERTIES IMPORTED_LOCATION ${PCRE2_LIBRARY}
 		INTERFACE_INCLUDE_DIRECTORIES ${PCRE2_INCLUDE_DIR})
+	if(WIN32 AND PCRE2_LIBRARY MATCHES "\\.a$" AND NOT PCRE2_LIBRARY MATCHES "\\.dll\\.a$") # its header has to know
+		set_property(TARGET pcre2::pcre2 PROPERTY INTERFACE_COMPILE_DEFINITIONS PCRE2_STATIC)
+	endif()
 endif()

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "system.h"
 
 /* Colours by name, for light and dark; charts use the same ones. */
 static const char style[] =
@@ -302,24 +303,21 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 
 int bench_write_html(const char *path, const char *const *names, const struct bench_report *reports, size_t count)
 {
-	char *text = NULL;
-	size_t bytes = 0;
+	struct memory_stream page;
 	rwkvk_output *output;
-	FILE *page = open_memstream(&text, &bytes);
-	if (!page)
+	if (!memory_open(&page))
 		return failed("out of memory");
-	write_page(page, names, reports, count);
-	bool ok = !ferror(page);
-	ok = fclose(page) == 0 && ok;
+	write_page(page.stream, names, reports, count);
+	bool ok = memory_close(&page);
 	rwkvk_status status = ok ? rwkvk_output_open(path, &output) : RWKVK_OK;
 	if (ok && status == RWKVK_OK) {
-		status = rwkvk_output_write(output, text, bytes);
+		status = rwkvk_output_write(output, page.bytes, page.count);
 		if (status == RWKVK_OK)
 			status = rwkvk_output_commit(output);
 		else
 			rwkvk_output_drop(output);
 	}
-	free(text);
+	free(page.bytes);
 	if (!ok)
 		return failed("out of memory");
 	return status == RWKVK_OK ? EXIT_DONE : failed("%s", rwkvk_last_error());

@@ -337,8 +337,8 @@ static bool read_root(struct reader *reader, const json_t *root, struct bench_re
 	if (!json_is_integer(format))
 		return refuse(reader, "expected a file that `rwkvk bench -o json` wrote, found one without \"rwkvk_bench\"");
 	if (json_integer_value(format) != FORMAT)
-		return refuse(reader, "rwkvk_bench: expected %d, found %" JSON_INTEGER_FORMAT ": written by another version of rwkvk",
-		              FORMAT, json_integer_value(format));
+		return refuse(reader, "rwkvk_bench: expected %d, found %lld: written by another version of rwkvk", FORMAT,
+		              (long long)json_integer_value(format));
 	snprintf(reader->place, sizeof(reader->place), "device.");
 	if (!read_fields(reader, bench_device_fields, json_object_get(root, "device"), &out->device))
 		return false;

@@ -3,11 +3,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "bench.h"
 #include "model.h"
 #include "terminal.h"
+#include "system.h"
 
 enum { PROFILED = 32, PROFILED_PROMPT = 256 }; /* tokens */
 
@@ -23,38 +23,6 @@ struct run {
 	uint32_t first; /* what stands before a text */
 	uint64_t hash;  /* of the tokens of a repetition */
 };
-
-/* ---------------------------------------------------------------------------------------------------- memory */
-
-/* From here on: the system counts the largest resident memory anew, where it can. */
-static void restart_peak(void)
-{
-	FILE *file = fopen("/proc/self/clear_refs", "w");
-	if (!file)
-		return;
-	fputs("5", file);
-	fclose(file);
-}
-
-static uint64_t peak_memory(void)
-{
-	char line[128];
-	unsigned long long kib = 0;
-	FILE *file = fopen("/proc/self/status", "r");
-	while (file && kib == 0 && fgets(line, sizeof(line), file))
-		if (sscanf(line, "VmHWM: %llu", &kib) != 1)
-			kib = 0;
-	if (file)
-		fclose(file);
-	struct rusage usage;
-	if (kib == 0 && getrusage(RUSAGE_SELF, &usage) == 0)
-#ifdef __APPLE__
-		return (uint64_t)usage.ru_maxrss;
-#else
-		kib = (unsigned long long)usage.ru_maxrss;
-#endif
-	return kib * 1024;
-}
 
 /* ---------------------------------------------------------------------------------------------------- tests */
 
@@ -302,8 +270,8 @@ static void describe_model(struct run *run)
 	struct bench_model *out = run->out;
 	rwkvk_model_info info = { .size = sizeof(info) };
 	rwkvk_model_get_info(run->model, &info);
-	const char *title = model_title(run->args), *slash = strrchr(title, '/');
-	bench_text(out->model, sizeof(out->model), slash && slash[1] ? slash + 1 : title);
+	const char *title = model_title(run->args), *name = system_path_name(title);
+	bench_text(out->model, sizeof(out->model), *name ? name : title);
 	bench_text(out->name, sizeof(out->name), info.name);
 	bench_text(out->format, sizeof(out->format), info.format);
 	bench_text(out->version, sizeof(out->version), info.version);
@@ -475,14 +443,14 @@ static int run_many(struct run *run, uint32_t most)
 int bench_run(const struct bench_tests *tests, const struct model_args *args, struct bench_model *out)
 {
 	struct run run = { .tests = tests, .args = args, .out = out };
-	restart_peak();
+	system_restart_peak();
 	double start = now_seconds();
 	int code = open_run(&run, false);
 	out->load_s = now_seconds() - start;
 	if (code == EXIT_DONE) {
 		describe_model(&run);
 		code = run_tests(&run);
-		out->peak_host_bytes = peak_memory();
+		out->peak_host_bytes = system_peak_memory();
 	}
 	close_run(&run);
 	if (code == EXIT_DONE && most_sessions(tests) > 0)

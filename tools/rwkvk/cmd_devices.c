@@ -120,9 +120,8 @@ static int list_devices(bool json)
 	else if (count > 0)
 		print_table(devices, count);
 	free(devices);
-	if (count == 0)
-		return failed("no Vulkan device: install the driver of your graphics card, or Mesa's lavapipe, which runs on any "
-		              "processor (Debian, Ubuntu: apt install mesa-vulkan-drivers)");
+	if (count == 0 && rwkvk_device_find(NULL, &(rwkvk_device_info){ 0 }) != RWKVK_OK)
+		return failed_call(); /* says what to do about it */
 	return code;
 }
 

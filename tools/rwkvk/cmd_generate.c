@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "escape.h"
 #include "streams.h"
@@ -11,6 +10,7 @@
 #include "model.h"
 #include "sampling_args.h"
 #include "terminal.h"
+#include "system.h"
 
 enum { STANDARD_COUNT = 1024, MOST_TEXTS = 256 };
 
@@ -299,7 +299,8 @@ static int run_session(struct run *run)
 		return failed_call();
 	rwkvk_sampling sampling = choose_sampling(run);
 	note_sampling(run, &sampling);
-	bool one_screen = isatty(STDOUT_FILENO) && isatty(STDERR_FILENO); /* where the progress line would end the prompt's */
+	bool one_screen =
+		system_is_terminal(stdout) && system_is_terminal(stderr); /* where the progress line would end the prompt's */
 	bool alone = !args->texts.given, nothing = args->count.given && args->count.value == 0; /* -n 0: only the prompt is read */
 	if (alone && !one_screen)
 		show_prompt(run);

@@ -1,11 +1,11 @@
 /* rwkvk logits: the raw numbers behind the next token, as little-endian 32-bit floats. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "streams.h"
 #include "model.h"
 #include "terminal.h"
+#include "system.h"
 
 struct logits {
 	struct model_args model;
@@ -139,7 +139,7 @@ static int logits(struct logits *run)
 	set_quiet(run->model.quiet);
 	if (run->output && strcmp(run->output, "-") == 0)
 		run->output = NULL;
-	if (!run->output && isatty(STDOUT_FILENO))
+	if (!run->output && system_is_terminal(stdout))
 		return misused("logits", "standard output is a terminal and logits are binary: give -o FILE, or a pipe");
 	int code = feed_read("logits", &run->feed, &feed);
 	if (code != EXIT_DONE)

@@ -2,13 +2,13 @@
  * The locale is never set, so numbers are read and written with a point everywhere. */
 #include "tool.h"
 
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "fields.h"
 #include "streams.h"
+#include "system.h"
 #include "terminal.h"
 
 struct command {
@@ -54,6 +54,7 @@ static void complain(const char *kind, const char *format, va_list list)
 	fprintf(stderr, "rwkvk: %s", kind);
 	vfprintf(stderr, format, list);
 	fputc('\n', stderr);
+	fflush(stderr);
 }
 
 int failed(const char *format, ...)
@@ -103,6 +104,7 @@ void note(const char *format, ...)
 	vfprintf(stderr, format, list);
 	va_end(list);
 	fputc('\n', stderr);
+	fflush(stderr);
 }
 
 /* How many characters must be inserted, deleted or replaced to turn a into b; words longer than the table are far. */
@@ -224,8 +226,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	system_begin();
 	interrupt_install();
-	signal(SIGXFSZ, SIG_IGN); /* a file larger than allowed is an error of write(), too */
-	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(), and a state may still have to be saved */
 	return interrupt_finish(out_finish(run(argc, argv)));
 }

@@ -8,15 +8,14 @@
 #include "streams.h"
 #include "model.h"
 #include "terminal.h"
+#include "system.h"
 
 /* One of the texts. */
 struct text {
 	rwkvk_session *session;
 	rwkvk_sampling sampling;
 	rwkvk_generate_options options;
-	FILE *stream; /* writes `shown`, which is there once it is closed */
-	char *shown;
-	size_t bytes;
+	struct memory_stream shown; /* there once it is closed */
 	json_t *ids;
 	bool ended;
 	rwkvk_end reason;
@@ -43,8 +42,7 @@ static int begin(struct writing *w, size_t index, rwkvk_session *first)
 	text->sampling.seed += index;
 	text->options.sampling = &text->sampling;
 	text->ids = json_array();
-	text->stream = open_memstream(&text->shown, &text->bytes);
-	if (!text->ids || !text->stream)
+	if (!memory_open(&text->shown) || !text->ids)
 		return failed("out of memory");
 	text->session = first;
 	if (index > 0 && rwkvk_session_clone(first, &text->session) != RWKVK_OK)
@@ -56,9 +54,9 @@ static void end(struct text *text, const rwkvk_session *first)
 {
 	if (text->session != first)
 		rwkvk_session_destroy(text->session);
-	if (text->stream)
-		fclose(text->stream);
-	free(text->shown);
+	if (text->shown.stream)
+		memory_close(&text->shown);
+	free(text->shown.bytes);
 	json_decref(text->ids);
 }
 
@@ -66,7 +64,7 @@ static void end(struct text *text, const rwkvk_session *first)
 static void take_token(struct writing *w, struct text *text, uint32_t id)
 {
 	if (!rwkvk_model_tokenizer(w->many->model))
-		fprintf(text->stream, "%s%" PRIu32, text->tokens > 0 ? " " : "", id);
+		fprintf(text->shown.stream, "%s%" PRIu32, text->tokens > 0 ? " " : "", id);
 	json_array_append_new(text->ids, json_integer(id));
 	text->tokens++;
 	w->tokens++;
@@ -80,7 +78,7 @@ static int take(struct writing *w, struct text *text, const rwkvk_work *work)
 		return failed("%s", fields_as_options(error, sizeof(error), work->error));
 	for (size_t i = 0; i < work->picked_count; i++)
 		take_token(w, text, work_token(work, i));
-	fwrite(work->text, 1, work->text_bytes, text->stream);
+	fwrite(work->text, 1, work->text_bytes, text->shown.stream);
 	if (!work->ended)
 		return EXIT_DONE;
 	text->ended = true;
@@ -88,10 +86,7 @@ static int take(struct writing *w, struct text *text, const rwkvk_work *work)
 	text->stop = work->stop;
 	text->close_draws = work->close_draws;
 	w->ended++;
-	bool whole = !ferror(text->stream);
-	whole = fclose(text->stream) == 0 && whole;
-	text->stream = NULL;
-	return whole ? EXIT_DONE : failed("out of memory");
+	return memory_close(&text->shown) ? EXIT_DONE : failed("out of memory");
 }
 
 /* ---------------------------------------------------------------------------------------------------- printing */
@@ -109,7 +104,7 @@ static json_t *text_json(const struct writing *w, size_t index)
 	bool has_text = rwkvk_model_tokenizer(w->many->model), stopped = text->reason == RWKVK_END_STOP_TEXT;
 	json_object_set_new(object, "index", json_integer((json_int_t)index + 1));
 	json_object_set_new(object, "seed", json_integer((json_int_t)text->sampling.seed));
-	json_object_set_new(object, "text", has_text ? json_bytes(text->shown, text->bytes) : json_null());
+	json_object_set_new(object, "text", has_text ? json_bytes(text->shown.bytes, text->shown.count) : json_null());
 	json_object_set(object, "ids", text->ids);
 	json_object_set_new(object, "tokens", json_integer((json_int_t)text->tokens));
 	json_object_set_new(object, "reason", json_string(reasons[text->reason]));
@@ -127,7 +122,7 @@ static int print(const struct writing *w, size_t index)
 		code = out_json_line(text_json(w, index));
 	} else {
 		out_printf("%s--- %zu\n", index > 0 ? "\n" : "", index + 1);
-		out_write(text->shown, text->bytes);
+		out_write(text->shown.bytes, text->shown.count);
 		out_write("\n", 1);
 	}
 	return out_flush() ? code : EXIT_FAILED; /* out_finish() says why */

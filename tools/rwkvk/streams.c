@@ -1,13 +1,12 @@
 #include "streams.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "system.h"
 
 static int out_error; /* errno of the first failure */
 
@@ -41,17 +40,15 @@ bool out_flush(void)
 
 bool out_closed(void)
 {
-	struct pollfd output = { .fd = STDOUT_FILENO };
-	if (!out_error && poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP)))
+	if (!out_error && system_output_is_closed())
 		out_error = EPIPE;
 	return out_error == EPIPE;
 }
 
 int output_check(const char *path)
 {
-	struct stat info;
 	rwkvk_output *output;
-	if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+	if (system_is_special(path))
 		return EXIT_DONE; /* opening a pipe would wait for its reader, and closing it end it */
 	if (rwkvk_output_open(path, &output) != RWKVK_OK)
 		return failed("%s", rwkvk_last_error());

@@ -4,10 +4,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fields.h"
 #include "streams.h"
+#include "system.h"
 
 static rwkvk_cancel *volatile flag;
 static volatile sig_atomic_t caught; /* the first signal */
@@ -19,7 +19,7 @@ void progress_begin(struct progress *progress, const char *what, enum progress_u
 {
 	double now = now_seconds();
 	*progress = (struct progress){
-		.what = what, .unit = unit, .shown = !is_quiet() && isatty(STDERR_FILENO), .start = now, .last = now
+		.what = what, .unit = unit, .shown = !is_quiet() && system_is_terminal(stderr), .start = now, .last = now
 	};
 }
 
@@ -94,33 +94,25 @@ void show_report(void *user, rwkvk_log_level level, const char *text)
 	        : level == RWKVK_LOG_WARNING ? "rwkvk: warning: "
 	                                     : "rwkvk: ",
 	        fields_as_options(line, sizeof(line), text));
+	fflush(stderr);
 }
 
 /* ---------------------------------------------------------------------------------------------------- Ctrl-C */
 
-/* The system delivers the second one as if nobody caught it, when this returns. */
-static void on_signal(int number)
+static bool on_interrupt(int number)
 {
 	if (flag && !caught) {
 		caught = number;
 		rwkvk_cancel_set(flag);
-		return;
+		return true;
 	}
 	rwkvk_outputs_remove();
-	signal(number, SIG_DFL);
-	raise(number);
+	return false;
 }
 
 void interrupt_install(void)
 {
-	static const int numbers[] = { SIGINT, SIGTERM };
-	for (int i = 0; i < 2; i++) {
-		struct sigaction before, action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-		sigemptyset(&action.sa_mask);
-		if (sigaction(numbers[i], NULL, &before) == 0 &&
-		    before.sa_handler != SIG_IGN) /* as shells start what is in the background */
-			sigaction(numbers[i], &action, NULL);
-	}
+	system_catch_interrupts(on_interrupt);
 }
 
 /* Without memory for the flag a Ctrl-C goes on ending the program. */
@@ -147,9 +139,7 @@ int interrupt_finish(int code)
 	rwkvk_cancel *made = flag;
 	flag = NULL;
 	rwkvk_cancel_destroy(made);
-	if (code == EXIT_INTERRUPTED && caught) {
-		signal(caught, SIG_DFL);
-		raise(caught);
-	}
+	if (code == EXIT_INTERRUPTED && caught)
+		system_end_as(caught);
 	return code;
 }

@@ -16,7 +16,9 @@ enum exit_code {
 	EXIT_INTERRUPTED = 130, /* what shells show of a program that Ctrl-C has ended */
 };
 
-#if defined(__GNUC__)
+#if defined(__MINGW32__) && !defined(__clang__) /* where `printf` means Microsoft's */
+#define TOOL_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
+#elif defined(__GNUC__)
 #define TOOL_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define TOOL_PRINTF(text, first)
