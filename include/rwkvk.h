@@ -192,6 +192,18 @@ typedef enum rwkvk_quant {
 	RWKVK_QUANT_F16,  /* 16; a model with weights of 65520 or more is refused */
 } rwkvk_quant;
 
+/* An adapter: a .pth or safetensors file of RWKV-PEFT or Hugging Face's peft, or a folder of the latter (docs/formats.md).
+ * LoRA, DoRA, PiSSA, bone, disha and miss of any large matrix and of LoRA factors; other tensors of the file take the place of
+ * the model's. */
+typedef struct rwkvk_lora {
+	size_t size;
+	const char *path;
+	/* What B A is multiplied by; 0: alpha / rank, as the file or the adapter_config.json beside it says.  RWKVK_ERROR_FILE when
+	 * neither does. */
+	float scale;
+	uint32_t reserved; /* 0 */
+} rwkvk_lora;
+
 struct rwkvk_tools_options;
 
 typedef struct rwkvk_model_options {
@@ -238,6 +250,12 @@ typedef struct rwkvk_model_options {
 	/* Tokens of prompts that a submission may have beside texts that are being written, 16 at least; 0: as many as a chunk.
 	 * Fewer make texts flow more evenly while others read, and prompts take longer.  No result depends on it. */
 	uint32_t mixed_rows;
+	/* lora_count adapters that are merged into the model while it is loaded, in their order: W + scale B A in F32, which is
+	 * then stored as quant says; a matrix that the file has quantised becomes Q8 unless quant says otherwise.  The model's own
+	 * file may be one of them, if it holds an adapter.  NULL: none.  Read while the model is opened, and not used after that.
+	 */
+	const rwkvk_lora *lora;
+	size_t lora_count;
 } rwkvk_model_options;
 
 /* Opens a model on a device: reads the file (memory-mapped: it must stay unchanged while the model is open, unless read_file is

@@ -124,10 +124,9 @@ enum { RWKVK_TUNE_ROWS = 36 };
 /* Measures how this device cuts this model's work best, goes on with that, and keeps it beside the driver's pipeline cache for
  * the next model of this kind that is opened on the device with this driver.  Takes a free session of the pool, the model's
  * lock from begin to end (other sessions wait), and under a minute.  Writes at most `capacity` rows, those of a token first,
- * then those of chunks, then those of steps, of each the usual choice first; *count is how many there are.  options: NULL for the defaults.  A
- * failure leaves the model as it was.  Another cut of a token adds up in another order: results agree within rounding, and are
- * the same bits for the same cut.  Bits of prompts and of steps do not depend on
- * how they are cut. */
+ * then those of chunks, then those of steps, of each the usual choice first; *count is how many there are.  options: NULL for
+ * the defaults.  A failure leaves the model as it was.  Another cut of a token adds up in another order: results agree within
+ * rounding, and are the same bits for the same cut.  Bits of prompts and of steps do not depend on how they are cut. */
 RWKVK_API rwkvk_status rwkvk_model_tune(rwkvk_model *model, const rwkvk_tune_options *options, rwkvk_tune_row *rows,
                                         size_t capacity, size_t *count);
 
@@ -146,6 +145,8 @@ typedef struct rwkvk_tensor_info {
 	 * "Q8", "Q6K" and so on (docs/quantisation.md); "F32" for vectors; NULL: the model has no use for the tensor. */
 	const char *device_type;
 	const char *official_name; /* which differs where a file has several tensors in one */
+	/* What rwkvk_model_options.lora makes of it: "LoRA of rank 16, scale 2", "replaced"; NULL: nothing. */
+	const char *change;
 } rwkvk_tensor_info;
 
 /* Opens and checks a model file.  Of the options, what is about devices, sessions and progress is not used. */

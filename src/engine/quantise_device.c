@@ -97,7 +97,7 @@ static bool takes_part(const struct quantiser *q, const struct matrix *m, const 
 {
 	const struct matrix_source *source = &part->source;
 	uint64_t unit = m->by_input ? WORKGROUP_ROWS : TILE_ROWS;
-	return !dtype_is_block(source->tensor->type) && !source->transposed && source->stride == m->columns &&
+	return !dtype_is_block(source->tensor->type) && !source->tensor->merge && !source->transposed && source->stride == m->columns &&
 	       unit * row_bytes(part, m->columns) <= q->pieces[0].raw.bytes;
 }
 

@@ -1,4 +1,5 @@
 /* Formats that CMake's options leave out of this build: refused by name. */
+#include "format/adapter.h"
 #include "format/output.h"
 #include "format/readers.h"
 
@@ -66,6 +67,13 @@ rwkvk_status config_json_read(const struct weights *weights, struct config_json 
 {
 	(void)weights;
 	*out = (struct config_json){ 0 };
+	return RWKVK_OK;
+}
+
+rwkvk_status adapter_config_read(const struct weights *weights, struct adapter_config *out)
+{
+	(void)weights;
+	*out = (struct adapter_config){ 0 };
 	return RWKVK_OK;
 }
 #endif

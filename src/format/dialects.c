@@ -258,7 +258,7 @@ static const struct dialect *const dialects[] = {
 
 /* ---------------------------------------------------------------------------------------------------- patterns */
 
-enum { MOST_CAPTURES = 4, NAME_BYTES = 512 };
+enum { MOST_CAPTURES = 4, NAME_BYTES = OFFICIAL_BYTES, MOST_TABLES = 6 };
 
 struct captures {
 	const char *start[MOST_CAPTURES];
@@ -315,7 +315,8 @@ static bool expand(const char *to, const struct captures *found, char letter, ch
 /* What exporters of PyTorch models put before all names. */
 static const char *without_prefix(enum naming naming, const char *name)
 {
-	static const char *const prefixes[] = { "module.", "model.", "_orig_mod.", "_forward_module.", "rwkv7.", "rwkv." };
+	static const char *const prefixes[] = { "module.",          "model.", "base_model.", "_orig_mod.",
+		                                    "_forward_module.", "rwkv7.", "rwkv." };
 	for (size_t i = 0; naming == NAMES_TORCH && i < sizeof prefixes / sizeof *prefixes; i++)
 		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
 			return without_prefix(naming, name + strlen(prefixes[i]));
@@ -432,14 +433,13 @@ static rwkvk_status append_parts(struct weights *weights, const struct tensor *t
 
 /* A name that no rule knows stays. */
 static rwkvk_status append_renamed(struct weights *weights, const struct tensor *tensor, enum naming naming,
-                                   const struct dialect *dialect)
+                                   const struct rule *const tables[MOST_TABLES])
 {
 	const char *name = without_prefix(naming, tensor->name);
 	const struct rule *rule = NULL;
 	struct captures found = { 0 };
-	TRY(find_rule(weights, dialect->rules, tensor, name, &rule, &found));
-	if (!rule)
-		TRY(find_rule(weights, dialect->common, tensor, name, &rule, &found));
+	for (size_t i = 0; i < MOST_TABLES && !rule; i++)
+		TRY(find_rule(weights, tables[i], tensor, name, &rule, &found));
 	if (!rule)
 		return weights_append(weights, tensor);
 	if (rule->how == ROWS)
@@ -575,17 +575,35 @@ rwkvk_status weights_tie(struct weights *weights)
 	return weights_append(weights, &head);
 }
 
-rwkvk_status weights_rename(struct weights *weights, enum naming naming)
+static rwkvk_status rename_all(struct weights *weights, enum naming naming, const struct rule *const tables[MOST_TABLES])
 {
-	const struct dialect *dialect = recognise(weights, naming);
 	struct weights old = { .tensors = weights->tensors, .count = weights->count };
 	rwkvk_status status = RWKVK_OK;
 	weights->tensors = NULL;
 	weights->count = 0;
 	for (size_t i = 0; i < old.count && status == RWKVK_OK; i++)
-		status = append_renamed(weights, &old.tensors[i], naming, dialect);
+		status = append_renamed(weights, &old.tensors[i], naming, tables);
 	weights_close(&old);
-	TRY(status);
+	return status;
+}
+
+/* Hugging Face's peft calls what it wraps so. */
+static void unwrap_names(struct weights *weights)
+{
+	static const char wrap[] = ".base_layer";
+	for (size_t i = 0; i < weights->count; i++) {
+		char *at = strstr(weights->tensors[i].name, ".base_layer.");
+		if (at)
+			memmove(at, at + strlen(wrap), strlen(at + strlen(wrap)) + 1);
+	}
+}
+
+rwkvk_status weights_rename(struct weights *weights, enum naming naming)
+{
+	if (naming == NAMES_TORCH)
+		unwrap_names(weights);
+	const struct dialect *dialect = recognise(weights, naming);
+	TRY(rename_all(weights, naming, (const struct rule *const[MOST_TABLES]){ dialect->rules, dialect->common }));
 	if (naming == NAMES_TORCH)
 		TRY(take_settings(weights, dialect));
 	const struct tensor *emb = weights_find(weights, "emb.weight");
@@ -593,6 +611,51 @@ rwkvk_status weights_rename(struct weights *weights, enum naming naming)
 		return RWKVK_OK;
 	orient(weights, emb->shape[emb->rank - 1]);
 	return name_bonus(weights, emb->shape[emb->rank - 1]);
+}
+
+/* ---------------------------------------------------------------------------------------------------- of any dialect */
+
+/* Names of these dialects have nothing in common, but for those of fla's two versions, and what all leave as it is. */
+static void tables_like(const struct weights *model, const struct rule *tables[MOST_TABLES])
+{
+	bool seven = bears(model, "blocks.#.att.r_k"), six = bears(model, "blocks.#.att.time_maa_x");
+	const struct rule *const all[MOST_TABLES] = {
+		seven ? fla_7 : six ? fla_6 : NULL, six ? web_6 : NULL, hugging_face, fla, official,
+	};
+	memcpy(tables, all, sizeof all);
+}
+
+rwkvk_status weights_rename_like(struct weights *weights, const struct weights *model)
+{
+	const struct rule *tables[MOST_TABLES];
+	tables_like(model, tables);
+	unwrap_names(weights);
+	return rename_all(weights, NAMES_TORCH, tables);
+}
+
+rwkvk_status weights_official_name(const struct weights *weights, const struct weights *model, const char *name,
+                                   char out[OFFICIAL_BYTES], bool *swapped)
+{
+	const struct rule *tables[MOST_TABLES], *rule;
+	const char *bare = without_prefix(NAMES_TORCH, name);
+	struct captures found;
+	tables_like(model, tables);
+	*swapped = false;
+	for (size_t i = 0; i < MOST_TABLES; i++)
+		for (rule = tables[i]; rule && rule->from; rule++) {
+			found.count = 0;
+			if (!matches(rule->from, bare, &found))
+				continue;
+			if (rule->how != PLAIN && rule->how != SWAPPED)
+				return fail(RWKVK_ERROR_UNSUPPORTED,
+				            "%s: adapters of %s, which holds several tensors of the model, are not supported", weights->path,
+				            show_text(name, strlen(name)).text);
+			*swapped = rule->how == SWAPPED;
+			if (expand(rule->to, &found, 0, out))
+				return RWKVK_OK;
+		}
+	snprintf(out, OFFICIAL_BYTES, "%.*s", OFFICIAL_BYTES - 1, bare);
+	return RWKVK_OK;
 }
 
 /* ---------------------------------------------------------------------------------------------------- and back */

@@ -6,6 +6,7 @@
 
 /* From the file's names to canonical ones (dialects.c), the last step of a reader: tensors are renamed, split into parts,
  * marked as swapped, and left out where they mean nothing.  Names that are not known stay. */
+enum { OFFICIAL_BYTES = 512 };
 enum naming {
 	NAMES_TORCH, /* official names, and those of Hugging Face, fla and web-rwkv */
 	NAMES_RWKV_CPP,
@@ -15,6 +16,13 @@ enum naming {
 	NAMES_GGUF_RWKV7
 };
 rwkvk_status weights_rename(struct weights *weights, enum naming naming);
+/* The same for tensors of a file that is not a model, whose names may be of any dialect of PyTorch models; `model` tells which
+ * version's. */
+rwkvk_status weights_rename_like(struct weights *weights, const struct weights *model);
+/* What a tensor of such a name is called officially, in `out`, and whether it is the other way round than in an official file.
+ * RWKVK_ERROR_UNSUPPORTED: it is made of several. */
+rwkvk_status weights_official_name(const struct weights *weights, const struct weights *model, const char *name,
+                                   char out[OFFICIAL_BYTES], bool *swapped);
 /* The last step of all: the embedding becomes the head, too, where metadata.tied allows it and there is none. */
 rwkvk_status weights_tie(struct weights *weights);
 

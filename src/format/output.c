@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/numbers.h"
-#include "base/parallel.h"
+#include "format/merge.h"
 
 enum { CHUNK = 1 << 17, CHUNKS_A_THREAD = 2, SLICE_BYTES = 8 << 20 };
 
@@ -116,7 +116,7 @@ static void make_chunk(void *user, unsigned worker, uint64_t index)
 	const struct output *output = b->output;
 	float *values = b->stream->floats + (size_t)worker * CHUNK;
 	uint64_t at = index * CHUNK, count = b->count - at < CHUNK ? b->count - at : CHUNK;
-	dtype_to_float(b->source->type, b->source->data, b->first + at, count, values);
+	tensor_to_float(b->source, b->first + at, count, values);
 	if (!encode(output, values, count, b->stream->bytes + stored_bytes(output->type, at)))
 		atomic_store(&b->out_of_range, true);
 }
@@ -177,7 +177,7 @@ static rwkvk_status write_output(struct stream *s, const struct output *output)
 		TRY(write_transposed(s, output));
 	for (uint32_t i = 0; i < output->sources && !output->transposed; i++) {
 		const struct tensor *source = output->source[i];
-		if (source->type == output->type && !output->change && output->factor == 0)
+		if (source->type == output->type && !source->merge && !output->change && output->factor == 0)
 			TRY(send(s, source->data, source->bytes));
 		else
 			TRY(write_chunks(s, output, source));

@@ -147,3 +147,22 @@ rwkvk_status weights_open_read(const char *path, const char *names, struct weigh
 {
 	return open_any(path, NULL, 0, names, true, out);
 }
+
+static rwkvk_status read_tensors(struct weights *weights)
+{
+	TRY(weights->read_files ? file_read(weights->path, &weights->mapping) : file_map(weights->path, &weights->mapping));
+	if (safetensors_is(&weights->mapping))
+		return safetensors_add(weights, &weights->mapping);
+	if (pth_is(&weights->mapping))
+		return pth_add(weights, &weights->mapping);
+	return refuse_file(weights, &weights->mapping, "expected a safetensors or PyTorch file");
+}
+
+rwkvk_status weights_open_tensors(const char *path, bool read_files, struct weights *out)
+{
+	*out = (struct weights){ .read_files = read_files, .path = strdup(path) };
+	rwkvk_status status = out->path ? read_tensors(out) : fail(RWKVK_ERROR_MEMORY, "%s: no memory for a path", path);
+	if (status != RWKVK_OK)
+		weights_close(out);
+	return status;
+}

@@ -10,6 +10,9 @@ rwkvk_status weights_open(const char *path, const void *data, size_t bytes, cons
 /* The same from files that are read into memory instead of being mapped. */
 rwkvk_status weights_open_read(const char *path, const char *names, struct weights *out);
 
+/* The tensors of a safetensors or .pth file under the names that they have there; no other format, no index. */
+rwkvk_status weights_open_tensors(const char *path, bool read_files, struct weights *out);
+
 /* The readers: weights->path and mapping are set, they fill the rest.  On failure they may leave partial contents, which
  * weights_close() frees. */
 rwkvk_status gguf_read(struct weights *weights);

@@ -1,5 +1,5 @@
 /* The list of tensors and metadata that readers fill. */
-#include "format/weights.h"
+#include "format/merge.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -222,6 +222,30 @@ rwkvk_status weights_allocate(struct weights *weights, uint64_t bytes, const str
 	return RWKVK_OK;
 }
 
+void weights_remove(struct weights *weights, size_t index)
+{
+	free(weights->tensors[index].name);
+	free(weights->tensors[index].file_name);
+	weights->count--;
+	memmove(&weights->tensors[index], &weights->tensors[index + 1], (weights->count - index) * sizeof *weights->tensors);
+}
+
+rwkvk_status weights_take_memory(struct weights *weights, struct weights *from)
+{
+	size_t count = from->part_count + 1;
+	struct mapping *parts = realloc(weights->parts, (weights->part_count + count) * sizeof *parts);
+	if (!parts)
+		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for another part", weights->path);
+	weights->parts = parts;
+	parts[weights->part_count] = from->mapping;
+	if (from->part_count)
+		memcpy(parts + weights->part_count + 1, from->parts, from->part_count * sizeof *parts);
+	weights->part_count += count;
+	from->mapping = (struct mapping){ 0 };
+	from->part_count = 0;
+	return RWKVK_OK;
+}
+
 const struct tensor *weights_find(const struct weights *weights, const char *name)
 {
 	for (size_t i = 0; i < weights->count; i++)
@@ -283,6 +307,9 @@ void weights_close(struct weights *weights)
 		free(weights->tensors[i].file_name);
 	}
 	free(weights->tensors);
+	for (size_t i = 0; i < weights->merge_count; i++)
+		merge_destroy(weights->merges[i]);
+	free(weights->merges);
 	free(weights->metadata.name);
 	free(weights->metadata.architecture);
 	free(weights->metadata.token_text);

@@ -30,6 +30,9 @@ struct tensor {
 	const void *data;  /* inside a mapping or an owned block, not necessarily aligned */
 	uint64_t bytes;
 	bool swapped; /* the last two dimensions are the other way round than in an official file; see above */
+	const struct merge *merge; /* adapters that `data` lacks yet (merge.h): read it by tensor_to_float(); NULL: none */
+	char change[64];           /* what adapters make of it, for people: "LoRA of rank 16, scale 2"; "": nothing */
+	uint64_t change_hash;      /* tells adapters apart; 0: there is none */
 };
 
 uint64_t tensor_elements(const struct tensor *tensor);
@@ -67,6 +70,8 @@ struct metadata {
 	size_t text_count;
 };
 
+struct merge;
+
 struct weights {
 	char *path;      /* for messages; "embedded model" when opened from memory */
 	char format[32]; /* "GGUF v3", "safetensors", "rwkv.cpp v101", "PyTorch .pth" ... */
@@ -76,6 +81,8 @@ struct weights {
 	size_t part_count;
 	struct tensor *tensors; /* in file order */
 	size_t count;
+	struct merge **merges; /* of those tensors that have one */
+	size_t merge_count;
 	struct metadata metadata;
 };
 
@@ -112,6 +119,11 @@ rwkvk_status weights_append(struct weights *weights, const struct tensor *tensor
  * valid until the next of these calls, what it points to until weights_close(). */
 rwkvk_status weights_map(struct weights *weights, const char *path, const struct mapping **out);
 rwkvk_status weights_allocate(struct weights *weights, uint64_t bytes, const struct mapping **out);
+
+/* Takes one out of the list; those behind it move up. */
+void weights_remove(struct weights *weights, size_t index);
+/* What tensors of `from` lie in becomes part of `weights`; `from` keeps the list of them. */
+rwkvk_status weights_take_memory(struct weights *weights, struct weights *from);
 
 /* Facts of a file as they may stand in a message: cut to the buffer, anything but visible ASCII as '?'.  The buffer lives to
  * the end of the statement: fail(..., show_shape(rank, shape).text). */

@@ -142,10 +142,10 @@ static enum dtype matrix_type(struct export *e, const struct tensor *tensor)
 	const struct network *net = &e->file->network;
 	rwkvk_export_type type = e->options->type;
 	if (!is_mixture(type))
-		return plain_or(type, tensor->type);
+		return plain_or(type, tensor->merge && dtype_is_block(tensor->type) ? DTYPE_Q8_0 : tensor->type);
 	enum dtype wanted = mixture(type, matrix_role(net, layer_of(net, tensor), tensor));
 	enum dtype used = fitting(wanted, tensor->shape[1], tensor->type);
-	if (dtype_is_block(tensor->type) && is_smaller(tensor->type, used))
+	if (dtype_is_block(tensor->type) && !tensor->merge && is_smaller(tensor->type, used))
 		return tensor->type;
 	if (used != wanted)
 		count_substitute(e, tensor, wanted, used);

@@ -7,6 +7,7 @@
 
 #include "base/report.h"
 #include "base/structs.h"
+#include "format/adapter.h"
 #include "format/readers.h"
 #include "network/trained_state.h"
 #include "text/tokenizer.h"
@@ -118,6 +119,52 @@ static rwkvk_status open_weights(const rwkvk_model_options *options, struct weig
 	                    out);
 }
 
+/* An array of structs, which steps by the size in its first one. */
+static rwkvk_status read_lora(const rwkvk_model_options *options, size_t index, rwkvk_lora *out)
+{
+	size_t step = options->lora->size ? options->lora->size : sizeof *out;
+	TRY(READ_OPTIONS(rwkvk_lora, reserved, (const uint8_t *)options->lora + index * step, out));
+	if (!out->path)
+		return fail(RWKVK_ERROR_ARGUMENT,
+		            "rwkvk_model_options.lora: expected a path in each of %zu adapters, found none in number %zu",
+		            options->lora_count, index);
+	if (!isfinite(out->scale) || out->reserved)
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.lora: %s: expected a scale that is a number, found %g",
+		            out->path, (double)out->scale);
+	return RWKVK_OK;
+}
+
+/* What the file has quantised gets other values, for which its own type may have too few bits. */
+static void report_requantised(const struct rwkvk_file *file, const struct listener *listener)
+{
+	const struct tensor *first = NULL;
+	size_t count = 0;
+	for (size_t i = 0; i < file->weights.count && file->quant == RWKVK_QUANT_NONE; i++) {
+		const struct tensor *tensor = &file->weights.tensors[i];
+		const char *type = dtype_is_block(tensor->type) ? outline_type(&file->network, file->quant, tensor) : NULL;
+		if (!type || strcmp(type, type_name(type_of_dtype(tensor->type))) == 0 || strcmp(type, type_name(TYPE_Q8)) != 0)
+			continue;
+		first = first ? first : tensor;
+		count++;
+	}
+	if (count)
+		report(listener, RWKVK_LOG_NOTE,
+		       "%s: %zu quantised matrices (%s%s) become Q8, since adapters change them: choose "
+		       "rwkvk_model_options.quant for another type",
+		       file->weights.path, count, first->file_name, count > 1 ? ", ..." : "");
+}
+
+static rwkvk_status merge_adapters(const rwkvk_model_options *options, struct weights *weights)
+{
+	REQUIRE(options->lora || options->lora_count == 0);
+	for (size_t i = 0; i < options->lora_count; i++) {
+		rwkvk_lora lora;
+		TRY(read_lora(options, i, &lora));
+		TRY(weights_adapt(weights, lora.path, lora.scale, options->threads));
+	}
+	return RWKVK_OK;
+}
+
 /* Only ln_x has an epsilon that can be chosen. */
 static void report_epsilon(const struct rwkvk_file *file, const struct listener *listener)
 {
@@ -133,11 +180,13 @@ static rwkvk_status file_open(const rwkvk_model_options *options, struct rwkvk_f
 {
 	const struct listener listener = { options->log, options->log_user };
 	TRY(open_weights(options, &file->weights));
+	TRY(merge_adapters(options, &file->weights));
 	TRY(refuse_adapters(&file->weights));
 	TRY(refuse_attention(&file->weights));
 	TRY(network_init(&file->weights, &file->network));
 	TRY(check_unused(&file->weights, &file->network, &listener));
 	report_epsilon(file, &listener);
+	report_requantised(file, &listener);
 	if (options->group_norm_epsilon != 0)
 		file->network.config.group_norm_epsilon = options->group_norm_epsilon;
 	if (!file->network.config.rescale_stored)
@@ -318,7 +367,8 @@ bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *
 		                      .rank = tensor->rank,
 		                      .bytes = tensor->bytes,
 		                      .device_type = device_type(file, tensor),
-		                      .official_name = tensor->name };
+		                      .official_name = tensor->name,
+		                      .change = *tensor->change ? tensor->change : NULL };
 	memcpy(own.shape, tensor->shape, sizeof own.shape);
 	return WRITE_RESULT(rwkvk_tensor_info, official_name, &own, info) == RWKVK_OK;
 }

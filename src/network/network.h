@@ -65,7 +65,7 @@ void network_finish(struct network *network); /* zeroed is allowed */
  * others are reported, how many and the first, but for start states and dummies, which mean nothing. */
 bool network_uses(const struct network *network, const struct tensor *tensor);
 bool is_dummy(const struct network *network, const struct tensor *tensor);
-rwkvk_status refuse_adapters(const struct weights *weights);
+rwkvk_status refuse_adapters(const struct weights *weights);  /* whose file is not named as one, too */
 rwkvk_status refuse_attention(const struct weights *weights); /* in a layer of a model that has RWKV layers, too */
 rwkvk_status refuse_foreign(const struct weights *weights, const struct tensor *tensor); /* of a type that no model has */
 rwkvk_status check_unused(const struct weights *weights, const struct network *network, const struct listener *listener);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "format/merge.h"
 #include "format/output.h"
 
 /* head.bias may ban tokens: -infinity is what it is for. */
@@ -36,17 +37,32 @@ static enum dtype type_named(const char *name)
 	return dtype_of_type(type);
 }
 
+/* Whether a plain tensor's numbers, with adapters, are finite and less than `limit`. */
+static bool is_below(float limit, const struct tensor *tensor)
+{
+	bool below = dtype_fits(tensor->type, tensor->data, tensor_elements(tensor), tensor->merge ? INFINITY : limit);
+	for (uint64_t row = 0; tensor->merge && row < tensor->shape[0]; row += MERGE_ROWS)
+		for (uint64_t first = 0; first < tensor->shape[1]; first += DTYPE_LARGEST_BLOCK) {
+			float values[MERGE_ROWS * DTYPE_LARGEST_BLOCK];
+			uint64_t left = tensor->shape[1] - first, n = left < DTYPE_LARGEST_BLOCK ? left : DTYPE_LARGEST_BLOCK;
+			uint32_t rows = tensor->shape[0] - row < MERGE_ROWS ? (uint32_t)(tensor->shape[0] - row) : MERGE_ROWS;
+			merge_rows(tensor, row, rows, first, n, values, n);
+			below &= dtype_fits(DTYPE_F32, values, rows * n, limit);
+		}
+	return below;
+}
+
 /* Whether `type` holds the numbers of a plain tensor.  Blocks hold more than F16, of which their scales are. */
 static bool holds(enum dtype type, const struct tensor *tensor)
 {
 	uint64_t columns = tensor->shape[tensor->rank - 1], count = tensor_elements(tensor);
-	if (output_limit(type) == INFINITY || dtype_fits(tensor->type, tensor->data, count, output_limit(type)))
+	if (output_limit(type) == INFINITY || is_below(output_limit(type), tensor))
 		return true;
 	for (uint64_t i = 0, n; i < count && dtype_is_block(type); i += n) {
 		float block[DTYPE_LARGEST_BLOCK] = { 0 };
 		uint8_t made[2 * DTYPE_LARGEST_BLOCK];
 		n = columns - i % columns < DTYPE_LARGEST_BLOCK ? columns - i % columns : DTYPE_LARGEST_BLOCK;
-		dtype_to_float(tensor->type, tensor->data, i, n, block);
+		tensor_to_float(tensor, i, n, block);
 		dtype_from_float(type, block, DTYPE_LARGEST_BLOCK, made);
 		if (!dtype_fits(type, made, DTYPE_LARGEST_BLOCK, INFINITY))
 			return false;

@@ -39,10 +39,24 @@ enum matrix_role matrix_role(const struct network *net, uint32_t layer, const st
 	return projection ? ROLE_PROJECTION : ROLE_NONE;
 }
 
-/* The device's type of a large matrix.  What the file has quantised stays as it is. */
-static uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant, enum matrix_role role)
+/* The device's type of a large matrix.  What the file has quantised stays as it is, unless adapters change it, or one that is
+ * beside it in the same matrix of the device: all of that would become F32 then. */
+static uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant, enum matrix_role role, bool adapted)
 {
-	return quant == RWKVK_QUANT_NONE || dtype_is_block(tensor->type) ? type_of_dtype(tensor->type) : preset_type(quant, role);
+	bool block = dtype_is_block(tensor->type);
+	if (block && adapted && quant == RWKVK_QUANT_NONE)
+		return TYPE_Q8;
+	return quant == RWKVK_QUANT_NONE || (block && !adapted) ? type_of_dtype(tensor->type) : preset_type(quant, role);
+}
+
+/* Whether adapters change one of the matrices that a layer's time-mix begins with. */
+static bool is_adapted(const struct layer *l)
+{
+	const struct tensor *const all[] = { l->receptance, l->key, l->value, l->gate };
+	bool adapted = false;
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		adapted |= all[i] && all[i]->merge;
+	return adapted;
 }
 
 /* Types that differ are widened to the one that holds them all. */
@@ -67,8 +81,11 @@ static void add_matrix(const struct network *net, uint32_t layer, struct matrix 
 {
 	if (!tensor)
 		return;
+	const struct layer *l = &net->layers[layer];
+	bool projection = tensor == l->receptance || tensor == l->key || tensor == l->value || tensor == l->gate;
+	bool adapted = tensor->merge || (projection && is_adapted(l));
 	m->columns = columns;
-	add_part(m, matrix_source(tensor, columns, matrix_type(tensor, quant, matrix_role(net, layer, tensor))), rows);
+	add_part(m, matrix_source(tensor, columns, matrix_type(tensor, quant, matrix_role(net, layer, tensor), adapted)), rows);
 }
 
 static void add_inner(struct matrix *m, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "format/merge.h"
 
 enum { PIECE = 128 };
 
@@ -110,7 +111,7 @@ static void stored_row(const struct matrix_source *source, uint64_t row, uint64_
 {
 	const struct tensor *tensor = source->tensor;
 	if (!source->transposed) {
-		dtype_to_float(tensor->type, tensor->data, source->start + row * source->stride + first, count, out);
+		tensor_to_float(tensor, source->start + row * source->stride + first, count, out);
 		return;
 	}
 	for (uint64_t i = 0; i < count; i++)
@@ -120,38 +121,53 @@ static void stored_row(const struct matrix_source *source, uint64_t row, uint64_
 void source_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out)
 {
 	stored_row(source, row, 0, columns, out);
-	if (source->type != TYPE_F32 && source->type != type_of_dtype(source->tensor->type))
+	if (source->type != TYPE_F32 && (source->tensor->merge || source->type != type_of_dtype(source->tensor->type)))
 		through_type(dtype_of_type(source->type), out, columns);
 }
 
-/* What typed_row() may write. */
-static uint64_t row_scratch_floats(uint64_t columns)
+uint64_t row_scratch_floats(uint64_t count)
 {
-	return 2 * PAD(columns, 256);
+	return 2 * PAD(count, 256);
 }
 
-const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t first, uint64_t count, float *scratch,
-                         enum dtype *type, bool *fits)
+/* Floats at the beginning of a row's scratch as bytes behind them. */
+static const uint8_t *made_row(uint32_t device_type, uint64_t count, float *scratch, enum dtype *type, bool *fits)
 {
 	uint64_t padded = PAD(count, 256);
+	*type = dtype_of_type(device_type);
+	uint64_t stored = PAD(count, dtype_info[*type].block);
+	memset(scratch + count, 0, (padded - count) * sizeof *scratch);
+	dtype_from_float(*type, scratch, stored, scratch + padded);
+	*fits &= dtype_fits(*type, scratch + padded, stored, INFINITY);
+	return (const uint8_t *)(scratch + padded);
+}
+
+static const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t first, uint64_t count,
+                                float *scratch, enum dtype *type, bool *fits)
+{
 	const struct dtype_info *info = &dtype_info[source->tensor->type];
-	const uint8_t *bytes = (const uint8_t *)source->tensor->data;
-	uint64_t stored = count;
-	if (!source->transposed && type_of_dtype(source->tensor->type) == source->type) {
-		*type = source->tensor->type;
-		bytes += (source->start + row * source->stride + first) / info->block * info->bytes;
-		if (info->block == 1)
-			return bytes;
-	} else {
-		*type = dtype_of_type(source->type);
-		stored = PAD(count, dtype_info[*type].block);
+	if (source->transposed || type_of_dtype(source->tensor->type) != source->type) {
 		stored_row(source, row, first, count, scratch);
-		memset(scratch + count, 0, (padded - count) * sizeof *scratch);
-		dtype_from_float(*type, scratch, stored, scratch + padded);
-		bytes = (const uint8_t *)(scratch + padded);
+		return made_row(source->type, count, scratch, type, fits);
 	}
-	*fits &= dtype_fits(*type, bytes, stored, INFINITY);
+	const uint8_t *bytes = (const uint8_t *)source->tensor->data;
+	*type = source->tensor->type;
+	bytes += (source->start + row * source->stride + first) / info->block * info->bytes;
+	if (info->block > 1)
+		*fits &= dtype_fits(*type, bytes, count, INFINITY);
 	return bytes;
+}
+
+void typed_rows(const struct matrix_source *source, uint64_t row, uint32_t rows, uint64_t first, uint64_t count, float *scratch,
+                const uint8_t *out[8], enum dtype *type, bool *fits)
+{
+	const uint64_t stride = row_scratch_floats(count);
+	bool merged = source->tensor->merge != NULL;
+	if (merged)
+		merge_rows(source->tensor, row, rows, first, count, scratch, stride);
+	for (uint32_t i = 0; i < rows; i++)
+		out[i] = merged ? made_row(source->type, count, scratch + i * stride, type, fits)
+		                : typed_row(source, row + i, first, count, scratch + i * stride, type, fits);
 }
 
 /* Spreads eight rows over their tile, which is written from its begin to its end; a row that is NULL, and what a row does not
@@ -260,8 +276,9 @@ static bool pack_tile(const struct matrix_source *source, uint64_t source_rows, 
 	const uint64_t blocks = k_blocks(type, columns), row_bytes = columns * (type == TYPE_F32 ? 4 : 2); /* plain types */
 	const uint8_t *rows[8] = { NULL };
 	enum dtype dtype = dtype_of_type(type);
-	for (uint64_t i = 0; i < 8 && first + i < source_rows; i++)
-		rows[i] = typed_row(source, first + i, 0, columns, scratch + i * row_scratch_floats(columns), &dtype, &fits);
+	if (first < source_rows)
+		typed_rows(source, first, source_rows - first < 8 ? (uint32_t)(source_rows - first) : 8, 0, columns, scratch, rows,
+		           &dtype, &fits);
 	if (type < TYPE_Q8) {
 		place_rows(rows, row_bytes, blocks, tile);
 		return fits;

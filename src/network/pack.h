@@ -38,11 +38,13 @@ struct matrix_source lora_source(const struct tensor *tensor, uint32_t part, uin
 /* One row as floats, rounded as the device will have it. */
 void source_row(const struct matrix_source *source, uint64_t row, uint64_t columns, float *out);
 
-/* Elements [first, first + count) of a row, first a multiple of 256, as bytes of a file's type: the file's own, or made in
- * `scratch` (2 PAD(count, 256) floats); *type says which.  *fits becomes false where the bytes made, or scales of the file's,
- * are not finite: see check_weights().  Plain types are not looked at: to copy them costs less than that. */
-const uint8_t *typed_row(const struct matrix_source *source, uint64_t row, uint64_t first, uint64_t count, float *scratch,
-                         enum dtype *type, bool *fits);
+/* Elements [first, first + count) of up to eight rows, first a multiple of 256, as bytes of a file's type: the file's own, or
+ * made in `scratch` (8 row_scratch_floats(count)); *type says which.  Adapters are merged here.  *fits becomes false where the
+ * bytes made, or scales of the file's, are not finite: see check_weights().  Plain types are not looked at: to copy them costs
+ * less than that. */
+uint64_t row_scratch_floats(uint64_t count);
+void typed_rows(const struct matrix_source *source, uint64_t row, uint32_t rows, uint64_t first, uint64_t count, float *scratch,
+                const uint8_t *out[8], enum dtype *type, bool *fits);
 /* 32 integers of Q4 to Q2K become 16-byte word u of 128 bytes, and what they have beyond 4 bits goes to the words `further`. */
 void place_integers(uint32_t type, const int8_t *q, uint32_t u, uint8_t *plane, uint32_t *further);
 

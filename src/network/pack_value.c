@@ -19,10 +19,10 @@ uint64_t value_side_bytes(uint32_t type, uint64_t inputs)
 	return VALUE_SIDE_WORDS(type, inputs) * 4;
 }
 
-/* For two rows of floats, and all rows of the largest span. */
+/* For what eight rows are made of, and all rows of the largest span. */
 uint64_t value_scratch_floats(void)
 {
-	return 2 * SPAN + MOST_OUTPUTS * (SPAN + APART) / sizeof(float);
+	return 8 * row_scratch_floats(SPAN) + MOST_OUTPUTS * (SPAN + APART) / sizeof(float);
 }
 
 /* What goes where for a block's lines of SPAN inputs. */
@@ -148,16 +148,19 @@ static void pack_span(void *user, unsigned worker, uint64_t index)
 	t.scales = scales + first / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type);
 	t.tops = tops + span * VALUE_TOP_WORDS(type);
 	t.unit = type == TYPE_F32 ? 4 : type < TYPE_Q8 ? 2 : 1;
-	t.rows = (uint8_t *)(scratch + 2 * SPAN);
+	t.rows = (uint8_t *)(scratch + 8 * row_scratch_floats(SPAN));
 	t.stride = SPAN * t.unit + APART;
 	if (rows < outputs || count < SPAN)
 		memset(t.rows, 0, (size_t)outputs * t.stride);
 	memset(t.scales, 0, SPAN / VALUE_GROUP(type) * VALUE_SCALE_WORDS(type) * 4);
 	memset(t.tops, 0, VALUE_TOP_WORDS(type) * 4);
-	for (uint32_t o = 0; o < rows; o++) {
-		enum dtype dtype;
-		const uint8_t *bytes = typed_row(source, row + o, first, count, scratch, &dtype, &fits);
-		gather(&t, dtype, bytes, count, o);
+	for (uint32_t o = 0; o < rows; o += 8) {
+		enum dtype dtype = DTYPE_F32;
+		const uint8_t *bytes[8];
+		const uint32_t n = rows - o < 8 ? (uint32_t)(rows - o) : 8;
+		typed_rows(source, row + o, n, first, count, scratch, bytes, &dtype, &fits);
+		for (uint32_t i = 0; i < n; i++)
+			gather(&t, dtype, bytes[i], count, o + i);
 	}
 	if (!fits)
 		atomic_store(&b->unfit, true);

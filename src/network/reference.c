@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/merge.h"
+
 float *reference_line(const struct reference *ref, unsigned i)
 {
 	return ref->work + (size_t)i * ref->stride;
@@ -32,6 +34,12 @@ void reference_matvec(const struct reference *ref, struct matrix_source source, 
 			sum += (double)row[j] * (double)x[j];
 		out[i] = (float)sum;
 	}
+}
+
+/* Of a merge, eight lanes at a time. */
+uint64_t reference_effort(const struct tensor *tensor)
+{
+	return 1 + merge_effort(tensor->merge) / 8;
 }
 
 void reference_part(const struct reference *ref, const struct matrix *matrix, uint32_t part, const float *x, float *out)

@@ -70,6 +70,8 @@ void reference_rows(const struct reference *ref, uint32_t rows, float *state, fl
  * before the stage; act: of the last token. */
 void reference_chunk_state(const struct config *config, const struct stage *stage, const float *before, const float *act,
                            float *state);
+/* What is multiplied for a weight of this tensor, in products of matrix and vector: adapters are merged for each. */
+uint64_t reference_effort(const struct tensor *tensor);
 /* A fresh state, and a whole token: states is [L][config_slot_floats()]; logits may be NULL. */
 void reference_start(const struct reference *ref, float *states);
 void reference_token(const struct reference *ref, uint32_t token, float *states, float *act, float *logits);

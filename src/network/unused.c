@@ -1,9 +1,9 @@
 /* Tensors of a file that the network is not made of.  What would change the results is refused, so that no file runs as less
  * than it is; the rest is reported. */
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "format/adapter.h"
 #include "network/network.h"
 #include "network/trained_state.h"
 
@@ -42,47 +42,16 @@ bool is_dummy(const struct network *net, const struct tensor *tensor)
 
 /* ---------------------------------------------------------------------------------------------------- adapters */
 
-/* "lora" begins "lora_A", not "loran". */
-static bool begins_with(const char *part, size_t bytes, const char *word)
-{
-	size_t length = strlen(word);
-	return bytes >= length && strncmp(part, word, length) == 0 && (bytes == length || !islower((unsigned char)part[length]));
-}
-
-/* `part` goes to the end of the name, its first `bytes` to the next dot.  Of RWKV-PEFT, Hugging Face's peft, and web-rwkv,
- * which has x.lora.0; the lora.0.weight of fla is the network's own. */
-static bool is_adapter_part(const char *part, size_t bytes)
-{
-	static const char *const words[] = { "bone", "disha", "miss", "dora", "pissa", "hada",    "loha",
-		                                 "lokr", "ia3",   "oft",  "boft", "vera",  "adapter", "adapters" };
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		if (begins_with(part, bytes, words[i]))
-			return true;
-	if (bytes == 4 && memcmp(part, "lora", 4) == 0)
-		return strchr(part + 4 + (part[4] == '.'), '.') == NULL;
-	return bytes > 5 && memcmp(part, "lora_", 5) == 0;
-}
-
-static bool is_adapter(const char *name)
-{
-	for (const char *part = name; part;) {
-		if (is_adapter_part(part, strcspn(part, ".")))
-			return true;
-		const char *dot = strchr(part, '.');
-		part = dot ? dot + 1 : NULL;
-	}
-	return false;
-}
-
 rwkvk_status refuse_adapters(const struct weights *weights)
 {
 	for (size_t i = 0; i < weights->count; i++) {
 		const struct tensor *tensor = &weights->tensors[i];
 		if (is_adapter(tensor->name))
-			return fail(RWKVK_ERROR_UNSUPPORTED,
-			            "%s: tensor %s is part of an adapter (LoRA or the like), which is not applied: merge it into the model "
-			            "with the program that trained it, or have it ignored (rwkvk_model_options.names, a line: %s -)",
-			            weights->path, tensor->file_name, tensor->file_name);
+			return fail(
+				RWKVK_ERROR_UNSUPPORTED,
+				"%s: tensor %s is part of an adapter (LoRA or the like), which counts only when the file is named as one, "
+				"too (rwkvk_model_options.lora); or have it ignored (rwkvk_model_options.names, a line: %s -)",
+				weights->path, tensor->file_name, tensor->file_name);
 	}
 	return RWKVK_OK;
 }

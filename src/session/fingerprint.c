@@ -61,6 +61,7 @@ static void add_tensor(struct hash128 *hash, const struct tensor *t)
 		add_number(hash, t->shape[i]);
 	add_number(hash, t->bytes);
 	add_number(hash, t->swapped);
+	add_number(hash, t->change_hash);
 	add_bytes(hash, t->data, sample);
 	add_bytes(hash, (const uint8_t *)t->data + t->bytes - sample, sample);
 }

@@ -353,12 +353,12 @@ static rwkvk_status verify_exact(struct verifier *v)
 static void choose_layers(struct verifier *v, uint64_t effort)
 {
 	const struct config *c = model_config(v->model);
-	uint64_t all = 0, head = (uint64_t)c->width * c->vocab;
 	const struct weights *weights = &model_file(v->model)->weights;
+	uint64_t all = 0, head = (uint64_t)c->width * c->vocab * reference_effort(model_file(v->model)->network.head);
 	for (size_t i = 0; i < weights->count; i++) {
 		const struct tensor *t = &weights->tensors[i];
 		if (t->rank > 1 && t->type != DTYPE_FOREIGN)
-			all += t->bytes / dtype_info[t->type].bytes * dtype_info[t->type].block;
+			all += t->bytes / dtype_info[t->type].bytes * dtype_info[t->type].block * reference_effort(t);
 	}
 	uint64_t layer = all > 2 * head ? (all - 2 * head) / c->layers + 1 : 1;
 	uint64_t count = effort > head ? (effort - head) / layer : 0, least = c->layers < 2 ? c->layers : 2;

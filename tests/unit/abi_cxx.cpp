@@ -7,7 +7,7 @@ extern "C" size_t rwkvk_test_cxx_use(void);
 // Of all structs of rwkvk.h.
 size_t rwkvk_test_cxx_sizes(void)
 {
-	return sizeof(rwkvk_device_info) + sizeof(rwkvk_model_options) + sizeof(rwkvk_model_info) + sizeof(rwkvk_metadata) +
+	return sizeof(rwkvk_device_info) + sizeof(rwkvk_model_options) + sizeof(rwkvk_model_info) + sizeof(rwkvk_metadata) + sizeof(rwkvk_lora) +
 	       sizeof(rwkvk_bias) + sizeof(rwkvk_sampling) + sizeof(rwkvk_eval_options) + sizeof(rwkvk_token) +
 	       sizeof(rwkvk_generate_options) + sizeof(rwkvk_generate_result) + sizeof(rwkvk_candidate) +
 	       sizeof(rwkvk_work) + sizeof(rwkvk_chat_message) +

@@ -47,7 +47,7 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_device_info, device_memory, 832),
 		MEMBER(rwkvk_device_info, reason, 840),
 	} },
-	{ STRUCT(rwkvk_model_options, 160, mixed_rows), {
+	{ STRUCT(rwkvk_model_options, 176, lora_count), {
 		MEMBER(rwkvk_model_options, size, 0),
 		MEMBER(rwkvk_model_options, path, 8),
 		MEMBER(rwkvk_model_options, data, 16),
@@ -73,6 +73,14 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_model_options, chunk_rows, 148),
 		MEMBER(rwkvk_model_options, max_batch, 152),
 		MEMBER(rwkvk_model_options, mixed_rows, 156),
+		MEMBER(rwkvk_model_options, lora, 160),
+		MEMBER(rwkvk_model_options, lora_count, 168),
+	} },
+	{ STRUCT(rwkvk_lora, 24, reserved), {
+		MEMBER(rwkvk_lora, size, 0),
+		MEMBER(rwkvk_lora, path, 8),
+		MEMBER(rwkvk_lora, scale, 16),
+		MEMBER(rwkvk_lora, reserved, 20),
 	} },
 	{ STRUCT(rwkvk_model_info, 160, multiply_adds), {
 		MEMBER(rwkvk_model_info, size, 0),

@@ -175,6 +175,26 @@ static int add_text(const struct usage *usage, const struct arg *arg, const char
 	return ARGS_GO_ON;
 }
 
+/* The text is argv's, which may be cut where the scale begins: behind the last colon, if that is a number. */
+static int add_lora(const struct usage *usage, const struct arg *arg, const char *text)
+{
+	struct arg_loras *target = arg->target;
+	rwkvk_lora lora = { .size = sizeof(lora), .path = text };
+	char *colon = strrchr((char *)(uintptr_t)text, ':');
+	bool scaled = colon && args_number(colon + 1, -1e6, 1e6, &lora.scale);
+	if (scaled)
+		*colon = 0;
+	if (!*text)
+		return misused(usage->command, "%s: expected FILE or FILE:SCALE, got no file", option_name(arg).text);
+	if (scaled && lora.scale == 0)
+		return misused(usage->command, "%s: expected a SCALE other than 0, which would add nothing of %.60s",
+		               option_name(arg).text, text);
+	if (target->count == MOST_LORAS)
+		return misused(usage->command, "%s: expected at most %d adapters, got more", option_name(arg).text, MOST_LORAS);
+	target->items[target->count++] = lora;
+	return ARGS_GO_ON;
+}
+
 const char args_token_ids[] = "token ids such as 1,2,3";
 
 int args_ids(const char *command, const char *option, const char *text, const char *expected, struct arg_ids *ids)
@@ -213,6 +233,8 @@ static int set(const struct usage *usage, const struct arg *arg, const char *tex
 		return ARGS_GO_ON;
 	case ARG_TEXTS:
 		return add_text(usage, arg, text);
+	case ARG_LORAS:
+		return add_lora(usage, arg, text);
 	case ARG_WORD:
 		return set_word(usage, arg, text);
 	case ARG_COUNT:

@@ -24,6 +24,7 @@ enum arg_kind {
 	ARG_NUMBER, /* struct arg_number, from .low to .high */
 	ARG_IDS,    /* struct arg_ids: token ids */
 	ARG_COUNTS, /* struct arg_ids: how many, for each of several measurements */
+	ARG_LORAS,  /* struct arg_loras: FILE or FILE:SCALE, may be given several times */
 };
 
 struct arg_texts {
@@ -45,6 +46,13 @@ struct arg_ids {
 	uint32_t *ids; /* to be freed */
 	size_t count;
 	bool given;
+};
+
+enum { MOST_LORAS = 16 };
+
+struct arg_loras {
+	rwkvk_lora items[MOST_LORAS]; /* the paths are argv's */
+	size_t count;
 };
 
 struct arg {

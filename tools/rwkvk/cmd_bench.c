@@ -24,6 +24,7 @@ struct words {
 
 struct bench {
 	const char *device, *names, *cache_dir;
+	struct arg_loras lora;
 	struct arg_count threads;
 	struct arg_texts models;
 	const char *shapes, *types, *quants;
@@ -165,6 +166,7 @@ static int add_quants(const struct bench *args, const struct plan *plan, struct 
 {
 	int code = EXIT_DONE;
 	model.device = args->device;
+	model.lora = args->lora;
 	model.cache_dir = args->cache_dir;
 	model.threads = args->threads;
 	model.read_file = args->read_file;
@@ -343,6 +345,7 @@ int cmd_bench(int argc, char **argv)
 		  .value = "FILE",
 		  .help = "what the models' tensors are called officially; see docs/formats.md",
 		  .standard = "as in the models" },
+		ARG_LORA(b),
 		{ .name = "quant",
 		  .kind = ARG_TEXT,
 		  .target = &b.quants,

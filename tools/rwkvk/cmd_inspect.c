@@ -41,6 +41,8 @@ static json_t *tensors_json(const rwkvk_file *file)
 		json_object_set_new(row, "type", json_text(tensor.type));
 		json_object_set_new(row, "device", tensor.device_type ? json_text(tensor.device_type) : json_null());
 		json_object_set_new(row, "shape", shape);
+		if (tensor.change)
+			json_object_set_new(row, "change", json_text(tensor.change));
 		json_object_set_new(row, "bytes", json_integer((json_int_t)tensor.bytes));
 		json_array_append_new(rows, row);
 	}
@@ -170,7 +172,7 @@ static void print_summary(const rwkvk_file *file, const rwkvk_model_info *info)
 static void print_tensors(const rwkvk_file *file)
 {
 	rwkvk_tensor_info tensor = { 0 };
-	size_t width = strlen("tensor"), count = 0;
+	size_t width = strlen("tensor"), count = 0, changed = 0;
 	uint64_t bytes = 0;
 	for (; rwkvk_file_tensor(file, count, &tensor); count++)
 		if (strlen(tensor.name) > width)
@@ -184,10 +186,16 @@ static void print_tensors(const rwkvk_file *file)
 		           tensor.device_type ? tensor.device_type : "-", tensor.bytes, shape_text(&tensor).text);
 		if (is_part(file, i, &tensor))
 			out_printf("  (%s)", printable(name, sizeof(name), tensor.official_name));
+		if (tensor.change)
+			out_printf("  + %s", tensor.change);
 		out_printf("\n");
+		changed += tensor.change != NULL;
 		bytes += tensor.bytes;
 	}
-	out_printf("%zu tensors, %s\n", count, show_bytes(bytes).text);
+	out_printf("%zu tensors, %s", count, show_bytes(bytes).text);
+	if (changed)
+		out_printf("; adapters change %zu", changed);
+	out_printf("\n");
 }
 
 /* On one line whatever is in it, and not much longer than that; cut between characters. */
@@ -263,7 +271,8 @@ int cmd_inspect(int argc, char **argv)
 				 "of a\n"
 				 "tensor are those of the file, \"device\" is what it becomes on a device, with --quant if that is given (-: "
 				 "it is not\n"
-				 "used).  What one token reads is counted as it will be on the device.",
+				 "used), and behind the shape is what --lora makes of it.  What one token reads is counted as it will be on "
+		         "the device.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "MODEL",

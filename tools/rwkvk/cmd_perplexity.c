@@ -302,7 +302,7 @@ static void close_side(struct side *side)
 }
 
 /* The same model with other weights, or another one on the same device; names are what a file calls its tensors, so they do
- * not go with another file. */
+ * not go with another file, and neither do adapters, so that a model can be compared with what an adapter makes of it. */
 static int open_reference(struct run *run)
 {
 	const struct perplexity *args = run->args;
@@ -314,6 +314,7 @@ static int open_reference(struct run *run)
 	if (args->against) {
 		reference->args.path = args->against;
 		reference->args.names = NULL;
+		reference->args.lora.count = 0;
 	}
 	int code = open_side(reference, NULL);
 	if (code != EXIT_DONE || reference->info.vocab == run->model.info.vocab)

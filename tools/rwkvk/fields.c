@@ -15,6 +15,7 @@ static const struct name fields[] = {
 	{ "rwkvk_model_options.device", "--device" },
 	{ "rwkvk_model_options.vocab", "--vocab" },
 	{ "rwkvk_model_options.names", "--names" },
+	{ "rwkvk_model_options.lora", "--lora" },
 	{ "rwkvk_model_options.cache_dir", "--cache-dir" },
 	{ "rwkvk_model_options.read_file", "--no-mmap" },
 	{ "rwkvk_model_options.exact", "--exact" },

@@ -26,6 +26,8 @@ rwkvk_model_options model_options(const struct model_args *args)
 		.device = args->device,
 		.vocab = args->vocab,
 		.names = args->names,
+		.lora = args->lora.items,
+		.lora_count = args->lora.count,
 		.quant = (rwkvk_quant)args->quant,
 		.group_norm_epsilon = args->group_norm_epsilon.value,
 		.rescale = (uint32_t)args->rescale.value,

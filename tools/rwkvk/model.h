@@ -10,6 +10,7 @@ struct model_args {
 	const char *device;
 	const char *vocab;
 	const char *names;
+	struct arg_loras lora;
 	int quant; /* a rwkvk_quant */
 	struct arg_number group_norm_epsilon;
 	const char *cache_dir;
@@ -27,7 +28,16 @@ extern const char *const quant_words[];
 		.group = "Model", .letter = 'm', .kind = ARG_TEXT, .target = &(m).path, .value = "MODEL", .help = "a model file",      \
 		.standard = "the small story model that is part of the program"                                                        \
 	}
+/* An adapter. */
+#define ARG_LORA(m)                                                                                                            \
+	{                                                                                                                          \
+		.name = "lora", .kind = ARG_LORAS, .target = &(m).lora, .value = "FILE[:SCALE]",                                       \
+		.help = "merge this adapter, times SCALE, while loading; may be given several times; see docs/formats.md",             \
+		.standard = "none; SCALE: alpha / rank, as FILE says"                                                                  \
+	}
+/* What the tensors are called, and what is added to them. */
 #define ARG_NAMES(m)                                                                                                           \
+	ARG_LORA(m),                                                                                                               \
 	{                                                                                                                          \
 		.name = "names", .kind = ARG_TEXT, .target = &(m).names, .value = "FILE",                                              \
 		.help = "what the model's tensors are called officially; see docs/formats.md", .standard = "as in the model"           \

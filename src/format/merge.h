@@ -1,0 +1,50 @@
+/* Adapters in a matrix: what W becomes with them is computed a few rows at a time, when the matrix is packed, written or
+ * compared.  The merged matrix as a whole is never in memory.
+ *
+ *     low rank    W + scale B A, with B [out,rank] and A [rank,in]; with a magnitude m [out] each row then gets the length m
+ * (DoRA) rows        W[i,j] + D[j mod r, i], with D [r,out]: bone, disha and miss blocks      V + V D_k + D_k for each block V
+ * of r by r weights, k its number among those below (or beside) each other: bat
+ *
+ * Everything is F32 and added in a fixed order, with no fused multiply-adds: sums over a rank go from its first to its last, so
+ * the result depends neither on the processor nor on how many rows are asked for at once. */
+#ifndef RWKVK_FORMAT_MERGE_H
+#define RWKVK_FORMAT_MERGE_H
+
+#include "base/parallel.h"
+#include "format/weights.h"
+
+enum { MERGE_ROWS = 8, MERGE_MOST_RANK = 1 << 14 };
+
+/* The merge of a matrix [out,in] of `weights`, which own it; made when there is none.  unit: what the file has all of this
+ * matrix multiplied by, a power of two; what is added is, too. */
+rwkvk_status merge_of(struct weights *weights, struct tensor *tensor, float unit, struct merge **out);
+
+/* A factor of a product: [rows,columns], or where it is `turned` the other way round. */
+struct merge_factor {
+	const struct tensor *tensor;
+	bool turned;
+};
+
+/* Each adds one more step to what becomes of W.  Shapes are checked, numbers are not; tensors must outlive the merge.
+ * magnitude: NULL for none; its rows are measured on all of `parallel`. */
+rwkvk_status merge_low_rank(struct merge *merge, struct merge_factor a, struct merge_factor b, uint32_t rank, float scale,
+                            const struct tensor *magnitude, struct parallel *parallel);
+rwkvk_status merge_by_rows(struct merge *merge, const struct tensor *d, uint32_t block);
+/* D: [n,block,block]; `below`: block k is for rows [k block, (k + 1) block), otherwise for such columns.  block: a power of
+ * two, 256 at most, that divides both sides of W. */
+rwkvk_status merge_by_blocks(struct merge *merge, const struct tensor *d, uint32_t block, bool below);
+
+void merge_destroy(struct merge *merge); /* NULL is allowed */
+
+/* Multiply-adds for each weight. */
+uint32_t merge_effort(const struct merge *merge);
+
+/* Elements [first, first + count) of rows [row, row + rows), MERGE_ROWS at most, with what is added to them; row i at
+ * out + i stride.  first: a multiple of what dtype_to_float() wants and of 256, or of every block's size.  From any thread. */
+void merge_rows(const struct tensor *tensor, uint64_t row, uint32_t rows, uint64_t first, uint64_t count, float *out,
+                uint64_t stride);
+
+/* dtype_to_float() of a tensor's data, with its adapters if it has any. */
+void tensor_to_float(const struct tensor *tensor, uint64_t first, uint64_t count, float *out);
+
+#endif

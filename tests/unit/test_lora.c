@@ -1,0 +1,664 @@
+/* Adapters merged while a model is loaded: what is packed for the device is, byte for byte, what a model that was merged before
+ * gives, of every version, layout and type.  What does not fit is refused, and says what was expected. */
+#include "support.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "format/adapter.h"
+#include "make_files.h"
+#include "network/export.h"
+
+static const char *const versions[] = { "4", "5.0", "5.1", "5.2", "6", "7" };
+enum { VERSIONS = sizeof versions / sizeof *versions, RANK = 4, THREADS = 2, LAYERS = 2, WIDTH = 32, FFN = 64, VOCAB = 40 };
+static const struct list_sizes sizes = {
+	.vocab = VOCAB, .width = WIDTH, .head_size = 8, .ffn = FFN, .layers = LAYERS, .rank = RANK
+};
+
+/* ---------------------------------------------------------------------------------------------------- what is packed */
+
+struct packed {
+	uint8_t *data;
+	size_t bytes;
+};
+
+static void put(struct packed *out, const void *data, size_t bytes)
+{
+	out->data = realloc(out->data, out->bytes + bytes);
+	assert_non_null(out->data);
+	memcpy(out->data + out->bytes, data, bytes);
+	out->bytes += bytes;
+}
+
+static void put_matrix(struct packed *out, struct parallel *parallel, const struct matrix *m)
+{
+	uint64_t plane = matrix_plane_bytes(m, m->rows), beside = matrix_side_bytes(m, m->rows), at = 0, side_at = 0;
+	uint8_t *to = calloc(plane + 1, 1), *side = calloc(beside + 4, 1);
+	float *scratch = malloc(parallel_workers(parallel) * pack_scratch_floats(m->columns) * sizeof *scratch);
+	assert_true(to && side && scratch);
+	if (m->by_input)
+		assert_true(pack_value_blocks(parallel, m->parts, m->columns, 0,
+		                              (m->rows + VALUE_BLOCK(m->type) - 1) / VALUE_BLOCK(m->type), to, side, scratch));
+	else if (m->interleaved)
+		assert_true(pack_tiles(parallel, m->parts, m->part_count, m->columns, 0, m->rows / 8, to, side, scratch));
+	for (uint32_t i = 0; i < m->part_count && !m->by_input && !m->interleaved; i++) {
+		uint64_t rows = PAD(m->parts[i].rows, 8);
+		assert_true(pack_tiles(parallel, &m->parts[i], 1, m->columns, 0, rows / 8, to + at, side + side_at, scratch));
+		at += packed_bytes(m->type, rows, m->columns);
+		side_at += packed_side_bytes(m->type, rows, m->columns);
+	}
+	put(out, &m->type, sizeof m->type);
+	put(out, to, plane);
+	put(out, side, beside);
+	free(to);
+	free(side);
+	free(scratch);
+}
+
+static void put_lora(struct packed *out, const struct lora *lora, const struct config *c)
+{
+	uint64_t bytes = lora_bytes(lora, c);
+	uint8_t *to = malloc(bytes + 1);
+	float scratch[256];
+	assert_non_null(to);
+	assert_true(pack_lora(lora, c, to, scratch));
+	put(out, &lora->type, sizeof lora->type);
+	put(out, to, bytes);
+	free(to);
+}
+
+/* All of a model's weights as a device gets them. */
+static struct packed pack_model(const struct rwkvk_file *file)
+{
+	const struct network *net = &file->network;
+	struct packed out = { 0 };
+	struct parallel *parallel;
+	float vector[WIDTH];
+	assert_ok(parallel_start(THREADS, &parallel));
+	for (uint32_t i = 0; i < net->config.layers; i++) {
+		struct outline layer;
+		struct matrix *matrices[LAYER_MATRICES];
+		struct lora *loras[LAYER_LORAS];
+		outline_layer(net, file->quant, i, &layer);
+		outline_matrices(&layer, matrices);
+		outline_loras(&layer, loras);
+		for (int j = 0; j < LAYER_MATRICES; j++)
+			if (matrices[j]->part_count)
+				put_matrix(&out, parallel, matrices[j]);
+		for (int j = 0; j < LAYER_LORAS; j++)
+			if (loras[j]->count)
+				put_lora(&out, loras[j], &net->config);
+		for (uint32_t v = 0; v < VEC_COUNT; v++) {
+			layer_vector(net, i, v, vector);
+			put(&out, vector, sizeof vector);
+		}
+	}
+	struct matrix tables[2];
+	outline_table(net, net->emb, file->quant, &tables[0]);
+	outline_table(net, net->head, file->quant, &tables[1]);
+	put_matrix(&out, parallel, &tables[0]);
+	put_matrix(&out, parallel, &tables[1]);
+	dtype_to_float(net->ln_out_w->type, net->ln_out_w->data, 0, WIDTH, vector);
+	put(&out, vector, sizeof vector);
+	parallel_stop(parallel);
+	return out;
+}
+
+/* ---------------------------------------------------------------------------------------------------- models */
+
+struct reports {
+	int count;
+	char last[512];
+};
+
+static void keep(void *user, rwkvk_log_level level, const char *text)
+{
+	struct reports *r = user;
+	(void)level;
+	r->count++;
+	snprintf(r->last, sizeof r->last, "%s", text);
+}
+
+static rwkvk_status open_with(const char *path, rwkvk_quant quant, const rwkvk_lora *lora, size_t count,
+                              struct reports *reports, struct rwkvk_file *out)
+{
+	*reports = (struct reports){ 0 };
+	const rwkvk_model_options options = { .size = sizeof options,
+		                                  .path = path,
+		                                  .quant = quant,
+		                                  .threads = THREADS,
+		                                  .log = keep,
+		                                  .log_user = reports,
+		                                  .lora = lora,
+		                                  .lora_count = count };
+	return file_init(&options, out);
+}
+
+static struct packed pack_file(const char *path, rwkvk_quant quant, const rwkvk_lora *lora, size_t count)
+{
+	struct rwkvk_file file;
+	struct reports reports;
+	assert_ok(open_with(path, quant, lora, count, &reports, &file));
+	struct packed out = pack_model(&file);
+	file_finish(&file);
+	return out;
+}
+
+static void assert_equal(const char *what, struct packed got, struct packed want)
+{
+	assert_int_equal(got.bytes, want.bytes);
+	size_t at = 0;
+	while (at < got.bytes && got.data[at] == want.data[at])
+		at++;
+	if (at < got.bytes)
+		fail_msg("%s: byte %zu of %zu differs", what, at, got.bytes);
+	free(got.data);
+	free(want.data);
+}
+
+static const char *write_file(const char *name, struct file_bytes bytes)
+{
+	const char *path = test_temp(name);
+	test_write_file(path, bytes.data, bytes.bytes);
+	free(bytes.data);
+	return path;
+}
+
+/* ---------------------------------------------------------------------------------------------------- numpy's */
+
+static const rwkvk_quant quants[] = { RWKVK_QUANT_NONE, RWKVK_QUANT_F16, RWKVK_QUANT_Q8, RWKVK_QUANT_Q6, RWKVK_QUANT_Q4 };
+enum { QUANTS = sizeof quants / sizeof *quants };
+
+static void as_numpy_merges(void **state)
+{
+	(void)state;
+	const rwkvk_lora lora[] = { { .size = sizeof *lora, .path = LORA_DATA "/peft" },
+		                        { .size = sizeof *lora, .path = LORA_DATA "/rwkv_peft.safetensors", .scale = 1 } };
+	for (int i = 0; i < QUANTS; i++)
+		assert_equal("numpy", pack_file(LORA_DATA "/model.safetensors", quants[i], lora, 2),
+		             pack_file(LORA_DATA "/merged.safetensors", quants[i], NULL, 0));
+}
+
+/* ---------------------------------------------------------------------------------------------------- every version */
+
+static struct list_item *add(struct list *list, uint64_t rows, uint64_t columns)
+{
+	struct list_item *item = &list->items[list->count++];
+	*item = (struct list_item){ .rank = 2, .shape = { rows, columns }, .count = rows * columns };
+	item->values = malloc(item->count * sizeof *item->values);
+	assert_non_null(item->values);
+	return item;
+}
+
+static void fill(struct list_item *item, uint64_t *seed)
+{
+	for (uint64_t i = 0; i < item->count; i++) /* exact in F16, and so are products and their sums as floats */
+		item->values[i] = (float)(int)(test_random(seed) % 64) / 32 - 1;
+}
+
+static bool is_matrix(const struct list_item *item)
+{
+	size_t length = strlen(item->name);
+	return item->rank == 2 && length > 7 && strcmp(item->name + length - 7, ".weight") == 0;
+}
+
+/* Adapters of all large matrices of `model`, which becomes what they make of it.  The names end in `a` and `b`. */
+static struct list *adapt_all(struct list *model, float scale, const char *a, const char *b)
+{
+	struct list *out = calloc(1, sizeof *out);
+	uint64_t seed = 7;
+	assert_non_null(out);
+	for (size_t n = 0; n < model->count; n++) {
+		struct list_item *item = &model->items[n];
+		if (!is_matrix(item))
+			continue;
+		uint64_t rows = item->shape[0], columns = item->shape[1];
+		struct list_item *A = add(out, RANK, columns), *B = add(out, rows, RANK);
+		int stem = (int)strlen(item->name) - 7;
+		snprintf(A->name, sizeof A->name, "%.*s%s", stem, item->name, a);
+		snprintf(B->name, sizeof B->name, "%.*s%s", stem, item->name, b);
+		fill(A, &seed);
+		fill(B, &seed);
+		for (uint64_t i = 0; i < rows; i++)
+			for (uint64_t j = 0; j < columns; j++) {
+				float sum = 0;
+				for (int k = 0; k < RANK; k++)
+					sum += B->values[i * RANK + (unsigned)k] * A->values[(unsigned)k * columns + j];
+				item->values[i * columns + j] += scale * sum;
+			}
+	}
+	return out;
+}
+
+static void every_version(void **state)
+{
+	(void)state;
+	static const enum dtype types[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+	for (int v = 0; v < VERSIONS; v++)
+		for (int t = 0; t < 3; t++) {
+			struct list *model = list_official(versions[v], &sizes);
+			const char *base = write_file("base.safetensors", write_safetensors(model, types[t]));
+			struct list *adapter = adapt_all(model, 0.5f, ".lora_A", ".lora_B");
+			const char *merged = write_file("merged.safetensors", write_safetensors(model, types[t]));
+			const rwkvk_lora lora = { .size = sizeof lora,
+				                      .scale = 0.5f,
+				                      .path = write_file("lora.pth", write_pth(adapter, types[(t + 1) % 3], NULL)) };
+			for (int q = 0; q < 2; q++) /* with others, one rounding more: through the base's type */
+				if (q == 0 || types[t] == DTYPE_F32)
+					assert_equal(versions[v], pack_file(base, q ? RWKVK_QUANT_Q4 : RWKVK_QUANT_NONE, &lora, 1),
+					             pack_file(merged, q ? RWKVK_QUANT_Q4 : RWKVK_QUANT_NONE, NULL, 0));
+			list_free(adapter);
+			list_free(model);
+		}
+}
+
+/* What `list` calls the matrix whose official name begins with `stem`: the one with the same numbers. */
+static const char *called(const struct list *list, const char *version, const char *stem, size_t length)
+{
+	struct list *official = list_official(version, &sizes);
+	char name[96];
+	const char *found = NULL;
+	snprintf(name, sizeof name, "%.*s.weight", (int)length, stem);
+	const struct list_item *item = list_find(official, name);
+	for (size_t i = 0; i < list->count && !found; i++)
+		if (list->items[i].count == item->count &&
+		    memcmp(list->items[i].values, item->values, item->count * sizeof *item->values) == 0)
+			found = list->items[i].name;
+	list_free(official);
+	assert_non_null(found);
+	return found;
+}
+
+/* The same adapter in other programs' names, and for models in other formats. */
+static void every_layout(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *version, *a, *b;
+		bool fla, hugging_face;
+	} layouts[] = {
+		{ "7", ".lora_A.weight", ".lora_B.weight", true, false },
+		{ "7", ".lora_A.default.weight", ".lora_B.default.weight", false, false },
+		{ "6", ".lora_A.weight", ".lora_B.weight", true, false },
+		{ "6", ".lora_A.weight", ".lora_B.weight", false, true },
+		{ "4", ".lora_A.weight", ".lora_B.weight", false, true },
+		{ "5.2", ".lora_A.weight", ".lora_B.weight", false, true },
+	};
+	for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+		struct list *model = list_official(layouts[i].version, &sizes), *names = list_official(layouts[i].version, &sizes);
+		const char *base = write_file("base.safetensors", write_safetensors(model, DTYPE_F32));
+		struct list *adapter = adapt_all(model, 2, layouts[i].a, layouts[i].b);
+		const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
+		if (layouts[i].fla)
+			list_to_fla(names, false);
+		if (layouts[i].hugging_face)
+			list_to_hugging_face(names, layouts[i].version);
+		for (size_t n = 0; n < adapter->count; n++) {
+			char *name = adapter->items[n].name;
+			const char *part = n % 2 ? layouts[i].b : layouts[i].a;
+			char module[64];
+			snprintf(module, sizeof module, "%s", called(names, layouts[i].version, name, strlen(name) - strlen(part)));
+			snprintf(name, 96, "base_model.model.%.*s%s", (int)(strlen(module) - strlen(".weight")), module, part);
+		}
+		const rwkvk_lora lora = { .size = sizeof lora,
+			                      .scale = 2,
+			                      .path = write_file("lora.safetensors", write_safetensors(adapter, DTYPE_F32)) };
+		assert_equal(layouts[i].version, pack_file(base, RWKVK_QUANT_NONE, &lora, 1),
+		             pack_file(merged, RWKVK_QUANT_NONE, NULL, 0));
+		list_free(adapter);
+		list_free(names);
+		list_free(model);
+	}
+}
+
+/* ---------------------------------------------------------------------------------------------------- written */
+
+static void export_model(const char *path, const rwkvk_lora *lora, const char *out, rwkvk_export_type type)
+{
+	rwkvk_file *file;
+	const rwkvk_model_options options = { .size = sizeof options, .path = path, .lora = lora, .lora_count = lora ? 1 : 0 };
+	const rwkvk_export_options how = { .size = sizeof how, .type = type, .threads = THREADS };
+	assert_ok(rwkvk_file_open(&options, &file));
+	assert_ok(rwkvk_file_export(file, out, &how));
+	rwkvk_file_close(file);
+}
+
+static void assert_same_file(const char *a, const char *b)
+{
+	size_t bytes, other_bytes;
+	uint8_t *data = test_read_file(a, &bytes), *other = test_read_file(b, &other_bytes);
+	assert_int_equal(bytes, other_bytes);
+	assert_memory_equal(data, other, bytes);
+	free(data);
+	free(other);
+}
+
+/* convert and quantize write the merged model, and so do rescaled files, in which some matrices are divided. */
+static void written_as_merged(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *name;
+		rwkvk_export_type type;
+	} kinds[] = { { "a.safetensors", RWKVK_EXPORT_F16 }, { "a.gguf", RWKVK_EXPORT_KEEP }, { "a.gguf", RWKVK_EXPORT_Q8_0 } };
+	struct list *model = list_official("6", &sizes);
+	const char *base = write_file("base.safetensors", write_safetensors(model, DTYPE_F32));
+	struct list *adapter = adapt_all(model, 1, ".lora_A", ".lora_B");
+	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
+	const rwkvk_lora lora = { .size = sizeof lora,
+		                      .scale = 1,
+		                      .path = write_file("lora.safetensors", write_safetensors(adapter, DTYPE_F32)) };
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		const char *got = test_temp(kinds[i].name);
+		export_model(base, &lora, got, kinds[i].type);
+		size_t bytes;
+		uint8_t *data = test_read_file(got, &bytes);
+		export_model(merged, NULL, got, kinds[i].type); /* the same name, which some files hold */
+		const char *other = test_temp("other");
+		test_write_file(other, data, bytes);
+		free(data);
+		assert_same_file(other, got);
+	}
+	list_free(adapter);
+	list_free(model);
+}
+
+/* RWKV-6 GGUF has att.output and ffn.value divided by two after every layer here. */
+static void rescaled_files(void **state)
+{
+	(void)state;
+	struct list *model = list_official("6", &sizes), *merged = list_official("6", &sizes);
+	struct list *adapter = adapt_all(merged, 1, ".lora_A", ".lora_B");
+	const rwkvk_lora lora = { .size = sizeof lora,
+		                      .scale = 1,
+		                      .path = write_file("lora.safetensors", write_safetensors(adapter, DTYPE_F32)) };
+	struct list *both[] = { model, merged };
+	const char *const paths[] = { test_temp("base.gguf"), test_temp("merged.gguf") };
+	for (int i = 0; i < 2; i++) {
+		static const char *const names[] = { "blocks.1.att.output.weight", "blocks.1.ffn.value.weight" };
+		for (int n = 0; n < 2; n++) {
+			struct list_item *item = list_find(both[i], names[n]);
+			for (uint64_t j = 0; j < item->count; j++)
+				item->values[j] /= 2;
+		}
+		list_to_gguf(both[i], "6", true);
+		write_gguf(paths[i], both[i], "rwkv6", (uint32_t)sizes.head_size, 1);
+		list_free(both[i]);
+	}
+	list_free(adapter);
+	assert_equal("rescaled", pack_file(paths[0], RWKVK_QUANT_NONE, &lora, 1), pack_file(paths[1], RWKVK_QUANT_NONE, NULL, 0));
+}
+
+/* ---------------------------------------------------------------------------------------------------- quantised */
+
+/* A matrix that the file has quantised, and those beside it on the device, become Q8, or what quant says; that is reported. */
+static void quantised_files(void **state)
+{
+	(void)state;
+	struct list *model = list_official("7", &sizes);
+	const char *plain = write_file("base.safetensors", write_safetensors(model, DTYPE_F32)), *base = test_temp("base.gguf");
+	struct list *adapter = calloc(1, sizeof *adapter);
+	uint64_t seed = 3;
+	struct rwkvk_file file;
+	struct reports reports;
+	struct outline layer;
+	snprintf(add(adapter, RANK, WIDTH)->name, 96, "blocks.1.att.value.lora_A");
+	snprintf(add(adapter, WIDTH, RANK)->name, 96, "blocks.1.att.value.lora_B");
+	fill(&adapter->items[0], &seed);
+	fill(&adapter->items[1], &seed);
+	const rwkvk_lora lora = { .size = sizeof lora,
+		                      .scale = 1,
+		                      .path = write_file("lora.safetensors", write_safetensors(adapter, DTYPE_F32)) };
+	export_model(plain, NULL, base, RWKVK_EXPORT_Q4_0);
+	assert_ok(open_with(base, RWKVK_QUANT_NONE, &lora, 1, &reports, &file));
+	assert_int_equal(reports.count, 1);
+	assert_non_null(strstr(reports.last, ": 3 quantised matrices (blk.1.time_mix_receptance.weight, ...) become Q8"));
+	outline_layer(&file.network, file.quant, 1, &layer);
+	assert_int_equal(layer.products.type, TYPE_Q8);
+	assert_int_equal(layer.output.type, TYPE_Q4);
+	outline_layer(&file.network, file.quant, 0, &layer);
+	assert_int_equal(layer.products.type, TYPE_Q4);
+	file_finish(&file);
+	assert_ok(open_with(base, RWKVK_QUANT_Q6, &lora, 1, &reports, &file));
+	assert_int_equal(reports.count, 0);
+	outline_layer(&file.network, file.quant, 1, &layer);
+	assert_int_equal(layer.products.type, TYPE_Q6K);
+	file_finish(&file);
+	list_free(adapter);
+	list_free(model);
+}
+
+/* ---------------------------------------------------------------------------------------------------- a file for both */
+
+static void model_and_adapter_in_one(void **state)
+{
+	(void)state;
+	struct list *model = list_official("7", &sizes), *both = list_official("7", &sizes);
+	struct list *adapter = adapt_all(model, 0.25f, ".lora_A", ".lora_B");
+	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
+	for (size_t i = 0; i < adapter->count; i++)
+		both->items[both->count++] = adapter->items[i];
+	const char *path = write_file("both.safetensors", write_safetensors(both, DTYPE_F32));
+	const rwkvk_lora lora = { .size = sizeof lora, .path = path, .scale = 0.25f };
+	struct rwkvk_file file;
+	struct reports reports;
+	assert_fails(open_with(path, RWKVK_QUANT_NONE, NULL, 0, &reports, &file), RWKVK_ERROR_UNSUPPORTED,
+	             "counts only when the file is named as one, too (rwkvk_model_options.lora)");
+	assert_ok(open_with(path, RWKVK_QUANT_NONE, &lora, 1, &reports, &file));
+	assert_int_equal(reports.count, 0); /* nothing is left over */
+	file_finish(&file);
+	assert_equal("both", pack_file(path, RWKVK_QUANT_NONE, &lora, 1), pack_file(merged, RWKVK_QUANT_NONE, NULL, 0));
+	assert_fails(open_with(merged, RWKVK_QUANT_NONE, &(rwkvk_lora){ .path = merged }, 1, &reports, &file), RWKVK_ERROR_FILE,
+	             ": expected adapters in it, found none");
+	both->count -= adapter->count; /* they own the same numbers */
+	list_free(both);
+	list_free(adapter);
+	list_free(model);
+}
+
+/* ---------------------------------------------------------------------------------------------------- refusals */
+
+struct part {
+	const char *name;
+	uint64_t rows, columns;
+};
+
+static const struct refusal {
+	struct part parts[3];
+	float scale;
+	rwkvk_status status;
+	const char *text;
+} refusals[] = {
+	{ { { "blocks.0.att.key.lora_A", RANK, WIDTH }, { "blocks.0.att.key.lora_B", WIDTH, RANK } },
+	  0,
+	  RWKVK_ERROR_FILE,
+	  "neither it nor an adapter_config.json beside it says its scale, which is alpha / rank: give that behind the name, as "
+	  "in " },
+	{ { { "blocks.0.att.key.lora_A", RANK, 16 }, { "blocks.0.att.key.lora_B", WIDTH, RANK } },
+	  1,
+	  RWKVK_ERROR_FILE,
+	  "tensor blocks.0.att.key.lora_A has the shape [4, 16], which does not fit blocks.0.att.key.weight of " },
+	{ { { "blocks.0.att.key.lora_A", RANK, WIDTH }, { "blocks.0.att.key.lora_B", WIDTH, 3 } },
+	  1,
+	  RWKVK_ERROR_FILE,
+	  "tensor blocks.0.att.key.lora_B has the shape [32, 3], which does not fit blocks.0.att.key.weight of " },
+	{ { { "blocks.2.att.key.lora_A", RANK, WIDTH }, { "blocks.2.att.key.lora_B", WIDTH, RANK } },
+	  1,
+	  RWKVK_ERROR_FILE,
+	  "tensor blocks.2.att.key.lora_A is for blocks.2.att.key, which " },
+	{ { { "blocks.0.att.key.lora_A", RANK, WIDTH } },
+	  1,
+	  RWKVK_ERROR_FILE,
+	  "expected lora_A and lora_B of blocks.0.att.key, found one of them only" },
+	{ { { "blocks.0.att.key.lora_magnitude_vector", WIDTH, 0 } },
+	  1,
+	  RWKVK_ERROR_FILE,
+	  "expected lora_A and lora_B beside blocks.0.att.key.lora_magnitude_vector, found neither" },
+	{ { { "blocks.0.att.key.lora_M", RANK, WIDTH } },
+	  1,
+	  RWKVK_ERROR_UNSUPPORTED,
+	  "tensor blocks.0.att.key.lora_M is of a kind of adapter that is not merged; expected LoRA, DoRA, PiSSA, bone, disha or "
+	  "miss" },
+	{ { { "blocks.0.att.key.lora_B.bias", WIDTH, 0 } },
+	  1,
+	  RWKVK_ERROR_UNSUPPORTED,
+	  "tensor blocks.0.att.key.lora_B.bias is of a kind of adapter that is not merged" },
+	{ { { "blocks.0.att.key.disha", RANK, 30 } }, 0, RWKVK_ERROR_FILE, "tensor blocks.0.att.key.disha has the shape [4, 30]" },
+	{ { { "blocks.0.att.key.disha", RANK, WIDTH } },
+	  2,
+	  RWKVK_ERROR_FILE,
+	  "expected no scale with blocks.0.att.key.disha, which has none, found 2" },
+	{ { { "blocks.0.ln1.weight", 31, 0 } },
+	  1,
+	  RWKVK_ERROR_FILE,
+	  "tensor blocks.0.ln1.weight has the shape [31], which does not fit blocks.0.ln1.weight of " },
+	{ { { "blocks.0.att.unheard_of", 31, 0 } },
+	  1,
+	  RWKVK_ERROR_FILE,
+	  "tensor blocks.0.att.unheard_of is for blocks.0.att.unheard_of, which " },
+	{ { { "blocks.0.att.key.lora_A", RANK, WIDTH },
+	    { "blocks.0.att.key.lora_B", WIDTH, RANK },
+	    { "blocks.0.att.key.lora_A.default", RANK, WIDTH } },
+	  1,
+	  RWKVK_ERROR_FILE,
+	  "expected one adapter of blocks.0.att.key, found two tensors for the same part of it" },
+	{ { { "layers.0.attn.x_proj.0.linear.lora_A", RANK, WIDTH }, { "layers.0.attn.x_proj.0.linear.lora_B", WIDTH, RANK } },
+	  1,
+	  RWKVK_ERROR_UNSUPPORTED,
+	  "adapters of layers.0.attn.x_proj.0.linear.weight, which holds several tensors of the model" },
+};
+
+static void write_adapter(const char *path, const struct part *parts)
+{
+	struct list *list = calloc(1, sizeof *list);
+	uint64_t seed = 5;
+	assert_non_null(list);
+	for (int i = 0; i < 3 && parts[i].name; i++) {
+		struct list_item *item = add(list, parts[i].rows, parts[i].columns ? parts[i].columns : 1);
+		item->rank = parts[i].columns ? 2 : 1;
+		snprintf(item->name, sizeof item->name, "%s", parts[i].name);
+		fill(item, &seed);
+	}
+	struct file_bytes bytes = write_safetensors(list, DTYPE_F32);
+	test_write_file(path, bytes.data, bytes.bytes);
+	free(bytes.data);
+	list_free(list);
+}
+
+static void refused(void **state)
+{
+	(void)state;
+	const char *path = test_temp("lora.safetensors");
+	for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+		struct list *model = list_official(i + 1 < sizeof refusals / sizeof *refusals ? "7" : "6", &sizes);
+		const char *base = write_file("base.safetensors", write_safetensors(model, DTYPE_F32));
+		const rwkvk_lora lora = { .size = sizeof lora, .path = path, .scale = refusals[i].scale };
+		struct rwkvk_file file;
+		struct reports reports;
+		list_free(model);
+		write_adapter(path, refusals[i].parts);
+		assert_fails(open_with(base, RWKVK_QUANT_NONE, &lora, 1, &reports, &file), refusals[i].status, refusals[i].text);
+	}
+}
+
+static void refused_options(void **state)
+{
+	(void)state;
+	struct rwkvk_file file;
+	struct reports reports;
+	const char *const model = LORA_DATA "/model.safetensors";
+	assert_fails(open_with(model, RWKVK_QUANT_NONE, &(rwkvk_lora){ .scale = 1 }, 1, &reports, &file), RWKVK_ERROR_ARGUMENT,
+	             "rwkvk_model_options.lora: expected a path in each of 1 adapters, found none in number 0");
+	assert_fails(open_with(model, RWKVK_QUANT_NONE, &(rwkvk_lora){ .path = model, .scale = NAN }, 1, &reports, &file),
+	             RWKVK_ERROR_ARGUMENT, "expected a scale that is a number");
+	assert_fails(
+		open_with(model, RWKVK_QUANT_NONE, &(rwkvk_lora){ .path = LORA_DATA "/peft/adapter_config.json" }, 1, &reports, &file),
+		RWKVK_ERROR_FILE, "adapter_config.json: expected a safetensors or PyTorch file, found ");
+}
+
+/* ---------------------------------------------------------------------------------------------------- the config */
+
+static const struct {
+	const char *json;
+	rwkvk_status status;
+	const char *text;
+} configs[] = {
+	{ "{\"peft_type\": \"IA3\"}", RWKVK_ERROR_UNSUPPORTED, "expected the \"peft_type\" LORA, BONE or MISS, found \"IA3\"" },
+	{ "{}", RWKVK_ERROR_FILE, "expected a \"peft_type\" such as \"LORA\", found none" },
+	{ "[]", RWKVK_ERROR_FILE, "expected a JSON object" },
+	{ "{\"peft_type\": \"LORA\", \"lora_alpha\": \"8\"}", RWKVK_ERROR_FILE, "expected \"lora_alpha\" to be a number" },
+	{ "{\"peft_type\": \"LORA\", \"init_lora_weights\": \"pissa_niter_4\"}", RWKVK_ERROR_UNSUPPORTED,
+	  "\"init_lora_weights\" is \"pissa_niter_4\", which has changed the model that the adapter is for" },
+	{ "{\"peft_type\": \"LORA\", \"layer_replication\": [[0, 4]]}", RWKVK_ERROR_UNSUPPORTED,
+	  "\"layer_replication\" is set, which cannot be merged" },
+	{ "{\"peft_type\": \"LORA\", \"lora_alpha\": 8, \"alpha_pattern\": {\"a.*b\": 2}}", RWKVK_ERROR_UNSUPPORTED,
+	  "expected names of modules in \"alpha_pattern\", found the regular expression \"a.*b\"" },
+	{ "{\"peft_type\": \"LORA\", \"lora_alpha\": 8, \"alpha_pattern\": {\"b\": -2}}", RWKVK_ERROR_FILE,
+	  "expected \"b\" to be a number" },
+};
+
+static void refused_configs(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+		struct adapter_config config;
+		const struct mapping file = { .data = (const uint8_t *)configs[i].json, .bytes = strlen(configs[i].json) };
+		assert_fails(adapter_config_parse("adapter_config.json", &file, &config), configs[i].status, configs[i].text);
+		assert_int_equal(config.alpha_count, 0);
+	}
+}
+
+/* What is shown of a tensor. */
+static void changes_are_described(void **state)
+{
+	(void)state;
+	const rwkvk_lora lora[] = { { .size = sizeof *lora, .path = LORA_DATA "/peft", .scale = 0.5f },
+		                        { .size = sizeof *lora, .path = LORA_DATA "/rwkv_peft.safetensors", .scale = 1 } };
+	const rwkvk_model_options options = {
+		.size = sizeof options, .path = LORA_DATA "/model.safetensors", .lora = lora, .lora_count = 2
+	};
+	static const char *const wants[][2] = {
+		{ "blocks.0.att.receptance.weight", "LoRA of rank 5, scale 0.5" },
+		{ "blocks.0.att.key.weight", "LoRA of rank 5, scale 0.5; PiSSA of rank 4, scale 1" },
+		{ "blocks.0.ffn.value.weight", "DoRA of rank 1, scale 0.5" },
+		{ "blocks.0.ffn.key.weight", "bone of 4" },
+		{ "blocks.1.att.output.weight", "LoRA of rank 5, scale 0.5; bone, blocks of 8" },
+		{ "blocks.1.att.w1", "LoRA of rank 2, scale 0.5" },
+		{ "blocks.0.att.x_r", "replaced" },
+		{ "ln_out.weight", "replaced" },
+		{ "blocks.0.att.x_w", NULL },
+	};
+	rwkvk_file *file;
+	size_t found = 0;
+	assert_ok(rwkvk_file_open(&options, &file));
+	rwkvk_tensor_info info = { .size = sizeof info };
+	for (size_t i = 0; rwkvk_file_tensor(file, i, &info); i++)
+		for (size_t j = 0; j < sizeof wants / sizeof *wants; j++)
+			if (strcmp(info.official_name, wants[j][0]) == 0) {
+				found++;
+				if (wants[j][1])
+					assert_string_equal(info.change, wants[j][1]);
+				else
+					assert_null(info.change);
+			}
+	assert_int_equal(found, sizeof wants / sizeof *wants);
+	rwkvk_file_close(file);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(as_numpy_merges),
+		cmocka_unit_test(every_version),
+		cmocka_unit_test(every_layout),
+		cmocka_unit_test(written_as_merged),
+		cmocka_unit_test(rescaled_files),
+		cmocka_unit_test(quantised_files),
+		cmocka_unit_test(model_and_adapter_in_one),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(refused_options),
+		cmocka_unit_test(refused_configs),
+		cmocka_unit_test(changes_are_described),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
