@@ -1,19 +1,15 @@
 /* rwkvk serve: OpenAI's API and a page.  Standard output is the address, once there is somebody to answer; the log is standard
  * error. */
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "streams.h"
+#include "system.h"
 #include "model.h"
 #include "serve/http.h"
 #include "serve/loop.h"
+#include "serve/socket.h"
 #include "terminal.h"
 
 enum {
@@ -48,27 +44,26 @@ static bool is_loopback(const struct sockaddr *address)
 	return ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24 == 127;
 }
 
-static int listen_at(const struct serve *args, const struct addrinfo *found, int *out)
+static int listen_at(const struct serve *args, const struct addrinfo *found, MHD_socket *out)
 {
-	const int yes = 1;
 	if (!is_loopback(found->ai_addr) && !args->key_file && !args->open)
 		return misused(
 			"serve",
 			"--host %s: can be reached from other machines; give --api-key FILE, or --open for anyone to use the server",
 			args->host);
 	*out = socket(found->ai_family, SOCK_STREAM, 0);
-	if (*out < 0)
-		return failed("--host %s: %s", args->host, strerror(errno));
-	setsockopt(*out, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+	if (*out == MHD_INVALID_SOCKET)
+		return failed("--host %s: %s", args->host, socket_error());
+	socket_take_address(*out);
 	if (bind(*out, found->ai_addr, found->ai_addrlen) == 0 && listen(*out, SOMAXCONN) == 0)
 		return EXIT_DONE;
-	int code = failed("--host %s --port %u: %s", args->host, (unsigned)given(&args->port, 8080), strerror(errno));
-	close(*out);
+	int code = failed("--host %s --port %u: %s", args->host, (unsigned)given(&args->port, 8080), socket_error());
+	socket_close(*out);
 	return code;
 }
 
 /* `*url` is what a browser on this machine finds the server by. */
-static int open_socket(const struct serve *args, int *out, char *url, size_t size)
+static int open_socket(const struct serve *args, MHD_socket *out, char *url, size_t size)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
 	struct addrinfo *found = NULL;
@@ -76,6 +71,8 @@ static int open_socket(const struct serve *args, int *out, char *url, size_t siz
 	socklen_t bytes = sizeof address;
 	char port[16], host[NI_MAXHOST] = "";
 	snprintf(port, sizeof port, "%u", (unsigned)given(&args->port, 8080));
+	if (!sockets_begin())
+		return failed("--host %s: the system has no sockets", args->host);
 	int error = getaddrinfo(args->host, port, &hints, &found);
 	if (error)
 		return failed("--host %s: %s", args->host, gai_strerror(error));
@@ -104,10 +101,10 @@ static int check_model(const struct serve *args, rwkvk_file **file)
 /* What requests call the model: the file's name without folder and kind. */
 static const char *model_name(const struct serve *args, char *out, size_t size)
 {
-	const char *path = args->model.path, *slash = path ? strrchr(path, '/') : NULL;
+	const char *path = args->model.path;
 	if (args->name)
 		return args->name;
-	snprintf(out, size, "%s", !path ? "rwkvk-story" : slash ? slash + 1 : path);
+	snprintf(out, size, "%s", path ? system_path_name(path) : "rwkvk-story");
 	char *dot = strrchr(out, '.');
 	if (dot && dot != out)
 		*dot = 0;
@@ -161,7 +158,7 @@ static int open_model(const struct serve *args, rwkvk_file *file, struct server 
 
 /* ---------------------------------------------------------------------------------------------------- the command */
 
-static int run(struct server *server, int listener, const char *url)
+static int run(struct server *server, MHD_socket listener, const char *url)
 {
 	int code = http_start(server, listener);
 	if (code != EXIT_DONE)
@@ -188,7 +185,7 @@ static void close_server(struct server *server)
 static int serve(const struct serve *args)
 {
 	char url[NI_MAXHOST + 32], name[256];
-	int listener = -1;
+	MHD_socket listener = MHD_INVALID_SOCKET;
 	rwkvk_file *file = NULL;
 	struct server server = {
 		.options = { .parallel = (uint32_t)given(&args->parallel, STANDARD_PARALLEL),
@@ -217,8 +214,8 @@ static int serve(const struct serve *args)
 		rwkvk_file_close(file);
 	if (code == EXIT_DONE)
 		code = run(&server, listener, url);
-	else if (listener >= 0)
-		close(listener);
+	else if (listener != MHD_INVALID_SOCKET)
+		socket_close(listener);
 	close_server(&server);
 	return code;
 }
@@ -233,9 +230,10 @@ static int check_states(struct serve *args)
 		const char *text = args->states.texts[i], *equals = strchr(text, '=');
 		if (!equals || equals == text || !equals[1])
 			return misused("serve", "--state: expected NAME=FILE, got \"%s\"", text);
-		args->names[i] = strndup(text, (size_t)(equals - text));
+		args->names[i] = strdup(text);
 		if (!args->names[i])
 			return failed("out of memory");
+		args->names[i][equals - text] = 0;
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(args->names[j], args->names[i]) == 0)
 				return misused("serve", "--state: the name \"%s\" is given twice", args->names[i]);

@@ -11,6 +11,9 @@
  * error may have a buffer from then on. */
 void system_begin(void);
 
+/* Bits that nobody can guess; false: the system has none. */
+bool system_entropy(uint64_t *bits);
+
 bool system_is_terminal(FILE *stream);
 bool system_output_is_closed(void);             /* whether nobody reads standard output any more, as far as the system tells */
 bool system_is_special(const char *path);       /* a pipe or a device */

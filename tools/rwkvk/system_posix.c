@@ -13,6 +13,11 @@ void system_begin(void)
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(), and a state may still have to be saved */
 }
 
+bool system_entropy(uint64_t *bits)
+{
+	return getentropy(bits, sizeof(*bits)) == 0;
+}
+
 bool system_is_terminal(FILE *stream)
 {
 	return isatty(fileno(stream));

@@ -10,6 +10,7 @@
 
 #include <windows.h>
 
+#include <ntsecapi.h>
 #include <psapi.h>
 
 static UINT code_page; /* the console's, which outlives the program */
@@ -30,6 +31,11 @@ void system_begin(void)
 	code_page = GetConsoleOutputCP();
 	if (code_page && SetConsoleOutputCP(CP_UTF8))
 		atexit(restore_console);
+}
+
+bool system_entropy(uint64_t *bits)
+{
+	return RtlGenRandom(bits, sizeof(*bits));
 }
 
 bool system_is_terminal(FILE *stream)

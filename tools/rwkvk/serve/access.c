@@ -1,12 +1,12 @@
 #include "serve/access.h"
 
-#include <arpa/inet.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "serve/socket.h"
 #include "streams.h"
 
 static bool add_key(struct keys *keys, const char *line)

@@ -109,7 +109,7 @@ static bool cut_at_stop(const struct job *job, struct choice *choice, size_t fro
 	size_t cut = choice->text.count;
 	for (size_t i = 0; cut > from && i < job->request.stop_count; i++) {
 		const char *stop = job->request.stops[i];
-		const char *found = memmem(choice->text.bytes + from, cut - from, stop, strlen(stop));
+		const char *found = text_find(choice->text.bytes + from, cut - from, stop);
 		if (found)
 			cut = (size_t)(found - choice->text.bytes);
 	}

@@ -1,21 +1,16 @@
 #include "serve/http.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include "streams.h"
 #include "serve/page.h"
 #include "serve/reply.h"
-
-#ifndef POLLRDHUP /* not everywhere does a hang-up show while there is something to read */
-#define POLLRDHUP POLLHUP
-#endif
+#include "serve/socket.h"
 
 /* A request and its reply. */
 struct exchange {
@@ -31,7 +26,7 @@ struct exchange {
 /* A client's socket; under the lock. */
 struct connection {
 	struct connection *next;
-	int socket;
+	MHD_socket socket;
 	bool busy;    /* a whole request has come, and its reply is not sent */
 	double since; /* it has not been busy */
 };
@@ -51,10 +46,9 @@ void http_wake(struct job *job)
 
 static void look_at(struct job *job)
 {
-	struct pollfd client = { .fd = job->socket, .events = POLLRDHUP };
 	if (!job->connection || job->gone || job->complete)
 		return;
-	job->gone = poll(&client, 1, 0) == 1 && (client.revents & (POLLRDHUP | POLLHUP | POLLERR));
+	job->gone = socket_is_left(job->socket);
 	http_wake(job);
 }
 
@@ -66,10 +60,10 @@ void http_look(struct server *server, double now)
 		look_at(job);
 	for (struct connection *c = server->connections; c; c = c->next)
 		if (!c->busy && now - c->since > REQUEST_SECONDS)
-			shutdown(c->socket, SHUT_RDWR); /* the daemon sees the end of it, and closes it */
+			socket_end(c->socket); /* the daemon sees the end of it, and closes it */
 }
 
-static int socket_of(struct MHD_Connection *connection)
+static MHD_socket socket_of(struct MHD_Connection *connection)
 {
 	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 }
@@ -521,10 +515,10 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 
 /* ---------------------------------------------------------------------------------------------------- life */
 
-int http_start(struct server *server, int listener)
+int http_start(struct server *server, MHD_socket listener)
 {
 	server->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
+		MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
 		listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MOST_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32768,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REQUEST_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);

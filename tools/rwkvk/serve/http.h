@@ -7,7 +7,7 @@
 
 /* On a socket that listens; it is the daemon's from now on, also after a failure.  EXIT_DONE, or the exit code after a message.
  */
-int http_start(struct server *server, int listener);
+int http_start(struct server *server, MHD_socket listener);
 /* Every job must be complete. */
 void http_stop(struct server *server);
 

@@ -5,18 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "streams.h"
+#include "system.h"
 #include "serve/server.h"
 
 /* Nobody can guess it. */
 static uint64_t draw(void)
 {
-	uint64_t bits = 0;
-	if (getentropy(&bits, sizeof bits) != 0)
-		bits = (uint64_t)(server_now() * 1e9);
-	return bits;
+	uint64_t bits;
+	return system_entropy(&bits) ? bits : (uint64_t)(server_now() * 1e9);
 }
 
 double server_now(void)

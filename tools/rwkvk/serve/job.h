@@ -62,7 +62,7 @@ struct job {
 	/* Under the lock. */
 	int references;
 	struct MHD_Connection *connection; /* NULL: the client is gone */
-	int socket;
+	MHD_socket socket;
 	bool suspended, gone;
 	uint64_t cached_tokens, written_tokens;
 	struct text output;

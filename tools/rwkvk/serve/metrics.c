@@ -31,7 +31,7 @@ void metrics_tokens(struct metrics *metrics, uint64_t tokens, double seconds)
 		count(&metrics->token_seconds, second_limits, seconds / (double)tokens, tokens);
 }
 
-static void line(struct text *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void line(struct text *out, const char *format, ...) TOOL_PRINTF(2, 3);
 static void line(struct text *out, const char *format, ...)
 {
 	char text[256];

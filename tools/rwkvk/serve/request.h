@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "rwkvk.h"
+#include "tool.h"
 
 enum endpoint {
 	ENDPOINT_CHAT = 1,
@@ -73,7 +73,7 @@ void request_free(struct request *request);
 
 /* Fills *refusal and returns false. */
 bool refuse(struct refusal *refusal, int status, const char *code, const char *param, const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
+	TOOL_PRINTF(5, 6);
 
 /* What becomes of a field: docs/server.md has this list, and a test compares the two. */
 enum field_use { FIELD_HONOURED, FIELD_IGNORED, FIELD_REFUSED };

@@ -58,6 +58,15 @@ void text_free(struct text *text)
 	*text = (struct text){ .bytes = NULL };
 }
 
+const char *text_find(const char *bytes, size_t count, const char *word)
+{
+	size_t length = strlen(word);
+	for (size_t at = 0; at + length <= count; at++)
+		if (memcmp(bytes + at, word, length) == 0)
+			return bytes + at;
+	return NULL;
+}
+
 size_t text_whole(const char *bytes, size_t count)
 {
 	for (size_t back = 1; back <= 3 && back <= count; back++) {

@@ -18,6 +18,9 @@ void text_add_json(struct text *text, json_t *value); /* which is freed; NULL: t
 void text_drop(struct text *text, size_t count);      /* the first ones */
 void text_free(struct text *text);
 
+/* The first place of the bytes where `word` is; NULL: nowhere. */
+const char *text_find(const char *bytes, size_t count, const char *word);
+
 /* How many of these bytes are whole characters; the others may become one with those that follow. */
 size_t text_whole(const char *bytes, size_t count);
 
