@@ -65,6 +65,13 @@ static void print_usage(const struct usage *usage)
 		out_printf("\n%s\n", usage->notes);
 }
 
+static void (*show_usage)(const struct usage *) = print_usage;
+
+void args_show_usage(void (*show)(const struct usage *))
+{
+	show_usage = show ? show : print_usage;
+}
+
 /* ---------------------------------------------------------------------------------------------------- values */
 
 struct option_name {
@@ -394,6 +401,7 @@ int args_parse(const struct usage *usage, int argc, char **argv, const char **op
 		return failed("%s: more options than the parser holds", usage->command);
 	make_getopt(usage, letters, names);
 	opterr = 0;
+	optind = 1; /* tables are asked for one after the other */
 	char *text = takes_text(usage) ? take_dashed_text(usage, &argc, argv) : NULL;
 	for (;;) {
 		int value = getopt_long(argc, argv, letters, names, NULL);
@@ -404,7 +412,7 @@ int args_parse(const struct usage *usage, int argc, char **argv, const char **op
 		if (value == -1)
 			return take_operand(usage, argc - optind + (text != NULL), argv + optind, operand);
 		if (value == 'h' || value == HELP_VALUE) {
-			print_usage(usage);
+			show_usage(usage);
 			return EXIT_DONE;
 		}
 		if (value == '?')

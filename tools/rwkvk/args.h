@@ -79,6 +79,7 @@ struct usage {
 	const char *operand; /* what the argument that is no option is called; NULL: there is none */
 	size_t operands;     /* how many there may be; 0: one */
 	const char *notes;   /* after the options */
+	const char *parts;   /* commands of its own: "info convert"; NULL: it has none */
 };
 
 enum { ARGS_GO_ON = -1 };
@@ -86,6 +87,9 @@ enum { ARGS_GO_ON = -1 };
 /* Fills the targets and sets *operand, or as many as there are (untouched when absent).  ARGS_GO_ON, or the exit code after
  * help or an error. */
 int args_parse(const struct usage *usage, int argc, char **argv, const char **operand);
+
+/* From now on --help gives the table to `show` instead of printing it; NULL: prints. */
+void args_show_usage(void (*show)(const struct usage *usage));
 
 /* What a whole text says: a number from 0 to high, or from low to high.  false if it is anything else. */
 bool args_count(const char *text, uint64_t high, uint64_t *out);

@@ -238,7 +238,7 @@ static int check_states(struct serve *args)
 			if (strcmp(args->names[j], args->names[i]) == 0)
 				return misused("serve", "--state: the name \"%s\" is given twice", args->names[i]);
 	}
-	return EXIT_DONE;
+	return ARGS_GO_ON;
 }
 
 static int check(struct serve *args)
@@ -383,10 +383,10 @@ int cmd_serve(int argc, char **argv)
 			"  rwkvk serve -m model.gguf --host 0.0.0.0 --api-key keys.txt",
 	};
 	int code = args_parse(&usage, argc, argv, NULL);
+	s.model.batch = (uint32_t)given(&s.parallel, STANDARD_PARALLEL);
 	if (code == ARGS_GO_ON)
 		code = check(&s);
-	s.model.batch = (uint32_t)given(&s.parallel, STANDARD_PARALLEL);
-	if (code == EXIT_DONE)
+	if (code == ARGS_GO_ON)
 		code = serve(&s);
 	for (size_t i = 0; s.names && i < s.states.count; i++)
 		free(s.names[i]);

@@ -260,6 +260,7 @@ int cmd_state(int argc, char **argv)
 		.about = "Shows what a state file holds, or writes the same state as another program has it.  Try: rwkvk state info "
 				 "--help,\nrwkvk state convert --help.",
 		.operand = "info or convert",
+		.parts = "info convert",
 		.notes = formats_help,
 	};
 	const char *word = NULL;

@@ -6,15 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "args.h"
 #include "fields.h"
+#include "manual.h"
 #include "streams.h"
 #include "system.h"
 #include "terminal.h"
-
-struct command {
-	const char *name, *summary;
-	int (*run)(int argc, char **argv);
-};
 
 static int cmd_help(int argc, char **argv);
 
@@ -192,11 +189,34 @@ static int print_help(void)
 
 static int cmd_help(int argc, char **argv)
 {
-	if (argc < 2 || argv[1][0] == '-')
+	int form = -1;
+	const char *name_of = NULL;
+	const struct arg args[] = {
+		{ .name = "as",
+		  .kind = ARG_WORD,
+		  .target = &form,
+		  .words = manual_forms,
+		  .value = "man|bash|zsh|fish",
+		  .help = "print a man page, or what this shell needs to complete commands and options" },
+	};
+	const struct usage usage = { .command = "help",
+		                         .synopsis = "[COMMAND]\n       rwkvk help --as FORM",
+		                         .about = "Explains a command, or lists all.",
+		                         .args = args,
+		                         .arg_count = 1,
+		                         .operand = "COMMAND" };
+	int code = args_parse(&usage, argc, argv, &name_of);
+	if (code != ARGS_GO_ON)
+		return code;
+	if (form >= 0) {
+		manual_print(form, commands, COMMAND_COUNT);
+		return EXIT_DONE;
+	}
+	if (!name_of)
 		return print_help();
-	const struct command *command = find_command(argv[1]);
+	const struct command *command = find_command(name_of);
 	if (!command)
-		return unknown_command(argv[1]);
+		return unknown_command(name_of);
 	char name[16], option[] = "--help";
 	snprintf(name, sizeof(name), "%s", command->name);
 	return command->run(2, (char *[]){ name, option, NULL });
@@ -205,13 +225,10 @@ static int cmd_help(int argc, char **argv)
 static int run(int argc, char **argv)
 {
 	if (argc < 2) {
-		fputs(
-			"usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\n"
-			"Commands: generate, serve, devices, inspect, tokenize, logits, perplexity, bench, verify, tune, state, quantize, "
-			"convert,\n"
-			"help\n"
-			"Try: rwkvk generate \"Once upon a time\", or rwkvk --help\n",
-			stderr);
+		fputs("usage: rwkvk COMMAND [OPTION]... [ARGUMENT]\nCommands:", stderr);
+		for (size_t i = 0; i < COMMAND_COUNT; i++)
+			fprintf(stderr, "%s %s", i ? "," : "", commands[i].name);
+		fputs("\nTry: rwkvk generate \"Once upon a time\", or rwkvk --help\n", stderr);
 		return EXIT_USAGE;
 	}
 	if (strcmp(argv[1], "--version") == 0) {
