@@ -251,7 +251,7 @@ class Page(unittest.TestCase):
 
     def test_markdown(self):
         answer = "# Title\nOne **two** *three* `four`\nfive\n\n1. first\n   - inner\n2. second\n\n```c\nint *p, **q;\n\nreturn;\n```\n> said\n***\n" \
-                 "a * b * c, snake_case_name, **open"
+                 "  a * b * c, snake_case_name, **open"
         self.browser.run(FAKE, None, [delta(content=piece) for piece in answer])
         self.chat()
         self.say("Go")
@@ -306,6 +306,21 @@ class Page(unittest.TestCase):
         sent = self.browser.run("return sent")
         self.assertEqual((sent["top_p"], sent["seed"], sent["max_tokens"], sent["temperature"]), (0.25, 42, 7, 0.6))
         self.assertEqual(self.browser.run("return document.querySelector('#preset').value"), "own")
+
+    def test_figures_of_the_server(self):
+        def rows():
+            return dict(zip(self.browser.texts("#figures dt"), self.browser.texts("#figures dd")))
+
+        for name, value in wait(rows, "the figures").items():
+            self.assertNotRegex(value, "false|NaN|undefined|null", name)
+        wait(lambda: "Speed" in rows(), "a speed, which needs two looks")
+        self.chat()
+        self.say("Once upon a time")
+        wait(lambda: rows().get("Written", "0 tokens") != "0 tokens" and "Cache used" in rows(), "the figures to follow")
+        self.assertEqual({"Model", "Device", "Template", "Requests", "Speed", "Written", "Cache", "Cache used"} - set(rows()), set())
+        for name, value in rows().items():
+            self.assertNotRegex(value, "false|NaN|undefined|null", name)
+        self.assertRegex(rows()["Cache"], r"^[\d,]+ MiB of [\d.]+ [MG]iB$")
 
     # ---- looks
 
