@@ -27,8 +27,9 @@ struct exchange {
 struct connection {
 	struct connection *next;
 	MHD_socket socket;
-	bool busy;    /* a whole request has come, and its reply is not sent */
-	double since; /* it has not been busy */
+	bool busy;     /* a whole request has come, and its reply is not sent */
+	double since;  /* it has not been busy */
+	double looked; /* at it, while it was not busy */
 };
 
 static size_t bodies; /* bytes of requests that are on their way: this thread's alone */
@@ -52,6 +53,15 @@ static void look_at(struct job *job)
 	http_wake(job);
 }
 
+/* The daemon itself misses the end of a client that comes together with its last bytes (libmicrohttpd 0.9.75). */
+static bool is_no_use(struct connection *c, double now)
+{
+	if (c->busy || now - c->looked < LOOK_SECONDS)
+		return false;
+	c->looked = now;
+	return now - c->since > REQUEST_SECONDS || socket_is_left(c->socket);
+}
+
 void http_look(struct server *server, double now)
 {
 	for (struct job *job = server->active; job; job = job->next)
@@ -59,7 +69,7 @@ void http_look(struct server *server, double now)
 	for (struct job *job = server->queue; job; job = job->next)
 		look_at(job);
 	for (struct connection *c = server->connections; c; c = c->next)
-		if (!c->busy && now - c->since > REQUEST_SECONDS)
+		if (is_no_use(c, now))
 			socket_end(c->socket); /* the daemon sees the end of it, and closes it */
 }
 
@@ -78,7 +88,7 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
 		if (!c)
 			return;
 		c->socket = socket_of(connection);
-		c->since = server_now();
+		c->since = c->looked = server_now();
 	}
 	if (!c)
 		return;
@@ -104,7 +114,7 @@ static void set_busy(struct server *server, struct MHD_Connection *connection, b
 	pthread_mutex_lock(&server->lock);
 	if (c) {
 		c->busy = busy;
-		c->since = server_now();
+		c->since = c->looked = server_now();
 	}
 	pthread_mutex_unlock(&server->lock);
 }
@@ -418,6 +428,15 @@ static enum MHD_Result serve(struct server *server, struct MHD_Connection *conne
 	return route->post ? serve_post(server, connection, x, route->post) : route->get(server, connection, x);
 }
 
+/* What a client says, for the log: no terminal takes it for a command, and the log stays UTF-8. */
+static void copy_ascii(char *out, size_t size, const char *text)
+{
+	printable(out, size, text);
+	for (; *out; out++)
+		if ((unsigned char)*out > 126)
+			*out = '?';
+}
+
 static struct exchange *begin_exchange(struct server *server, struct MHD_Connection *connection, const char *path,
                                        const char *method)
 {
@@ -425,8 +444,8 @@ static struct exchange *begin_exchange(struct server *server, struct MHD_Connect
 	if (!x)
 		return NULL;
 	x->start = server_now();
-	printable(x->path, sizeof x->path, path);
-	printable(x->method, sizeof x->method, method);
+	copy_ascii(x->path, sizeof x->path, path);
+	copy_ascii(x->method, sizeof x->method, method);
 	check_head(server, connection, path, method, &x->refusal);
 	pthread_mutex_lock(&server->lock);
 	server->exchanges++;

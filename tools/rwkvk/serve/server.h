@@ -14,6 +14,7 @@ enum {
 	MOST_OUTPUT = 64 << 10, /* bytes that wait for a client before its text waits, too */
 	MOST_CONNECTIONS = 900, /* below the 1024 files that a process mostly may have */
 	REQUEST_SECONDS = 30,   /* in which a request has to be whole, counted from the connection or the last reply */
+	LOOK_SECONDS = 1,       /* between two looks whether a client that asks nothing is still there */
 	STUCK_SECONDS = 30,     /* that a client may leave its output unread */
 	ALIVE_SECONDS = 5,      /* after which a stream that is silent gets a comment */
 	MOST_ERROR_TEXT = 400,
