@@ -166,6 +166,49 @@ static void other_weights(void **state)
 	assert_known("byte in the middle", &options, RWKVK_BEGIN_FILE);
 }
 
+/* An adapter for a matrix of no layer but the last, [C] and [C] of rank 1, with `value` everywhere. */
+static void write_adapter(const char *path, float value)
+{
+	const uint32_t width = cache_spec.width, bytes = width * (uint32_t)sizeof value;
+	char head[512];
+	int length = snprintf(head, sizeof head,
+	                      "{\"blocks.1.att.key.lora_A\":{\"dtype\":\"F32\",\"shape\":[1,%u],\"data_offsets\":[0,%u]},"
+	                      "\"blocks.1.att.key.lora_B\":{\"dtype\":\"F32\",\"shape\":[%u,1],\"data_offsets\":[%u,%u]}}",
+	                      width, bytes, width, bytes, 2 * bytes);
+	uint64_t head_bytes = (uint64_t)length;
+	uint8_t *file = calloc(8 + head_bytes + 2 * bytes, 1);
+	assert_non_null(file);
+	memcpy(file, &head_bytes, sizeof head_bytes);
+	memcpy(file + 8, head, head_bytes);
+	for (uint32_t i = 0; i < 2 * width; i++)
+		memcpy(file + 8 + head_bytes + i * sizeof value, &value, sizeof value);
+	test_write_file(path, file, 8 + head_bytes + 2 * bytes);
+	free(file);
+}
+
+/* With one, with another, and with the same at another scale. */
+static void adapters(void **state)
+{
+	(void)state;
+	rwkvk_lora lora = { .size = sizeof lora, .path = test_temp("lora.safetensors"), .scale = 0.5f };
+	rwkvk_model_options options = base();
+	char first[33], again[33], other[33];
+	options.size = sizeof options;
+	options.lora = &lora;
+	options.lora_count = 1;
+	write_adapter(lora.path, 0.25f);
+	assert_stranger("adapter", &options, RWKVK_BEGIN_FILE);
+	assert_true(finds(&options, RWKVK_BEGIN_FILE, first)); /* itself */
+	lora.scale = 0.25f;
+	assert_false(finds(&options, RWKVK_BEGIN_FILE, other));
+	write_adapter(lora.path, 0.125f);
+	lora.scale = 0.5f;
+	assert_false(finds(&options, RWKVK_BEGIN_FILE, again));
+	assert_string_not_equal(first, other);
+	assert_string_not_equal(first, again);
+	assert_string_not_equal(other, again);
+}
+
 static void other_names(void **state)
 {
 	(void)state;
@@ -193,6 +236,7 @@ int main(void)
 		cmocka_unit_test(options_that_do_not),
 		cmocka_unit_test(other_models),
 		cmocka_unit_test(other_weights),
+		cmocka_unit_test(adapters),
 		cmocka_unit_test(other_names),
 		cmocka_unit_test(other_vocabularies),
 	};

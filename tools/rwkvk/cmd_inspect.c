@@ -30,7 +30,7 @@ static bool is_part(const rwkvk_file *file, size_t index, const rwkvk_tensor_inf
 static json_t *tensors_json(const rwkvk_file *file)
 {
 	json_t *rows = json_array();
-	rwkvk_tensor_info tensor = { 0 };
+	rwkvk_tensor_info tensor = { .size = sizeof(tensor) };
 	for (size_t i = 0; rwkvk_file_tensor(file, i, &tensor); i++) {
 		json_t *row = json_object(), *shape = json_array();
 		for (uint32_t d = 0; d < tensor.rank && d < 4; d++)
@@ -171,7 +171,7 @@ static void print_summary(const rwkvk_file *file, const rwkvk_model_info *info)
 
 static void print_tensors(const rwkvk_file *file)
 {
-	rwkvk_tensor_info tensor = { 0 };
+	rwkvk_tensor_info tensor = { .size = sizeof(tensor) };
 	size_t width = strlen("tensor"), count = 0, changed = 0;
 	uint64_t bytes = 0;
 	for (; rwkvk_file_tensor(file, count, &tensor); count++)
@@ -272,7 +272,7 @@ int cmd_inspect(int argc, char **argv)
 				 "tensor are those of the file, \"device\" is what it becomes on a device, with --quant if that is given (-: "
 				 "it is not\n"
 				 "used), and behind the shape is what --lora makes of it.  What one token reads is counted as it will be on "
-		         "the device.",
+				 "the device.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "MODEL",
