@@ -2398,6 +2398,58 @@ case_names() {
 	out_is "$text"
 }
 
+# Adapters in every command that opens a model: with the scale of the file or that behind its name, and written as a model.
+case_lora() {
+	local data=$root/tests/data/lora
+	local adapters="--lora $data/peft --lora $data/rwkv_peft.safetensors:1"
+	run inspect $adapters "$data/model.safetensors"
+	exits 0
+	grep -qE '^blocks.0.ffn.key.weight .* 64 x 32  \+ bone of 4$' "$out" || fail "expected what changes"
+	out_has "69 tensors, 95.4 kB; adapters change 18"
+	run inspect --json --lora "$data/peft:0.5" "$data/model.safetensors"
+	out_has '"change": "LoRA of rank 5, scale 0.5"'
+	run convert -q $adapters "$data/model.safetensors" "$dir/merged.safetensors"
+	exits 0
+	err_empty
+	run convert -q "$data/merged.safetensors" "$dir/want.safetensors"
+	exits 0
+	cmp -s "$dir/merged.safetensors" "$dir/want.safetensors" || fail "another model was written"
+	run quantize -q --type q8_0 $adapters "$data/model.safetensors" "$dir/merged.gguf"
+	exits 0
+	run quantize -q --type q8_0 "$data/merged.safetensors" "$dir/want.gguf"
+	cmp -s "$dir/merged.gguf" "$dir/want.gguf" || fail "another model was quantised"
+	cp "$data/peft/adapter_model.safetensors" "$dir/alone.safetensors"
+	run inspect --lora "$dir/alone.safetensors" "$data/model.safetensors"
+	exits 1
+	err_has "give that behind the name, as in $dir/alone.safetensors:0.5 (--lora)"
+	run inspect --lora "$data/rwkv_peft.safetensors:2" "$data/model.safetensors"
+	exits 1
+	err_has "expected no scale with blocks.0."
+	run inspect --lora "$dir/none.pth" "$data/model.safetensors"
+	exits 1
+	err_has "rwkvk: $dir/none.pth: cannot be opened"
+	cp "$data/rwkv_peft.safetensors" "$dir/with:colon"
+	run inspect --lora "$dir/with:colon:1" "$data/model.safetensors"
+	exits 0
+	usage_error "--lora: expected a SCALE other than 0" inspect --lora x:0 "$data/model.safetensors"
+	usage_error "--lora: expected FILE or FILE:SCALE, got no file" inspect --lora :1 "$data/model.safetensors"
+	need_device
+	for command in "logits -q" "generate -q -n 4 --temp 0"; do
+		run $command --tokens 1,2,3 -m "$data/model.safetensors" $adapters
+		exits 0
+		cp "$out" "$dir/got"
+		run $command --tokens 1,2,3 -m "$data/merged.safetensors"
+		cmp -s "$out" "$dir/got" || fail "$command: another answer"
+	done
+	run verify -m "$data/model.safetensors" $adapters
+	exits 0
+	run bench -p 8 -n 2 -r 1 --no-measure -m "$data/model.safetensors" $adapters
+	exits 0
+	run perplexity -q --tokens 1,2,3,4 --against "$data/merged.safetensors" -m "$data/model.safetensors" $adapters
+	exits 0
+	out_has "divergence       0 nats per token, 0 at most"
+}
+
 case_convert() {
 	local data=$root/tests/data
 	run convert "$data/v7-c192-bf16.safetensors" "$dir/model.gguf"
