@@ -75,7 +75,8 @@ void __wrap_free(void *block)
 
 /* ------------------------------------------------------------------------------------------------------ what is done */
 
-static const char *model_path, *vocab_path, *state_path, *out_path, *converted_path, *trained_path;
+static const char *model_path, *vocab_path, *state_path, *out_path, *converted_path, *trained_path, *cache_path;
+static rwkvk_model *cached_model; /* open all the time */
 
 /* One way through the library, up to the first failure, and what it has found. */
 struct visit {
@@ -84,6 +85,8 @@ struct visit {
 	rwkvk_session *session, *clone;
 	rwkvk_tokenizer *tokenizer;
 	rwkvk_cancel *cancel;
+	rwkvk_cache *cache;
+	rwkvk_prompt *prompt;
 	uint8_t state[1 << 17];
 	float logits[300];
 	char text[64];
@@ -156,6 +159,29 @@ static rwkvk_status use_model(struct visit *v)
 	return rwkvk_model_verify(v->model, &(rwkvk_verify_options){ .tokens = 1 }, &row, 1, &rows);
 }
 
+/* A conversation with a cache, in which a state that cannot be kept is no failure; what saves the session at the end is one. */
+static rwkvk_status use_cache(struct visit *v)
+{
+	static const char first[] = "abcab", history[] = "abcabdefcd";
+	const size_t ends[] = { 5, 10 };
+	const rwkvk_cache_options options = { .memory = 1 << 20, .disk = 1 << 20, .dir = cache_path };
+	const rwkvk_prompt_options start = { .start = 1 };
+	uint32_t number;
+	TRY(rwkvk_session_create(cached_model, &v->session));
+	TRY(rwkvk_cache_create(cached_model, &options, &v->cache));
+	TRY(rwkvk_cache_add_start(v->cache, state_path, &number));
+	TRY(rwkvk_prompt_create(v->cache, first, 5, NULL, &v->prompt));
+	TRY(rwkvk_prompt_read(v->prompt, v->session, NULL));
+	TRY(feed_tokens(v->session, (const uint32_t[]){ 4, 5, 6 }, 3, NULL));
+	TRY(rwkvk_prompt_answered(v->prompt, v->session, "def", 3, history, 10, ends, 2));
+	TRY(rwkvk_prompt_finish(v->prompt, v->session, &(rwkvk_eval_options){ .logits = v->logits }));
+	rwkvk_prompt_destroy(v->prompt);
+	v->prompt = NULL;
+	TRY(rwkvk_prompt_create(v->cache, first, 5, &start, &v->prompt));
+	TRY(rwkvk_prompt_read(v->prompt, v->session, NULL));
+	return rwkvk_session_save(v->session, out_path);
+}
+
 static rwkvk_status open_file(struct visit *v)
 {
 	return rwkvk_file_open(&(rwkvk_model_options){ .path = model_path, .vocab = vocab_path }, &v->file);
@@ -181,6 +207,8 @@ static rwkvk_status use_files(struct visit *v)
 
 static void leave(struct visit *v)
 {
+	rwkvk_prompt_destroy(v->prompt);
+	rwkvk_cache_destroy(v->cache);
 	rwkvk_session_destroy(v->clone);
 	rwkvk_session_destroy(v->session);
 	rwkvk_model_close(v->model);
@@ -251,17 +279,37 @@ static void files(void **state)
 		fail_each(use_files, first, 1);
 }
 
+static void caches(void **state)
+{
+	(void)state;
+	static struct visit whole, v;
+	const rwkvk_model_options options = { .path = model_path, .vocab = vocab_path, .threads = 1, .max_sessions = 1 };
+	unsigned long n = 1;
+	assert_ok(rwkvk_model_open(&options, &cached_model));
+	visit_failing(use_cache, &whole, 0, false);
+	for (int after = 0; after < 2; after++)
+		for (n = 1; visit_failing(use_cache, &v, n, after); n++)
+			;
+	print_message("    %lu allocations, as it is known from disk\n", n - 1);
+	assert_true(n > 30);
+	visit_failing(use_cache, &v, 0, false);
+	assert_memory_equal(v.logits, whole.logits, sizeof v.logits);
+	rwkvk_model_close(cached_model);
+}
+
 /* Tokens 1 "a", 2 "b" and so on to "z", and pairs behind them. */
 static int make_test_files(void **state)
 {
 	(void)state;
-	static char paths[6][512];
-	const char **const names[] = { &model_path, &vocab_path, &state_path, &out_path, &converted_path, &trained_path };
-	static const char *const files_named[] = { "chain.safetensors", "vocab.txt",       "kept.state",
-		                                       "out.gguf",          "converted.state", "trained.safetensors" };
+	static char paths[7][512];
+	const char **const names[] = {
+		&model_path, &vocab_path, &state_path, &out_path, &converted_path, &trained_path, &cache_path
+	};
+	static const char *const files_named[] = { "chain.safetensors", "vocab.txt",           "kept.state", "out.gguf",
+		                                       "converted.state",   "trained.safetensors", "cache" };
 	uint32_t next[300];
 	char text[4096] = "";
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 7; i++) {
 		snprintf(paths[i], sizeof paths[i], "%s", test_temp(files_named[i]));
 		*names[i] = paths[i];
 	}
@@ -283,6 +331,6 @@ int main(void)
 		print_message("SKIPPED test_no_memory: %s\n", rwkvk_last_error());
 		return 77;
 	}
-	const struct CMUnitTest tests[] = { cmocka_unit_test(models), cmocka_unit_test(files) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(models), cmocka_unit_test(files), cmocka_unit_test(caches) };
 	return cmocka_run_group_tests(tests, make_test_files, NULL);
 }

@@ -1,0 +1,209 @@
+/* How long the first token of a conversation's turn takes, with a state cache that knows nothing, that knows the turns before,
+ * and that knows them on disk (docs/speed.md).
+ *
+ *     measure_turns MODEL ROUNDS FOLDER
+ *
+ * Turns of some 100 tokens, half of them the user's; at turn 5 and at turn 20; with answers that go on from the prompt as they
+ * are, and with answers that had reasoning, which the history leaves out.  Each round asks each cache another question, in
+ * turn.  FOLDER is for states, and should be empty. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <rwkvk.h>
+
+enum { TURNS = 20, SHORT = 5, MOST_ROUNDS = 50, ROOM = 32768, WAYS = 5 };
+
+static const char *const ways[WAYS] = { "empty, turn 5", "warm, turn 5", "empty, turn 20", "warm, turn 20", "disk, turn 20" };
+
+static const char question[] =
+	"I have read that the old harbour was moved twice, once after the great storm and once when the river "
+	"had filled it with sand. Which of the two moves made the town richer, and what did people there "
+	"think of it at the time?";
+static const char answer[] =
+	"The second one did. After it ships of any size could come in, and within ten years there were three "
+	"times as many merchants as before, although the fishermen, who had to leave their houses by the water, "
+	"never forgave the council for what it had decided.";
+
+static void check(rwkvk_status status)
+{
+	if (status == RWKVK_OK)
+		return;
+	fprintf(stderr, "%s\n", rwkvk_last_error());
+	exit(EXIT_FAILURE);
+}
+
+/* ---------------------------------------------------------------------------------------------------- conversations */
+
+/* Messages and, in the end, what the model goes on from; G1's prompt, of any model. */
+struct talk {
+	char text[ROOM];
+	size_t bytes, ends[2 * TURNS], count;
+};
+
+static void add(struct talk *t, const char *text)
+{
+	size_t bytes = strlen(text);
+	if (t->bytes + bytes > ROOM) {
+		fprintf(stderr, "a conversation of more than %d bytes\n", ROOM);
+		exit(EXIT_FAILURE);
+	}
+	memcpy(t->text + t->bytes, text, bytes);
+	t->bytes += bytes;
+}
+
+/* With reasoning, other questions: what is on disk of one conversation is of no use to the other. */
+static void ask(struct talk *t, unsigned turn, unsigned round, bool reasoning)
+{
+	char number[64];
+	snprintf(number, sizeof number, "User: %s %u.%u. ", reasoning ? "Problem" : "Question", turn, round);
+	add(t, number);
+	add(t, question);
+	add(t, "\n\n");
+	t->ends[t->count++] = t->bytes;
+}
+
+static void tell(struct talk *t)
+{
+	add(t, "Assistant: ");
+	add(t, answer);
+	add(t, "\n\n");
+	t->ends[t->count++] = t->bytes;
+}
+
+static rwkvk_prompt *prompt_of(rwkvk_cache *cache, const struct talk *history, bool reasoning)
+{
+	static struct talk t;
+	rwkvk_prompt *prompt;
+	const rwkvk_prompt_options options = { .ends = t.ends, .end_count = history->count };
+	t = *history;
+	add(&t, reasoning ? "Assistant: <think" : "Assistant:");
+	check(rwkvk_prompt_create(cache, t.text, t.bytes, &options, &prompt));
+	return prompt;
+}
+
+/* ---------------------------------------------------------------------------------------------------- turns */
+
+/* Instead of picking tokens the session reads the answer, which takes less time and leaves the same. */
+static void answer_it(rwkvk_prompt *prompt, rwkvk_model *model, rwkvk_session *session, struct talk *history, bool reasoning)
+{
+	char all[1024];
+	uint32_t ids[1024];
+	size_t count;
+	tell(history);
+	int bytes = snprintf(all, sizeof all, " %s", reasoning ? "> Two moves.</think>" : answer);
+	check(rwkvk_tokenizer_encode(rwkvk_model_tokenizer(model), all, (size_t)bytes, ids, 1024, &count));
+	check(rwkvk_session_eval(session, ids, count, NULL));
+	check(rwkvk_prompt_answered(prompt, session, all, (size_t)bytes, history->text, history->bytes, history->ends,
+	                            history->count));
+	check(rwkvk_prompt_finish(prompt, session, NULL));
+}
+
+static void take_turns(rwkvk_cache *cache, rwkvk_model *model, rwkvk_session *session, unsigned turns, bool reasoning,
+                       struct talk *history)
+{
+	*history = (struct talk){ .count = 0 };
+	for (unsigned i = 1; i < turns; i++) {
+		ask(history, i, 0, reasoning);
+		rwkvk_prompt *prompt = prompt_of(cache, history, reasoning);
+		check(rwkvk_prompt_read(prompt, session, NULL));
+		answer_it(prompt, model, session, history, reasoning);
+		rwkvk_prompt_destroy(prompt);
+	}
+}
+
+struct sample {
+	double milliseconds[MOST_ROUNDS];
+	rwkvk_prompt_info info;
+};
+
+static double now(void)
+{
+	struct timespec time;
+	timespec_get(&time, TIME_UTC);
+	return 1e3 * (double)time.tv_sec + 1e-6 * (double)time.tv_nsec;
+}
+
+/* From the text to the first token. */
+static void measure(rwkvk_cache *cache, rwkvk_session *session, const struct talk *history, unsigned turn, unsigned round,
+                    bool reasoning, struct sample *sample)
+{
+	static struct talk asked;
+	static unsigned asked_so_far; /* no cache knows the question */
+	uint32_t token;
+	asked = *history;
+	ask(&asked, turn, ++asked_so_far, reasoning);
+	double start = now();
+	rwkvk_prompt *prompt = prompt_of(cache, &asked, reasoning);
+	check(rwkvk_prompt_read(prompt, session, NULL));
+	check(rwkvk_session_sample(session, NULL, &token));
+	sample->milliseconds[round] = now() - start;
+	sample->info.size = sizeof sample->info;
+	check(rwkvk_prompt_get_info(prompt, &sample->info));
+	rwkvk_prompt_destroy(prompt);
+}
+
+/* ---------------------------------------------------------------------------------------------------- rounds */
+
+static rwkvk_cache *make_cache(rwkvk_model *model, const char *folder)
+{
+	rwkvk_cache *cache;
+	check(rwkvk_cache_create(model, &(rwkvk_cache_options){ .disk = folder ? UINT64_C(8) << 30 : 0, .dir = folder }, &cache));
+	return cache;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return (x > y) - (x < y);
+}
+
+static void print(const char *way, bool reasoning, struct sample *s, unsigned rounds)
+{
+	qsort(s->milliseconds, rounds, sizeof *s->milliseconds, by_size);
+	printf("| %s%s | %llu | %llu | %.0f | %.0f to %.0f |\n", way, reasoning ? ", reasoning" : "",
+	       (unsigned long long)s->info.tokens, (unsigned long long)s->info.cached, s->milliseconds[rounds / 2],
+	       s->milliseconds[0], s->milliseconds[rounds - 1]);
+}
+
+static void run(rwkvk_model *model, rwkvk_session *session, bool reasoning, unsigned rounds, const char *folder)
+{
+	static struct sample samples[WAYS];
+	static struct talk early, late;
+	rwkvk_cache *early_cache = make_cache(model, NULL), *late_cache = make_cache(model, folder);
+	take_turns(early_cache, model, session, SHORT, reasoning, &early);
+	take_turns(late_cache, model, session, TURNS, reasoning, &late);
+	for (unsigned round = 0; round < rounds; round++)
+		for (unsigned way = 0; way < WAYS; way++) {
+			const struct talk *history = way < 2 ? &early : &late;
+			rwkvk_cache *warm = way == 1 ? early_cache : way == 3 ? late_cache : NULL;
+			rwkvk_cache *cache = warm ? warm : make_cache(model, way == 4 ? folder : NULL);
+			measure(cache, session, history, way < 2 ? SHORT : TURNS, round, reasoning, &samples[way]);
+			if (!warm)
+				rwkvk_cache_destroy(cache);
+		}
+	for (unsigned way = 0; way < WAYS; way++)
+		print(ways[way], reasoning, &samples[way], rounds);
+	rwkvk_cache_destroy(early_cache);
+	rwkvk_cache_destroy(late_cache);
+}
+
+int main(int count, char **words)
+{
+	rwkvk_model *model;
+	rwkvk_session *session;
+	int rounds = count == 4 ? atoi(words[2]) : 0;
+	if (rounds < 1 || rounds > MOST_ROUNDS) {
+		fprintf(stderr, "usage: measure_turns MODEL ROUNDS FOLDER, with up to %d rounds\n", MOST_ROUNDS);
+		return EXIT_FAILURE;
+	}
+	check(rwkvk_model_open(&(rwkvk_model_options){ .path = words[1] }, &model));
+	check(rwkvk_session_create(model, &session));
+	printf("| cache | tokens | known | ms | |\n| --- | ---: | ---: | ---: | --- |\n");
+	run(model, session, false, (unsigned)rounds, words[3]);
+	run(model, session, true, (unsigned)rounds, words[3]);
+	rwkvk_session_destroy(session);
+	rwkvk_model_close(model);
+	return EXIT_SUCCESS;
+}
