@@ -13,9 +13,10 @@
 
 #include <rwkvk.h>
 
-enum { TURNS = 20, SHORT = 5, MOST_ROUNDS = 50, ROOM = 32768, WAYS = 5 };
+enum { TURNS = 20, SHORT = 5, MOST_ROUNDS = 50, ROOM = 32768 };
 
-static const char *const ways[WAYS] = { "empty, turn 5", "warm, turn 5", "empty, turn 20", "warm, turn 20", "disk, turn 20" };
+enum way { EMPTY, WARM_SHORT, WARM, DISK, WAYS };
+static const char *const ways[WAYS] = { "empty, turn 20", "warm, turn 5", "warm, turn 20", "on disk, turn 20" };
 
 static const char question[] =
 	"I have read that the old harbour was moved twice, once after the great storm and once when the river "
@@ -100,17 +101,14 @@ static void answer_it(rwkvk_prompt *prompt, rwkvk_model *model, rwkvk_session *s
 	check(rwkvk_prompt_finish(prompt, session, NULL));
 }
 
-static void take_turns(rwkvk_cache *cache, rwkvk_model *model, rwkvk_session *session, unsigned turns, bool reasoning,
-                       struct talk *history)
+static void take_turn(rwkvk_cache *cache, rwkvk_model *model, rwkvk_session *session, unsigned turn, unsigned round,
+                      bool reasoning, struct talk *history)
 {
-	*history = (struct talk){ .count = 0 };
-	for (unsigned i = 1; i < turns; i++) {
-		ask(history, i, 0, reasoning);
-		rwkvk_prompt *prompt = prompt_of(cache, history, reasoning);
-		check(rwkvk_prompt_read(prompt, session, NULL));
-		answer_it(prompt, model, session, history, reasoning);
-		rwkvk_prompt_destroy(prompt);
-	}
+	ask(history, turn, round, reasoning);
+	rwkvk_prompt *prompt = prompt_of(cache, history, reasoning);
+	check(rwkvk_prompt_read(prompt, session, NULL));
+	answer_it(prompt, model, session, history, reasoning);
+	rwkvk_prompt_destroy(prompt);
 }
 
 struct sample {
@@ -126,16 +124,13 @@ static double now(void)
 }
 
 /* From the text to the first token. */
-static void measure(rwkvk_cache *cache, rwkvk_session *session, const struct talk *history, unsigned turn, unsigned round,
+static void measure(rwkvk_cache *cache, rwkvk_session *session, struct talk *history, unsigned turn, unsigned round,
                     bool reasoning, struct sample *sample)
 {
-	static struct talk asked;
-	static unsigned asked_so_far; /* no cache knows the question */
 	uint32_t token;
-	asked = *history;
-	ask(&asked, turn, ++asked_so_far, reasoning);
+	ask(history, turn, round, reasoning);
 	double start = now();
-	rwkvk_prompt *prompt = prompt_of(cache, &asked, reasoning);
+	rwkvk_prompt *prompt = prompt_of(cache, history, reasoning);
 	check(rwkvk_prompt_read(prompt, session, NULL));
 	check(rwkvk_session_sample(session, NULL, &token));
 	sample->milliseconds[round] = now() - start;
@@ -167,26 +162,52 @@ static void print(const char *way, bool reasoning, struct sample *s, unsigned ro
 	       s->milliseconds[0], s->milliseconds[rounds - 1]);
 }
 
-static void run(rwkvk_model *model, rwkvk_session *session, bool reasoning, unsigned rounds, const char *folder)
+/* What is asked of, and with what. */
+struct run {
+	rwkvk_model *model;
+	rwkvk_session *session;
+	bool reasoning;
+	const char *folder;
+	struct talk early, late; /* but for the last two turns */
+	rwkvk_cache *early_cache, *late_cache;
+	struct sample samples[WAYS];
+};
+
+/* The turn before the one that is measured is another one each time, so that nothing of it is known by another's reading. */
+static void run_way(struct run *r, enum way way, unsigned round)
 {
-	static struct sample samples[WAYS];
-	static struct talk early, late;
-	rwkvk_cache *early_cache = make_cache(model, NULL), *late_cache = make_cache(model, folder);
-	take_turns(early_cache, model, session, SHORT, reasoning, &early);
-	take_turns(late_cache, model, session, TURNS, reasoning, &late);
+	static struct talk history;
+	const unsigned turn = way == WARM_SHORT ? SHORT : TURNS, number = round * WAYS + way;
+	rwkvk_cache *cache = way == WARM_SHORT ? r->early_cache : way == WARM ? r->late_cache : make_cache(r->model, r->folder);
+	history = way == WARM_SHORT ? r->early : r->late;
+	take_turn(cache, r->model, r->session, turn - 1, number, r->reasoning, &history);
+	if (way == EMPTY || way == DISK) { /* once it is destroyed, all is on disk */
+		rwkvk_cache_destroy(cache);
+		cache = make_cache(r->model, way == DISK ? r->folder : NULL);
+	}
+	measure(cache, r->session, &history, turn, round, r->reasoning, &r->samples[way]);
+	if (way == EMPTY || way == DISK)
+		rwkvk_cache_destroy(cache);
+}
+
+/* An empty cache makes no difference between answers. */
+static void run(struct run *r, unsigned rounds)
+{
+	const enum way first = r->reasoning ? WARM_SHORT : EMPTY;
+	r->early_cache = make_cache(r->model, NULL);
+	r->late_cache = make_cache(r->model, r->folder);
+	for (unsigned i = 1; i < SHORT - 1; i++)
+		take_turn(r->early_cache, r->model, r->session, i, 0, r->reasoning, &r->early);
+	for (unsigned i = 1; i < TURNS - 1; i++)
+		take_turn(r->late_cache, r->model, r->session, i, 0, r->reasoning, &r->late);
 	for (unsigned round = 0; round < rounds; round++)
-		for (unsigned way = 0; way < WAYS; way++) {
-			const struct talk *history = way < 2 ? &early : &late;
-			rwkvk_cache *warm = way == 1 ? early_cache : way == 3 ? late_cache : NULL;
-			rwkvk_cache *cache = warm ? warm : make_cache(model, way == 4 ? folder : NULL);
-			measure(cache, session, history, way < 2 ? SHORT : TURNS, round, reasoning, &samples[way]);
-			if (!warm)
-				rwkvk_cache_destroy(cache);
-		}
-	for (unsigned way = 0; way < WAYS; way++)
-		print(ways[way], reasoning, &samples[way], rounds);
-	rwkvk_cache_destroy(early_cache);
-	rwkvk_cache_destroy(late_cache);
+		for (enum way way = first; way < WAYS; way++)
+			run_way(r, way, round);
+	for (enum way way = first; way < WAYS; way++)
+		print(ways[way], r->reasoning, &r->samples[way], rounds);
+	fflush(stdout);
+	rwkvk_cache_destroy(r->early_cache);
+	rwkvk_cache_destroy(r->late_cache);
 }
 
 int main(int count, char **words)
@@ -201,8 +222,11 @@ int main(int count, char **words)
 	check(rwkvk_model_open(&(rwkvk_model_options){ .path = words[1] }, &model));
 	check(rwkvk_session_create(model, &session));
 	printf("| cache | tokens | known | ms | |\n| --- | ---: | ---: | ---: | --- |\n");
-	run(model, session, false, (unsigned)rounds, words[3]);
-	run(model, session, true, (unsigned)rounds, words[3]);
+	static struct run plain, reasoning;
+	plain = (struct run){ .model = model, .session = session, .folder = words[3] };
+	run(&plain, (unsigned)rounds);
+	reasoning = (struct run){ .model = model, .session = session, .folder = words[3], .reasoning = true };
+	run(&reasoning, (unsigned)rounds);
 	rwkvk_session_destroy(session);
 	rwkvk_model_close(model);
 	return EXIT_SUCCESS;
