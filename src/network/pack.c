@@ -267,7 +267,7 @@ static void place_k_block(uint32_t type, enum dtype dtype, const uint8_t *row, u
 	}
 }
 
-/* Rows [first, first + 8) of a source, of which those past source_rows become zeros; false: see typed_row(). */
+/* Rows [first, first + 8) of a source, of which those past source_rows become zeros; false: see typed_rows(). */
 static bool pack_tile(const struct matrix_source *source, uint64_t source_rows, uint64_t columns, uint64_t first, uint8_t *tile,
                       uint8_t *side_tile, float *scratch)
 {

@@ -54,7 +54,7 @@ struct matrix_part {
 	uint32_t rows;
 };
 
-/* Packing runs on all workers, and the bytes do not depend on how many there are.  false: typed_row() has seen something.
+/* Packing runs on all workers, and the bytes do not depend on how many there are.  false: typed_rows() has seen something.
  * scratch: [parallel_workers()][pack_scratch_floats(columns)]. */
 uint64_t pack_scratch_floats(uint64_t columns);
 /* Tiles [first, first + tiles) of 8 rows each.  With several parts, all of one type, tile t is tile t / count of part t %
