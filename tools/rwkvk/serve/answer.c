@@ -1,5 +1,6 @@
 #include "serve/answer.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #include "serve/reply.h"
@@ -102,34 +103,41 @@ static bool stops_at(const struct choice *choice, uint32_t token)
 	return false;
 }
 
-/* The library did not look for the request's stop texts while the model reasoned, and what it wrote behind that in the same
- * step has ended for another reason. */
-static bool cut_at_stop(const struct job *job, struct choice *choice, size_t from)
+/* Where the first of the request's stop texts is, which the library did not look for while the model reasoned; the end of the
+ * text: there is none. */
+static size_t find_stop(const struct job *job, const struct choice *choice, size_t from)
 {
-	size_t cut = choice->text.count;
-	for (size_t i = 0; cut > from && i < job->request.stop_count; i++) {
+	size_t at = choice->text.count;
+	for (size_t i = 0; at > from && i < job->request.stop_count; i++) {
 		const char *stop = job->request.stops[i];
-		const char *found = text_find(choice->text.bytes + from, cut - from, stop);
+		const char *found = text_find(choice->text.bytes + from, at - from, stop);
 		if (found)
-			cut = (size_t)(found - choice->text.bytes);
+			at = (size_t)(found - choice->text.bytes);
 	}
-	bool found = cut < choice->text.count;
-	choice->text.count = cut;
-	return found;
+	return at;
+}
+
+/* Ends before what the session has read already; without white space, as every answer. */
+static void end_before(const struct job *job, struct choice *choice, size_t from)
+{
+	end(choice, "stop");
+	choice->beyond = true;
+	size_t count = find_stop(job, choice, from);
+	while (count > from && isspace((unsigned char)choice->text.bytes[count - 1]))
+		count--;
+	choice->text.count = count;
 }
 
 /* The library's text has ended.  One that was begun with other stops may have to go on. */
 static void take_end(const struct job *job, struct choice *choice, const rwkvk_work *work, bool stale, size_t from)
 {
-	if (stale && cut_at_stop(job, choice, from)) {
-		choice->beyond = true;
-		end(choice, "stop");
-	} else if (stale && work->reason == RWKVK_END_STOP_TOKEN && choice->options.stop_tokens &&
-	           !stops_at(choice, choice->options.stop_tokens[work->stop])) {
+	bool may_go_on = stale && work->reason == RWKVK_END_STOP_TOKEN && choice->options.stop_tokens;
+	if (stale && find_stop(job, choice, from) < choice->text.count)
+		end_before(job, choice, from);
+	else if (may_go_on && !stops_at(choice, choice->options.stop_tokens[work->stop]))
 		begin_text(job, choice);
-	} else {
+	else
 		end(choice, work->reason == RWKVK_END_LENGTH ? "length" : "stop");
-	}
 }
 
 bool answer_take(const struct server *server, struct job *job, uint32_t index, const rwkvk_work *work)
@@ -140,8 +148,7 @@ bool answer_take(const struct server *server, struct job *job, uint32_t index, c
 	for (size_t i = 0; i < work->picked_count; i++) {
 		const rwkvk_token *token = picked(work, i);
 		if (stale && stops_at(choice, token->id)) {
-			choice->beyond = true;
-			end(choice, "stop");
+			end_before(job, choice, from);
 			return true;
 		}
 		if (!push(server, choice, token))
