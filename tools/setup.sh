@@ -46,6 +46,7 @@ run  command glslangValidator   glslang-tools           glslang                 
 run  header  volk.h             libvulkan-volk-dev      vulkan-volk-devel        volk                     vulkan-volk
 run  header  vulkan/vulkan.h    libvulkan-dev           vulkan-headers           vulkan-headers           vulkan-headers
 run  header  jansson.h          libjansson-dev          jansson-devel            jansson                  jansson
+run  header  histedit.h         libedit-dev             libedit-devel            libedit                  -
 run  header  zip.h              libzip-dev              libzip-devel             libzip                   libzip
 run  header  pcre2.h            libpcre2-dev            pcre2-devel              pcre2                    pcre2
 run  header  utf8proc.h         libutf8proc-dev         utf8proc-devel           libutf8proc              utf8proc

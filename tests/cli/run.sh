@@ -121,7 +121,7 @@ wait_bytes() {
 
 case_help() {
 	local name
-	for name in generate devices inspect tokenize logits perplexity bench verify tune quantize convert; do
+	for name in generate chat devices inspect tokenize logits perplexity bench verify tune quantize convert; do
 		run "$name" --help
 		exits 0
 		err_empty
@@ -136,7 +136,7 @@ case_help() {
 	done
 	run --help
 	exits 0
-	for name in generate devices inspect tokenize logits perplexity bench verify tune state quantize convert; do
+	for name in generate chat devices inspect tokenize logits perplexity bench verify tune state quantize convert; do
 		out_has "  $name"
 	done
 	run help

@@ -17,6 +17,7 @@ static int cmd_help(int argc, char **argv);
 
 static const struct command commands[] = {
 	{ "generate", "write text that continues a prompt", cmd_generate },
+	{ "chat", "talk with a model", cmd_chat },
 	{ "serve", "answer programs that speak OpenAI's API, and show a page", cmd_serve },
 	{ "devices", "list the Vulkan devices", cmd_devices },
 	{ "inspect", "show what a model file holds", cmd_inspect },

@@ -19,6 +19,14 @@ bool system_output_is_closed(void);             /* whether nobody reads standard
 bool system_is_special(const char *path);       /* a pipe or a device */
 const char *system_path_name(const char *path); /* its last part, in it */
 
+/* Files and folders that are made from now on are this user's alone. */
+void system_keep_private(void);
+
+/* Locks the file, which is there as long, against the other call in any program; the lock ends with the program, however that
+ * does.  NULL: another one has it, if *taken, or the file cannot be made. */
+struct system_lock *system_lock(const char *path, bool *taken);
+void system_unlock(struct system_lock *lock); /* NULL is allowed */
+
 /* A stream into memory. */
 struct memory_stream {
 	FILE *stream;
@@ -30,6 +38,8 @@ bool memory_close(struct memory_stream *memory); /* false: not all of it was wri
 
 /* Calls `caught` at each Ctrl-C or SIGTERM, from where only little may be done; false: the program ends as it would have. */
 void system_catch_interrupts(bool (*caught)(int number));
+/* Whether each ends a read that waits, too; at first it does not. */
+void system_interrupts_end_reads(bool value);
 /* Ends the program as that does, where shells look at more than the exit code. */
 void system_end_as(int number);
 

@@ -1,8 +1,12 @@
 #include "system.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -39,6 +43,65 @@ const char *system_path_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	return slash ? slash + 1 : path;
+}
+
+/* ---------------------------------------------------------------------------------------------------- private files, locks */
+
+void system_keep_private(void)
+{
+	umask(0077);
+}
+
+struct system_lock {
+	int file;
+	char path[];
+};
+
+/* Whether the open file is still the one of that name: who had it before may have removed it. */
+static bool is_at(int file, const char *path)
+{
+	struct stat mine, there;
+	return fstat(file, &mine) == 0 && stat(path, &there) == 0 && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+}
+
+static bool lock_file(struct system_lock *lock, bool *taken)
+{
+	for (;;) {
+		lock->file = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (lock->file < 0)
+			return false;
+		bool locked = flock(lock->file, LOCK_EX | LOCK_NB) == 0;
+		if (locked && is_at(lock->file, lock->path))
+			return true;
+		*taken = !locked && errno == EWOULDBLOCK;
+		close(lock->file);
+		if (!locked)
+			return false;
+	}
+}
+
+struct system_lock *system_lock(const char *path, bool *taken)
+{
+	struct system_lock *lock = malloc(sizeof(*lock) + strlen(path) + 1);
+	*taken = false;
+	if (!lock)
+		return NULL;
+	strcpy(lock->path, path);
+	if (lock_file(lock, taken))
+		return lock;
+	int error = errno;
+	free(lock);
+	errno = error;
+	return NULL;
+}
+
+void system_unlock(struct system_lock *lock)
+{
+	if (!lock)
+		return;
+	unlink(lock->path);
+	close(lock->file);
+	free(lock);
 }
 
 /* ---------------------------------------------------------------------------------------------------- memory */
@@ -100,17 +163,27 @@ static void on_signal(int number)
 	raise(number);
 }
 
-void system_catch_interrupts(bool (*caught)(int number))
+static void catch (int flags)
 {
 	static const int numbers[] = { SIGINT, SIGTERM };
-	handler = caught;
 	for (int i = 0; i < 2; i++) {
-		struct sigaction before, action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+		struct sigaction before, action = { .sa_handler = on_signal, .sa_flags = flags };
 		sigemptyset(&action.sa_mask);
 		if (sigaction(numbers[i], NULL, &before) == 0 &&
 		    before.sa_handler != SIG_IGN) /* as shells start what is in the background */
 			sigaction(numbers[i], &action, NULL);
 	}
+}
+
+void system_catch_interrupts(bool (*caught)(int number))
+{
+	handler = caught;
+	catch (SA_RESTART);
+}
+
+void system_interrupts_end_reads(bool value)
+{
+	catch (value ? 0 : SA_RESTART);
 }
 
 void system_end_as(int number)

@@ -2,6 +2,7 @@
  * takes, are UTF-8. */
 #include "system.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <io.h>
 #include <signal.h>
@@ -67,6 +68,40 @@ const char *system_path_name(const char *path)
 	return name;
 }
 
+/* ---------------------------------------------------------------------------------------------------- private files, locks */
+
+/* What is in a user's folders is. */
+void system_keep_private(void)
+{
+}
+
+struct system_lock {
+	HANDLE file;
+};
+
+struct system_lock *system_lock(const char *path, bool *taken)
+{
+	struct system_lock *lock = malloc(sizeof(*lock));
+	*taken = false;
+	if (!lock)
+		return NULL;
+	lock->file = CreateFileA(path, GENERIC_WRITE, 0, NULL, OPEN_ALWAYS, FILE_FLAG_DELETE_ON_CLOSE, NULL);
+	if (lock->file != INVALID_HANDLE_VALUE)
+		return lock;
+	*taken = GetLastError() == ERROR_SHARING_VIOLATION;
+	errno = GetLastError() == ERROR_PATH_NOT_FOUND ? ENOENT : EACCES;
+	free(lock);
+	return NULL;
+}
+
+void system_unlock(struct system_lock *lock)
+{
+	if (!lock)
+		return;
+	CloseHandle(lock->file);
+	free(lock);
+}
+
 /* ---------------------------------------------------------------------------------------------------- memory */
 
 /* In a file that goes when it is closed, and is not written to the disk while there is memory for it. */
@@ -121,6 +156,12 @@ void system_catch_interrupts(bool (*caught)(int number))
 {
 	handler = caught;
 	SetConsoleCtrlHandler(on_event, TRUE);
+}
+
+/* The system does that by itself. */
+void system_interrupts_end_reads(bool value)
+{
+	(void)value;
 }
 
 void system_end_as(int number)

@@ -133,6 +133,15 @@ bool interrupt_seen(void)
 	return rwkvk_cancel_is_set(flag);
 }
 
+bool interrupt_forget(void)
+{
+	if (caught == SIGTERM)
+		return false;
+	rwkvk_cancel_clear(flag);
+	caught = 0;
+	return true;
+}
+
 /* A shell sees by the signal, not by the exit code, that a loop of commands should end. */
 int interrupt_finish(int code)
 {

@@ -37,6 +37,10 @@ void interrupt_catch(void);
 const rwkvk_cancel *interrupt_flag(void); /* NULL: Ctrl-C is not caught */
 bool interrupt_seen(void);
 
+/* For a program that goes on after a Ctrl-C, of which the next one is the first again.  false: it was SIGTERM, which asks the
+ * program to end. */
+bool interrupt_forget(void);
+
 /* At the end of the program, which ends as by the signal that was caught if `code` is EXIT_INTERRUPTED. */
 int interrupt_finish(int code);
 

@@ -1,0 +1,28 @@
+/* The current branch of a conversation as text, and that text in the session. */
+#ifndef RWKVK_TOOL_CHAT_PROMPT_H
+#define RWKVK_TOOL_CHAT_PROMPT_H
+
+#include "chat.h"
+
+struct rendered {
+	char *text;
+	size_t bytes;
+	size_t *ends; /* where its messages end, the system's included */
+	size_t count;
+};
+
+/* With what the model goes on from at its end or, messages_only, as the beginning of longer texts.  EXIT_DONE, or the exit code
+ * after a message; then there is nothing to free. */
+int render_branch(const struct conversation *conversation, bool messages_only, struct rendered *out);
+void rendered_free(struct rendered *rendered);
+
+/* The first messages of it, which end at ends[messages - 1], as a prompt.  EXIT_DONE, or the exit code after a message. */
+int make_prompt(const struct chat *chat, const struct rendered *text, size_t messages, rwkvk_prompt **out);
+
+/* The same of all of it. */
+int make_whole_prompt(const struct chat *chat, const struct rendered *text, rwkvk_prompt **out);
+
+/* For rwkvk_cache_put() and the like, of so many bytes of the text. */
+rwkvk_prompt_options prompt_options(const struct chat *chat, const struct rendered *text, size_t bytes);
+
+#endif
