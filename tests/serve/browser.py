@@ -1,7 +1,7 @@
 """The page of `rwkvk serve` in Chromium: RWKVK=PROGRAM python3 browser.py [unittest's arguments]
 
-The server is the real one with the built-in model, which goes on with stories.  Where an answer has to be an odd one, the page's
-fetch() is replaced in the page (FAKE)."""
+The server is the real one with the built-in model, which goes on with stories.  Where an answer has to be an odd one, fetch() is
+replaced in the page (FAKE)."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from webdriver import Browser, wait
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script><b>bold</b>&amp;</div>"
 
-# Answers to the page's questions: MODEL instead of what /v1/models says of the model, CHUNKS instead of an answer, which with OPEN does
-# not end.  What the page sent last is kept in `sent`.
+# Answers to the page's questions: MODEL instead of what /v1/models says of the model, CHUNKS instead of an answer, which with OPEN
+# does not end.  What the page sent last is kept in `sent`.
 FAKE = """
 const [model, chunks, open] = arguments, real = window.fetch;
 window.fetch = async (path, options) => {
@@ -69,8 +69,13 @@ class Page(unittest.TestCase):
 
     def pace(self, bytes_a_second):
         """Answers come no faster, so that there is time to do something meanwhile."""
-        self.browser.devtools("Network.emulateNetworkConditions", offline=False, latency=0, uploadThroughput=-1,
-                              downloadThroughput=bytes_a_second or -1)
+        self.browser.devtools(
+            "Network.emulateNetworkConditions",
+            offline=False,
+            latency=0,
+            uploadThroughput=-1,
+            downloadThroughput=bytes_a_second or -1,
+        )
 
     def chat(self):
         self.browser.click("#new-chat")
@@ -79,8 +84,12 @@ class Page(unittest.TestCase):
         wait(lambda: not self.browser.visible("#stop") and not self.browser.visible("#halt"), "the answer to end", 60)
 
     def set_number(self, name, value):
-        self.browser.run("""const input = document.querySelector(`[name=${arguments[0]}]`); input.value = arguments[1];
-            input.dispatchEvent(new Event('change', {bubbles: true}))""", name, value)
+        self.browser.run(
+            """const input = document.querySelector(`[name=${arguments[0]}]`); input.value = arguments[1];
+            input.dispatchEvent(new Event('change', {bubbles: true}))""",
+            name,
+            value,
+        )
 
     def say(self, text):
         self.browser.type("#message", text)
@@ -98,7 +107,11 @@ class Page(unittest.TestCase):
         self.browser.click(self.button(turn, label))
 
     def open_conversation(self, name):
-        self.browser.run("[...document.querySelectorAll('#conversations .name')].find(e => e.textContent === arguments[0]).parentNode.click()", name)
+        self.browser.run(
+            "[...document.querySelectorAll('#conversations .name')].find(e => e.textContent ==="
+            " arguments[0]).parentNode.click()",
+            name,
+        )
 
     def numbers(self):
         return self.browser.texts(".variants .figure")
@@ -119,7 +132,9 @@ class Page(unittest.TestCase):
         question, answer = self.turns()
         self.assertEqual(question, "Once upon a time")
         self.assertGreater(len(answer), 50)
-        self.assertRegex(self.browser.texts(".turn.assistant .foot > .figure")[0], r"^[\d,.]+ tok/s · [\d,]+ tokens · \d+ of \d+ cached$")
+        self.assertRegex(
+            self.browser.texts(".turn.assistant .foot > .figure")[0], r"^[\d,.]+ tok/s · [\d,]+ tokens · \d+ of \d+ cached$"
+        )
         self.assertEqual(self.browser.texts("#conversations .name")[0], "Once upon a time")
 
     def test_stop(self):
@@ -211,7 +226,10 @@ class Page(unittest.TestCase):
         self.chat()
         self.browser.type("#message", "Once upon a time")
         self.browser.press("enter")
-        wait(lambda: self.turns()[-1] == "There was" and self.browser.run("return store.timers.size") == 0, "the answer to begin, and to be kept")
+        wait(
+            lambda: self.turns()[-1] == "There was" and self.browser.run("return store.timers.size") == 0,
+            "the answer to begin, and to be kept",
+        )
         self.browser.reload()
         self.up()
         self.assertEqual(self.turns(), ["Once upon a time", "There was"])
@@ -238,7 +256,10 @@ class Page(unittest.TestCase):
     # ---- text stays text
 
     def test_html_stays_text(self):
-        chunks = [delta(reasoning_content=HOSTILE), delta(content=HOSTILE + "\n\n```html\n" + HOSTILE + "\n```\n\n* " + HOSTILE)]
+        chunks = [
+            delta(reasoning_content=HOSTILE),
+            delta(content=HOSTILE + "\n\n```html\n" + HOSTILE + "\n```\n\n* " + HOSTILE),
+        ]
         self.browser.run(FAKE, None, chunks)
         self.chat()
         self.say(HOSTILE)
@@ -246,18 +267,32 @@ class Page(unittest.TestCase):
         self.assertEqual(question, HOSTILE)
         self.assertEqual(answer.count(HOSTILE), 3)
         self.assertEqual(self.browser.texts(".thought div"), [HOSTILE])
-        self.assertEqual(self.browser.run("return document.querySelectorAll('main img, #app script, .turn b, #sidebar b').length"), 0)
+        self.assertEqual(
+            self.browser.run("return document.querySelectorAll('main img, #app script, .turn b, #sidebar b').length"), 0
+        )
         self.assertFalse(self.browser.run("return document.title").startswith("owned"))
 
     def test_markdown(self):
-        answer = "# Title\nOne **two** *three* `four`\nfive\n\n1. first\n   - inner\n2. second\n\n```c\nint *p, **q;\n\nreturn;\n```\n> said\n***\n" \
-                 "  a * b * c, snake_case_name, **open"
+        answer = (
+            "# Title\nOne **two** *three* `four`\nfive\n\n1. first\n   - inner\n2. second\n\n```c\nint *p,"
+            " **q;\n\nreturn;\n```\n> said\n***\n  a * b * c, snake_case_name, **open"
+        )
         self.browser.run(FAKE, None, [delta(content=piece) for piece in answer])
         self.chat()
         self.say("Go")
         shape = """return [...document.querySelector('.turn:last-child .said').children].map(e => e.localName + ':' + e.textContent)"""
-        self.assertEqual(self.browser.run(shape), ["h3:Title", "p:One two three four\nfive", "ol:firstinnersecond", "div:cint *p, **q;\n\nreturn;",
-                                                   "blockquote:said", "hr:", "p:a * b * c, snake_case_name, **open"])
+        self.assertEqual(
+            self.browser.run(shape),
+            [
+                "h3:Title",
+                "p:One two three four\nfive",
+                "ol:firstinnersecond",
+                "div:cint *p, **q;\n\nreturn;",
+                "blockquote:said",
+                "hr:",
+                "p:a * b * c, snake_case_name, **open",
+            ],
+        )
         for element, text in (("p strong", "two"), ("p em", "three"), ("p code", "four"), ("ol ul li", "inner")):
             self.assertEqual(self.browser.texts(".turn:last-child .said " + element), [text])
 
@@ -265,7 +300,11 @@ class Page(unittest.TestCase):
         policy = self.server.request("GET", "/")[1]["Content-Security-Policy"]
         self.assertIn("default-src 'none'", policy)
         self.assertNotIn("unsafe", policy)
-        for script in ("document.body.innerHTML = '<b>x</b>'", "document.write('x')", "document.createElement('script').text = '1'"):
+        for script in (
+            "document.body.innerHTML = '<b>x</b>'",
+            "document.write('x')",
+            "document.createElement('script').text = '1'",
+        ):
             with self.assertRaisesRegex(RuntimeError, "javascript error", msg=script):
                 self.browser.run(script)
         self.browser.errors()
@@ -282,9 +321,19 @@ class Page(unittest.TestCase):
     # ---- settings
 
     def test_settings_reach_the_request(self):
-        own = {"temperature": 0.7, "top_p": 0.4, "top_k": 0, "presence_penalty": 0.1, "frequency_penalty": 0.2, "penalty_decay": 0.99}
-        self.browser.run(FAKE, {"id": "m", "template": "g1", "think": ["off", "on", "a lot"], "states": ["pirate"], "sampling": own},
-                         [delta(content="Yes.")])
+        own = {
+            "temperature": 0.7,
+            "top_p": 0.4,
+            "top_k": 0,
+            "presence_penalty": 0.1,
+            "frequency_penalty": 0.2,
+            "penalty_decay": 0.99,
+        }
+        self.browser.run(
+            FAKE,
+            {"id": "m", "template": "g1", "think": ["off", "on", "a lot"], "states": ["pirate"], "sampling": own},
+            [delta(content="Yes.")],
+        )
         self.browser.run("return greet()")
         self.chat()
         self.say("One")
@@ -292,12 +341,16 @@ class Page(unittest.TestCase):
         self.assertEqual(sent["messages"], [{"role": "user", "content": "One"}])
         self.assertEqual((sent["model"], sent["stream"], sent["enable_thinking"]), ("m", True, False))
         self.assertFalse({"temperature", "state", "max_tokens"} & set(sent), "the model's own numbers are not sent")
-        self.browser.run("""for (const [id, value] of Object.entries({system: 'Be kind.', think: 'a lot', state: 'pirate', preset: 'creative'})) {
-            document.getElementById(id).value = value; document.getElementById(id).onchange(); }""")
+        self.browser.run(
+            """for (const [id, value] of Object.entries({system: 'Be kind.', think: 'a lot', state: 'pirate', preset: 'creative'})) {
+            document.getElementById(id).value = value; document.getElementById(id).onchange(); }"""
+        )
         self.say("Two")
         sent = self.browser.run("return sent")
         self.assertEqual([message["role"] for message in sent["messages"]], ["system", "user", "assistant", "user"])
-        self.assertEqual((sent["reasoning_effort"], sent["state"], sent["temperature"], sent["presence_penalty"]), ("high", "pirate", 0.6, 2))
+        self.assertEqual(
+            (sent["reasoning_effort"], sent["state"], sent["temperature"], sent["presence_penalty"]), ("high", "pirate", 0.6, 2)
+        )
         self.browser.click("#panel summary")
         for name, value in (("top_p", "0.25"), ("seed", "42"), ("max_tokens", "7")):
             self.browser.run("document.querySelector(`[name=${arguments[0]}]`).value = ''", name)
@@ -317,7 +370,9 @@ class Page(unittest.TestCase):
         self.chat()
         self.say("Once upon a time")
         wait(lambda: rows().get("Written", "0 tokens") != "0 tokens" and "Cache used" in rows(), "the figures to follow")
-        self.assertEqual({"Model", "Device", "Template", "Requests", "Speed", "Written", "Cache", "Cache used"} - set(rows()), set())
+        self.assertEqual(
+            {"Model", "Device", "Template", "Requests", "Speed", "Written", "Cache", "Cache used"} - set(rows()), set()
+        )
         for name, value in rows().items():
             self.assertNotRegex(value, "false|NaN|undefined|null", name)
         self.assertRegex(rows()["Cache"], r"^[\d,]+ MiB of [\d.]+ [MG]iB$")
@@ -325,8 +380,10 @@ class Page(unittest.TestCase):
     # ---- looks
 
     def overflow(self):
-        return self.browser.run("""return [document.documentElement, ...document.querySelectorAll('main, #transcript, #panel, #sidebar, #continue')]
-            .filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth).map(e => e.id || e.localName)""")
+        return self.browser.run(
+            """return [document.documentElement, ...document.querySelectorAll('main, #transcript, #panel, #sidebar, #continue')]
+            .filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth).map(e => e.id || e.localName)"""
+        )
 
     def test_phone_width(self):
         wide = "W" * 300 + "\n\n```\n" + "code " * 100 + "\n```\n\n| a | " + "b | " * 200
@@ -353,7 +410,9 @@ class Page(unittest.TestCase):
 
     def test_themes(self):
         shades = """
-            const light = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+            const light = colour => {
+                const [r, g, b] = colour.match(/[\\d.]+/g).map(v => linear(v / 255));
                 return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
             const paper = light(getComputedStyle(document.body).backgroundColor);
             return [paper, ...['.said', '.figure', '.hint', '#model', '.trouble'].map(selector => {
@@ -364,9 +423,18 @@ class Page(unittest.TestCase):
         self.say("One")
         self.browser.run(FAKE, None, [delta(content="Two")])
         self.say("Two")
-        for scheme, chosen, dark in (("light", "system", False), ("dark", "system", True), ("dark", "light", False), ("light", "dark", True)):
+        for scheme, chosen, dark in (
+            ("light", "system", False),
+            ("dark", "system", True),
+            ("dark", "light", False),
+            ("light", "dark", True),
+        ):
             self.browser.scheme(scheme)
-            wait(lambda: self.browser.click("#theme") or self.browser.run("return document.documentElement.dataset.theme") == chosen, chosen)
+            wait(
+                lambda: self.browser.click("#theme")
+                or self.browser.run("return document.documentElement.dataset.theme") == chosen,
+                chosen,
+            )
             paper, *contrasts = self.browser.run(shades)
             self.assertEqual(paper < 0.1, dark, (scheme, chosen))
             self.assertGreater(min(contrasts), 4.5, (scheme, chosen))
@@ -390,16 +458,23 @@ class Page(unittest.TestCase):
         self.browser.press("alt", "n")
         self.assertEqual(self.browser.run("return document.activeElement.id"), "message")
         self.assertEqual(self.turns(), [])
-        unnamed = self.browser.run("""return [...document.querySelectorAll('button, input, select, textarea')].filter(e => e.type !== 'file'
-            && !e.ariaLabel && !e.textContent.trim() && !e.labels?.length).map(e => e.outerHTML)""")
+        unnamed = self.browser.run(
+            """return [...document.querySelectorAll('button, input, select, textarea')].filter(e => e.type !== 'file'
+            && !e.ariaLabel && !e.textContent.trim() && !e.labels?.length).map(e => e.outerHTML)"""
+        )
         self.assertEqual(unnamed, [], "without a name for screen readers")
         seen = set()
         for _ in range(40):
             self.browser.press("tab")
             seen.add(self.browser.run("return document.activeElement.id || document.activeElement.className"))
-            self.assertNotEqual(self.browser.run("const s = getComputedStyle(document.activeElement.closest('.write:has(textarea:focus)') ?? document.activeElement);"
-                                                 "return document.activeElement === document.body || s.outlineStyle + s.boxShadow"), "nonenone",
-                                self.browser.run("return document.activeElement.outerHTML"))
+            self.assertNotEqual(
+                self.browser.run(
+                    "const s = getComputedStyle(document.activeElement.closest('.write:has(textarea:focus)') ??"
+                    " document.activeElement);return document.activeElement === document.body || s.outlineStyle + s.boxShadow"
+                ),
+                "nonenone",
+                self.browser.run("return document.activeElement.outerHTML"),
+            )
         self.assertLessEqual({"new-chat", "title", "message", "send", "preset"}, seen)
 
     # ---- what is kept
@@ -424,8 +499,10 @@ class Page(unittest.TestCase):
             browser.run("document.querySelector('#toast').hidden = true")
             browser.type("#import-file", file)
             wait(lambda: "imported" in browser.texts("#toast span")[0], "the import")
-            self.assertIn(f"{len(exported['conversations'])} conversations" if len(exported["conversations"]) > 1 else "One conversation",
-                          browser.texts("#toast span")[0])
+            self.assertIn(
+                f"{len(exported['conversations'])} conversations" if len(exported["conversations"]) > 1 else "One conversation",
+                browser.texts("#toast span")[0],
+            )
             wait(lambda: "Once upon a time" in browser.texts("#conversations .name"), "the conversation")
             self.open_conversation("Once upon a time")
             self.assertEqual((self.turns(), self.numbers()), before)
@@ -434,12 +511,37 @@ class Page(unittest.TestCase):
     def hostile_imports(self, folder, exported):
         """Files that are none of ours are refused with a sentence; of what is wrong within one, nothing is left."""
         root = {"id": "root", "parent": None, "role": "root", "picked": "a"}
-        loop = [root, {"id": "a", "parent": "b", "role": "user"}, {"id": "b", "parent": "a", "role": "user"}, {"id": "root", "parent": "root", "role": "user"},
-                {"id": "c", "parent": "root", "role": "system"}, {"id": "d", "parent": "root", "role": "user", "text": HOSTILE, "picked": "d"}, None, 7]
-        odd = {"format": "rwkvk-conversations", "version": 1, "conversations": [
-            {"kind": [], "title": HOSTILE, "settings": {"sampling": {"top_p": "x", "__proto__": {}}, "think": "__proto__"}, "nodes": loop}, None]}
-        for number, (content, says) in enumerate([("{", "was not imported"), ("[]", "no export of this page"), (json.dumps({**exported, "version": 2}), "version 1"),
-                                                  (json.dumps(odd), "One conversation imported")]):
+        loop = [
+            root,
+            {"id": "a", "parent": "b", "role": "user"},
+            {"id": "b", "parent": "a", "role": "user"},
+            {"id": "root", "parent": "root", "role": "user"},
+            {"id": "c", "parent": "root", "role": "system"},
+            {"id": "d", "parent": "root", "role": "user", "text": HOSTILE, "picked": "d"},
+            None,
+            7,
+        ]
+        odd = {
+            "format": "rwkvk-conversations",
+            "version": 1,
+            "conversations": [
+                {
+                    "kind": [],
+                    "title": HOSTILE,
+                    "settings": {"sampling": {"top_p": "x", "__proto__": {}}, "think": "__proto__"},
+                    "nodes": loop,
+                },
+                None,
+            ],
+        }
+        for number, (content, says) in enumerate(
+            [
+                ("{", "was not imported"),
+                ("[]", "no export of this page"),
+                (json.dumps({**exported, "version": 2}), "version 1"),
+                (json.dumps(odd), "One conversation imported"),
+            ]
+        ):
             file = os.path.join(folder, f"odd{number}.json")
             with open(file, "w") as out:
                 out.write(content)
@@ -463,8 +565,10 @@ class Page(unittest.TestCase):
         self.assertEqual(self.turns(), before)
 
     def test_storage_is_full(self):
-        self.browser.run("IDBObjectStore.prototype.put = function () { this.transaction.abort();"
-                         "throw new DOMException('full', 'QuotaExceededError'); }")
+        self.browser.run(
+            "IDBObjectStore.prototype.put = function () { this.transaction.abort();"
+            "throw new DOMException('full', 'QuotaExceededError'); }"
+        )
         self.chat()
         self.say("Once upon a time")
         self.assertEqual(len(self.turns()), 2)

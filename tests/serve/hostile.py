@@ -126,17 +126,33 @@ class Hostile(unittest.TestCase):
 
     def test_many_and_long_headers(self):
         before = self.memory()
-        for data in (message(GOOD, *[f"X-{i}: {i}" for i in range(10000)]), message(GOOD, "X: " + "x" * 1000000),
-                     message(GOOD, *["Host: localhost"] * 5000), message(GOOD, path="/" + "x" * 1000000), b"x" * 1000000):
+        for data in (
+            message(GOOD, *[f"X-{i}: {i}" for i in range(10000)]),
+            message(GOOD, "X: " + "x" * 1000000),
+            message(GOOD, *["Host: localhost"] * 5000),
+            message(GOOD, path="/" + "x" * 1000000),
+            b"x" * 1000000,
+        ):
             self.assertIn(self.status(data), (0, 400, 413, 414, 431, 494))
         self.assertLess(self.memory() - before, 16 << 20)
 
     def test_heads_that_are_none(self):
-        for data in (b"\0" * 4096, b"\r\n" * 4096, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n",
-                     b"GET /\xff\x9b2J%ff%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"G\xc2\x9bT / HTTP/1.1\r\nHost: \xff\r\n\r\n",
-                     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 200 + b"\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-                     message(GOOD, method="\x01"), message(GOOD, path="\xff\xfe"), message(GOOD, path="/../../etc/passwd"),
-                     message(GOOD, path="//v1/models"), message(GOOD, "Content-Type: text/plain", "Content-Type: application/json")):
+        for data in (
+            b"\0" * 4096,
+            b"\r\n" * 4096,
+            b"GET\r\n\r\n",
+            b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"GET /\xff\x9b2J%ff%00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"G\xc2\x9bT / HTTP/1.1\r\nHost: \xff\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 200 + b"\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            message(GOOD, method="\x01"),
+            message(GOOD, path="\xff\xfe"),
+            message(GOOD, path="/../../etc/passwd"),
+            message(GOOD, path="//v1/models"),
+            message(GOOD, "Content-Type: text/plain", "Content-Type: application/json"),
+        ):
             with self.subTest(data=data[:60]):
                 reply = self.last_words(data)
                 self.assertRegex(reply, rb"^(HTTP/1\.[01] [245]\d\d |$)")
@@ -160,7 +176,9 @@ class Hostile(unittest.TestCase):
         before = self.memory()
         piece = b"x" * (1 << 20)
         self.assertEqual(self.status(message(b'"' + piece, f"Content-Length: {100 << 20}")), 413)
-        self.assertIn(self.status(message(chunked(b'{"prompt":"', *[piece] * 100, b'"}'), "Transfer-Encoding: chunked")), (0, 413))
+        self.assertIn(
+            self.status(message(chunked(b'{"prompt":"', *[piece] * 100, b'"}'), "Transfer-Encoding: chunked")), (0, 413)
+        )
         self.assertIn(self.status(message(b'"' + piece * 100)), (0, 413))
         self.assertLess(self.memory() - before, 32 << 20)
 
@@ -175,7 +193,7 @@ class Hostile(unittest.TestCase):
         for _ in range(200):
             for i, client in enumerate(clients):
                 try:
-                    sent[i] += client.send(half[sent[i]:sent[i] + 65536])
+                    sent[i] += client.send(half[sent[i] : sent[i] + 65536])
                 except (BlockingIOError, BrokenPipeError, ConnectionResetError):
                     pass
         self.good()
@@ -186,22 +204,50 @@ class Hostile(unittest.TestCase):
     def test_lengths_that_lie(self):
         data = json.dumps({"content": "word"}).encode()
         self.assertIn(b'"tokens"', self.last_words(message(data, path="/tokenize")))
-        for headers in (("Content-Length: -1",), ("Content-Length: 99999999999999999999999",), ("Content-Length: 0x10",), ("Content-Length: ",),
-                        ("Content-Length: 1", f"Content-Length: {len(data)}"), ("Content-Length: 5", "Transfer-Encoding: chunked"),
-                        ("Transfer-Encoding: chunked, gzip",), ("Transfer-Encoding: gzip",)):
+        for headers in (
+            ("Content-Length: -1",),
+            ("Content-Length: 99999999999999999999999",),
+            ("Content-Length: 0x10",),
+            ("Content-Length: ",),
+            ("Content-Length: 1", f"Content-Length: {len(data)}"),
+            ("Content-Length: 5", "Transfer-Encoding: chunked"),
+            ("Transfer-Encoding: chunked, gzip",),
+            ("Transfer-Encoding: gzip",),
+        ):
             with self.subTest(headers=headers):
-                self.assertNotIn(b'"tokens"', self.last_words(message(data, *headers, path="/tokenize")), "a request of doubtful length was answered")
-        for body in (b"zz\r\n", b"-1\r\n", b"ffffffffffffffffff\r\nx", b"5\r\nabc", b"1;" + b"x" * 100000 + b"\r\n{\r\n0\r\n\r\n"):
+                self.assertNotIn(
+                    b'"tokens"',
+                    self.last_words(message(data, *headers, path="/tokenize")),
+                    "a request of doubtful length was answered",
+                )
+        for body in (
+            b"zz\r\n",
+            b"-1\r\n",
+            b"ffffffffffffffffff\r\nx",
+            b"5\r\nabc",
+            b"1;" + b"x" * 100000 + b"\r\n{\r\n0\r\n\r\n",
+        ):
             with self.server.connect() as client:
                 client.sendall(message(body, "Transfer-Encoding: chunked"))
 
     def test_json_that_is_hard_to_read(self):
         deep = b"[" * 100000
-        for data in (deep, b'{"prompt":' + deep + b"]" * 100000 + b"}", b'{"a":' * 50000, b'{"prompt":"\xff\xfe"}', b'{"prompt":"\\ud800"}',
-                     b'{"prompt":1e999}', b'{"prompt":"x","temperature":1e999}', b'{"prompt":"x","seed":' + b"9" * 5000 + b"}",
-                     b'{"prompt":"x","stop":' + json.dumps(["x"] * 100000).encode() + b"}", b"", b"null", b'{"prompt":"x"}{"prompt":"x"}',
-                     b'{"prompt":"x","logit_bias":' + json.dumps({str(i): 1 for i in range(50000)}).encode() + b"}",
-                     b'{"prompt":"x","state":' + json.dumps("s" * 1000000).encode() + b"}"):
+        for data in (
+            deep,
+            b'{"prompt":' + deep + b"]" * 100000 + b"}",
+            b'{"a":' * 50000,
+            b'{"prompt":"\xff\xfe"}',
+            b'{"prompt":"\\ud800"}',
+            b'{"prompt":1e999}',
+            b'{"prompt":"x","temperature":1e999}',
+            b'{"prompt":"x","seed":' + b"9" * 5000 + b"}",
+            b'{"prompt":"x","stop":' + json.dumps(["x"] * 100000).encode() + b"}",
+            b"",
+            b"null",
+            b'{"prompt":"x"}{"prompt":"x"}',
+            b'{"prompt":"x","logit_bias":' + json.dumps({str(i): 1 for i in range(50000)}).encode() + b"}",
+            b'{"prompt":"x","state":' + json.dumps("s" * 1000000).encode() + b"}",
+        ):
             with self.subTest(data=data[:40]):
                 self.assertEqual(self.status(message(data)), 400)
         self.assertIn(self.status(message(b'{"prompt":"a\\u0000b","max_tokens":1}')), (200, 400))
@@ -214,7 +260,12 @@ class Hostile(unittest.TestCase):
         """Heads and bodies that come a byte at a time, connections that say nothing, streams that are not read: the server gives up on
         each of them, and meanwhile serves others."""
         head, body = message(GOOD)[:60], message(GOOD)
-        kinds = {"silent": b"", "head": head, "body": body[:-40], "chunks": message(b"1\r\n{\r\n", "Transfer-Encoding: chunked")}
+        kinds = {
+            "silent": b"",
+            "head": head,
+            "body": body[:-40],
+            "chunks": message(b"1\r\n{\r\n", "Transfer-Encoding: chunked"),
+        }
         slow = [(kind, self.server.connect()) for kind in kinds for _ in range(30)]
         for kind, client in slow:
             client.sendall(kinds[kind])
@@ -254,7 +305,7 @@ class Hostile(unittest.TestCase):
             own = random.Random(seed)
             whole = message(own.choice(bodies))
             with self.server.connect() as one:
-                one.sendall(whole[:len(whole) if own.randrange(4) else own.randrange(len(whole))])
+                one.sendall(whole[: len(whole) if own.randrange(4) else own.randrange(len(whole))])
                 one.settimeout(own.random() * 0.4)
                 try:
                     while one.recv(own.choice((1, 100, 4096))) and own.randrange(8):
@@ -284,7 +335,10 @@ class Hostile(unittest.TestCase):
         self.assertGreaterEqual(statuses.count(200), 8)
         for status, reply in zip(statuses, replies):
             answer = json.loads(reply.partition(b"\r\n\r\n")[2])
-            self.assertEqual(answer["choices"][0]["text"] if status == 200 else answer["error"]["code"], self.expected if status == 200 else "queue_full")
+            self.assertEqual(
+                answer["choices"][0]["text"] if status == 200 else answer["error"]["code"],
+                self.expected if status == 200 else "queue_full",
+            )
 
     def test_more_connections_than_there_are(self):
         clients = [socket.socket() for _ in range(1200)]

@@ -9,8 +9,17 @@ import urllib.error
 import urllib.request
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key that the standard gives references to elements
-KEYS = {"enter": "\ue007", "escape": "\ue00c", "up": "\ue013", "left": "\ue012", "right": "\ue014", "shift": "\ue008", "alt": "\ue00a",
-        "control": "\ue009", "tab": "\ue004"}
+KEYS = {
+    "enter": "\ue007",
+    "escape": "\ue00c",
+    "up": "\ue013",
+    "left": "\ue012",
+    "right": "\ue014",
+    "shift": "\ue008",
+    "alt": "\ue00a",
+    "control": "\ue009",
+    "tab": "\ue004",
+}
 
 
 class Browser:
@@ -26,10 +35,29 @@ class Browser:
         try:
             wait(lambda: self.ask("GET", "/status")["ready"], "chromedriver to start")
             # Root may not use the sandbox; /dev/shm is small in containers.
-            switches = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--force-color-profile=srgb"]
-            switches += ["--host-resolver-rules=MAP elsewhere.test 127.0.0.1"]  # an address that is not loopback's to the browser
-            made = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": {
-                "browserName": "chrome", "goog:chromeOptions": {"args": switches}, "goog:loggingPrefs": {"browser": "ALL"}}}})
+            switches = [
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-dev-shm-usage",
+                "--disable-gpu",
+                "--force-color-profile=srgb",
+            ]
+            switches += [
+                "--host-resolver-rules=MAP elsewhere.test 127.0.0.1"
+            ]  # an address that is not loopback's to the browser
+            made = self.ask(
+                "POST",
+                "/session",
+                {
+                    "capabilities": {
+                        "alwaysMatch": {
+                            "browserName": "chrome",
+                            "goog:chromeOptions": {"args": switches},
+                            "goog:loggingPrefs": {"browser": "ALL"},
+                        }
+                    }
+                },
+            )
             self.session = made["sessionId"]
             self.size(width, height)
         except BaseException:
@@ -51,8 +79,12 @@ class Browser:
             self.driver.wait(20)
 
     def ask(self, method, path, body=None):
-        request = urllib.request.Request(self.root + path, method=method, headers={"Content-Type": "application/json"},
-                                         data=None if body is None else json.dumps(body).encode())
+        request = urllib.request.Request(
+            self.root + path,
+            method=method,
+            headers={"Content-Type": "application/json"},
+            data=None if body is None else json.dumps(body).encode(),
+        )
         try:
             with urllib.request.urlopen(request, timeout=60) as reply:
                 return json.load(reply)["value"]
@@ -72,7 +104,9 @@ class Browser:
 
     def size(self, width, height, phone=False):
         """The size of the page, which a window of a headless browser cannot have below 500."""
-        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone)
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone
+        )
 
     def scheme(self, name):
         """What the system prefers: light or dark."""
@@ -99,20 +133,40 @@ class Browser:
     def press(self, *names):
         """Keys by name, all but the last held: press("alt", "left")."""
         keys = [KEYS.get(name, name) for name in names]
-        self.command("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions":
-                     [{"type": "keyDown", "value": key} for key in keys] + [{"type": "keyUp", "value": key} for key in reversed(keys)]}]})
+        self.command(
+            "POST",
+            "/actions",
+            {
+                "actions": [
+                    {
+                        "type": "key",
+                        "id": "keyboard",
+                        "actions": (
+                            [{"type": "keyDown", "value": key} for key in keys]
+                            + [{"type": "keyUp", "value": key} for key in reversed(keys)]
+                        ),
+                    }
+                ]
+            },
+        )
 
     def texts(self, selector):
         """The text of each element that is there, seen or not."""
         return self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", selector)
 
     def visible(self, selector):
-        return self.run("return [...document.querySelectorAll(arguments[0])].some(e => e.checkVisibility({visibilityProperty: true}))", selector)
+        return self.run(
+            "return [...document.querySelectorAll(arguments[0])].some(e => e.checkVisibility({visibilityProperty: true}))",
+            selector,
+        )
 
     def errors(self):
         """What the console has of errors since the last call, refused requests aside."""
-        return [entry["message"] for entry in self.command("POST", "/se/log", {"type": "browser"})
-                if entry["level"] == "SEVERE" and entry["source"] != "network"]
+        return [
+            entry["message"]
+            for entry in self.command("POST", "/se/log", {"type": "browser"})
+            if entry["level"] == "SEVERE" and entry["source"] != "network"
+        ]
 
     def picture(self, path):
         with open(path, "wb") as file:
