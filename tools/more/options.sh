@@ -1,5 +1,5 @@
 #!/bin/sh
-# the library with RWKVK_SAFETENSORS, RWKVK_PTH and RWKVK_BPE off, and with each of them alone
+# the library with RWKVK_SAFETENSORS, RWKVK_PTH and RWKVK_BPE off, and with each of them alone; chat without RWKVK_CHAT_EDIT
 set -eu
 . "$(dirname -- "$0")/../setup.sh"
 
@@ -15,7 +15,7 @@ variant() {
     shift 4
     # shellcheck disable=SC2086
     quietly "$work/log" cmake -S "$root" -B "$work/$name" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DRWKVK_WERROR=ON \
-        "-DRWKVK_TESTS=$tests" $set || die "configuring $name"
+        "-DRWKVK_TESTS=$tests" -DRWKVK_CHAT_EDIT=OFF $set || die "configuring $name"
     quietly "$work/log" cmake --build "$work/$name" -j "$(nproc)" || die "building $name"
     readelf -d "$work/$name/src/librwkvk.so" | sed -n 's/.*NEEDED.*\[lib\(zip\|pcre2-8\|utf8proc\|jansson\)[.].*/\1/p' | sort >"$work/linked"
     printf '%s\n' "$@" | sort | grep . >"$work/expected" || true
@@ -60,7 +60,7 @@ accepts 'the built-in model' generate -q -n 8 --temp 0 "Once upon a time"
 grep -q '^Once upon a time,' "$work/out" || die "none: the story is $(cat "$work/out")"
 # Those of formats that are there, of texts and of the engine.  Others make their models as .safetensors.
 quietly "$work/log" ctest --test-dir "$work/none" --no-tests=error -j "$(nproc)" \
-    -R '^(fuzz_.*|test_(ggmf|stream|prefix|dtype|quants|state_file|abi|picks)|library_.*|cli_(generate.*|tokenize))$' ||
+    -R '^(fuzz_.*|test_(ggmf|stream|prefix|dtype|quants|state_file|abi|picks)|library_.*|cli_(generate.*|tokenize|chat_(pipe|terminal|interrupt)))$' ||
     die "none: tests fail"
 say "none: tested after $(took)"
 
