@@ -1,6 +1,7 @@
 /* Adapters in a matrix, a few rows at a time.  What takes the time is the product of low rank: A is kept in panels of sixteen
  * columns, so that the kernel reads it straight on while four rows of sums stay in registers. */
 #include "format/merge.h"
+#include "format/quants.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,21 +55,7 @@ INLINE void multiply_rows(const float *a, const float *b, uint32_t rank, const u
 	}
 }
 
-typedef void multiply_fn(const float *a, const float *b, uint32_t rank, uint32_t rows, float (*sums)[PANEL]);
-
-/* Two rows are what sixteen registers of four lanes hold. */
-static void multiply(const float *a, const float *b, uint32_t rank, uint32_t rows, float (*sums)[PANEL])
-{
-	uint32_t i = 0;
-	for (; i + 2 <= rows; i += 2)
-		multiply_rows(a, b + (size_t)i * rank, rank, 2, sums + i);
-	for (; i < rows; i++)
-		multiply_rows(a, b + (size_t)i * rank, rank, 1, sums + i);
-}
-
-#ifdef __x86_64__
-__attribute__((target("avx2"))) static void multiply_avx2(const float *a, const float *b, uint32_t rank, uint32_t rows,
-                                                          float (*sums)[PANEL])
+FOR_EACH_PROCESSOR static void multiply(const float *a, const float *b, uint32_t rank, uint32_t rows, float (*sums)[PANEL])
 {
 	uint32_t i = 0;
 	for (; i + 4 <= rows; i += 4)
@@ -76,17 +63,6 @@ __attribute__((target("avx2"))) static void multiply_avx2(const float *a, const 
 	for (; i < rows; i++)
 		multiply_rows(a, b + (size_t)i * rank, rank, 1, sums + i);
 }
-
-static multiply_fn *kernel(void)
-{
-	return __builtin_cpu_supports("avx2") ? multiply_avx2 : multiply;
-}
-#else
-static multiply_fn *kernel(void)
-{
-	return multiply;
-}
-#endif
 
 /* ------------------------------------------------------------------------------------------------------ the steps */
 
@@ -102,13 +78,12 @@ static void add_low_rank(const struct change *c, const struct window *w)
 {
 	float staged[MERGE_ROWS * STAGED_RANK], sums[MERGE_ROWS][PANEL];
 	const float *b = c->b_numbers ? c->b_numbers + w->row * c->rank : staged;
-	multiply_fn *multiply_by = kernel();
 	if (!c->b_numbers)
 		dtype_to_float(c->b.type, c->b.data, w->row * c->rank, (uint64_t)w->rows * c->rank, staged);
 	for (uint64_t j = 0, n; j < w->count; j += n) {
 		uint64_t at = (w->first + j) % PANEL;
 		n = PANEL - at < w->count - j ? PANEL - at : w->count - j;
-		multiply_by(c->numbers + (w->first + j) / PANEL * PANEL * c->rank, b, c->rank, w->rows, sums);
+		multiply(c->numbers + (w->first + j) / PANEL * PANEL * c->rank, b, c->rank, w->rows, sums);
 		for (uint32_t i = 0; i < w->rows; i++)
 			for (uint64_t u = 0; u < n; u++)
 				w->out[i * w->stride + j + u] += c->scale * sums[i][at + u];
