@@ -26,7 +26,7 @@ static rwkvk_status check_numbers(const rwkvk_model_options *o)
 
 rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_options *own, rwkvk_tools_options *tools)
 {
-	TRY(READ_OPTIONS(rwkvk_model_options, mixed_rows, given, own));
+	TRY(READ_OPTIONS(rwkvk_model_options, lora_count, given, own));
 	TRY(READ_OPTIONS(rwkvk_tools_options, file, own->tools, tools));
 	int models = (own->path || own->data) + (tools->shape != NULL) + (tools->file != NULL);
 	if (models == 0)
@@ -370,7 +370,7 @@ bool rwkvk_file_tensor(const rwkvk_file *file, size_t index, rwkvk_tensor_info *
 		                      .official_name = tensor->name,
 		                      .change = *tensor->change ? tensor->change : NULL };
 	memcpy(own.shape, tensor->shape, sizeof own.shape);
-	return WRITE_RESULT(rwkvk_tensor_info, official_name, &own, info) == RWKVK_OK;
+	return WRITE_RESULT(rwkvk_tensor_info, change, &own, info) == RWKVK_OK;
 }
 
 const char *rwkvk_vocabulary_for(uint32_t vocab)
