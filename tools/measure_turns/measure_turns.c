@@ -84,6 +84,12 @@ static rwkvk_prompt *prompt_of(rwkvk_cache *cache, const struct talk *history, b
 	return prompt;
 }
 
+static void add_turn(struct talk *t, unsigned turn, unsigned round, bool reasoning)
+{
+	ask(t, turn, round, reasoning);
+	tell(t);
+}
+
 /* ---------------------------------------------------------------------------------------------------- turns */
 
 /* Instead of picking tokens the session reads the answer, which takes less time and leaves the same. */
@@ -113,6 +119,7 @@ static void take_turn(rwkvk_cache *cache, rwkvk_model *model, rwkvk_session *ses
 
 struct sample {
 	double milliseconds[MOST_ROUNDS];
+	unsigned count;
 	rwkvk_prompt_info info;
 };
 
@@ -133,7 +140,8 @@ static void measure(rwkvk_cache *cache, rwkvk_session *session, struct talk *his
 	rwkvk_prompt *prompt = prompt_of(cache, history, reasoning);
 	check(rwkvk_prompt_read(prompt, session, NULL));
 	check(rwkvk_session_sample(session, NULL, &token));
-	sample->milliseconds[round] = now() - start;
+	sample->milliseconds[sample->count++] = now() - start;
+	fprintf(stderr, "turn %u: %.0f ms\n", turn, sample->milliseconds[sample->count - 1]);
 	sample->info.size = sizeof sample->info;
 	check(rwkvk_prompt_get_info(prompt, &sample->info));
 	rwkvk_prompt_destroy(prompt);
@@ -154,12 +162,12 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void print(const char *way, bool reasoning, struct sample *s, unsigned rounds)
+static void print(const char *way, bool reasoning, struct sample *s)
 {
-	qsort(s->milliseconds, rounds, sizeof *s->milliseconds, by_size);
+	qsort(s->milliseconds, s->count, sizeof *s->milliseconds, by_size);
 	printf("| %s%s | %llu | %llu | %.0f | %.0f to %.0f |\n", way, reasoning ? ", reasoning" : "",
-	       (unsigned long long)s->info.tokens, (unsigned long long)s->info.cached, s->milliseconds[rounds / 2],
-	       s->milliseconds[0], s->milliseconds[rounds - 1]);
+	       (unsigned long long)s->info.tokens, (unsigned long long)s->info.cached, s->milliseconds[s->count / 2],
+	       s->milliseconds[0], s->milliseconds[s->count - 1]);
 }
 
 /* What is asked of, and with what. */
@@ -178,33 +186,56 @@ static void run_way(struct run *r, enum way way, unsigned round)
 {
 	static struct talk history;
 	const unsigned turn = way == WARM_SHORT ? SHORT : TURNS, number = round * WAYS + way;
-	rwkvk_cache *cache = way == WARM_SHORT ? r->early_cache : way == WARM ? r->late_cache : make_cache(r->model, r->folder);
+	const bool own = way == EMPTY || way == DISK;
+	rwkvk_cache *cache = way == WARM_SHORT ? r->early_cache
+	                     : own             ? make_cache(r->model, way == DISK ? r->folder : NULL)
+	                                       : r->late_cache;
 	history = way == WARM_SHORT ? r->early : r->late;
-	take_turn(cache, r->model, r->session, turn - 1, number, r->reasoning, &history);
-	if (way == EMPTY || way == DISK) { /* once it is destroyed, all is on disk */
+	if (way == EMPTY)
+		add_turn(&history, turn - 1, number, r->reasoning);
+	else
+		take_turn(cache, r->model, r->session, turn - 1, number, r->reasoning, &history);
+	if (way == DISK) { /* once it is destroyed, all is on disk */
 		rwkvk_cache_destroy(cache);
-		cache = make_cache(r->model, way == DISK ? r->folder : NULL);
+		cache = make_cache(r->model, r->folder);
 	}
 	measure(cache, r->session, &history, turn, round, r->reasoning, &r->samples[way]);
-	if (way == EMPTY || way == DISK)
+	if (own)
 		rwkvk_cache_destroy(cache);
 }
 
-/* An empty cache makes no difference between answers. */
+/* A history, and some state for it: how long anything takes does not depend on its numbers. */
+static void make_history(struct run *r, rwkvk_cache *cache, unsigned turns, struct talk *history)
+{
+	const rwkvk_prompt_options options = { .ends = history->ends, .end_count = 2 * turns };
+	const uint32_t token = 1;
+	for (unsigned i = 1; i <= turns; i++)
+		add_turn(history, i, 0, r->reasoning);
+	check(rwkvk_session_reset(r->session));
+	check(rwkvk_session_eval(r->session, &token, 1, NULL));
+	size_t bytes = rwkvk_session_state_size(r->session);
+	void *state = malloc(bytes);
+	if (!state)
+		exit(EXIT_FAILURE);
+	check(rwkvk_session_state_get(r->session, state, bytes));
+	check(rwkvk_cache_put(cache, history->text, history->bytes, &options, state, bytes));
+	free(state);
+}
+
+/* What an empty cache is asked takes long, varies little, and is the same with reasoning: it is asked once. */
 static void run(struct run *r, unsigned rounds)
 {
-	const enum way first = r->reasoning ? WARM_SHORT : EMPTY;
 	r->early_cache = make_cache(r->model, NULL);
 	r->late_cache = make_cache(r->model, r->folder);
-	for (unsigned i = 1; i < SHORT - 1; i++)
-		take_turn(r->early_cache, r->model, r->session, i, 0, r->reasoning, &r->early);
-	for (unsigned i = 1; i < TURNS - 1; i++)
-		take_turn(r->late_cache, r->model, r->session, i, 0, r->reasoning, &r->late);
+	make_history(r, r->early_cache, SHORT - 2, &r->early);
+	make_history(r, r->late_cache, TURNS - 2, &r->late);
 	for (unsigned round = 0; round < rounds; round++)
-		for (enum way way = first; way < WAYS; way++)
+		for (enum way way = WARM_SHORT; way < WAYS; way++)
 			run_way(r, way, round);
-	for (enum way way = first; way < WAYS; way++)
-		print(ways[way], r->reasoning, &r->samples[way], rounds);
+	if (!r->reasoning)
+		run_way(r, EMPTY, 0);
+	for (enum way way = r->reasoning ? WARM_SHORT : EMPTY; way < WAYS; way++)
+		print(ways[way], r->reasoning, &r->samples[way]);
 	fflush(stdout);
 	rwkvk_cache_destroy(r->early_cache);
 	rwkvk_cache_destroy(r->late_cache);
