@@ -53,6 +53,7 @@ static int number_of(DWORD error)
 		return ENOMEM;
 	case ERROR_BROKEN_PIPE:
 	case ERROR_NO_DATA:
+	case ERROR_PIPE_NOT_CONNECTED:
 		return EPIPE;
 	default:
 		return EIO;

@@ -350,6 +350,13 @@ static bool value_follows(const struct usage *usage, const char *word)
 	return false;
 }
 
+/* Of an option that getopt_long() complains of: mingw-w64's does so in the same way where a value is missing and where there is
+ * one too many. */
+static bool needs_value(const struct usage *usage, int value)
+{
+	return value != HELP_VALUE && find_arg(usage, value)->value;
+}
+
 /* Whether `word` begins with '-' and cannot be options, since there is a blank where none of them has one. */
 static bool is_dashed_text(const struct usage *usage, const char *word)
 {
@@ -415,7 +422,7 @@ int args_parse(const struct usage *usage, int argc, char **argv, const char **op
 			show_usage(usage);
 			return EXIT_DONE;
 		}
-		if (value == '?')
+		if (value == '?' || (value == ':' && !needs_value(usage, optopt)))
 			return unknown_option(usage, argv[optind - 1]);
 		const struct arg *arg = find_arg(usage, value == ':' ? optopt : value);
 		if (value == ':')

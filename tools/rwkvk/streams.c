@@ -12,8 +12,9 @@ static int out_error; /* errno of the first failure */
 
 static bool out_check(bool ok)
 {
+	int error = ok ? 0 : system_write_error();
 	if (!ok && !out_error)
-		out_error = errno ? errno : EIO;
+		out_error = error ? error : EIO;
 	return !out_error;
 }
 

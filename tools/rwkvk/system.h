@@ -15,6 +15,7 @@ void system_begin(void);
 bool system_entropy(uint64_t *bits);
 
 bool system_is_terminal(FILE *stream);
+int system_write_error(void);                   /* of errno.h, right after one: EPIPE if nobody reads the pipe */
 bool system_output_is_closed(void);             /* whether nobody reads standard output any more, as far as the system tells */
 bool system_is_special(const char *path);       /* a pipe or a device */
 const char *system_path_name(const char *path); /* its last part, in it */

@@ -27,6 +27,11 @@ bool system_is_terminal(FILE *stream)
 	return isatty(fileno(stream));
 }
 
+int system_write_error(void)
+{
+	return errno;
+}
+
 bool system_output_is_closed(void)
 {
 	struct pollfd output = { .fd = STDOUT_FILENO };

@@ -45,6 +45,18 @@ bool system_is_terminal(FILE *stream)
 	return GetConsoleMode((HANDLE)_get_osfhandle(_fileno(stream)), &mode);
 }
 
+/* The C library has no number of its own for a pipe whose reader is gone. */
+int system_write_error(void)
+{
+	switch (_doserrno) {
+	case ERROR_NO_DATA:
+	case ERROR_BROKEN_PIPE:
+	case ERROR_PIPE_NOT_CONNECTED:
+		return EPIPE;
+	}
+	return errno;
+}
+
 /* It shows when something is written. */
 bool system_output_is_closed(void)
 {
