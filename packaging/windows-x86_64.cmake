@@ -12,6 +12,12 @@ set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 
+# Tests run with Wine where it is installed.
+find_program(RWKVK_WINE NAMES wine64 wine PATHS /usr/lib/wine)
+if(RWKVK_WINE)
+	set(CMAKE_CROSSCOMPILING_EMULATOR ${RWKVK_WINE})
+endif()
+
 # The tests' cmocka, whose package names a DLL.
 set(CMAKE_C_FLAGS_INIT "-isystem ${RWKVK_LIBRARIES}/include")
 # A program, or a DLL, brings what it needs of the compiler's own libraries with it, and the same sources make the same bytes.

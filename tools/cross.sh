@@ -90,8 +90,8 @@ pack() {
 }
 
 build_windows() {
-    build windows rwkvk_cli
-    build windows-dll all
+    build windows rwkvk_cli -DRWKVK_WERROR=ON
+    build windows-dll all -DRWKVK_WERROR=ON
     version=$(sed -n 's/^project(rwkvk VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt")
     name=rwkvk-$version-windows-x86_64
     package=$root/build/windows/$name

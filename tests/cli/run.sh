@@ -48,6 +48,11 @@ developer() {
 	[ "${RWKVK_DEVELOPER:-1}" = 1 ] || ! echo "*** NOT TESTED: stages are spoilt in builds with RWKVK_DEVELOPER alone ***" >&2
 }
 
+# What sends signals, or needs devices and limits of POSIX, is skipped for a program of Windows, which WINDOWS=1 says it is.
+posix() {
+	[ "${WINDOWS:-0}" = 0 ] || skip "not on Windows"
+}
+
 skip() {
 	echo "SKIPPED $case: $*"
 	exit 77
@@ -1044,6 +1049,7 @@ END
 
 # The texts end where they are, and are printed; nobody reads them: they end at once.
 case_count_interrupt() {
+	posix
 	local pid wait
 	need_device
 	set -m # as in case_interrupt
@@ -1265,6 +1271,7 @@ case_quant() {
 # ---------------------------------------------------------------------------------------------- interruptions
 
 case_interrupt() {
+	posix
 	need_device
 	set -m # so that the program in the background does not start with SIGINT ignored
 	"$program" generate "${endless[@]}" --save-state "$dir/state" "Once upon a time" >"$out" 2>"$err" &
@@ -1286,6 +1293,7 @@ case_interrupt() {
 
 # A prompt that was not read to its end is no state to save, and -q does not hide that.
 case_interrupt_prompt() {
+	posix
 	local i signal
 	need_device
 	for i in $(seq 20000); do printf 'Once upon a time there was '; done >"$dir/prompt"
@@ -1307,6 +1315,7 @@ case_interrupt_prompt() {
 
 # SIGTERM ends a text as Ctrl-C does.
 case_terminate() {
+	posix
 	need_device
 	set -m
 	"$program" generate "${endless[@]}" --save-state "$dir/state" "Once upon a time" >"$out" 2>"$err" &
@@ -1321,6 +1330,7 @@ case_terminate() {
 
 # What is half written is removed, by the first signal and by two at once.
 case_interrupt_writing() {
+	posix
 	local times i
 	set -m
 	for times in 1 2; do
@@ -1415,6 +1425,7 @@ case_prompt_progress() {
 
 # Nobody reads: a prompt of minutes ends at once, unless its state is wanted.
 case_closed_pipe_prompt() {
+	posix
 	local i
 	need_device
 	for i in $(seq 20000); do printf 'Once upon a time there was '; done >"$dir/prompt"
@@ -1430,6 +1441,7 @@ case_closed_pipe_prompt() {
 
 # A model that loads, and what writes no text, is ended by it as a program that does not catch it; nothing follows.
 case_interrupt_loading() {
+	posix
 	need_device
 	set -m
 	"$program" bench --shape 0.4B --threads 1 -p 0 -n 100000 --no-measure >"$out" 2>"$err" & # loads for seconds
@@ -1453,6 +1465,7 @@ case_interrupt_loading() {
 
 # The second one ends the program even where it waits for someone to read its output.
 case_interrupt_twice() {
+	posix
 	local writer i
 	need_device
 	head -c 1000000 "$demo" | tr -dc 'a-z \n' >"$dir/prompt"
@@ -1487,6 +1500,7 @@ case_closed_pipe() {
 }
 
 case_full_disk() {
+	posix
 	[ -c /dev/full ] || skip "no /dev/full"
 	local name
 	for name in "--help" "--version" "tokenize x" "inspect" "inspect --json" "help generate"; do
@@ -2081,7 +2095,7 @@ case_perplexity_usage() {
 	err_has "$dir/missing: No such file"
 	run perplexity "$dir"
 	exits 1
-	err_has "$dir: Is a directory"
+	[ "${WINDOWS:-0}" = 1 ] || err_has "$dir: Is a directory"
 	: >"$dir/empty"
 	run perplexity "$dir/empty"
 	exits 1
@@ -2540,6 +2554,75 @@ case_reverse() {
 	run generate -q -m "$model" --names "$root/tests/data/reverse.names" --temp 0 -n 5 --tokens 1,2,3,4,10
 	exits 0
 	out_is "1 2 3 4 10 4 3 2 1 11"
+}
+
+# ---------------------------------------------------------------------------------------------- names and files in use
+
+# Names of files, a folder of caches and prompts beyond ASCII.
+case_unicode() {
+	need_device
+	local name="$dir/öl-模型"
+	mkdir "$name"
+	cp "$demo" "$name/ünï.gguf"
+	printf 'Es war einmal ein König: 从前' >"$name/プロンプト.txt"
+	RWKVK_CACHE_DIR=$name/кэш run generate -q -m "$name/ünï.gguf" --temp 0 -n 8 -f "$name/プロンプト.txt" --save-state "$name/ß.state"
+	exits 0
+	cp "$out" "$dir/from-file"
+	[ -s "$name/ß.state" ] && [ -n "$(ls "$name/кэш")" ] || fail "files have other names: $(ls -R "$name")"
+	run generate -q --temp 0 -n 8 'Es war einmal ein König: 从前'
+	exits 0
+	cmp -s "$out" "$dir/from-file" || fail "the prompt is another one as an argument"
+	run generate -m "$name/fehlt-ö.gguf" x
+	exits 1
+	err_has "$name/fehlt-ö.gguf: cannot be opened: No such file or directory"
+}
+
+# Quantising over a file that is there, one that another process has open, and the input.
+case_quantize_over() {
+	need_device
+	local text_pid
+	tiny_model 7
+	printf 'something else' >"$dir/out.gguf"
+	run quantize --type q8_0 "$dir/7.st" "$dir/out.gguf"
+	exits 0
+	cp "$dir/out.gguf" "$dir/first.gguf"
+	"$program" generate -m "$dir/out.gguf" -q --temp 0 -n 1000000 --tokens 1,2,3 >"$dir/text" 2>"$dir/text-err" &
+	text_pid=$!
+	wait_bytes "$dir/text" 100
+	run quantize --type q8_0 "$dir/7.st" "$dir/out.gguf"
+	exits 0
+	kill $text_pid
+	cmp -s "$dir/out.gguf" "$dir/first.gguf" || fail "another file than before"
+	cp "$dir/7.st" "$dir/before.st"
+	run quantize --type q8_0 "$dir/7.st" "$dir/7.st"
+	[ "$code" != 0 ] || fail "the input was written over"
+	cmp -s "$dir/7.st" "$dir/before.st" || fail "the input has changed"
+}
+
+# Two processes make and use the same cache.
+case_cache_shared() {
+	need_device
+	local i
+	for i in 1 2 3; do
+		RWKVK_CACHE_DIR=$dir/cache "$program" generate -q --temp 0 -n 20 "Once upon a time" >"$dir/first" 2>"$dir/first-err" &
+		RWKVK_CACHE_DIR=$dir/cache run generate -q --temp 0 -n 20 "Once upon a time"
+		wait $! || fail "the other one failed: $(cat "$dir/first-err")"
+		exits 0
+		cmp -s "$out" "$dir/first" || fail "they write different texts"
+	done
+	[ -n "$(ls "$dir/cache")" ] || fail "nothing in the cache"
+	[ -z "$(ls "$dir/cache" | grep -E 'tmp$|old$')" ] || fail "something is left in the cache: $(ls "$dir/cache")"
+}
+
+# Ctrl-C ends the text, whose state is saved.
+case_ctrl_c() {
+	[ -n "${SEND_CTRL_C-}" ] || skip "for Windows"
+	need_device
+	$SEND_CTRL_C 1 40 "$out" "$PROGRAM" generate "${endless[@]}" --save-state "$dir/state" "Once upon a time" 2>"$err"
+	code=$?
+	exits 0
+	run state info "$dir/state"
+	exits 0
 }
 
 declare -F "case_$case" >/dev/null || fail "no such case"

@@ -94,7 +94,7 @@ void test_write_file(const char *path, const void *data, size_t bytes)
 		fail_msg("cannot write %s", path);
 }
 
-static char temp_dir[64];
+static char temp_dir[300];
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *at)
 {
@@ -112,9 +112,10 @@ const char *test_temp(const char *name)
 	static char paths[32][512];
 	static unsigned next;
 	if (!temp_dir[0]) {
-		strcpy(temp_dir, "/tmp/rwkvk-test-XXXXXX");
+		const char *temporary = getenv("TEMP"); /* of Windows */
+		snprintf(temp_dir, sizeof temp_dir, "%s/rwkvk-test-XXXXXX", temporary ? temporary : "/tmp");
 		if (!mkdtemp(temp_dir))
-			fail_msg("cannot make a directory in /tmp");
+			fail_msg("cannot make %s", temp_dir);
 		atexit(remove_temp_dir);
 	}
 	char *path = paths[next++ % 32];

@@ -12,6 +12,9 @@
 #include <string.h>
 
 #include <cmocka.h>
+#ifdef _WIN32
+#include "on_windows.h"
+#endif
 #ifdef assert_uint_in_range /* its name since cmocka 2 */
 #undef assert_in_range
 #define assert_in_range assert_uint_in_range
