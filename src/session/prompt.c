@@ -382,10 +382,9 @@ rwkvk_status rwkvk_prompt_read(rwkvk_prompt *p, rwkvk_session *session, const rw
 
 /* ------------------------------------------------------------------------------------------------------ answers */
 
-static bool begins_with(const void *text, size_t bytes, const rwkvk_prompt *p, const void *answer, size_t answer_bytes)
+static bool is_at(const char *text, size_t bytes, size_t at, const void *part, size_t part_bytes)
 {
-	return bytes >= p->bytes && bytes - p->bytes >= answer_bytes && memcmp(text, p->text, p->bytes) == 0 &&
-	       memcmp((const char *)text + p->bytes, answer, answer_bytes) == 0;
+	return at <= bytes && part_bytes <= bytes - at && (part_bytes == 0 || memcmp(text + at, part, part_bytes) == 0);
 }
 
 /* The prompt becomes `next`, of which the session has read the first bytes. */
@@ -415,7 +414,8 @@ rwkvk_status rwkvk_prompt_answered(rwkvk_prompt *p, rwkvk_session *session, cons
 	REQUIRE(ends || count == 0);
 	TRY(check_ends(bytes, ends, count));
 	TRY(check_answered(p, session));
-	if (p->cache->read_states_only || !begins_with(text, bytes, p, answer, answer_bytes))
+	if (p->cache->read_states_only || !is_at(text, bytes, 0, p->text, p->bytes) ||
+	    !is_at(text, bytes, p->bytes, answer, answer_bytes))
 		return RWKVK_OK;
 	rwkvk_prompt next = { .cache = p->cache, .start = p->start, .keep_tokens = p->keep_tokens };
 	rwkvk_status status = fill_prompt(&next, text, bytes, ends, count, p->bytes + answer_bytes, RWKVK_NO_TOKEN);

@@ -453,7 +453,8 @@ struct answer {
 static bool note_token(void *user, const rwkvk_token *token)
 {
 	struct answer *answer = user;
-	memcpy(answer->text + answer->bytes, token->bytes, token->byte_count);
+	if (token->byte_count > 0)
+		memcpy(answer->text + answer->bytes, token->bytes, token->byte_count);
 	answer->bytes += token->byte_count;
 	answer->tokens[answer->count++] = token->id;
 	return true;
