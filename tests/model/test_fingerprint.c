@@ -229,44 +229,6 @@ static void other_vocabularies(void **state)
 	assert_stranger("vocabulary", &options, RWKVK_BEGIN_FILE);
 }
 
-/* Of rank 1, for one matrix; `last`: the last number of B. */
-static const char *make_adapter(float last)
-{
-	static const char head[] = "{\"blocks.1.ffn.key.lora_A\":{\"dtype\":\"F32\",\"shape\":[1,64],\"data_offsets\":[0,256]},"
-							   "\"blocks.1.ffn.key.lora_B\":{\"dtype\":\"F32\",\"shape\":[256,1],\"data_offsets\":[256,1280]}}";
-	const char *path = test_temp("adapter.safetensors");
-	struct {
-		uint64_t bytes;
-		char head[sizeof head - 1];
-		float numbers[320];
-	} file = { .bytes = sizeof head - 1 };
-	memcpy(file.head, head, sizeof file.head);
-	for (int i = 0; i < 320; i++)
-		file.numbers[i] = i < 319 ? 0.01f * (float)(i % 7) : last;
-	uint8_t bytes[sizeof file];
-	memcpy(bytes, &file.bytes, 8);
-	memcpy(bytes + 8, file.head, sizeof file.head);
-	memcpy(bytes + 8 + sizeof file.head, file.numbers, sizeof file.numbers);
-	test_write_file(path, bytes, 8 + sizeof file.head + sizeof file.numbers);
-	return path;
-}
-
-static void adapters(void **state)
-{
-	(void)state;
-	static const struct {
-		float last, scale;
-	} others[] = { { 0, 1 }, { 0, 2 }, { 0.5f, 1 } };
-	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-		const rwkvk_lora lora = { .size = sizeof lora, .path = make_adapter(others[i].last), .scale = others[i].scale };
-		rwkvk_model_options options = base();
-		options.size = sizeof options;
-		options.lora = &lora;
-		options.lora_count = 1;
-		assert_stranger(i == 0 ? "adapter" : i == 1 ? "its scale" : "its last number", &options, RWKVK_BEGIN_FILE);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,7 +239,6 @@ int main(void)
 		cmocka_unit_test(adapters),
 		cmocka_unit_test(other_names),
 		cmocka_unit_test(other_vocabularies),
-		cmocka_unit_test(adapters),
 	};
 	return cmocka_run_group_tests_name("fingerprint", tests, make_base, NULL);
 }
