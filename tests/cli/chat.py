@@ -234,6 +234,8 @@ def case_reasoning():
     check(got.answers() == ["Hello there."] * 3, got.out)
     kept = read_file(name)[0]
     check(branch(kept) == ["Hello", "Hello there."] * 3 and kept["think"] == "on" and kept["template"] == "g1", kept)
+    state = kept["state"]
+    check(state and state["text_bytes"] == len("User: Hello\n\nAssistant: Hello there.\n\n") * 3 - len("Assistant: Hello there.\n\n"), state)
     tokens, known = cached(got)[-1]
     check(tokens - known < 45 and known > 25, "the message before the reasoning is read again", tokens, known)
 
@@ -354,6 +356,19 @@ def case_killed():
             said = now
     check(len(said) > 20, "too little was said", len(said))
     print(f"{rounds} times killed, {len(said)} messages kept")
+
+
+def case_world():
+    """Random weights and World tokens: whatever bytes such a model writes, the conversation is one, and goes on from its file."""
+    model, name = os.path.join(root, "../shared/models/synthetic/v7-c128-f16.gguf"), path("world.chat")
+    if not os.path.exists(model):
+        print("SKIPPED world: there is no " + model)
+        sys.exit(77)
+    options = ["-m", model, "--template", "g1", "--conversation", name, "--seed", "3", "-n", "40"]
+    for line in ("Hello\n/retry\n", "Again\n/fork b\nOnce more\n", "/think fake\nHello\n"):
+        chat(line, *options)
+    kept = read_file(name)[0]
+    check(len(branch(kept)) == 8 and all(branch(kept)) and kept["answers"] == 5 and kept["state"], kept)
 
 
 # ------------------------------------------------------------------------------------------------ on a terminal

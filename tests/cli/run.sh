@@ -173,16 +173,16 @@ case_help_options() {
 		"--json" "(default: carry)"; do
 		out_has "$option"
 	done
-	for option in generate logits perplexity verify inspect; do
+	for option in generate chat logits perplexity verify inspect; do
 		run "$option" --help
 		out_has "--group-norm-epsilon X"
 		out_has "--rescale N"
 	done
-	for option in generate logits perplexity bench verify tune quantize convert; do
+	for option in generate chat logits perplexity bench verify tune quantize convert; do
 		run "$option" --help
 		out_has "--no-mmap"
 	done
-	for option in generate logits perplexity bench verify tune; do
+	for option in generate chat logits perplexity bench verify tune; do
 		run "$option" --help
 		out_has "--threads N"
 		out_has "--cache-dir FOLDER"

@@ -120,9 +120,14 @@ static const char *branch_name(const void *user, size_t index)
 /* What was said last there, so that one knows where one is. */
 static void show_end(const struct conversation *c)
 {
-	size_t last = conversation_last(c), bytes = last == NO_MESSAGE ? 0 : strlen(c->messages[last].text);
-	if (bytes > 0)
-		chat_say("%s%s", bytes > 200 ? "..." : "", c->messages[last].text + (bytes > 200 ? bytes - 200 : 0));
+	enum { MOST = 200 };
+	size_t last = conversation_last(c);
+	const char *text = last == NO_MESSAGE ? "" : c->messages[last].text;
+	size_t from = strlen(text) > MOST ? strlen(text) - MOST : 0;
+	while (((unsigned char)text[from] & 0xc0) == 0x80) /* inside a character */
+		from++;
+	if (text[0])
+		chat_say("%s%s", from > 0 ? "..." : "", text + from);
 }
 
 static int run_switch(struct chat *chat, char *argument)

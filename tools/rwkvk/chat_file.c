@@ -27,16 +27,27 @@ static bool keep_session(struct chat *chat, const struct rendered *text, size_t 
 	return true;
 }
 
-/* Whether the cache has the state at the end of so many messages; then it is the session's. */
-static bool recall(struct chat *chat, const struct rendered *text, size_t messages)
+/* Whether the cache has the state after so many bytes, where a message ends; then it is the session's.  It has the logits there
+ * only of a text that ends so, and they are not wanted; hence the byte more, of which it has none. */
+static bool recall(struct chat *chat, const struct rendered *text, size_t bytes)
 {
+	static const char more = 'x';
+	const rwkvk_prompt_options options = prompt_options(chat, text, bytes);
 	rwkvk_prompt *prompt = NULL;
 	rwkvk_prompt_info info = { .size = sizeof(info) };
-	bool all = make_prompt(chat, text, messages, &prompt) == EXIT_DONE &&
-	           rwkvk_prompt_begin(prompt, chat->session) == RWKVK_OK && rwkvk_prompt_get_info(prompt, &info) == RWKVK_OK &&
-	           info.cached == info.tokens;
+	char *longer = malloc(bytes + 1);
+	size_t unread = 0;
+	if (longer) {
+		memcpy(longer, text->text, bytes);
+		longer[bytes] = more;
+	}
+	bool known = longer && rwkvk_prompt_create(chat->cache, longer, bytes + 1, &options, &prompt) == RWKVK_OK &&
+	             rwkvk_tokenizer_encode(rwkvk_model_tokenizer(chat->model), &more, 1, NULL, 0, &unread) == RWKVK_OK &&
+	             rwkvk_prompt_begin(prompt, chat->session) == RWKVK_OK && rwkvk_prompt_get_info(prompt, &info) == RWKVK_OK &&
+	             info.cached + unread == info.tokens;
 	rwkvk_prompt_destroy(prompt);
-	return all;
+	free(longer);
+	return known;
 }
 
 /* The last state of the branch that the cache has.  Of an answer with reasoning it is at the end of the message before, and of
@@ -50,8 +61,8 @@ static void keep_state(struct chat *chat)
 	if (render_branch(&chat->conversation, true, &text) != EXIT_DONE)
 		return;
 	for (size_t i = 0; i < MOST && i < text.count; i++)
-		if (recall(chat, &text, text.count - i)) {
-			keep_session(chat, &text, text.ends[text.count - i - 1]);
+		if (recall(chat, &text, text.ends[text.count - 1 - i])) {
+			keep_session(chat, &text, text.ends[text.count - 1 - i]);
 			break;
 		}
 	rendered_free(&text);

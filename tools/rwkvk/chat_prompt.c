@@ -64,19 +64,3 @@ rwkvk_prompt_options prompt_options(const struct chat *chat, const struct render
 		.size = sizeof(rwkvk_prompt_options), .ends = text->ends, .end_count = count, .start = chat->start
 	};
 }
-
-static int make(const struct chat *chat, const struct rendered *text, size_t bytes, rwkvk_prompt **out)
-{
-	const rwkvk_prompt_options options = prompt_options(chat, text, bytes);
-	return rwkvk_prompt_create(chat->cache, text->text, bytes, &options, out) == RWKVK_OK ? EXIT_DONE : failed_call();
-}
-
-int make_prompt(const struct chat *chat, const struct rendered *text, size_t messages, rwkvk_prompt **out)
-{
-	return make(chat, text, text->ends[messages - 1], out);
-}
-
-int make_whole_prompt(const struct chat *chat, const struct rendered *text, rwkvk_prompt **out)
-{
-	return make(chat, text, text->bytes, out);
-}

@@ -16,13 +16,7 @@ struct rendered {
 int render_branch(const struct conversation *conversation, bool messages_only, struct rendered *out);
 void rendered_free(struct rendered *rendered);
 
-/* The first messages of it, which end at ends[messages - 1], as a prompt.  EXIT_DONE, or the exit code after a message. */
-int make_prompt(const struct chat *chat, const struct rendered *text, size_t messages, rwkvk_prompt **out);
-
-/* The same of all of it. */
-int make_whole_prompt(const struct chat *chat, const struct rendered *text, rwkvk_prompt **out);
-
-/* For rwkvk_cache_put() and the like, of so many bytes of the text. */
+/* For a prompt of so many bytes of the text, as long as that. */
 rwkvk_prompt_options prompt_options(const struct chat *chat, const struct rendered *text, size_t bytes);
 
 #endif

@@ -239,6 +239,12 @@ static int answer(struct chat *chat, struct writing *w, rwkvk_prompt *prompt)
 	return taken == EXIT_DONE ? code : taken;
 }
 
+static int make_prompt(const struct chat *chat, const struct rendered *text, rwkvk_prompt **out)
+{
+	const rwkvk_prompt_options options = prompt_options(chat, text, text->bytes);
+	return rwkvk_prompt_create(chat->cache, text->text, text->bytes, &options, out) == RWKVK_OK ? EXIT_DONE : failed_call();
+}
+
 int chat_answer(struct chat *chat)
 {
 	struct writing w;
@@ -249,7 +255,7 @@ int chat_answer(struct chat *chat)
 	if (code == EXIT_DONE)
 		code = render_branch(&chat->conversation, false, &text);
 	if (code == EXIT_DONE)
-		code = make_whole_prompt(chat, &text, &prompt);
+		code = make_prompt(chat, &text, &prompt);
 	if (code == EXIT_DONE)
 		code = answer(chat, &w, prompt);
 	rwkvk_prompt_destroy(prompt);
