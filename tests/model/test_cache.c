@@ -4,7 +4,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
 
+#include "engine/engine.h"
 #include "feed.h"
 
 enum { ANSWER = 12, BATCH = 4 };
@@ -41,6 +43,24 @@ static int close_world(void **state)
 	(void)state;
 	close_model();
 	return 0;
+}
+
+/* ---------------------------------------------------------------------------------------------------- a driver that fails */
+
+static bool reading_fails, writing_fails; /* of states */
+
+rwkvk_status __real_slot_read(struct rwkvk_model *m, uint32_t slot, float *state);
+rwkvk_status __wrap_slot_read(struct rwkvk_model *m, uint32_t slot, float *state);
+rwkvk_status __wrap_slot_read(struct rwkvk_model *m, uint32_t slot, float *state)
+{
+	return reading_fails ? fail(RWKVK_ERROR_DRIVER, "this one fails") : __real_slot_read(m, slot, state);
+}
+
+rwkvk_status __real_slot_write(struct rwkvk_model *m, uint32_t slot, const float *state);
+rwkvk_status __wrap_slot_write(struct rwkvk_model *m, uint32_t slot, const float *state);
+rwkvk_status __wrap_slot_write(struct rwkvk_model *m, uint32_t slot, const float *state)
+{
+	return writing_fails ? fail(RWKVK_ERROR_DRIVER, "this one fails") : __real_slot_write(m, slot, state);
 }
 
 /* ---------------------------------------------------------------------------------------------------- what is read */
@@ -305,6 +325,29 @@ static void prompts_are_read_in_steps(void **state)
 	rwkvk_cache_destroy(cache);
 }
 
+/* A state that cannot be kept is no failure, one that cannot be taken is. */
+static void drivers_fail(void **state)
+{
+	(void)state;
+	rwkvk_cache *cache = make_cache(model, NULL);
+	struct talk t = { .count = 0 };
+	say(&t, "User", "Hello");
+	reading_fails = true;
+	assert_int_equal(read_talk(cache, &t, NULL).cached, 0);
+	assert_int_equal(stats_of(cache).memory_states, 0);
+	reading_fails = false;
+	assert_known(cache, &t, 0);
+	rwkvk_prompt *prompt = make_prompt(cache, &t);
+	writing_fails = true;
+	assert_fails(rwkvk_prompt_read(prompt, session, NULL), RWKVK_ERROR_DRIVER, "this one fails");
+	writing_fails = false;
+	assert_fails(rwkvk_prompt_finish(prompt, session, NULL), RWKVK_ERROR_ARGUMENT, "rwkvk_prompt_begin");
+	assert_ok(rwkvk_prompt_read(prompt, session, NULL));
+	rwkvk_prompt_destroy(prompt);
+	assert_known(cache, &t, 1);
+	rwkvk_cache_destroy(cache);
+}
+
 /* ---------------------------------------------------------------------------------------------------- where from */
 
 static void texts_begin_with_a_token(void **state)
@@ -413,6 +456,34 @@ static void states_survive_on_disk(void **state)
 	assert_int_equal(stats_of(cache).disk_hits, 1);
 	assert_int_equal(stats_of(cache).hits, 3);
 	rwkvk_cache_destroy(cache);
+}
+
+/* Where nothing else is said, both follow from the model and the machine. */
+static void usual_places(void **state)
+{
+	(void)state;
+	const rwkvk_cache_options options = { .disk = 1 << 20 };
+	const char *dir = test_temp("of-the-model");
+	char states[600];
+	rwkvk_model *ours = model, *other;
+	rwkvk_session *own = session;
+	struct talk t = { .count = 0 };
+	say(&t, "User", "Hello");
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = model_path, .vocab = vocab_path, .cache_dir = dir }, &other));
+	model = other;
+	assert_ok(rwkvk_session_create(model, &session));
+	rwkvk_cache *cache = make_cache(model, &options);
+	read_talk(cache, &t, NULL);
+	assert_in_range(stats_of(cache).memory_limit, 1, UINT64_C(4) << 30);
+	rwkvk_cache_destroy(cache);
+	snprintf(states, sizeof states, "%s/states", dir);
+	assert_int_equal(access(states, R_OK), 0);
+	close_model();
+	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = model_path, .vocab = vocab_path, .cache_dir = "" }, &other));
+	assert_fails(rwkvk_cache_create(other, &options, &cache), RWKVK_ERROR_ARGUMENT, "there is no folder for them");
+	rwkvk_model_close(other);
+	model = ours;
+	session = own;
 }
 
 /* The longest beginning wins, wherever it is: here memory has room for one state. */
@@ -825,10 +896,12 @@ int main(void)
 		cmocka_unit_test(counts_begin_empty),
 		cmocka_unit_test(reading_stops_and_goes_on),
 		cmocka_unit_test(prompts_are_read_in_steps),
+		cmocka_unit_test(drivers_fail),
 		cmocka_unit_test(texts_begin_with_a_token),
 		cmocka_unit_test(texts_start_from_other_states),
 		cmocka_unit_test(states_come_from_elsewhere),
 		cmocka_unit_test(states_survive_on_disk),
+		cmocka_unit_test(usual_places),
 		cmocka_unit_test(the_longest_beginning_wins),
 		cmocka_unit_test(conversations_go_on),
 		cmocka_unit_test(answers_that_became_others),

@@ -80,7 +80,7 @@ static rwkvk_model *cached_model; /* open all the time */
 
 /* One way through the library, up to the first failure, and what it has found. */
 struct visit {
-	rwkvk_file *file;
+	rwkvk_file *file, *adapted;
 	rwkvk_model *model;
 	rwkvk_session *session, *clone;
 	rwkvk_tokenizer *tokenizer;
@@ -187,6 +187,17 @@ static rwkvk_status open_file(struct visit *v)
 	return rwkvk_file_open(&(rwkvk_model_options){ .path = model_path, .vocab = vocab_path }, &v->file);
 }
 
+/* Of every kind that can be merged. */
+static rwkvk_status open_adapted(struct visit *v)
+{
+	static const rwkvk_lora lora[] = { { .size = sizeof *lora, .path = TEST_DATA_DIR "/lora/peft" },
+		                               { .size = sizeof *lora, .path = TEST_DATA_DIR "/lora/rwkv_peft.safetensors" } };
+	const rwkvk_model_options options = {
+		.size = sizeof options, .path = TEST_DATA_DIR "/lora/model.safetensors", .threads = 1, .lora = lora, .lora_count = 2
+	};
+	return rwkvk_file_open(&options, &v->adapted);
+}
+
 /* What needs no device. */
 static rwkvk_status use_files(struct visit *v)
 {
@@ -196,6 +207,7 @@ static rwkvk_status use_files(struct visit *v)
 	TRY(rwkvk_tokenizer_open(TEST_DATA_DIR "/tiny_bpe.json", &v->tokenizer));
 	TRY(rwkvk_tokenizer_encode(v->tokenizer, "e\xcc\x81t\xc3\xa9 the", 11, v->ids, 16, &v->id_count));
 	TRY(open_file(v));
+	TRY(open_adapted(v));
 	TRY(rwkvk_file_get_info(v->file, &info));
 	for (size_t i = 0; rwkvk_file_tensor(v->file, i, &tensor); i++)
 		;
@@ -213,6 +225,7 @@ static void leave(struct visit *v)
 	rwkvk_session_destroy(v->session);
 	rwkvk_model_close(v->model);
 	rwkvk_file_close(v->file);
+	rwkvk_file_close(v->adapted);
 	rwkvk_tokenizer_close(v->tokenizer);
 	rwkvk_cancel_destroy(v->cancel);
 }

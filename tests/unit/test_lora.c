@@ -311,6 +311,71 @@ static void every_layout(void **state)
 	}
 }
 
+/* What web-rwkv's converter leaves: A is the other way round, and an alpha is in the file. */
+static void turned_factors(void **state)
+{
+	(void)state;
+	struct list *model = list_official("7", &sizes);
+	const char *base = write_file("base.safetensors", write_safetensors(model, DTYPE_F32));
+	struct list *adapter = adapt_all(model, 0.5f, ".lora.0", ".lora.1");
+	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
+	for (size_t n = 0, all = adapter->count; n < all; n += 2) {
+		struct list_item *A = &adapter->items[n], *alpha = add(adapter, 1, 1);
+		float *stored = malloc(A->count * sizeof *stored);
+		assert_non_null(stored);
+		for (uint64_t i = 0; i < A->count; i++)
+			stored[i % A->shape[1] * RANK + i / A->shape[1]] = A->values[i];
+		free(A->values);
+		A->values = stored;
+		A->shape[0] = A->shape[1];
+		A->shape[1] = RANK;
+		*alpha->values = 0.5f * RANK;
+		snprintf(alpha->name, sizeof alpha->name, "%.*s.alpha", (int)(strlen(A->name) - strlen(".lora.0")), A->name);
+	}
+	const rwkvk_lora lora = { .size = sizeof lora,
+		                      .path = write_file("lora.safetensors", write_safetensors(adapter, DTYPE_F16)) };
+	assert_equal("turned", pack_file(base, RWKVK_QUANT_NONE, &lora, 1), pack_file(merged, RWKVK_QUANT_NONE, NULL, 0));
+	list_free(adapter);
+	list_free(model);
+}
+
+/* peft's block of rows, and its own bat, whose blocks are counted downwards. */
+static void blocks_of_rows(void **state)
+{
+	(void)state;
+	struct list *model = list_official("7", &sizes), *adapter = calloc(1, sizeof *adapter);
+	const char *base = write_file("base.safetensors", write_safetensors(model, DTYPE_F32));
+	enum { BLOCK = 8 };
+	uint64_t seed = 9;
+	struct list_item *rows = add(adapter, 5, FFN), *blocks = add(adapter, WIDTH / BLOCK * BLOCK, BLOCK);
+	struct list_item *key = list_find(model, "blocks.1.ffn.key.weight"), *value = list_find(model, "blocks.1.ffn.value.weight");
+	snprintf(rows->name, sizeof rows->name, "base_model.model.blocks.1.ffn.key.miss_block.default");
+	snprintf(blocks->name, sizeof blocks->name, "base_model.model.blocks.1.ffn.value.bone_block");
+	blocks->rank = 3;
+	memcpy(blocks->shape, ((uint64_t[]){ WIDTH / BLOCK, BLOCK, BLOCK, 0 }), sizeof blocks->shape);
+	fill(rows, &seed);
+	fill(blocks, &seed);
+	for (uint64_t i = 0; i < FFN; i++)
+		for (uint64_t j = 0; j < WIDTH; j++)
+			key->values[i * WIDTH + j] += rows->values[j % 5 * FFN + i];
+	for (uint64_t i = 0; i < WIDTH; i++)
+		for (uint64_t first = 0; first < FFN; first += BLOCK) {
+			float *v = value->values + i * FFN + first, sums[BLOCK] = { 0 };
+			const float *d = blocks->values + i / BLOCK * BLOCK * BLOCK;
+			for (int k = 0; k < BLOCK; k++)
+				for (int u = 0; u < BLOCK; u++)
+					sums[u] += v[k] * d[k * BLOCK + u];
+			for (int u = 0; u < BLOCK; u++)
+				v[u] += sums[u] + d[i % BLOCK * BLOCK + (unsigned)u];
+		}
+	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
+	const rwkvk_lora lora = { .size = sizeof lora,
+		                      .path = write_file("lora.safetensors", write_safetensors(adapter, DTYPE_F32)) };
+	assert_equal("blocks", pack_file(base, RWKVK_QUANT_NONE, &lora, 1), pack_file(merged, RWKVK_QUANT_NONE, NULL, 0));
+	list_free(adapter);
+	list_free(model);
+}
+
 /* ---------------------------------------------------------------------------------------------------- written */
 
 static void export_model(const char *path, const rwkvk_lora *lora, const char *out, rwkvk_export_type type)
@@ -419,6 +484,12 @@ static void quantised_files(void **state)
 	outline_layer(&file.network, file.quant, 0, &layer);
 	assert_int_equal(layer.products.type, TYPE_Q4);
 	file_finish(&file);
+	const char *kept = test_temp("kept.gguf");
+	export_model(base, &lora, kept, RWKVK_EXPORT_KEEP);
+	assert_ok(open_with(kept, RWKVK_QUANT_NONE, NULL, 0, &reports, &file));
+	assert_int_equal(file.network.layers[1].value->type, DTYPE_Q8_0);
+	assert_int_equal(file.network.layers[1].key->type, DTYPE_Q4_0);
+	file_finish(&file);
 	assert_ok(open_with(base, RWKVK_QUANT_Q6, &lora, 1, &reports, &file));
 	assert_int_equal(reports.count, 0);
 	outline_layer(&file.network, file.quant, 1, &layer);
@@ -436,8 +507,16 @@ static void model_and_adapter_in_one(void **state)
 	struct list *model = list_official("7", &sizes), *both = list_official("7", &sizes);
 	struct list *adapter = adapt_all(model, 0.25f, ".lora_A", ".lora_B");
 	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
-	for (size_t i = 0; i < adapter->count; i++)
-		both->items[both->count++] = adapter->items[i];
+	for (size_t i = 0; i < both->count; i++) { /* as peft saves all of a model, of which it has wrapped some */
+		char *name = both->items[i].name, stem[48];
+		snprintf(stem, sizeof stem, "%.*s", (int)(strrchr(name, '.') - name), name);
+		if (is_matrix(&both->items[i]))
+			snprintf(name, sizeof both->items[i].name, "base_model.model.%s.base_layer.weight", stem);
+	}
+	for (size_t i = 0; i < adapter->count; i++) {
+		both->items[both->count] = adapter->items[i];
+		snprintf(both->items[both->count++].name, sizeof both->items->name, "base_model.model.%s", adapter->items[i].name);
+	}
 	const char *path = write_file("both.safetensors", write_safetensors(both, DTYPE_F32));
 	const rwkvk_lora lora = { .size = sizeof lora, .path = path, .scale = 0.25f };
 	struct rwkvk_file file;
@@ -648,16 +727,10 @@ static void changes_are_described(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(as_numpy_merges),
-		cmocka_unit_test(every_version),
-		cmocka_unit_test(every_layout),
-		cmocka_unit_test(written_as_merged),
-		cmocka_unit_test(rescaled_files),
-		cmocka_unit_test(quantised_files),
-		cmocka_unit_test(model_and_adapter_in_one),
-		cmocka_unit_test(refused),
-		cmocka_unit_test(refused_options),
-		cmocka_unit_test(refused_configs),
+		cmocka_unit_test(as_numpy_merges),          cmocka_unit_test(every_version),   cmocka_unit_test(every_layout),
+		cmocka_unit_test(written_as_merged),        cmocka_unit_test(rescaled_files),  cmocka_unit_test(quantised_files),
+		cmocka_unit_test(model_and_adapter_in_one), cmocka_unit_test(refused),         cmocka_unit_test(turned_factors),
+		cmocka_unit_test(blocks_of_rows),           cmocka_unit_test(refused_options), cmocka_unit_test(refused_configs),
 		cmocka_unit_test(changes_are_described),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -10,6 +11,19 @@
 
 #include "make_text_state.h"
 #include "session/store.h"
+
+/* ---------------------------------------------------------------------------------------------------- a drive that is slow */
+
+static pthread_mutex_t drive = PTHREAD_MUTEX_INITIALIZER; /* who has it, makes the others wait */
+
+int __real_fsync(int file);
+int __wrap_fsync(int file);
+int __wrap_fsync(int file)
+{
+	pthread_mutex_lock(&drive);
+	pthread_mutex_unlock(&drive);
+	return __real_fsync(file);
+}
 
 static const struct state_key model_key = { { 7, 8 }, 0, 0 };
 
@@ -349,6 +363,24 @@ static void a_folder_that_goes_is_no_failure(void **state)
 	store->destroy(store);
 }
 
+/* Nobody waits for it; what finds no place among those that do is counted. */
+static void a_slow_drive_is_not_waited_for(void **state)
+{
+	(void)state;
+	const char *dir = new_folder();
+	struct store *store = open_folder(dir, 1 << 20);
+	pthread_mutex_lock(&drive);
+	for (uint64_t i = 1; i <= 20; i++)
+		put(store, i, "a", false);
+	const uint64_t unwritten = stats_of(store).unwritten;
+	assert_in_range(unwritten, 11, 12); /* one is being written, or not yet, and eight wait */
+	pthread_mutex_unlock(&drive);
+	store = again(store, dir, 1 << 20);
+	assert_int_equal(stats_of(store).disk_states, 20 - unwritten);
+	store->destroy(store);
+	remove_folder(dir);
+}
+
 /* A process that writes, reads and, as the folder has room for few, removes what others read. */
 static void use_folder(const char *dir, uint64_t limit, uint64_t seed)
 {
@@ -412,6 +444,7 @@ int main(void)
 		cmocka_unit_test(those_used_longest_ago_go),
 		cmocka_unit_test(no_folder_is_an_error),
 		cmocka_unit_test(a_folder_that_goes_is_no_failure),
+		cmocka_unit_test(a_slow_drive_is_not_waited_for),
 		cmocka_unit_test(processes_share_a_folder),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
