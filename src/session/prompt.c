@@ -39,14 +39,6 @@ struct rwkvk_prompt {
 
 /* ------------------------------------------------------------------------------------------------------ pieces */
 
-static bool is_message(const size_t *ends, size_t count, size_t at)
-{
-	for (size_t i = 0; i < count; i++)
-		if (ends[i] == at)
-			return true;
-	return false;
-}
-
 /* Those behind the first `from` bytes; bytes and hash of each, and the last one. */
 static rwkvk_status make_pieces(rwkvk_prompt *p, const size_t *ends, size_t count, size_t from)
 {
@@ -54,11 +46,14 @@ static rwkvk_status make_pieces(rwkvk_prompt *p, const size_t *ends, size_t coun
 	size_t found;
 	TRY(prefixes_find(p->text, p->bytes, ends, count, &cuts, &found));
 	p->pieces = calloc(found + 1, sizeof *p->pieces);
-	for (size_t i = 0; p->pieces && i < found; i++)
+	for (size_t i = 0, end = 0; p->pieces && i < found; i++) {
+		while (end < count && ends[end] < cuts[i].bytes)
+			end++;
 		if (cuts[i].bytes >= from)
 			p->pieces[p->cuts++] = (struct piece){ .bytes = cuts[i].bytes,
 				                                   .hash = cuts[i].hash,
-				                                   .message = is_message(ends, count, cuts[i].bytes) };
+				                                   .message = end < count && ends[end] == cuts[i].bytes };
+	}
 	free(cuts);
 	if (!p->pieces)
 		return fail(RWKVK_ERROR_MEMORY, "no memory for a prompt of %zu bytes", p->bytes);

@@ -30,13 +30,15 @@ static bool is_break(char byte)
 }
 
 /* Before the last white space that begins behind `f->at` and before `limit`; of several in a row before the first, so that no
- * blank line and no indentation is split, and a word keeps its space.  f->at: there is none. */
+ * blank line and no indentation is split, and a word keeps its space.  f->at: there is none.  Before the limit before this one
+ * there is none either, or f->at would be there. */
 static size_t last_break(const struct finding *f, size_t limit)
 {
-	size_t at = limit - 1;
-	while (at > f->at && !(is_break(f->text[at]) && !is_break(f->text[at - 1])))
-		at--;
-	return at;
+	size_t first = limit - PREFIX_STEP > f->at ? limit - PREFIX_STEP : f->at + 1;
+	for (size_t at = limit; at-- > first;)
+		if (is_break(f->text[at]) && !is_break(f->text[at - 1]))
+			return at;
+	return f->at;
 }
 
 /* What follows the last prefix, up to `end`, where a message ends or the prompt does. */

@@ -251,8 +251,13 @@ class Hostile(unittest.TestCase):
             with self.subTest(data=data[:40]):
                 self.assertEqual(self.status(message(data)), 400)
         self.assertIn(self.status(message(b'{"prompt":"a\\u0000b","max_tokens":1}')), (200, 400))
+
+    def test_prompts_that_are_hard_to_cut(self):
+        """Prompts are cut where states are worth keeping, before anybody knows how many tokens they have."""
         many = [{"role": "user", "content": "x"}] * 100000
-        self.assertIn(self.status(message({"messages": many, "max_tokens": 1}, path="/v1/chat/completions")), (200, 400))
+        self.assertEqual(self.status(message({"messages": many}, path="/v1/chat/completions")), 400)
+        for letter in "x ":
+            self.assertEqual(self.status(message({"prompt": letter * 4000000})), 400)
 
     # ---- time
 
