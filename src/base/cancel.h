@@ -1,4 +1,4 @@
-/* What a rwkvk_cancel is inside. */
+/* The inside of a rwkvk_cancel. */
 #ifndef RWKVK_BASE_CANCEL_H
 #define RWKVK_BASE_CANCEL_H
 

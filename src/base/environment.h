@@ -1,5 +1,5 @@
-/* The environment variables that the library heeds: all of them, and read nowhere else.  What a caller's options say goes
- * first. They are read when a device is listed or opened, or a model, and what is needed later is kept from then. */
+/* All environment variables that the library reads; it reads them nowhere else.  The caller's options take precedence.  They
+ * are read when devices are listed and when a device or a model is opened; values needed later are kept from then on. */
 #ifndef RWKVK_BASE_ENVIRONMENT_H
 #define RWKVK_BASE_ENVIRONMENT_H
 
@@ -13,7 +13,7 @@ enum environment_variable {
 	ENVIRONMENT_LOCALAPPDATA,          /* and on Windows below this */
 	ENVIRONMENT_CAPS,                  /* features to hide, limits to lower (gpu/caps.c) */
 	ENVIRONMENT_TOKENS_PER_SUBMISSION, /* see environment_tokens() */
-	ENVIRONMENT_SHADER_DIR,            /* SPIR-V to take instead of the library's */
+	ENVIRONMENT_SHADER_DIR,            /* SPIR-V to use instead of the library's */
 	ENVIRONMENT_VALIDATE,              /* "1": messages of the validation layer are passed on */
 	ENVIRONMENT_BREAK_STAGE,           /* developer builds, read while verifying: the stage to spoil */
 };

@@ -7,7 +7,7 @@
 
 #include "rwkvk_tools.h"
 
-#if defined(__MINGW32__) && !defined(__clang__) /* where `printf` means Microsoft's */
+#if defined(__MINGW32__) && !defined(__clang__) /* where `printf` would mean Microsoft's */
 #define PRINTF_LIKE(text, first) __attribute__((format(gnu_printf, text, first)))
 #elif defined(__GNUC__)
 #define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
@@ -18,8 +18,8 @@
 /* Sets the thread's error text and returns `status`. */
 rwkvk_status fail(rwkvk_status status, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Between the two, failures of this thread leave the text alone: cleaning up after a failure may fail as well, and what is only
- * tried may fail without the caller's hearing of it.  They nest. */
+/* Between these two calls, failures of this thread leave the error text alone: cleanup after a failure may itself fail, and an
+ * optional attempt may fail without the caller's notice.  Calls nest. */
 void error_hold(void);
 void error_release(void);
 
@@ -39,7 +39,7 @@ void error_release(void);
 			return fail(RWKVK_ERROR_ARGUMENT, "%s: requirement not met: %s", __func__, #condition);                            \
 	} while (0)
 
-/* The same where no status is returned: `otherwise` is, in release builds. */
+/* The same in functions that return no status: in release builds they return `otherwise`. */
 #define EXPECT(condition, otherwise)                                                                                           \
 	do {                                                                                                                       \
 		assert(condition);                                                                                                     \
@@ -49,7 +49,7 @@ void error_release(void);
 		}                                                                                                                      \
 	} while (0)
 
-/* The same for what no caller of the public interface can cause: RWKVK_ERROR_INTERNAL. */
+/* The same for failures that no caller of the public interface can cause: RWKVK_ERROR_INTERNAL. */
 #define INVARIANT(condition)                                                                                                   \
 	do {                                                                                                                       \
 		assert(condition);                                                                                                     \

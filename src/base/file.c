@@ -1,4 +1,4 @@
-/* Files, by what file_system.h has of the system.  Every message names the file. */
+/* Files, on top of file_system.h.  Every message names the file. */
 #include "base/file_system.h"
 
 #include <errno.h>
@@ -145,7 +145,7 @@ static rwkvk_status cannot_write(const struct file_writer *file, int error)
 	            remedy(error));
 }
 
-/* Names of temporary files that are there, for signal handlers: no memory that may be freed, no lock that may be held. */
+/* Names of existing temporary files, for signal handlers, which may touch neither memory that can be freed nor a lock. */
 enum { MOST_TEMPORARIES = 16 };
 static struct {
 	atomic_int state; /* one of the next three */
@@ -153,7 +153,7 @@ static struct {
 } temporaries[MOST_TEMPORARIES];
 enum { SLOT_FREE, SLOT_BUSY, SLOT_SET };
 
-/* One that finds no slot stays after a second Ctrl-C, no more. */
+/* A file that finds no slot is left behind after a second Ctrl-C; nothing worse happens. */
 static void remember(const char *name)
 {
 	for (int i = 0; i < MOST_TEMPORARIES; i++) {
@@ -182,7 +182,7 @@ void file_remove_temporaries(void)
 			system_remove(temporaries[i].name);
 }
 
-/* A file of a name that nobody has. */
+/* Makes a file with a name that is not in use. */
 static int create_temporary(char *name, size_t size, const char *path, intptr_t *handle)
 {
 	static atomic_uint number;
@@ -236,7 +236,7 @@ rwkvk_status file_append(struct file_writer *file, const void *data, uint64_t by
 {
 	const char *at = data;
 	while (bytes > 0) {
-		size_t most = (size_t)1 << 30, done; /* some systems write no 2 GiB at once */
+		size_t most = (size_t)1 << 30, done; /* some systems cannot write 2 GiB at once */
 		int error = system_write(file->handle, at, bytes < most ? (size_t)bytes : most, &done);
 		if (error || done == 0)
 			return cannot_write(file, error ? error : EIO);
@@ -319,7 +319,7 @@ void file_make_folders(char *path)
 {
 	for (char *at = path + 1; *path && *at; at++) {
 		char separator = *at;
-		if (!file_separator(separator) || separator == ':') /* a drive is no folder */
+		if (!file_separator(separator) || separator == ':') /* a drive is not a folder */
 			continue;
 		*at = 0;
 		system_make_folder(path);

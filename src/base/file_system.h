@@ -1,5 +1,5 @@
-/* What file.c asks of the system, in file_posix.c or file_windows.c.  Paths are UTF-8 everywhere.  An int is 0 or a number of
- * errno.h. */
+/* The system calls that file.c needs, implemented in file_posix.c and file_windows.c.  Paths are UTF-8 everywhere.  A returned
+ * int is 0 or an errno value. */
 #ifndef RWKVK_BASE_FILE_SYSTEM_H
 #define RWKVK_BASE_FILE_SYSTEM_H
 
@@ -11,30 +11,30 @@ struct file_facts {
 	uint64_t identity[2];
 };
 
-/* Why, in words. */
+/* The error's text. */
 const char *system_error_text(int error);
 
-/* FILE_MISSING where nothing is found. */
+/* FILE_MISSING if there is nothing at the path. */
 struct file_facts system_facts(const char *path);
 
-/* Open files, which processes that this one starts do not inherit. */
+/* Open files, which child processes do not inherit. */
 int system_open(const char *path, intptr_t *out);          /* to be read; does not wait for a pipe's writer */
 int system_open_existing(const char *path, intptr_t *out); /* to be written */
-int system_create(const char *path, intptr_t *out);        /* to be written; EEXIST where there is anything, were it a link */
+int system_create(const char *path, intptr_t *out);        /* to be written; EEXIST if anything is there, even a link */
 int system_close(intptr_t file);
 
 int system_file_facts(intptr_t file, struct file_facts *out);
-/* These may do less than all of it. */
+/* These may transfer fewer bytes than asked for. */
 int system_read(intptr_t file, void *data, size_t bytes, size_t *done);
 int system_write(intptr_t file, const void *data, size_t bytes, size_t *done);
 int system_sync(intptr_t file);
 int system_make_private(intptr_t file); /* for the user alone */
 
-/* Read-only; stays when the file is closed. */
+/* Read-only; stays mapped when the file is closed. */
 int system_map(intptr_t file, size_t bytes, const uint8_t **out);
 void system_unmap(const uint8_t *data, size_t bytes);
 
-/* Puts a file in the place of another, which may be open and mapped. */
+/* Replaces a file with another.  The replaced file may be open and mapped. */
 int system_replace(const char *file, const char *other);
 int system_remove(const char *path); /* may be called by a signal handler */
 int system_make_folder(const char *path);

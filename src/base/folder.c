@@ -1,4 +1,4 @@
-/* Folders, by what file_system.h has of the system; lists are in folder_posix.c and folder_windows.c. */
+/* Folders, on top of file_system.h; listing is in folder_posix.c and folder_windows.c. */
 #include "base/folder.h"
 
 #include <stdlib.h>

@@ -25,8 +25,8 @@ static inline float float_of_bf16(uint16_t bits)
 	return float_of_bits((uint32_t)bits << 16);
 }
 
-/* All bits set if a < b.  The conversions below choose by such masks and not by branches, which compilers would make of them,
- * so that loops become vectors. */
+/* All bits set if a < b.  The conversions below select by such masks, because compilers would otherwise emit branches and not
+ * vectorise the loops. */
 static inline uint32_t where_less(uint32_t a, uint32_t b)
 {
 	return 0 - ((a - b) >> 31); /* of numbers below 2^31 */
@@ -35,7 +35,7 @@ static inline uint32_t where_less(uint32_t a, uint32_t b)
 static inline float float_of_f16(uint16_t bits)
 {
 	uint32_t sign = (uint32_t)(bits & 0x8000) << 16, magnitude = (uint32_t)(bits & 0x7fff) << 13;
-	/* zero and subnormals: as 2^-14 plus what they are, and that taken away */
+	/* zero and subnormals: add 2^-14, then subtract it */
 	uint32_t small = bits_of_float(float_of_bits(magnitude + (113u << 23)) - 0x1p-14f);
 	uint32_t is_small = where_less(magnitude, 1u << 23), is_finite = where_less(magnitude, 31u << 23);
 	uint32_t large = magnitude + (112u << 23) + (~is_finite & 112u << 23);

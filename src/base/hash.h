@@ -1,5 +1,5 @@
-/* FNV-1a: of 64 bits, which tells damaged data and names files, and of 128 bits, which tells things apart of which there may be
- * many.  Not against anyone who wants two to be alike. */
+/* FNV-1a: 64 bits to detect damaged data and to name files, 128 bits to distinguish things of which there may be many.  It
+ * does not resist deliberate collisions. */
 #ifndef RWKVK_BASE_HASH_H
 #define RWKVK_BASE_HASH_H
 
@@ -8,7 +8,7 @@
 
 #define FNV1A_START UINT64_C(0xcbf29ce484222325)
 
-/* Goes on from `hash`. */
+/* Continues from `hash`. */
 static inline uint64_t fnv1a(uint64_t hash, const void *data, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++)

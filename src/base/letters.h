@@ -1,4 +1,4 @@
-/* Text whose case does not matter, in ASCII. */
+/* ASCII text compared without regard to case. */
 #ifndef RWKVK_BASE_LETTERS_H
 #define RWKVK_BASE_LETTERS_H
 
@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether the first `count` characters are the same but for case; looks at none behind the first that is not. */
+/* Whether the first `count` characters are equal but for case; reads nothing past the first difference. */
 static inline bool equal_but_case(const char *a, const char *b, size_t count)
 {
 	for (size_t i = 0; i < count; i++)

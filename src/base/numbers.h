@@ -1,4 +1,4 @@
-/* Whole numbers: the smaller, the larger, and parts of them. */
+/* Integers: minimum, maximum, division that rounds up. */
 #ifndef RWKVK_BASE_NUMBERS_H
 #define RWKVK_BASE_NUMBERS_H
 
@@ -14,7 +14,7 @@ static inline uint64_t larger(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* How many of `unit` cover n. */
+/* n / unit, rounded up. */
 static inline uint64_t ceil_div(uint64_t n, uint64_t unit)
 {
 	return (n + unit - 1) / unit;

@@ -1,4 +1,4 @@
-/* The writer of file.h for programs. */
+/* The writer of file.h, for programs. */
 #include <stdlib.h>
 
 #include "base/file.h"

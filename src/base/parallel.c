@@ -1,4 +1,4 @@
-/* Workers sleep until there is work, then each takes the next piece that nobody has, until none is left. */
+/* Workers sleep until there is work.  Then each takes the next free piece until none is left. */
 #include "base/parallel.h"
 
 #include <stdatomic.h>
@@ -16,17 +16,17 @@ struct worker {
 };
 
 struct parallel {
-	struct mutex lock; /* around `round`, `busy` and `ends` */
+	struct mutex lock; /* guards `round`, `busy` and `ends` */
 	struct condition begin, end;
-	uint64_t round; /* how often there has been work */
+	uint64_t round; /* how many rounds of work there have been */
 	unsigned busy;  /* threads that have not finished this round */
 	bool ends;
 	parallel_work *work;
 	void *user;
 	uint64_t count;
-	_Atomic uint64_t next; /* the first piece that nobody has taken */
+	_Atomic uint64_t next; /* the first piece not yet taken */
 	unsigned threads;
-	struct worker workers[MOST_WORKERS]; /* 0 is whoever calls */
+	struct worker workers[MOST_WORKERS]; /* 0 is the caller */
 };
 
 static void take_pieces(struct parallel *p, unsigned worker)

@@ -1,11 +1,11 @@
-/* Reports to whoever listens: the log function of the caller's options. */
+/* Messages to the log function of the caller's options. */
 #ifndef RWKVK_BASE_REPORT_H
 #define RWKVK_BASE_REPORT_H
 
 #include "base/error.h"
 
 struct listener {
-	rwkvk_log_fn *log; /* NULL: nobody */
+	rwkvk_log_fn *log; /* NULL: no log */
 	void *user;
 };
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Every such struct begins with it. */
+/* Every such struct begins with `size`. */
 static size_t size_of(const void *given, size_t least)
 {
 	size_t size;

@@ -47,7 +47,7 @@ uint64_t system_memory(void)
 }
 
 #ifdef __linux__
-/* The memory that programs can get without making others swap. */
+/* The memory that programs can get without swapping. */
 static uint64_t available(void)
 {
 	char line[128];
@@ -61,7 +61,7 @@ static uint64_t available(void)
 	return kilobytes << 10;
 }
 
-/* What the limit of a process's address space leaves. */
+/* What remains below the limit on the process's address space. */
 static uint64_t addresses_left(void)
 {
 	struct rlimit limit;

@@ -10,7 +10,7 @@
 
 #include <windows.h>
 
-/* Values that were asked for, each once; kept as long as the process lives, as what getenv() returns is elsewhere. */
+/* Values returned so far, each once; kept until the process ends, as getenv() does elsewhere. */
 struct kept {
 	struct kept *next;
 	char *text;
@@ -34,7 +34,7 @@ static const char *keep(char *text)
 	return found ? found->text : NULL;
 }
 
-/* Not getenv(), which has text in the process's code page. */
+/* Not getenv(), which returns text in the process's code page. */
 const char *system_environment(const char *name)
 {
 	wchar_t *wide = wide_text(name);
@@ -59,7 +59,7 @@ unsigned system_processors(void)
 		for (; mine; mine &= mine - 1)
 			count++;
 	GetSystemInfo(&info);
-	return count ? count : info.dwNumberOfProcessors; /* none in the mask: the process is on several groups */
+	return count ? count : info.dwNumberOfProcessors; /* an empty mask: the process spans several groups */
 }
 
 static MEMORYSTATUSEX memory(void)
@@ -75,7 +75,7 @@ uint64_t system_memory(void)
 	return memory().ullTotalPhys;
 }
 
-/* Windows promises no more memory than it can find room for, so what it still promises is a limit, too. */
+/* Windows does not overcommit memory, so the remaining commit charge is a limit, too. */
 uint64_t system_memory_free(void)
 {
 	MEMORYSTATUSEX status = memory();
@@ -92,7 +92,7 @@ const char *system_driver_advice(void)
 	return "install the newest driver of your graphics card from its maker, or Mesa's lavapipe, which runs anywhere";
 }
 
-/* Windows gives them to those alone who hold a privilege and ask when they allocate. */
+/* Windows grants large pages only at allocation and only to holders of a privilege. */
 void system_prefer_large_pages(void *memory_mapped, uint64_t bytes)
 {
 	(void)memory_mapped;

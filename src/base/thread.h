@@ -1,4 +1,4 @@
-/* Threads, and how they wait for each other: the system's own, under names of ours. */
+/* Threads, mutexes and condition variables: thin wrappers around the system's own. */
 #ifndef RWKVK_BASE_THREAD_H
 #define RWKVK_BASE_THREAD_H
 
@@ -22,7 +22,7 @@ struct mutex {
 	system_mutex system;
 };
 
-/* For one that is there as the program starts, and needs neither mutex_init() nor mutex_destroy(). */
+/* Initialises a static mutex, which needs neither mutex_init() nor mutex_destroy(). */
 #define MUTEX_INITIALIZER                                                                                                      \
 	{                                                                                                                          \
 		SYSTEM_MUTEX_INITIALIZER                                                                                               \
@@ -39,9 +39,9 @@ struct condition {
 
 bool condition_init(struct condition *condition);
 void condition_destroy(struct condition *condition);
-/* With the mutex held, which is free meanwhile.  May return without a reason. */
+/* With the mutex held; it is released while waiting.  Wake-ups may be spurious. */
 void condition_wait(struct condition *condition, struct mutex *mutex);
-/* The same, and returns after so many nanoseconds at the latest. */
+/* The same with a timeout in nanoseconds. */
 void condition_wait_for(struct condition *condition, struct mutex *mutex, uint64_t nanoseconds);
 void condition_wake_one(struct condition *condition);
 void condition_wake_all(struct condition *condition);
@@ -52,7 +52,7 @@ struct thread {
 	void *user;
 };
 
-/* A thread that does `work` and takes no signals; false when the system starts no more.  *thread stays where it is until
+/* Starts a thread that runs `work` and takes no signals; false when the system can start no more.  *thread must not move until
  * thread_join(). */
 bool thread_start(struct thread *thread, void (*work)(void *user), void *user);
 void thread_join(struct thread *thread);

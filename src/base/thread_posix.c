@@ -71,7 +71,7 @@ bool thread_start(struct thread *thread, void (*work)(void *user), void *user)
 	thread->work = work;
 	thread->user = user;
 	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before); /* threads inherit it: signals are for the program's own */
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* threads inherit the mask: signals go to the program's own threads */
 	bool started = pthread_create(&thread->system, NULL, begin, thread) == 0;
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return started;

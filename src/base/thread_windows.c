@@ -81,7 +81,7 @@ bool thread_start(struct thread *thread, void (*work)(void *user), void *user)
 {
 	thread->work = work;
 	thread->user = user;
-	thread->system = _beginthreadex(NULL, 0, begin, thread, 0, NULL); /* Windows has no signals to keep from it */
+	thread->system = _beginthreadex(NULL, 0, begin, thread, 0, NULL); /* Windows has no signals to block */
 	return thread->system != 0;
 }
 

@@ -46,7 +46,8 @@ static void allow_length(wchar_t *full)
 	}
 }
 
-/* Short ones stay as they are: only the system knows all that they may mean.  A folder's name has to leave room for 8.3. */
+/* Short paths stay as they are, because only the system knows all that they may mean.  A folder's name has to leave room for
+ * 8.3. */
 wchar_t *wide_path(const char *path)
 {
 	wchar_t *wide = wide_text(path);
