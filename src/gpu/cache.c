@@ -1,5 +1,5 @@
-/* The driver's pipeline cache, kept on disk: one file for each device and driver, with a checksum, as drivers are not expected
- * to survive damaged data. */
+/* The driver's pipeline cache, kept on disk: one file for each device and driver.  It has a checksum, because drivers may
+ * crash on damaged data. */
 #include "gpu/vk.h"
 
 #include <stdio.h>
@@ -50,7 +50,7 @@ char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix
 	return gpu->cache_folder ? file_join(gpu->cache_folder, strlen(gpu->cache_folder), name) : NULL;
 }
 
-/* The driver's part of the file when it is whole and of this very device and driver; otherwise NULL. */
+/* The driver's part of the file if it is intact and from this device and driver; otherwise NULL. */
 static const void *valid_cache(const struct gpu *gpu, const struct mapping *file, struct cache_head *head)
 {
 	const VkPhysicalDeviceProperties *properties = &gpu->facts.properties;
@@ -88,7 +88,7 @@ rwkvk_status cache_create(struct gpu *gpu, bool on_disk)
 		.pInitialData = data,
 	};
 	VkResult result = gpu->vk.vkCreatePipelineCache(gpu->device, &info, NULL, &pipelines->cache);
-	if (result != VK_SUCCESS && data) { /* the driver knows better than the header: start afresh */
+	if (result != VK_SUCCESS && data) { /* the driver rejects it although the header matches: start with an empty cache */
 		info.initialDataSize = 0;
 		info.pInitialData = data = NULL;
 		result = gpu->vk.vkCreatePipelineCache(gpu->device, &info, NULL, &pipelines->cache);

@@ -77,7 +77,7 @@ static void refuse(struct device_facts *facts, const char *format, ...) PRINTF_L
 static void refuse(struct device_facts *facts, const char *format, ...)
 {
 	if (!facts->usable)
-		return; /* the first reason stands */
+		return; /* the first reason is kept */
 	va_list args;
 	va_start(args, format);
 	vsnprintf(facts->reason, sizeof facts->reason, format, args);
@@ -172,7 +172,7 @@ static bool unified(const struct device_facts *facts)
 	return false;
 }
 
-/* Bytes in the heaps that GPU_DEVICE buffers can lie in.  A CPU device's heap says little; main memory is what it has. */
+/* Bytes in the heaps that GPU_DEVICE buffers can lie in.  A CPU device's heap says little; the limit is main memory. */
 static uint64_t weight_memory(const struct device_facts *facts)
 {
 	if (facts->memory.memoryTypeCount == 0)
@@ -191,7 +191,7 @@ static uint64_t weight_memory(const struct device_facts *facts)
 	return sum;
 }
 
-/* Everything that only a device of Vulkan 1.1 can be asked. */
+/* All queries that need Vulkan 1.1. */
 struct properties_1_1 {
 	VkPhysicalDeviceSubgroupProperties subgroup;
 	VkPhysicalDeviceMaintenance3Properties maintenance3;
@@ -203,7 +203,7 @@ struct properties_1_1 {
 	VkPhysicalDeviceShaderIntegerDotProductFeaturesKHR dot_features;
 };
 
-/* Only what the device knows of may be asked for. */
+/* Only queries of extensions that the device has are allowed. */
 static void query_features(VkPhysicalDevice physical, bool size, bool float16, bool dot, struct properties_1_1 *out)
 {
 	VkPhysicalDeviceFeatures2 features = { VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, NULL, { 0 } };
@@ -360,7 +360,7 @@ rwkvk_status device_learn(VkPhysicalDevice physical, uint32_t index, const struc
 	find_queue(facts);
 	learn_limits(facts, overrides);
 	if (properties->apiVersion < VK_API_VERSION_1_1) {
-		facts->usable = true; /* this reason goes before the others */
+		facts->usable = true; /* this reason takes precedence */
 		refuse(facts, "its Vulkan version is %u.%u, at least 1.1 is needed", caps->api_version[0], caps->api_version[1]);
 		learn_memory(facts, 0, overrides);
 		return RWKVK_OK;

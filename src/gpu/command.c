@@ -16,7 +16,7 @@ struct gpu_cmd {
 	VkFence fence;
 	bool recording, ready;
 	bool running; /* since gpu_cmd_start() */
-	bool open;    /* a dispatch has no barrier after it yet */
+	bool open;    /* a dispatch still needs a barrier after it */
 	uint64_t dispatches, barriers;
 	const struct gpu_pipeline *pipeline; /* bound now */
 	const struct gpu_set *set;
@@ -70,7 +70,7 @@ static rwkvk_status wait_fence(struct gpu *gpu, VkFence fence)
 	counter_add(&gpu->counters.host_calls, 2);
 	VkResult result = gpu->vk.vkWaitForFences(gpu->device, 1, &fence, VK_TRUE, UINT64_MAX);
 	gpu->lost |= result == VK_ERROR_DEVICE_LOST;
-	if (result == VK_SUCCESS && gpu->lost) /* a fence of a lost device may be signalled all the same */
+	if (result == VK_SUCCESS && gpu->lost) /* a lost device may still signal its fences */
 		result = VK_ERROR_DEVICE_LOST;
 	if (result != VK_SUCCESS)
 		return driver_failure(result, "vkWaitForFences(...)", __FILE__, __LINE__);

@@ -82,7 +82,7 @@ static rwkvk_status create_device(struct gpu *gpu, const struct gpu_options *opt
 	return RWKVK_OK;
 }
 
-/* What the options allow of what the device has. */
+/* The device's capabilities, limited by the options. */
 static void limit_facts(struct device_facts *facts, const struct gpu_options *options)
 {
 	struct gpu_caps *caps = &facts->caps;
@@ -154,7 +154,7 @@ void gpu_close(struct gpu *gpu)
 	if (!gpu)
 		return;
 	if (gpu->device) {
-		if (counter_get(&gpu->counters.submits) > 0) /* a driver that only compiles does not survive the question */
+		if (counter_get(&gpu->counters.submits) > 0) /* a compile-only driver crashes on this call */
 			gpu->vk.vkDeviceWaitIdle(gpu->device);
 		memory_finish(gpu);
 		pipelines_finish(gpu);

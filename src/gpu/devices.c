@@ -1,4 +1,4 @@
-/* The devices that there are, and which of them is meant. */
+/* Lists the devices, and chooses one. */
 #include "gpu/vk.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ rwkvk_status devices_learn(VkInstance instance, struct device_facts *facts, uint
 	*count = MAX_DEVICES;
 	VkResult result = vkEnumeratePhysicalDevices(instance, count, devices);
 	if (result == VK_ERROR_INITIALIZATION_FAILED ||
-	    (result >= 0 && *count == 0)) { /* old loaders without a device say the former */
+	    (result >= 0 && *count == 0)) { /* old loaders return the former when there is no device */
 		*count = 0;
 		return no_device_failure();
 	}
@@ -27,7 +27,7 @@ rwkvk_status devices_learn(VkInstance instance, struct device_facts *facts, uint
 	return RWKVK_OK;
 }
 
-/* Larger is better; the device's memory decides between equals. */
+/* Higher is better; the device's memory breaks ties. */
 static int preference(rwkvk_device_type type)
 {
 	static const int order[] = {
@@ -133,7 +133,7 @@ static rwkvk_status list_locked(struct device_facts *facts, rwkvk_device_info *i
 	TRY(status);
 	error_hold();
 	if (device_choose(NULL, facts, found, &chosen) != RWKVK_OK)
-		chosen = UINT32_MAX; /* no default then */
+		chosen = UINT32_MAX; /* then there is no default */
 	error_release();
 	for (uint32_t i = 0; i < found && i < capacity; i++)
 		describe(&facts[i], i == chosen, &infos[i]);

@@ -1,4 +1,4 @@
-/* What is said of Vulkan calls that fail, and of main memory that is not there. */
+/* Error texts for failed Vulkan calls and for exhausted main memory. */
 #include "gpu/vk.h"
 
 #include <string.h>

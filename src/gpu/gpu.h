@@ -2,9 +2,9 @@
  * and no RWKV below here.
  *
  *   instance.c  Vulkan loader, instance
- *   devices.c   which devices there are, and the choice of one
+ *   devices.c   the list of devices, and the choice of one
  *   device.c    opening it
- *   failure.c   what is said of calls that fail
+ *   failure.c   error texts for failed Vulkan calls
  *   caps.c      capabilities and the RWKVK_CAPS override
  *   memory.c    buffers inside memory blocks, upload and download
  *   pipeline.c  embedded SPIR-V, specialisation
@@ -43,7 +43,7 @@ struct gpu_caps {
 	bool timestamps;
 	double timestamp_period;  /* nanoseconds per tick */
 	bool pipeline_statistics; /* VK_KHR_pipeline_executable_properties was enabled */
-	bool prefer_host;         /* RWKVK_CAPS=host-quantise: what the host can do as well while loading is the host's */
+	bool prefer_host;         /* RWKVK_CAPS=host-quantise: the host, not the device, quantises while loading */
 	bool float16, int8_dot;   /* 16-bit floats, and dot products of four 8-bit integers, in arithmetic; see gpu_options */
 	uint32_t max_invocations; /* threads of a workgroup (also limited by its x dimension) */
 	uint32_t max_groups;      /* workgroups of a dispatch in x, and in y */
@@ -54,10 +54,10 @@ struct gpu_caps {
 	uint64_t device_memory;    /* bytes in the heaps that weights may use; physical memory on a CPU-type device */
 	uint64_t memory_bound;     /* gpu_options.device_memory where device_memory would be more without it; else 0 */
 	bool can_allocate;         /* false on a device without memory (a driver's compile-only mode) */
-	uint32_t processors;       /* that a CPU-type device is taken to run on; 0 on others */
+	uint32_t processors;       /* that a CPU-type device is assumed to run on; 0 on others */
 };
 
-/* What was asked of Vulkan so far.  host_calls: to submit, wait and read timestamps, all that recorded commands need. */
+/* Counts of Vulkan calls so far.  host_calls: to submit, wait and read timestamps; recorded commands need no others. */
 struct gpu_counters {
 	uint64_t dispatches, barriers, submits, host_calls, descriptor_updates, allocations, buffers, recordings,
 		compile_nanoseconds;
@@ -77,7 +77,7 @@ struct gpu_options {
 	bool arithmetic;         /* enable caps.float16 and caps.int8_dot where the device has them; no stage needs them */
 	const char *cache_dir;  /* of pipelines and tunings; NULL: RWKVK_CACHE_DIR from the environment, else the usual; "": none */
 	uint32_t threads;       /* that compile pipelines; 0: one for each processor */
-	uint64_t device_memory; /* at most so many bytes of it are allocated; 0: no bound */
+	uint64_t device_memory; /* upper limit on bytes allocated from it; 0: none */
 	rwkvk_log_fn *log;      /* NULL: none, and validation messages are printed */
 	void *log_user;         /* its first argument */
 	const atomic_bool *cancel; /* see gpu_set_cancel() */
@@ -89,17 +89,17 @@ rwkvk_status gpu_list(rwkvk_device_info *infos, size_t capacity, size_t *count);
 rwkvk_status gpu_find(const char *device, rwkvk_device_info *out);
 rwkvk_status gpu_open(const struct gpu_options *options, struct gpu **out);
 void gpu_close(struct gpu *gpu); /* waits for the device; NULL is allowed.  Everything else must be gone. */
-/* Once this is set, nothing more is compiled: RWKVK_CANCELLED.  NULL: never.  It must live until it is replaced. */
+/* Once this is set, compiling stops with RWKVK_CANCELLED.  NULL: never.  It must live until it is replaced. */
 void gpu_set_cancel(struct gpu *gpu, const atomic_bool *cancel);
 const struct listener *gpu_listener(const struct gpu *gpu); /* gpu_options.log */
-const char *gpu_cache_folder(const struct gpu *gpu);        /* NULL: nothing is kept */
+const char *gpu_cache_folder(const struct gpu *gpu);        /* NULL: no cache */
 const struct gpu_caps *gpu_caps(const struct gpu *gpu);
-/* These two, and gpu_profile_row(), from any thread at any time. */
+/* These two and gpu_profile_row() may be called from any thread at any time. */
 struct gpu_counters gpu_counters(const struct gpu *gpu);
 /* Device memory allocated now, in bytes. */
 uint64_t gpu_memory_used(const struct gpu *gpu);
-/* Device memory that buffers may still take, in bytes: what the driver, or the system where a device uses main memory, grants
- * this process, where they tell. */
+/* Device memory still available to buffers, in bytes, as reported by the driver, or by the system where the device uses main
+ * memory. */
 uint64_t gpu_memory_available(const struct gpu *gpu);
 /* Messages of the Vulkan validation layer in this process so far; there are none unless RWKVK_VALIDATE=1 is set. */
 uint64_t gpu_validation_messages(void);
@@ -108,7 +108,7 @@ uint64_t gpu_validation_messages(void);
 
 enum gpu_memory {
 	GPU_DEVICE,   /* activations and states; mapped as well on unified-memory devices */
-	GPU_WEIGHTS,  /* the same without being cleared: whoever makes it writes all of it */
+	GPU_WEIGHTS,  /* the same, not cleared: whoever makes it writes all of it */
 	GPU_SHARED,   /* small, coherent, mapped: written by the host, read by shaders (control words) */
 	GPU_READBACK, /* mapped and preferably cached: written by shaders, read by the host (logits) */
 };
@@ -117,7 +117,7 @@ struct gpu_buffer {
 	struct gpu *gpu;
 	uint64_t bytes;
 	void *mapped;             /* NULL when the host cannot reach it */
-	struct gpu_buffer_vk *vk; /* the Vulkan side, memory.c's own */
+	struct gpu_buffer_vk *vk; /* the Vulkan side, private to memory.c */
 };
 
 /* Makes a buffer, zero-filled but for GPU_WEIGHTS, of at most caps.max_buffer bytes.  RWKVK_ERROR_MEMORY names the size, the
@@ -126,10 +126,10 @@ rwkvk_status gpu_buffer_create(struct gpu *gpu, uint64_t bytes, enum gpu_memory 
                                struct gpu_buffer *out);
 void gpu_buffer_destroy(struct gpu_buffer *buffer); /* zeroed buffers are allowed; the buffer is zeroed */
 
-/* The way big data gets in: gives a place to write up to `bytes` bytes that will end up at `offset` of the buffer: the
- * buffer itself on unified memory, else a chunk of a staging ring.  *bytes may come back smaller; then fill that much,
- * call gpu_upload_commit(), and go on.  `offset` is a multiple of 4, and so is *bytes unless it reaches the buffer's end.
- * One upload at a time per gpu. */
+/* Uploads large data: returns a place to write up to `bytes` bytes, which will arrive at `offset` of the buffer.  It is the
+ * buffer itself on unified memory, else a chunk of a staging ring.  *bytes may come back smaller; then fill that much, call
+ * gpu_upload_commit(), and repeat.  `offset` is a multiple of 4, and so is *bytes unless it reaches the buffer's end. One
+ * upload at a time per gpu. */
 rwkvk_status gpu_upload_begin(struct gpu_buffer *buffer, uint64_t offset, uint64_t *bytes, void **place);
 rwkvk_status gpu_upload_commit(struct gpu *gpu);
 /* Waits until all committed uploads have arrived. */
@@ -139,8 +139,8 @@ rwkvk_status gpu_upload_finish(struct gpu *gpu);
 rwkvk_status gpu_write(struct gpu_buffer *buffer, uint64_t offset, const void *data, uint64_t bytes);
 rwkvk_status gpu_read(struct gpu_buffer *buffer, uint64_t offset, void *data, uint64_t bytes);
 rwkvk_status gpu_copy(struct gpu_buffer *from, uint64_t from_offset, struct gpu_buffer *to, uint64_t to_offset, uint64_t bytes);
-/* Many of them in one submission, or none where the host reaches the memory; of one gpu, and not overlapping.  What the host
- * does not reach goes through staging memory, which holds the largest such list so far. */
+/* Many transfers in one submission, or in none where the host can reach the memory.  All belong to one gpu and must not
+ * overlap.  Memory that the host cannot reach goes through staging memory, which grows to the largest list so far. */
 struct gpu_piece {
 	struct gpu_buffer *buffer;
 	uint64_t offset, bytes;
@@ -156,14 +156,14 @@ rwkvk_status gpu_copy_all(struct gpu *gpu, const struct gpu_copy_region *regions
 
 /* ------------------------------------------------------------------------------------------------------ pipeline.c */
 
-/* `shader` names an entry of the table in shaders/CMakeLists.txt; which of its variants is taken follows from caps.subgroups
- * and caps.texel_reads.  Constant i of `constants` is specialisation constant id i, all 32-bit unsigned; constant 0 is the
+/* `shader` names an entry of the table in shaders/CMakeLists.txt; caps.subgroups and caps.texel_reads decide which of its
+ * variants is used.  Constant i of `constants` is specialisation constant id i, all 32-bit unsigned; constant 0 is the
  * workgroup's size in x, a multiple of the subgroup size (full subgroups are required where the device can promise them).
  * Pipelines with the same shader and constants are shared: asking again returns the same one. */
 rwkvk_status gpu_pipeline_get(struct gpu *gpu, const char *shader, const uint32_t *constants, uint32_t count,
                               struct gpu_pipeline **out);
-/* The same, but it is compiled by the next gpu_pipelines_compile(): all that were asked for, on several threads.
- * A failure's text is that of one of them, and none that was asked for since the last time may be used then. */
+/* The same, but compilation waits for gpu_pipelines_compile(), which compiles all pending pipelines on several threads.  If it
+ * fails, the text is that of one failure, and none of these pipelines may be used. */
 rwkvk_status gpu_pipeline_ask(struct gpu *gpu, const char *shader, const uint32_t *constants, uint32_t count,
                               struct gpu_pipeline **out);
 rwkvk_status gpu_pipelines_compile(struct gpu *gpu);
@@ -181,13 +181,13 @@ rwkvk_status gpu_pipeline_statistics(struct gpu *gpu, struct gpu_pipeline *pipel
 /* Writes the pipeline cache to disk if it grew.  Failure to write is not an error. */
 void gpu_pipeline_cache_save(struct gpu *gpu);
 
-/* The file that keeps something for this device and driver, WHAT-...SUFFIX (7 characters) in the folder of the pipeline cache;
- * NULL when there is none or no memory.  The caller frees it. */
+/* The name of a file that caches data for this device and driver, WHAT-...SUFFIX (7 characters), in the folder of the pipeline
+ * cache; NULL when there is no folder or no memory.  The caller frees it. */
 char *gpu_cache_path(const struct gpu *gpu, const char *what, const char *suffix);
 
 /* ------------------------------------------------------------------------------------------------------ sets.c */
 
-/* What a shader reads at once through a texel buffer. */
+/* The size of one read through a texel buffer. */
 enum gpu_texels { GPU_TEXELS_VEC4, GPU_TEXELS_UVEC4, GPU_TEXELS_UINT };
 
 /* A binding set, written once.  A binding with buffer NULL gets `unused` bound, so that every descriptor is valid.
@@ -199,7 +199,7 @@ struct gpu_binding {
 };
 rwkvk_status gpu_set_create(struct gpu *gpu, const struct gpu_binding bindings[GPU_BINDINGS], struct gpu_buffer *unused,
                             struct gpu_set **out);
-/* Sets live until gpu_close() or one of these; NULL is allowed.  What was recorded with a set must be recorded again. */
+/* Sets live until gpu_close() or one of these calls; NULL is allowed.  Commands recorded with a set must be recorded again. */
 void gpu_set_destroy(struct gpu *gpu, struct gpu_set *set);
 void gpu_sets_destroy(struct gpu *gpu);
 
@@ -226,10 +226,10 @@ void gpu_cmd_copy(struct gpu_cmd *cmd, const struct gpu_copy_region *regions, ui
 rwkvk_status gpu_cmd_end(struct gpu_cmd *cmd);
 /* Submits and waits until the device is done; adds to the counters and, when profiling, to the profile. */
 rwkvk_status gpu_cmd_run(struct gpu_cmd *cmd);
-/* In two halves: others may be started, recorded and waited for in between, which run in the order in which they were started.
- * They do not add to the profile. */
+/* The same in two halves.  Other commands may be started, recorded and waited for in between; commands run in the order in
+ * which they were started.  None of them add to the profile. */
 rwkvk_status gpu_cmd_start(struct gpu_cmd *cmd);
-rwkvk_status gpu_cmd_wait(struct gpu_cmd *cmd); /* nothing if it was not started */
+rwkvk_status gpu_cmd_wait(struct gpu_cmd *cmd); /* does nothing if it was not started */
 /* gpu_cmd_run() for up to GPU_LIST of them in one submission, which run one after the other; a command may be in the list more
  * than once.  Only a list of one adds to the profile: timestamps of a command that ran twice are those of the last run. */
 #define GPU_LIST 1024

@@ -106,13 +106,13 @@ rwkvk_status instance_create(struct gpu *gpu, VkInstance *instance, VkDebugUtils
 		.ppEnabledExtensionNames = extensions,
 	};
 	VkResult result = vkCreateInstance(&info, NULL, instance);
-	if (result == VK_ERROR_INCOMPATIBLE_DRIVER) /* what a loader without any driver says */
+	if (result == VK_ERROR_INCOMPATIBLE_DRIVER) /* what a loader returns without any driver */
 		return no_device_failure();
 	if (result != VK_SUCCESS)
 		return driver_failure(result, "vkCreateInstance(...)", __FILE__, __LINE__);
 	volkLoadInstanceOnly(*instance);
 	if (listen && vkCreateDebugUtilsMessengerEXT(*instance, &messenger_info, NULL, messenger) != VK_SUCCESS)
-		*messenger = VK_NULL_HANDLE; /* the one of vkCreateInstance still listens to creation and destruction */
+		*messenger = VK_NULL_HANDLE; /* the messenger of vkCreateInstance still covers creation and destruction */
 	return RWKVK_OK;
 }
 

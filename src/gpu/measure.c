@@ -12,8 +12,8 @@
 
 enum {
 	BUFFERS = 4,
-	LARGEST_BUFFER = 128 << 20, /* together beyond any cache; what every device can bind */
-	SCRATCH_BYTES = 16384,      /* of each set, for results that nobody reads */
+	LARGEST_BUFFER = 128 << 20, /* together larger than any cache; each small enough for any device to bind */
+	SCRATCH_BYTES = 16384,      /* of each set, for unused results */
 	RUNS = 5,
 	SUBMITS = 51,
 	DISPATCHES = 500,
@@ -22,7 +22,7 @@ enum {
 };
 
 static const double ENOUGH = 0.02;  /* seconds of work in a submission */
-static const double PATIENCE = 0.4; /* seconds after which a slow device is not run again */
+static const double PATIENCE = 0.4; /* seconds after which a slow device gets no further run */
 
 struct meter {
 	struct gpu *gpu;
@@ -64,7 +64,7 @@ static rwkvk_status run(struct meter *meter, double *seconds)
 	return RWKVK_OK;
 }
 
-/* Seconds of the fastest of several runs of so many passes. */
+/* Seconds of the fastest of several runs of `passes` passes. */
 static rwkvk_status best_run(struct meter *meter, const struct work *work, uint32_t passes, double *seconds)
 {
 	double start = clock_seconds(), again;
@@ -78,7 +78,7 @@ static rwkvk_status best_run(struct meter *meter, const struct work *work, uint3
 	return RWKVK_OK;
 }
 
-/* Seconds of one pass: as many in a submission as take long enough. */
+/* Seconds of one pass.  A submission has enough passes to take long enough. */
 static rwkvk_status time_pass(struct meter *meter, const struct work *work, double *seconds)
 {
 	uint32_t passes = 1;
@@ -103,9 +103,9 @@ static rwkvk_status time_pass(struct meter *meter, const struct work *work, doub
 
 /* How threads share a buffer.  Devices differ in which they read fastest. */
 enum pattern {
-	ACROSS, /* neighbouring threads of the whole dispatch have neighbouring words, then all of them the next */
-	GROUPS, /* each workgroup has a run of its own, through which its threads go side by side */
-	LANES,  /* each thread has a run of its own */
+	ACROSS, /* neighbouring threads of the whole dispatch read neighbouring words, then all move on */
+	GROUPS, /* each workgroup has its own run, through which its threads go side by side */
+	LANES,  /* each thread has its own run */
 };
 
 /* Sets the work's groups and steps for threads that have `count` uvec4s each; false: the buffer is too small. */
@@ -132,7 +132,7 @@ static rwkvk_status move(struct meter *meter, struct work *work, enum pattern pa
 	double seconds;
 	if (!share(meter, pattern, count, work))
 		return RWKVK_OK;
-	/* Where one buffer takes long enough, caches are not what limits it. */
+	/* If one buffer takes long enough, caches do not limit the result. */
 	work->set_count = 1;
 	TRY(best_run(meter, work, 1, &seconds));
 	work->set_count = seconds < ENOUGH ? all : 1;
@@ -152,7 +152,7 @@ static rwkvk_status memory_pipeline(struct meter *meter, uint32_t copy, struct g
 	return gpu_pipeline_get(meter->gpu, "measure_memory", constants, 2, out);
 }
 
-/* What set i writes when it writes nothing to speak of. */
+/* Where set i writes its unused results. */
 static struct gpu_binding scratch_part(struct meter *meter, uint32_t i)
 {
 	return (struct gpu_binding){ &meter->scratch, (uint64_t)i * SCRATCH_BYTES, SCRATCH_BYTES, GPU_TEXELS_VEC4 };
@@ -270,7 +270,7 @@ static rwkvk_status measure_arithmetic(struct meter *meter, rwkvk_device_rates *
 
 /* ---------------------------------------------------------------------------------------------------- all of it */
 
-/* Of what is free a quarter, so that measuring hardly fails where a model would still run. */
+/* A quarter of the free memory, so that measuring rarely fails where a model would still run. */
 static rwkvk_status make_buffers(struct meter *meter)
 {
 	const struct gpu_caps *caps = gpu_caps(meter->gpu);

@@ -4,8 +4,8 @@
  * to 256 MiB, mapped once for as long as it lives when the host can reach it, and given back when its last buffer goes.
  * Only coherent host-visible memory is used, so nothing is ever flushed.
  *
- * Data that the host cannot write in place goes through staging memory: big data through a ring of chunks, so that the next
- * one is filled while the last ones are copied, small data through one buffer that waits. */
+ * Data that the host cannot write in place goes through staging memory.  Large data uses a ring of chunks, so that one is
+ * filled while earlier ones are copied.  Small data uses one buffer and waits. */
 #include "gpu/vk.h"
 
 #include <inttypes.h>
@@ -69,9 +69,9 @@ uint64_t gpu_memory_available(const struct gpu *gpu)
 			continue;
 		seen |= (uint64_t)1 << heap;
 		uint64_t room = device_heap_room(gpu, heap);
-		sum = facts->caps.type == RWKVK_DEVICE_CPU ? room : sum + room; /* there, all heaps are main memory */
+		sum = facts->caps.type == RWKVK_DEVICE_CPU ? room : sum + room; /* on these devices, all heaps are main memory */
 	}
-	if (facts->caps.type == RWKVK_DEVICE_CPU) /* others use it, too */
+	if (facts->caps.type == RWKVK_DEVICE_CPU) /* other programs use it, too */
 		sum = smaller(sum, system_memory_free());
 	return smaller(sum, cap);
 }
@@ -128,7 +128,7 @@ static rwkvk_status block_allocate(struct gpu *gpu, uint32_t type, uint64_t byte
 			return driver_failure(result, "vkMapMemory(...)", __FILE__, __LINE__);
 		}
 		block->mapped = mapped;
-		if (gpu->facts.caps.type == RWKVK_DEVICE_CPU) /* that memory is main memory, which each token walks through */
+		if (gpu->facts.caps.type == RWKVK_DEVICE_CPU) /* this is main memory, and each token reads all of it */
 			system_prefer_large_pages(mapped, bytes);
 	}
 	*out = block;
@@ -154,8 +154,8 @@ static bool block_place(struct memory_block *block, struct gpu_buffer_vk *vk, co
 	return true;
 }
 
-/* A new block grows with what there is of its type, so that little is wasted in small models and calls are few in large
- * ones.  When that is too much for the heap, exactly what is needed is tried. */
+/* A new block's size grows with the total of its type: small models waste little, and large ones need few calls.  If the heap
+ * has no room for that, exactly the needed size is tried. */
 static rwkvk_status place_in_type(struct gpu *gpu, struct gpu_buffer_vk *vk, const VkMemoryRequirements *needs, uint32_t type,
                                   bool dedicated)
 {
@@ -163,7 +163,7 @@ static rwkvk_status place_in_type(struct gpu *gpu, struct gpu_buffer_vk *vk, con
 		if (block->type == type && !block->dedicated && block_place(block, vk, needs))
 			return RWKVK_OK;
 	uint64_t usual = smaller(larger(round_up(gpu->memory.type_used[type] / 4, MIB), SMALLEST_BLOCK), LARGEST_BLOCK);
-	usual += 64 * slack(gpu); /* so that as many large buffers fit as without it */
+	usual += 64 * slack(gpu); /* so that rounding does not reduce how many large buffers fit */
 	uint64_t sizes[2] = { dedicated ? needs->size : larger(usual, needs->size), needs->size };
 	struct memory_block *block = NULL;
 	for (int i = 0; i < 2 && !block; i++)
@@ -221,7 +221,7 @@ static rwkvk_status fill(struct gpu_buffer *buffer, uint8_t byte)
 	return transfer_wait(gpu, &gpu->memory.transfer);
 }
 
-/* Weights are written by many threads, which then get the memory from the system as well. */
+/* Weights are written by many threads, which then also fault the pages in. */
 static rwkvk_status fill_first(struct gpu_buffer *buffer, enum gpu_memory kind)
 {
 #ifdef NDEBUG
@@ -376,7 +376,7 @@ rwkvk_status gpu_upload_commit(struct gpu *gpu)
 	INVARIANT(buffer);
 	memory->upload.buffer = NULL;
 	if (!chunk)
-		return RWKVK_OK;                                /* written in place; the next submission makes it visible */
+		return RWKVK_OK;                                /* written in place; the next submission makes the data visible */
 	uint64_t whole = round_up(memory->upload.bytes, 4); /* copies are in words; the end of an odd buffer is filled up */
 	memset((char *)chunk->buffer.mapped + memory->upload.bytes, 0, (size_t)(whole - memory->upload.bytes));
 	TRY(transfer_begin(gpu, &chunk->transfer));
@@ -388,7 +388,7 @@ rwkvk_status gpu_upload_finish(struct gpu *gpu)
 {
 	INVARIANT(!gpu->memory.upload.buffer);
 	rwkvk_status status = RWKVK_OK;
-	for (int i = 0; i < UPLOAD_CHUNKS; i++) { /* of all, whatever becomes of one: their buffers may go next */
+	for (int i = 0; i < UPLOAD_CHUNKS; i++) { /* of all, even if one fails: their buffers may be freed next */
 		bool failed = status != RWKVK_OK;
 		if (failed)
 			error_hold();

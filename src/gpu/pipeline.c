@@ -1,6 +1,6 @@
-/* Shaders and pipelines.  Everything shares one pipeline layout, so binding sets and push constants fit every pipeline.  SPIR-V
- * is embedded in the library; RWKVK_SHADER_DIR names a folder to take NAME.spv (or NAME.shared.spv, NAME.texel.spv) from
- * instead, for work on shaders. */
+/* Shaders and pipelines.  Everything shares one pipeline layout, so binding sets and push constants fit every pipeline.
+ * SPIR-V is embedded in the library; for work on shaders, RWKVK_SHADER_DIR names a folder from which NAME.spv (or
+ * NAME.shared.spv, NAME.texel.spv) is loaded instead. */
 #include "gpu/vk.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@
 #include "gpu/shaders.h"
 
 #define SPIRV_MAGIC  0x07230203u
-#define SPIRV_NEWEST 0x00010300u /* what every Vulkan 1.1 device reads */
+#define SPIRV_NEWEST 0x00010300u /* accepted by every Vulkan 1.1 device */
 
 struct shader {
 	struct shader *next;
@@ -107,8 +107,8 @@ static rwkvk_status find_shader(struct gpu *gpu, const char *name, struct shader
 
 /* ---------------------------------------------------------------------------------------------------- pipelines */
 
-/* Asks for the subgroup size that caps tells and for full subgroups, as far as the device can promise them for this
- * workgroup.  `size` is chained to the stage. */
+/* Asks for the subgroup size in caps and for full subgroups, if the device can guarantee them for this workgroup.  `size` is
+ * chained to the stage. */
 static void ask_for_subgroups(const struct gpu *gpu, uint32_t workgroup, VkPipelineShaderStageCreateInfo *stage,
                               VkPipelineShaderStageRequiredSubgroupSizeCreateInfoEXT *size)
 {
@@ -122,7 +122,7 @@ static void ask_for_subgroups(const struct gpu *gpu, uint32_t workgroup, VkPipel
 		stage->flags |= VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT_EXT;
 }
 
-/* From any thread: nothing is changed but the pipeline, and drivers guard their cache themselves. */
+/* Called from any thread: it changes nothing but the pipeline, and drivers synchronise their cache themselves. */
 static VkResult compile(const struct gpu *gpu, struct gpu_pipeline *pipeline)
 {
 	VkSpecializationMapEntry *entries = calloc(pipeline->count, sizeof *entries);
@@ -180,7 +180,7 @@ static bool cancelled(const struct gpu *gpu)
 	return gpu->cancel && atomic_load(gpu->cancel);
 }
 
-/* Pipelines to compile, and what came of each. */
+/* Pipelines to compile, and the result of each. */
 struct compiling {
 	const struct gpu *gpu;
 	struct gpu_pipeline **pipelines;
@@ -208,7 +208,7 @@ static rwkvk_status compile_list(struct compiling *c, uint32_t count)
 			return driver_failure(c->results[i], call, __FILE__, __LINE__);
 		}
 	for (uint32_t i = 0; i < count; i++)
-		if (!c->pipelines[i]->pipeline) /* no failure: it was not begun */
+		if (!c->pipelines[i]->pipeline) /* not a failure: compilation had not begun */
 			return fail(RWKVK_CANCELLED, "compiling shaders was cancelled");
 	return RWKVK_OK;
 }
@@ -333,7 +333,7 @@ rwkvk_status pipelines_init(struct gpu *gpu)
 		.pPushConstantRanges = &push,
 	};
 	VK(gpu->vk.vkCreatePipelineLayout(gpu->device, &layout_info, NULL, &pipelines->layout));
-	return cache_create(gpu, !gpu->facts.caps.pipeline_statistics); /* statistics want the compiler to run */
+	return cache_create(gpu, !gpu->facts.caps.pipeline_statistics); /* statistics need the compiler to run */
 }
 
 void pipelines_finish(struct gpu *gpu)

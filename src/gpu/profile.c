@@ -25,7 +25,7 @@ bool profile_enabled(const struct gpu *gpu)
 
 bool gpu_profile_row(const struct gpu *gpu, size_t index, rwkvk_profile_row *row)
 {
-	struct profile *profile = (struct profile *)(uintptr_t)&gpu->profile; /* to look is no change, to lock is */
+	struct profile *profile = (struct profile *)(uintptr_t)&gpu->profile; /* const to the caller; the lock is not */
 	mutex_lock(&profile->lock);
 	bool found = index < profile->count;
 	if (found)
@@ -163,7 +163,7 @@ void stamps_collect(struct gpu *gpu, const struct stamps *stamps)
 			gpu->vk.vkGetQueryPoolResults(gpu->device, pool->queries, 0, count, sizeof results, results, sizeof *results,
 		                                  VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WITH_AVAILABILITY_BIT);
 		if (result < 0)
-			return; /* the stages are done all the same; the profile goes without this run */
+			return; /* the stages have run all the same; this run is missing from the profile */
 		for (uint32_t i = 0; i < count; i++, index++) {
 			if (index > 0 && last.available && results[i].available)
 				count_run(gpu, &stamps->marks[index - 1], results[i].ticks - last.ticks);

@@ -35,7 +35,7 @@ static rwkvk_status grow_pools(struct gpu *gpu)
 	return RWKVK_OK;
 }
 
-/* One with room for a set: all sets have the same layout, so any gap will do. */
+/* A pool with room for a set.  All sets have the same layout, so any gap will do. */
 static rwkvk_status find_pool(struct gpu *gpu, struct descriptor_pool **out)
 {
 	for (*out = gpu->pipelines.pools; *out; *out = (*out)->next)
@@ -61,9 +61,9 @@ static VkDescriptorType texel_type(uint32_t binding)
 	return binding == GPU_RESULTS ? VK_DESCRIPTOR_TYPE_STORAGE_TEXEL_BUFFER : VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
 }
 
-/* The part of a buffer that a texel view shows: whole texels, and never a number of bytes whose bits 8 to 15 are all zero, for
- * Mesa's llvmpipe takes those bits for an image's count of levels, and compiles a shader again when one of its views has levels
- * and had none, or the other way round.  Buffers are longer than they say by so much (TEXEL_SLACK). */
+/* The part of a buffer that a texel view covers: whole texels, and never a number of bytes whose bits 8 to 15 are all zero.
+ * Mesa's llvmpipe mistakes those bits for an image's level count and recompiles a shader whenever one of its views switches
+ * between zero and non-zero levels.  Buffers are longer than their stated size by TEXEL_SLACK for this. */
 static uint64_t texel_range(uint64_t bytes)
 {
 	uint64_t range = (bytes + 15) & ~(uint64_t)15;

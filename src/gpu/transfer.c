@@ -1,9 +1,9 @@
-/* Small transfers that wait: lists of pieces in one submission, or by the host itself where it reaches the memory. */
+/* Small transfers that wait: lists of pieces in one submission, or plain copies where the host can reach the memory. */
 #include "gpu/vk.h"
 
 #include <string.h>
 
-/* What staging memory has at least. */
+/* The least size of staging memory. */
 static const uint64_t LEAST_STAGING = 1 << 20;
 
 static bool host_writes(const struct gpu_buffer *buffer)
@@ -16,11 +16,11 @@ static bool host_reads(const struct gpu_buffer *buffer)
 	return buffer->mapped && buffer->vk->readable;
 }
 
-/* A walk over the bytes of pieces that the host does not reach itself. */
+/* An iterator over the bytes of pieces that the host cannot reach. */
 struct walk {
 	const struct gpu_piece *pieces;
 	uint32_t count, index;
-	uint64_t done; /* bytes of the piece at hand */
+	uint64_t done; /* bytes done of the current piece */
 	bool (*reached)(const struct gpu_buffer *buffer);
 };
 
@@ -43,7 +43,7 @@ static bool next_stretch(struct walk *walk, uint64_t room, struct gpu_piece *out
 	return true;
 }
 
-/* Checks the pieces; *bytes: of those that go through staging memory. */
+/* Checks the pieces; *bytes: the total of those that go through staging memory. */
 static rwkvk_status look_through(struct walk walk, uint64_t *bytes)
 {
 	struct gpu_piece stretch;
@@ -57,7 +57,7 @@ static rwkvk_status look_through(struct walk walk, uint64_t *bytes)
 	return RWKVK_OK;
 }
 
-/* As much as staging memory takes at once; `walk` goes on behind it. */
+/* As much as fits into staging memory at once; `walk` then continues after it. */
 static rwkvk_status write_batch(struct gpu *gpu, struct staging *staging, struct walk *walk)
 {
 	struct gpu_piece stretch;

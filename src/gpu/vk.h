@@ -1,5 +1,5 @@
-/* What the files of this folder share and nobody above sees: the Vulkan side of struct gpu, the check of Vulkan results,
- * and the few internal calls between device, memory, pipeline, command and profile. */
+/* Shared by the files of this folder and hidden from the layers above: the Vulkan side of struct gpu, the check of Vulkan
+ * results, and the few internal calls between device, memory, pipeline, command and profile. */
 #ifndef RWKVK_GPU_VK_H
 #define RWKVK_GPU_VK_H
 
@@ -33,7 +33,7 @@ struct device_facts {
 	uint64_t max_allocation; /* bytes of one vkAllocateMemory */
 	uint64_t memory_cap;     /* what memory=BYTES of RWKVK_CAPS and gpu_options.device_memory allow, else UINT64_MAX */
 	uint32_t queue_family, timestamp_bits;
-	uint32_t required_subgroup_size;  /* what pipelines can ask for; 0: nothing can be asked for */
+	uint32_t required_subgroup_size;  /* what pipelines can ask for; 0: nothing */
 	uint32_t max_workgroup_subgroups; /* limit that goes with it */
 	bool size_control;                /* VK_EXT_subgroup_size_control is to be enabled */
 	bool full_subgroups;              /* and pipelines can ask for full subgroups */
@@ -52,11 +52,11 @@ struct overrides {
 };
 rwkvk_status overrides_read(struct overrides *out);
 
-/* Learns all about a device.  What makes it unusable is a fact too, not a failure. */
+/* Queries a device.  A reason why it is unusable is a result, not a failure. */
 rwkvk_status device_learn(VkPhysicalDevice physical, uint32_t index, const struct overrides *overrides,
                           struct device_facts *facts);
 
-/* Sets the flags of those that are in the list. */
+/* Sets the flags of the extensions that are in the list. */
 struct extension_flag {
 	const char *name;
 	bool *present;
@@ -70,8 +70,8 @@ void mark_extensions(const VkExtensionProperties *extensions, uint32_t count, co
  * device-level functions are a table in the gpu. */
 void loader_lock(void);
 void loader_unlock(void);
-/* `gpu`: whose log gets validation messages; NULL for listings, where they are printed.  What was made is destroyed by the
- * second also after a failure. */
+/* `gpu`: its log receives validation messages; NULL for listings, where they are printed.  Call the second after a failure,
+ * too. */
 rwkvk_status instance_create(struct gpu *gpu, VkInstance *instance, VkDebugUtilsMessengerEXT *messenger);
 void instance_destroy(VkInstance instance, VkDebugUtilsMessengerEXT messenger);
 rwkvk_status no_device_failure(void);
@@ -93,11 +93,11 @@ struct memory_block {
 	uint64_t bytes;
 	uint32_t type;
 	uint8_t *mapped;             /* NULL when the host cannot reach it */
-	bool dedicated;              /* holds one buffer and never another */
+	bool dedicated;              /* holds one buffer only, ever */
 	struct gpu_buffer_vk *first; /* what lies in it, by offset */
 };
 
-/* What a VkBuffer has beyond its bytes where shaders read through texel views: a view may need to be longer (sets.c). */
+/* Extra bytes of a VkBuffer where shaders read through texel views: a view may need to be longer (sets.c). */
 enum { TEXEL_SLACK = 256 };
 
 struct gpu_buffer_vk {
@@ -143,7 +143,7 @@ struct memory {
 /* The rank of a memory type for a kind of buffer, 0 best, -1 unusable. */
 int memory_rank(const struct device_facts *facts, enum gpu_memory kind, uint32_t type);
 void memory_finish(struct gpu *gpu);
-/* Makes staging memory of at least so many bytes, or leaves what there is. */
+/* Ensures that staging memory has at least so many bytes. */
 rwkvk_status staging_create(struct gpu *gpu, struct staging *staging, uint64_t bytes);
 /* Records a copy; whether such a range is within the buffer. */
 void buffer_copy(struct gpu *gpu, VkCommandBuffer commands, const struct gpu_buffer *from, uint64_t from_offset,
@@ -174,7 +174,7 @@ struct pipelines {
 	VkPipelineLayout layout;
 	VkPipelineCache cache;
 	char *cache_path;                     /* NULL: not kept on disk */
-	uint64_t cache_bytes, cache_checksum; /* of what the file holds; 0, 0: nothing usable */
+	uint64_t cache_bytes, cache_checksum; /* of the file's content; 0, 0: nothing usable */
 	struct shader *shaders;
 	struct gpu_pipeline *first;
 	struct descriptor_pool *pools;
@@ -190,7 +190,7 @@ char *cache_choose_folder(const char *wanted);
 
 /* ------------------------------------------------------------------------------------------------------ command.c */
 
-rwkvk_status transfer_create(struct gpu *gpu, struct transfer *transfer); /* nothing when it exists */
+rwkvk_status transfer_create(struct gpu *gpu, struct transfer *transfer); /* does nothing when it exists */
 void transfer_destroy(struct gpu *gpu, struct transfer *transfer);        /* zeroed ones are allowed; waits */
 /* Begins recording; everything submitted before is ordered before the copies recorded next. */
 rwkvk_status transfer_begin(struct gpu *gpu, struct transfer *transfer);
@@ -253,7 +253,7 @@ struct gpu {
 	uint32_t threads;
 	struct listener listener;
 	const atomic_bool *cancel;
-	bool lost; /* the driver gave the device up: nothing is submitted any more */
+	bool lost; /* the device is lost: nothing more is submitted */
 	struct memory memory;
 	struct pipelines pipelines;
 	struct profile profile;
