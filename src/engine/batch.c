@@ -1,6 +1,6 @@
 /* Tokens of many sessions in one pass over the weights.  A step has a row for each: a token that `choose` picks on the device,
- * or one of the few that a short text has; longer ones go through a chunk (chunk.c) in the same submission.  A row's bits do
- * not depend on what else is in the step, so sessions join and leave by a change of the table.
+ * or one of a short text's few tokens; longer texts go through a chunk (chunk.c) in the same submission.  A row's bits do not
+ * depend on what else is in the step, so sessions join and leave by changing the table.
  *
  * Steps are recorded for 1, 2, 4, ... rows, each when it is first needed. */
 #include "engine/plan.h"
@@ -112,7 +112,7 @@ static rwkvk_status record_bucket(struct rwkvk_model *m, struct bucket *bucket)
 	return RWKVK_OK;
 }
 
-/* The smallest bucket for so many rows, recorded. */
+/* The smallest bucket that has room for `rows` rows, recorded. */
 static rwkvk_status prepare_bucket(struct rwkvk_model *m, uint32_t rows, struct bucket **out)
 {
 	struct bucket *bucket = m->batch.buckets;
@@ -147,7 +147,7 @@ rwkvk_status batch_prepare_head(struct rwkvk_model *m)
 
 /* ------------------------------------------------------------------------------------------------------ who gets what */
 
-/* A submission in the making. */
+/* A submission being assembled. */
 struct submission {
 	struct rwkvk_model *m;
 	struct work **works;
@@ -163,7 +163,7 @@ static bool picks(const struct work *w)
 	return w->picking != NULL;
 }
 
-/* A row for each token; what does not fit waits. */
+/* A row for each token; tokens that do not fit wait. */
 static void place_in_step(struct submission *s, struct work *w)
 {
 	uint32_t room = s->m->batch.most - s->step_rows, rows = picks(w) ? 1 : (uint32_t)(w->count < room ? w->count : room);
@@ -171,7 +171,7 @@ static void place_in_step(struct submission *s, struct work *w)
 	s->step_rows += w->rows;
 }
 
-/* The rest of a text must not become so short that another kernel would read it. */
+/* The remainder must not become so short that a different kernel would read it. */
 static void place_in_chunk(struct submission *s, struct work *w, uint32_t most)
 {
 	const uint32_t threshold = s->m->chunk.pass.shape.threshold, room = most - s->chunk_rows;
@@ -187,7 +187,7 @@ static void place_in_chunk(struct submission *s, struct work *w, uint32_t most)
 	s->chunk_runs += rows > 0;
 }
 
-/* A snapshot for each run of the chunk; where none is free, the work waits, unless it is the only one. */
+/* A snapshot for each run of the chunk.  If none is free, the work waits unless it is the only one. */
 static rwkvk_status take_snapshots(struct submission *s)
 {
 	for (uint32_t i = 0; i < s->count; i++) {
@@ -214,13 +214,13 @@ static void give_snapshots(struct submission *s)
 			s->m->snapshot_taken[s->snapshots[i]] = false;
 }
 
-/* A text with a snapshot may have several tokens, but not where the host has to say which are allowed. */
+/* A text with a snapshot may have several tokens, unless the host has to supply a mask for each. */
 static bool has_several(const struct work *w)
 {
 	return w->picking->picking.snapshot != NO_SNAPSHOT && !w->picking->mask;
 }
 
-/* Tokens that each text may have now: one beside a chunk, else what the pace and the hungriest of them allow. */
+/* Tokens that each text may have now: one beside a chunk, else as many as the pace and the largest request allow. */
 static uint32_t tokens_at_once(const struct submission *s)
 {
 	uint64_t most = 1;
@@ -303,7 +303,7 @@ static bool keeps(const struct submission *s, const struct work *w)
 	       (p->keep == KEEP_ALWAYS || (p->keep == KEEP_BEFORE_SEVERAL && s->tokens > 1));
 }
 
-/* What a step is made of. */
+/* The commands of a step. */
 static uint32_t list_step(const struct submission *s, struct gpu_cmd **list)
 {
 	uint32_t length = 0;
@@ -325,7 +325,7 @@ static rwkvk_status check_step(const struct submission *s)
 static rwkvk_status run_step(struct submission *s)
 {
 	struct gpu_cmd *list[MAX_ROWS + MAX_TOKENS];
-	uint32_t length = list_step(s, list), at_once = s->m->used_inputs.bytes ? 1 : length; /* timestamps are of one command */
+	uint32_t length = list_step(s, list), at_once = s->m->used_inputs.bytes ? 1 : length; /* timestamps belong to one command */
 	uint64_t start = clock_nanoseconds();
 	for (uint32_t i = 0; i < length; i += at_once)
 		TRY(gpu_cmd_run_list(list + i, at_once));
@@ -333,7 +333,7 @@ static rwkvk_status run_step(struct submission *s)
 	return check_step(s);
 }
 
-/* The chunk, and the step in the same submission as its last layer where it is known how long that takes. */
+/* The chunk.  The step shares the submission of the chunk's last layer if the duration of both is known. */
 static rwkvk_status run_chunk(struct submission *s, bool *with_step)
 {
 	const uint32_t *table = s->m->chunk.table.mapped;
@@ -352,7 +352,7 @@ static rwkvk_status run_chunk(struct submission *s, bool *with_step)
 			p.keep[p.keep_count++] = *slot_snapshot_cmd(s->m, s->works[i]->slot, s->snapshots[i]);
 			p.cancel = s->works[i]->cancel;
 		}
-	p.cancel = p.keep_count == 1 ? p.cancel : NULL; /* else it is not the only one's to cancel */
+	p.cancel = p.keep_count == 1 ? p.cancel : NULL; /* otherwise other sessions would be cancelled, too */
 	rwkvk_status status = chunk_run(s->m, &p);
 	error_hold();
 	for (uint32_t i = 0; status != RWKVK_OK && p.kept && i < s->count; i++)
@@ -391,7 +391,7 @@ static void read_picked(const struct submission *s, struct work *w)
 	memcpy(out->tops, ask + ASK_TOPS, w->picking->top ? out->count * sizeof *out->tops : 0);
 	if (ask[IO_DONE] == DONE_MASKED && w->done == 0)
 		work_blame(w, fail(RWKVK_ERROR_ARGUMENT, "the mask of allowed tokens leaves none that could be picked"));
-	else if (ask[IO_DONE] == DONE_BROKEN && w->done == 0) /* else the tokens before are good, and the next call comes here */
+	else if (ask[IO_DONE] == DONE_BROKEN && w->done == 0) /* otherwise the earlier tokens are good; the next call fails */
 		work_blame(w, fail(RWKVK_ERROR_DRIVER, "%s computed logits that are not numbers; try another device or driver version",
 		                   gpu_caps(s->m->gpu)->name));
 }
@@ -425,7 +425,7 @@ static void run(struct submission *s)
 			blame_all(s, true, status);
 	}
 	if (!s->bucket || (status != RWKVK_OK && !with_step))
-		return; /* who was to pick has picked nothing, and hears of a device that is lost when it next tries */
+		return; /* texts that were to pick have picked nothing; they learn of a lost device at their next attempt */
 	if (!with_step)
 		status = run_step(s);
 	if (status == RWKVK_OK)

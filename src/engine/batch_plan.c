@@ -1,5 +1,4 @@
-/* Which tokens the rows of a pass have, where the device finds them (shaders/choose.comp): the dispatch, and the host's words
- * of each row. */
+/* Passes whose tokens the device finds (shaders/choose.comp): the dispatch, and the host's words for each row. */
 #include "engine/plan.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* Single stages on given numbers, and blocks of a matrix: what verification compares. */
+/* Single stages on given numbers, and blocks of a matrix, for verification to compare. */
 #include "engine/check.h"
 
 #include "engine/quantise_device.h"

@@ -19,8 +19,8 @@ rwkvk_status check_select(struct rwkvk_model *model, uint32_t slot, uint32_t tok
 /* forward.c: the first token that forward_pick() would pick, and nothing is fed. */
 rwkvk_status forward_select(struct rwkvk_model *model, uint32_t slot, const struct picking *picking, uint32_t *token,
                             bool *is_close);
-/* Whether the device makes blocks while models load; and those of a small matrix of one part, the plane of weights and then
- * what lies beside it. */
+/* Whether the device quantises while models load; and its blocks for a small matrix of one part: the plane of weights, then
+ * the data beside it. */
 bool check_quantises(const struct rwkvk_model *model);
 rwkvk_status check_quantise(struct rwkvk_model *model, struct parallel *parallel, const struct matrix *matrix, uint8_t *out);
 

@@ -86,7 +86,7 @@ void chunk_set_tile(struct rwkvk_model *m, const struct tile *tile)
 	drop_commands(m);
 	drop_head(m);
 	(void)chunk_shape_cut(&m->chunk.pass.shape, gpu_caps(m->gpu), tile);
-	m->chunk.pace = (struct pace){ 0 }; /* it counts tiles */
+	m->chunk.pace = (struct pace){ 0 }; /* the pace counts tiles */
 	m->chunk.tile_stored = false;
 	batch_cut(m);
 }
@@ -153,7 +153,7 @@ static rwkvk_status make_logits(struct rwkvk_model *m)
 	return status;
 }
 
-/* What follows a chunk of which all logits are wanted. */
+/* The commands after a chunk whose logits are all wanted. */
 static rwkvk_status prepare_each(struct rwkvk_model *m)
 {
 	struct chunk *chunk = &m->chunk;
@@ -173,7 +173,7 @@ static rwkvk_status prepare_each(struct rwkvk_model *m)
 	return status;
 }
 
-/* What follows a chunk whose last token's logits are wanted: the input of the plan's head, and the head. */
+/* The commands after a chunk whose last token's logits are wanted: the input of the plan's head, and the head. */
 static rwkvk_status prepare_head(struct rwkvk_model *m)
 {
 	struct plan *plan = &m->plan;
@@ -234,7 +234,7 @@ static uint32_t tiles_of(const struct rwkvk_model *m, uint32_t rows)
 	return ceil_div(rows, m->chunk.pass.shape.tile_rows);
 }
 
-/* Layers that the next submission may have. */
+/* The number of layers in the next submission. */
 static uint32_t layers_at_once(const struct rwkvk_model *m, uint32_t rows, uint32_t left)
 {
 	uint32_t tiles = tiles_of(m, rows);
@@ -242,7 +242,7 @@ static uint32_t layers_at_once(const struct rwkvk_model *m, uint32_t rows, uint3
 	return layers < 1 ? 1 : layers < GPU_LIST / 4 ? layers : GPU_LIST / 4; /* the rest: snapshots, embedding, what follows */
 }
 
-/* With a profile one by one, since timestamps belong to a command that runs alone.  *kept: the first one has been run. */
+/* With a profile, one by one, since timestamps belong to a command that runs alone.  *kept: the first has run. */
 static rwkvk_status run(const struct rwkvk_model *m, struct gpu_cmd **list, uint32_t length, bool *kept)
 {
 	uint32_t at_once = m->used_inputs.bytes ? 1 : length;
@@ -253,7 +253,7 @@ static rwkvk_status run(const struct rwkvk_model *m, struct gpu_cmd **list, uint
 	return RWKVK_OK;
 }
 
-/* Layers that are as much work as the head. */
+/* The head's work, as a number of layers. */
 static uint32_t head_layers(const struct rwkvk_model *m)
 {
 	const struct network *net = &m->file.network;
@@ -268,7 +268,7 @@ uint32_t chunk_rows_at_once(const struct rwkvk_model *m, bool each)
 	return each && rows > m->chunk.logits_rows ? m->chunk.logits_rows : rows;
 }
 
-/* The next layers, with what comes before the first and after the last. */
+/* The next layers, with the commands before the first and after the last. */
 static rwkvk_status submit_layers(struct rwkvk_model *m, struct passage *p)
 {
 	const uint32_t all = model_config(m)->layers, n = layers_at_once(m, p->rows, all - p->layer);
@@ -308,8 +308,8 @@ rwkvk_status chunk_run(struct rwkvk_model *m, struct passage *p)
 	const uint32_t layers = model_config(m)->layers, *table = m->chunk.table.mapped;
 	while (p->layer < layers) {
 		TRY(submit_layers(m, p));
-		if (table[TABLE_DONE] != p->rows) { /* the embedding answers, so this is the first submission */
-			p->kept = false;                /* nor was there a copy: the state is as it was */
+		if (table[TABLE_DONE] != p->rows) { /* the embedding sets the answer, so this is the first submission */
+			p->kept = false;                /* no copy was made either: the state is unchanged */
 			return driver_idles(m);
 		}
 		if ((p->layer < layers || p->goes_on) && p->cancel && atomic_load(p->cancel))

@@ -1,5 +1,5 @@
-/* Rows on the device, stage by stage: the same formulas as for one token (plan.c), but matrices times many rows,
- * so that weights are read once for all of them.  What is special to a version is in rwkv4.c to rwkv7.c. */
+/* Rows on the device, stage by stage: the same formulas as for one token (plan.c), but matrices times many rows, so that
+ * weights are read once for all of them.  The stages of one version are in rwkv4.c to rwkv7.c. */
 #include "engine/plan.h"
 
 #include "base/half.h"
@@ -8,7 +8,7 @@
 void chunk_dispatch(struct rwkvk_model *m, struct pass *p, uint32_t layer, const char *shader, const char *stage,
                     struct dispatch *d)
 {
-	const struct tuning usual = tuning_for(gpu_caps(m->gpu), model_config(m)); /* bits do not depend on what tuning has found */
+	const struct tuning usual = tuning_for(gpu_caps(m->gpu), model_config(m)); /* bits do not depend on the tuning */
 	dispatch_init(m, layer, shader, stage, d);
 	tuning_constants(&usual, model_config(m), d->constants);
 	d->constants[0] = d->constants[SPEC_WORKGROUP] = p->shape.workgroup;
@@ -90,7 +90,7 @@ struct gpu_groups chunk_tiles(const struct pass *p, uint32_t outputs)
 	return tile_groups(p, tiles(p, outputs));
 }
 
-/* Tiles of outputs of what the slice has of a matrix's parts; interleaved parts have equal shares. */
+/* Tiles of outputs in the slice's share of each part of a matrix; interleaved parts have equal shares. */
 static uint32_t part_tiles(const struct pass *p, const struct device_matrix *matrix, const struct device_slice *slice)
 {
 	uint32_t sum = 0, at = 0;
@@ -171,7 +171,7 @@ static rwkvk_status chunk_ffn_in(struct rwkvk_model *m, struct pass *p, uint32_t
 	return RWKVK_OK;
 }
 
-/* Outputs of ffn.value that a workgroup has: but for tiles, each lane or thread as many as it unpacks at once. */
+/* Outputs of ffn.value per workgroup.  Without tiles, each lane or thread has as many as it unpacks at once. */
 static uint32_t value_outputs(const struct rwkvk_model *m, const struct chunk_shape *shape, uint32_t type)
 {
 	uint32_t unpacked = type == TYPE_F32 ? 4 : 8;
@@ -180,7 +180,7 @@ static uint32_t value_outputs(const struct rwkvk_model *m, const struct chunk_sh
 	                                     : shape->tile_outputs;
 }
 
-/* Parts of the inputs, for few rows, as sum_slices() in plan.c: by the shape alone, since they decide about bits. */
+/* Divides the inputs, for few rows, as sum_slices() in plan.c does; by shape alone, because the division affects the bits. */
 static uint32_t value_slices(const struct rwkvk_model *m, const struct chunk_shape *shape, const struct matrix *value,
                              uint32_t outputs)
 {

@@ -1,4 +1,4 @@
-/* Devices without a model: which there are, and what they do at best. */
+/* Devices without a model: the list, and their peak rates. */
 #include <stdlib.h>
 
 #include "base/structs.h"
@@ -7,7 +7,7 @@
 
 rwkvk_status rwkvk_devices(rwkvk_device_info *infos, size_t capacity, size_t *count)
 {
-	enum { MOST = 64 }; /* that are looked at */
+	enum { MOST = 64 }; /* that are examined */
 	REQUIRE(count && (infos || capacity == 0));
 	capacity = capacity < MOST ? capacity : MOST;
 	rwkvk_device_info *own = calloc(MOST, sizeof *own);

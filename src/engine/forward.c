@@ -1,5 +1,5 @@
 /* Tokens on the device.  The plan (plan.c, rwkv4.c to rwkv7.c) is recorded into two command buffers at load, with and without
- * the head; afterwards a few words for `select` and one submission are a token, or several.  The same driver serves every
+ * the head; afterwards a token, or several, take a few words for `select` and one submission.  The same driver serves every
  * version of RWKV. */
 #include "engine/check.h"
 #include "engine/plan.h"
@@ -72,7 +72,7 @@ static rwkvk_status make(struct rwkvk_model *m)
 
 rwkvk_status forward_make(struct rwkvk_model *m, const struct tuning *tuning, struct plan *out)
 {
-	struct plan before = m->plan; /* what makes one works on the model's own */
+	struct plan before = m->plan; /* the functions that make a plan work on the model's own */
 	m->plan = (struct plan){ .tuning = *tuning };
 	rwkvk_status status = make(m);
 	*out = m->plan;
@@ -126,7 +126,7 @@ static uint32_t tokens_at_once(const struct rwkvk_model *m, const struct pace *p
 	return most < m->at_once ? (uint32_t)most : m->at_once;
 }
 
-/* A driver that runs nothing, as some do that are made for compiling alone, signals fences all the same. */
+/* A driver that runs nothing, such as a compile-only one, still signals fences. */
 static rwkvk_status check_work(const struct rwkvk_model *m, uint32_t asked)
 {
 	const uint32_t *io = m->io.mapped;
@@ -140,7 +140,7 @@ static rwkvk_status check_work(const struct rwkvk_model *m, uint32_t asked)
 	            gpu_caps(m->gpu)->name, done == DONE_UNKNOWN ? 0 : fed, asked);
 }
 
-/* `before`, unless NULL, then `count` tokens, the last of them by `last`, the others by `others`. */
+/* `before`, unless NULL, then `count` tokens: the last by `last`, the others by `others`. */
 static rwkvk_status submit(struct rwkvk_model *m, struct gpu_cmd *before, struct gpu_cmd *others, struct gpu_cmd *last,
                            uint32_t count, struct pace *pace)
 {
@@ -154,7 +154,7 @@ static rwkvk_status submit(struct rwkvk_model *m, struct gpu_cmd *before, struct
 	TRY(gpu_cmd_run_list(list, length));
 	TRY(check_work(m, count));
 	const uint32_t *io = m->io.mapped;
-	if (io[IO_FED] == count) /* else the text has ended */
+	if (io[IO_FED] == count) /* otherwise the text has ended */
 		pace_measured(pace, count, clock_nanoseconds() - start);
 	atomic_fetch_add_explicit(&m->tokens, io[IO_FED], memory_order_relaxed);
 	atomic_fetch_add_explicit(&m->single_tokens, io[IO_FED], memory_order_relaxed);
@@ -231,7 +231,7 @@ rwkvk_status forward_pick(struct rwkvk_model *m, uint32_t slot, const struct pic
 	ask(m, slot, p);
 	bool keep = p->snapshot != NO_SNAPSHOT && (p->keep == KEEP_ALWAYS || (p->keep == KEEP_BEFORE_SEVERAL && n > 1));
 	TRY(submit(m, keep ? *slot_snapshot_cmd(m, slot, p->snapshot) : NULL, m->plan.run, m->plan.run, n, &m->run_pace));
-	if (io[IO_DONE] == DONE_BROKEN && io[IO_FED] == 0) /* else the tokens before are good, and the next call comes here */
+	if (io[IO_DONE] == DONE_BROKEN && io[IO_FED] == 0) /* otherwise the earlier tokens are good, and the next call fails here */
 		return fail(RWKVK_ERROR_DRIVER, "%s computed logits that are not numbers; try another device or driver version",
 		            gpu_caps(m->gpu)->name);
 	out->count = io[IO_FED];

@@ -1,4 +1,5 @@
-/* A network onto the device: does it fit, then matrix by matrix from the mapped file into the device's layout. */
+/* Loads a network onto the device: checks that it fits, then packs matrix by matrix from the mapped file into the device's
+ * layout. */
 #include "engine/quantise_device.h"
 
 #include <inttypes.h>
@@ -13,11 +14,11 @@ enum { UPLOAD_BYTES = 8 << 20 };
 struct loader {
 	struct rwkvk_model *model;
 	struct parallel *parallel;
-	float *scratch;               /* of all workers, for the longest row */
-	uint8_t *side;                /* what lies beside the weights of one upload */
-	bool may_quantise, by_device; /* the device may; it does with the matrix at hand */
-	struct quantiser *quantiser;  /* made for the first matrix that it takes */
-	bool unfit;                   /* there are numbers that cannot be right */
+	float *scratch;               /* for all workers, for the longest row */
+	uint8_t *side;                /* the data beside the weights of one upload */
+	bool may_quantise, by_device; /* the device may quantise; it does for the current matrix */
+	struct quantiser *quantiser;  /* created for the first matrix that it takes */
+	bool unfit;                   /* there are implausible numbers */
 	uint64_t done, total;
 	const struct load_options *asked;
 };
@@ -146,7 +147,7 @@ static rwkvk_status upload_by_input(struct loader *loader, const struct matrix *
 	return RWKVK_OK;
 }
 
-/* Rows of a part go where they stand in the matrix: from row `at` on, as far as the slice has them. */
+/* Rows of a part go to their place in the matrix, from row `at` on, as far as the slice covers them. */
 static rwkvk_status upload_part(struct loader *loader, const struct matrix_part *part, uint32_t columns, uint32_t at,
                                 struct device_slice *slice)
 {
@@ -157,7 +158,7 @@ static rwkvk_status upload_part(struct loader *loader, const struct matrix_part 
 	                   : RWKVK_OK;
 }
 
-/* Whether the device quantises a matrix.  Where it has no room for that, threads do. */
+/* Whether the device quantises a matrix.  If it has no room for that, threads do. */
 static bool quantises(struct loader *loader, const struct matrix *m)
 {
 	bool changes = m->type >= TYPE_Q8 && !dtype_is_block(m->parts[0].source.tensor->type);
@@ -281,7 +282,7 @@ static uint32_t most_rows(uint32_t rows, uint32_t max_batch)
 	return rows && rows < max_batch ? max_batch : rows;
 }
 
-/* *rows: of a chunk, as many as the device takes; fewer where they do not fit, but 16. */
+/* *rows of a chunk: as many as the device takes; fewer if they do not fit, but at least 16. */
 static rwkvk_status check_fit(const struct rwkvk_model *m, const struct load_options *asked, uint32_t *rows)
 {
 	const struct gpu_caps *caps = gpu_caps(m->gpu);
@@ -293,7 +294,7 @@ static rwkvk_status check_fit(const struct rwkvk_model *m, const struct load_opt
 	while (*rows >= 32 && need + chunk_bytes(c, most_rows(*rows, max_batch)) > room)
 		*rows = *rows / 32 * 16;
 	if (need + chunk_bytes(c, most_rows(*rows, max_batch)) <= room ||
-	    !caps->can_allocate) /* where there is no memory at all, the first buffer says why */
+	    !caps->can_allocate) /* if there is no memory at all, the first buffer's error says why */
 		return RWKVK_OK;
 	if (need <= room)
 		return fail(
@@ -339,7 +340,7 @@ static rwkvk_status load_all(struct loader *loader)
 	return progressed(loader, loader->total - loader->done);
 }
 
-/* States in the pool: as many as were asked for, else `usual`, or what one binding may cover if that is less. */
+/* States in the pool: as requested, else `usual`, or what one binding may cover if that is less. */
 static rwkvk_status choose_slots(struct rwkvk_model *m, uint32_t asked, uint32_t usual)
 {
 	const struct config *c = &m->file.network.config;
@@ -356,7 +357,7 @@ static rwkvk_status choose_slots(struct rwkvk_model *m, uint32_t asked, uint32_t
 	return RWKVK_OK;
 }
 
-/* What a session begins with: nothing, or the start state that was trained with the model. */
+/* A session's initial state: zeros, or the start state trained with the model. */
 static rwkvk_status load_start_state(struct rwkvk_model *m)
 {
 	const struct config *c = &m->file.network.config;
@@ -376,7 +377,7 @@ static rwkvk_status load_start_state(struct rwkvk_model *m)
 	return status;
 }
 
-/* Threads and what they write to; they end with the loader. */
+/* Threads and their buffers; they end with the loader. */
 static rwkvk_status loader_init(struct loader *loader)
 {
 	const struct rwkvk_model *m = loader->model;
@@ -401,7 +402,7 @@ static void loader_finish(struct loader *loader)
 	free(loader->side);
 }
 
-/* Whether the device can do as many rows at once. */
+/* Whether the device supports that many rows at once. */
 static rwkvk_status check_batch(const struct rwkvk_model *m, const struct load_options *asked, uint32_t rows)
 {
 	if (asked->max_batch <= 1)

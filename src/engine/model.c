@@ -49,7 +49,7 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 	m->has_lock = true;
 	TRY(environment_tokens(&load.at_once));
 	if (tools->file)
-		m->file = *tools->file; /* which stays the caller's until the model is open */
+		m->file = *tools->file; /* which the caller keeps until the model is open */
 	else
 		TRY(file_init(options, &m->file));
 	if (is_set(options->cancel))
@@ -60,7 +60,7 @@ static rwkvk_status open_model(const rwkvk_model_options *options, const rwkvk_t
 	load.tuning = tuned.tuning;
 	TRY(model_load(m, &load));
 	TRY(tuned_plan(m, &tuned));
-	gpu_set_cancel(m->gpu, NULL); /* the caller's, and opening is over */
+	gpu_set_cancel(m->gpu, NULL); /* it belongs to the caller, and opening is over */
 	return RWKVK_OK;
 }
 
@@ -95,7 +95,7 @@ rwkvk_status rwkvk_model_open(const rwkvk_model_options *given, rwkvk_model **ou
 	rwkvk_status status = open_model(&options, &tools, m);
 	if (status == RWKVK_OK) {
 		*out = m;
-		free(tools.file); /* what was in it is the model's */
+		free(tools.file); /* the model owns its content now */
 		return RWKVK_OK;
 	}
 	destroy_engine(m);
@@ -261,10 +261,10 @@ bool rwkvk_model_profile(const rwkvk_model *m, size_t index, rwkvk_profile_row *
 	return gpu_profile_row(m->gpu, index, &own) && WRITE_RESULT(rwkvk_profile_row, bytes, &own, row) == RWKVK_OK;
 }
 
-/* The device counts while it works, so this waits until it does not. */
+/* The device counts while it works, so this waits until it is idle. */
 static void read_inputs(const rwkvk_model *m, uint32_t layer, uint64_t *tokens, uint32_t counts[2])
 {
-	struct mutex *lock = (struct mutex *)(uintptr_t)&m->lock; /* to look is no change, to lock is */
+	struct mutex *lock = (struct mutex *)(uintptr_t)&m->lock; /* const to the caller; the lock is not */
 	mutex_lock(lock);
 	*tokens = m->single_tokens;
 	memcpy(counts, (const uint32_t *)m->used_inputs.mapped + 2 * layer, 2 * sizeof *counts);

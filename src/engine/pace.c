@@ -1,10 +1,10 @@
-/* How many tokens one submission has: so many that the host has little to do and the device no pause, so few that text still
- * flows and that no watchdog, which ends programs after two seconds on some systems, ever comes near. */
+/* How many tokens a submission has: enough that the host has little to do and the device no pause, few enough that text still
+ * flows and stays far from watchdogs, which on some systems end programs after two seconds. */
 #include "engine/plan.h"
 
 enum { MILLISECOND = 1000000, AIM = 30 * MILLISECOND };
 
-/* What a submission may take even if all its tokens are as slow as the slowest of late. */
+/* Time limit of a submission even if all its tokens are as slow as the slowest recent one. */
 static uint64_t bound(rwkvk_device_type type)
 {
 	switch (type) {

@@ -1,5 +1,5 @@
-/* One token on the device: which pipeline, which buffers, how many workgroups, stage by stage.  Here are the stages that
- * versions share; rwkv4.c to rwkv7.c have what is special to one.  docs/model.md has the formulas in the same order. */
+/* One token on the device: which pipeline, which buffers, how many workgroups, stage by stage.  This file has the stages that
+ * versions share; rwkv4.c to rwkv7.c have the others.  docs/model.md has the formulas in the same order. */
 #include "engine/plan.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "base/half.h"
 #include "base/numbers.h"
 
-/* Rows that one pass of a workgroup covers. */
+/* Rows covered by one pass of a workgroup. */
 static uint32_t pass_rows(const struct tuning *tuning)
 {
 	return tuning->workgroup / tuning->lanes * tuning->rows;
@@ -113,7 +113,7 @@ rwkvk_status steps_append(struct rwkvk_model *m, struct steps *steps, const stru
 	};
 	memcpy(step.push, d->push, sizeof step.push);
 	TRY(gpu_pipeline_ask(m->gpu, d->shader, d->constants, SPEC_COUNT, &step.pipeline));
-	if (unused->bytes) /* else only the plan is wanted */
+	if (unused->bytes) /* otherwise only the plan is wanted */
 		TRY(create_set(m, d, unused, &step.set));
 	steps->all[steps->count++] = step;
 	return RWKVK_OK;
@@ -132,7 +132,7 @@ rwkvk_status plan_step(struct rwkvk_model *m, const struct dispatch *d)
 	return steps_append(m, &m->plan.steps, d, &m->plan.act);
 }
 
-/* A stage that is nothing but a matrix: a dispatch for each slice of rows.  `d` is what they have in common. */
+/* A stage that is just a matrix: a dispatch for each slice of rows.  `d` holds what they have in common. */
 static rwkvk_status plan_matrix(struct rwkvk_model *m, const struct dispatch *common, struct device_matrix *matrix,
                                 uint32_t passes, uint32_t *parts)
 {
@@ -175,7 +175,7 @@ rwkvk_status plan_select(struct rwkvk_model *m)
 		d.bindings[5] = whole(&m->picks);
 		d.bindings[6] = whole(&m->logits);
 		d.bindings[7] = whole(&m->io);
-		d.bytes = i == 0 ? packed_bytes(m->emb.matrix.type, 8, c->width) / 8 : 0; /* one of the slices has the row */
+		d.bytes = i == 0 ? packed_bytes(m->emb.matrix.type, 8, c->width) / 8 : 0; /* one of the slices holds the row */
 		d.layer = 0;
 		TRY(plan_step(m, &d));
 	}
@@ -287,7 +287,7 @@ static rwkvk_status plan_ffn_out(struct rwkvk_model *m, uint32_t layer, struct d
 	return RWKVK_OK;
 }
 
-/* Both stages of channel-mix, or of the ffnPre in its place. */
+/* Both stages of channel-mix, or of ffnPre in place of time-mix. */
 rwkvk_status plan_ffn(struct rwkvk_model *m, uint32_t layer, struct device_ffn *ffn, bool pre)
 {
 	uint32_t flags = (pre ? FLAG_PRE : 0) | (ffn->receptance.count ? FLAG_RECEPTANCE : 0);

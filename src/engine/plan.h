@@ -1,23 +1,23 @@
-/* What an engine is made of, every size in a comment: matrices on the device, the plan of a token, the model.  For this folder
- * and for tests; what sessions see is in engine.h.
+/* The parts of an engine, every size in a comment: matrices on the device, the plan of a token, the model.  For this folder
+ * and for tests; sessions see engine.h.
  *
  *   model.c      open, close, information
  *   load.c       does it fit, upload
  *   slices.c     matrices in slices that bindings can cover
  *   quantise_device.c   blocks made from floats by the device
- *   tuning.c     how work is cut for a kind of device
- *   tuned.c      and what rwkvk_model_tune() found instead
+ *   tuning.c     how work is divided for a kind of device
+ *   tuned.c      tunings found by rwkvk_model_tune()
  *   plan.c       the stages that versions share: pipeline, bindings, rows
- *   rwkv4.c ...  what is special to a version
- *   batch_plan.c which tokens rows have, where the device finds them
+ *   rwkv4.c ...  the stages of one version
+ *   batch_plan.c passes whose tokens the device finds
  *   forward.c    the token's plan: recorded once, submitted for every token
  *   slot.c       what a session has on the device
  *   pace.c       how many tokens a submission has
  *   chunk_plan.c the stages of many rows; chunk.c: prompts in chunks
  *   batch.c      tokens of many sessions in one pass
- *   share.c      how callers in several threads come into one submission
+ *   share.c      how callers in several threads share one submission
  *   check.c      single stages, for verification
- *   devices.c    devices without a model: which there are, what they do at best */
+ *   devices.c    devices without a model: the list, their peak rates */
 #ifndef RWKVK_ENGINE_PLAN_H
 #define RWKVK_ENGINE_PLAN_H
 
@@ -67,14 +67,14 @@ void device_loras(struct device_layer *layer, struct device_lora *out[LAYER_LORA
 /* The outline of a layer, for its device_layer. */
 void device_layer_init(const struct network *network, rwkvk_quant quant, uint32_t index, struct device_layer *out);
 /* Divides a matrix into slices of rows, each within what one binding may cover; no buffers yet.  Free matrix->slices.  `use`
- * names it in the message that one row does not fit. */
+ * names the matrix in the message that one row does not fit. */
 rwkvk_status matrix_slice(const struct gpu_caps *caps, struct device_matrix *matrix, const char *use);
 /* The same with buffers. */
 rwkvk_status slices_create(struct gpu *gpu, struct device_matrix *matrix, const char *use);
 void slices_destroy(struct device_matrix *matrix); /* zeroed is allowed */
 
 /* One recorded dispatch; a barrier follows each.  Slices of one matrix do not depend on each other, but they are bound to the
- * same vectors, and nothing but a barrier tells validation and drivers that they touch different parts. */
+ * same vectors, and only a barrier tells validation and drivers that they touch different parts. */
 struct step {
 	struct gpu_pipeline *pipeline;
 	struct gpu_set *set;
@@ -83,23 +83,23 @@ struct step {
 	uint32_t threads; /* of a workgroup */
 	const char *stage;
 	uint32_t layer;
-	uint64_t bytes; /* least traffic: what it must read and write */
+	uint64_t bytes; /* least traffic: bytes that it must read and write */
 };
 struct steps {
 	struct step *all;
 	uint32_t count, capacity;
 };
 
-/* pace.c: how long tokens have taken, and how many the next submission may have (docs/architecture.md, Several tokens to a
+/* pace.c: how long tokens took, and how many the next submission may have (docs/architecture.md, Several tokens to a
  * submission). */
 struct pace {
 	uint32_t tokens;         /* of the last submission; 0: there was none */
-	uint64_t usual, slowest; /* nanoseconds a token: an average of the last few, and the slowest, slowly forgotten */
+	uint64_t usual, slowest; /* nanoseconds a token: a recent average, and the slowest, which decays slowly */
 };
 void pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
-/* How many take no longer than a submission may; UINT32_MAX: nobody knows yet. */
+/* How many fit into a submission's time limit; UINT32_MAX: not known yet. */
 uint64_t pace_most(const struct pace *pace, rwkvk_device_type type);
-/* From 1 to most, and to MAX_TOKENS. */
+/* From 1 to `most`, at most MAX_TOKENS. */
 uint32_t pace_tokens(const struct pace *pace, rwkvk_device_type type, uint64_t most);
 
 /* How this device runs a token of the model: everything that follows from a tuning.  It can be replaced while states and
@@ -115,7 +115,7 @@ struct plan {
 	struct gpu_cmd *last_row, *head; /* that, and the head alone; NULL: not recorded yet */
 };
 
-/* tuning.c: how a device works on a chunk, rows of which are tokens.  Specialisation constants, but for the first two. */
+/* tuning.c: how a device works on a chunk, whose rows are tokens.  All but the first two are specialisation constants. */
 struct chunk_shape {
 	uint32_t rows;      /* of the longest chunk; 0: the device has no kernel for them */
 	uint32_t threshold; /* tokens of the shortest call that is read in chunks */
@@ -126,8 +126,7 @@ struct chunk_shape {
 	uint32_t head_rows, head_workgroup;    /* stages that work head by head: rows that a thread has at once */
 };
 
-/* How rows go through the model together: each of its dispatches is for `rows` rows, of which the table says how many there
- * are. */
+/* How rows go through the model together: each dispatch has room for `rows` rows; the table says how many there are. */
 struct pass {
 	struct chunk_shape shape;
 	uint32_t rows;            /* at most; 0: there is no such pass */
@@ -139,7 +138,8 @@ struct pass {
 
 enum { LEAST_ROWS = 16 }; /* of the longest chunk */
 
-/* The rows of a chunk on the device.  Buffers are made when the model is opened, all else when the first chunk is fed. */
+/* The rows of a chunk on the device.  Buffers are made when the model is opened, everything else when the first chunk is
+ * fed. */
 struct chunk {
 	struct pass pass;         /* its rows: of the longest chunk, a multiple of 16; 0: prompts are fed token by token */
 	struct gpu_buffer buffer; /* ROWS_TABLE, then ROW_FLOATS for each row */
@@ -151,10 +151,10 @@ struct chunk {
 	struct steps head;
 	struct gpu_cmd *head_cmd; /* NULL: not recorded yet */
 	struct pace pace;         /* of a tile of rows through a layer */
-	bool tile_stored;         /* its tile was found in a file, and has not been tried yet */
+	bool tile_stored;         /* its tile came from a file and has not been tried yet */
 };
 
-/* A pass of the rows of a step, for so many of them at most, and how long it takes. */
+/* A pass of a step, for a maximum number of rows, and how long it takes. */
 struct bucket {
 	struct pass pass;    /* with `choose`, and with the head of the wanted rows, whose logits go to their slots */
 	struct gpu_cmd *cmd; /* NULL: not recorded yet */
@@ -163,15 +163,15 @@ struct bucket {
 
 /* Tokens of many sessions in one pass.  Its rows lie where those of a chunk do. */
 struct batch {
-	uint32_t most;           /* rows of a step; 0: each submission is one session's */
-	uint32_t mixed_rows;     /* of prompts, beside texts that are being written */
-	uint32_t outputs;        /* step_outputs_for(), or what tuning has found; kept for the next time where there are no steps */
-	struct gpu_buffer table; /* TABLE_*, ASK blocks [most], the host's */
+	uint32_t most;            /* rows of a step; 0: each submission is one session's */
+	uint32_t mixed_rows;      /* of prompts, beside texts that are being written */
+	uint32_t outputs;         /* step_outputs_for(), or the tuned number; kept for the next time if there are no steps */
+	struct gpu_buffer table;  /* TABLE_*, ASK blocks [most], the host's */
 	struct bucket buckets[9]; /* 1, 2, 4, ... rows; the last one has `most` */
 	uint32_t bucket_count;
 	struct steps head; /* of a chunk's runs whose logits are wanted, to their slots */
 	struct gpu_cmd *head_cmd;
-	struct queue *queue; /* share.c's */
+	struct queue *queue; /* private to share.c */
 };
 
 struct rwkvk_model {
@@ -181,11 +181,11 @@ struct rwkvk_model {
 	struct plan aside; /* while tuning tries others */
 	struct chunk chunk;
 	struct batch batch;
-	struct mutex lock; /* around everything that touches the device */
+	struct mutex lock; /* guards everything that touches the device */
 	bool has_lock;
-	atomic_bool closed;        /* by rwkvk_model_close(): what is left of it belongs to its sessions */
+	atomic_bool closed;        /* by rwkvk_model_close(): the rest of it belongs to its sessions */
 	uint32_t sessions;         /* alive */
-	atomic_bool chat_reported; /* what there is to say of its chat template */
+	atomic_bool chat_reported; /* a message about its chat template */
 
 	struct device_layer *layers; /* [L] */
 	struct device_matrix emb, head;
@@ -207,10 +207,10 @@ struct rwkvk_model {
 	uint32_t slots;
 	bool has_light;                 /* PICKS_LIGHT is there: since the first text */
 	_Atomic uint64_t tokens;        /* fed so far */
-	_Atomic uint64_t single_tokens; /* of them those that were not in chunks: used_inputs counts these */
+	_Atomic uint64_t single_tokens; /* of these, not in chunks: used_inputs counts them */
 };
 
-/* load.c: fit check, buffers, upload.  What is asked for; the model has what there is. */
+/* load.c: fit check, buffers, upload.  The request; the model has the outcome. */
 struct load_options {
 	uint32_t max_sessions;     /* 0: 4, or as many as the device can have if those are less */
 	uint32_t threads;          /* that pack weights; 0: one for each processor */
@@ -219,8 +219,8 @@ struct load_options {
 	uint32_t max_batch;        /* rows of a step; 0 and 1: every submission is one session's */
 	uint32_t mixed_rows;       /* of prompts beside texts; 0: as many as a chunk */
 	uint32_t chunk_rows;       /* of the longest chunk, if fewer than suit the device; 0: those */
-	bool profile;              /* counts inputs of ffn.value, and a submission has one token */
-	struct tuning tuning;      /* of the plan that will be made, for which there has to be room; zeroed: the usual one */
+	bool profile;              /* counts inputs of ffn.value; a submission has one token */
+	struct tuning tuning;      /* of the plan to be made, for which there has to be room; zeroed: the usual one */
 	const atomic_bool *cancel; /* gives up once it is set; NULL: never */
 	rwkvk_progress_fn *progress;
 	void *progress_user;
@@ -229,26 +229,26 @@ rwkvk_status model_load(struct rwkvk_model *model, const struct load_options *op
 void model_unload(struct rwkvk_model *model);
 
 /* forward.c */
-/* A plan for a tuning, after load: activations, pipelines, sets, recording.  The model's own is not touched. */
+/* Makes a plan for a tuning, after load: activations, pipelines, sets, recording.  The model's own plan is not touched. */
 rwkvk_status forward_make(struct rwkvk_model *model, const struct tuning *tuning, struct plan *out);
 void forward_drop(struct rwkvk_model *model, struct plan *plan); /* zeroed is allowed */
-/* The words from IO_MODE to IO_STOPS of a text whose tokens the device picks; not IO_PARTS. */
+/* Fills in the words from IO_MODE to IO_STOPS for a text whose tokens the device picks; not IO_PARTS. */
 void write_picking(uint32_t *io, uint32_t slot, const struct picking *picking);
 /* Pipelines and sets of the model's own plan, whose tuning is set; without activations, pipelines alone. */
 rwkvk_status forward_steps(struct rwkvk_model *model);
 /* Steps [first, first + count) of a list as a new command. */
 rwkvk_status record_steps(struct rwkvk_model *model, const struct step *steps, uint32_t count, struct gpu_cmd **out);
-/* Runs the steps of one stage of one layer on whatever the buffers hold: those of a list, or of the plan. */
+/* Runs the steps of one stage of one layer, from a list or from the plan, on whatever the buffers hold. */
 rwkvk_status steps_run(struct rwkvk_model *model, const struct steps *steps, uint32_t layer, const char *stage);
 rwkvk_status forward_stage(struct rwkvk_model *model, uint32_t layer, const char *stage);
 
-/* slot.c: what copies a slot to a snapshot; NULL: not recorded yet. */
+/* slot.c: the command that copies a slot to a snapshot; NULL: not recorded yet. */
 struct gpu_cmd **slot_snapshot_cmd(const struct rwkvk_model *model, uint32_t slot, uint32_t snapshot);
-/* A free one, recorded, for a prompt in this slot: it is not taken, but nobody takes it while the lock is held. */
+/* A free snapshot, recorded, for a prompt in this slot.  It is not taken, but stays free while the lock is held. */
 rwkvk_status slot_find_snapshot(struct rwkvk_model *model, uint32_t slot, uint32_t *snapshot);
 
-/* plan.c: a dispatch in the making.  dispatch_init() fills in what all have: sizes, activations, the layer's vectors and state
- * (layer L: the vectors of no layer, no state); the stage sets the rest and hands it to plan_step(). */
+/* plan.c: a dispatch being built.  dispatch_init() fills in what all have in common: sizes, activations, the layer's vectors
+ * and state (layer L: the vectors of no layer, no state).  The stage sets the rest and passes it to plan_step(). */
 struct dispatch {
 	const char *shader, *stage;
 	uint32_t layer;
@@ -265,13 +265,13 @@ void dispatch_second(struct dispatch *dispatch, struct device_matrix *matrix, ui
 /* Binds outer LoRA factors as its second. */
 void dispatch_lora(struct dispatch *dispatch, struct device_lora *lora);
 rwkvk_status plan_step(struct rwkvk_model *model, const struct dispatch *dispatch);
-/* The same at the end of another list.  unused: what the bindings that a stage has no need of are bound to; without memory,
- * only the pipeline is asked for. */
+/* The same at the end of another list.  unused: bound where a stage needs no binding; without memory, only the pipeline is
+ * requested. */
 rwkvk_status steps_append(struct rwkvk_model *model, struct steps *steps, const struct dispatch *dispatch,
                           struct gpu_buffer *unused);
 void steps_drop(struct rwkvk_model *model, struct steps *steps); /* zeroed is allowed */
 struct gpu_binding whole(struct gpu_buffer *buffer);
-/* Workgroups for `rows` rows at `passes` passes, and the passes with which about tuning.groups of them do `rows`. */
+/* Workgroups for `rows` rows at `passes` passes; and the passes with which about tuning.groups workgroups do `rows`. */
 uint32_t groups_for(const struct tuning *tuning, uint32_t rows, uint32_t passes);
 uint32_t passes_for(const struct tuning *tuning, uint32_t rows);
 /* The stages that versions share.  att_in: flags FLAG_MIXED or 0; att_out: FLAG_SHIFT or 0. */
@@ -288,15 +288,15 @@ rwkvk_status rwkv6_plan(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status rwkv7_plan(struct rwkvk_model *model, uint32_t layer);
 rwkvk_status plan_wkv5(struct rwkvk_model *model, uint32_t layer);
 
-/* chunk_plan.c: the stages of a pass, appended to its steps.  rwkv7.c and so on have those of a version.
- * mixes: a bit for each vector of token shift that is wanted, from VEC_MIX_R on, or of channel-mix from VEC_MIX_FFN on. */
+/* chunk_plan.c: the stages of a pass, appended to its steps.  rwkv4.c to rwkv7.c have those of one version. mixes: a bit for
+ * each wanted vector of token shift, from VEC_MIX_R on, or of channel-mix from VEC_MIX_FFN on. */
 #define MIX_BIT(vec) (1u << ((vec)-VEC_MIX_R))
 void chunk_dispatch(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
                     struct dispatch *out);
-/* Of a stage that has tiles of a matrix.  Only these differ between passes of few rows, which share the other pipelines. */
+/* For a stage that has tiles of a matrix.  Only these differ between passes of few rows, which share the other pipelines. */
 void chunk_tile_dispatch(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
                          struct dispatch *out);
-/* Of a stage that works head by head on some rows at a time, with outer LoRA factors; and of the one that has the state. */
+/* For a stage that works head by head on some rows at a time, with outer LoRA factors; and for the one that has the state. */
 void chunk_heads(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, const char *stage,
                  struct device_lora *lora, struct dispatch *out);
 void chunk_state(struct rwkvk_model *model, struct pass *pass, uint32_t layer, const char *shader, struct dispatch *out);
@@ -314,18 +314,19 @@ rwkvk_status chunk_wkv5(struct rwkvk_model *model, struct pass *pass, uint32_t l
 rwkvk_status rwkv4_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
 rwkvk_status rwkv5_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
 rwkvk_status rwkv6_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
-/* Of the rows whose logits are wanted, appended to `steps`: to `logits`, one after the other; NULL: to those of their slots. */
+/* The head of the rows whose logits are wanted, appended to `steps`: to `logits`, one after the other; NULL: to their
+ * slots'. */
 rwkvk_status chunk_head(struct rwkvk_model *model, struct pass *pass, struct steps *steps, struct gpu_buffer *logits);
 rwkvk_status rwkv7_chunk(struct rwkvk_model *model, struct pass *pass, uint32_t layer);
-/* Embedding and layers; only the pipelines are asked for while the chunk has no buffer. */
+/* Embedding and layers; only the pipelines are requested while the chunk has no buffer. */
 rwkvk_status chunk_steps(struct rwkvk_model *model, struct pass *pass);
 
-/* chunk.c: chunks of `rows` rows at most; and buffers for them, with places for so many rows, before anything is fed. */
+/* chunk.c: chunks of `rows` rows at most; and their buffers, with room for so many rows, before anything is fed. */
 void chunk_init(struct rwkvk_model *model, uint32_t rows);
 rwkvk_status chunk_create(struct rwkvk_model *model, uint32_t rows, uint32_t places);
 void chunk_drop(struct rwkvk_model *model);
-/* The longest chunk that the device takes, by its table of shapes and one binding's range, and of `asked` rows at most unless
- * that is 0. */
+/* The longest chunk that the device supports, by its table of shapes and one binding's range; at most `asked` rows unless that
+ * is 0. */
 uint32_t chunk_most_rows(const struct rwkvk_model *model, uint32_t asked);
 uint64_t chunk_bytes(const struct config *config, uint32_t rows);
 /* A chunk on its way through the layers, whose table is written. */
@@ -334,34 +335,34 @@ struct passage {
 	struct gpu_cmd *keep[MAX_ROWS];               /* snapshots of the slots, which come first */
 	struct gpu_cmd *after[MAX_ROWS + MAX_TOKENS]; /* in the submission of the last layer */
 	uint32_t keep_count, after_count;
-	uint64_t after_nanoseconds; /* what these are expected to take */
-	bool goes_on;               /* another submission belongs to it, before which it can still be cancelled */
+	uint64_t after_nanoseconds; /* their expected duration */
+	bool goes_on;               /* another submission follows, before which it can still be cancelled */
 	bool kept;                  /* the states from before are in the snapshots */
 	const atomic_bool *cancel;
 };
 rwkvk_status chunk_run(struct rwkvk_model *model, struct passage *passage);
-/* The error that a table without an answer is. */
+/* The error when the table comes back without an answer. */
 rwkvk_status driver_idles(const struct rwkvk_model *model);
-/* Rows that go through a layer within what a submission may take; each: and through the head for all their logits. */
+/* Rows that go through a layer within a submission's time limit; each: also through the head, for all their logits. */
 uint32_t chunk_rows_at_once(const struct rwkvk_model *model, bool each);
-/* A host's table: empty; with one more run, of which the logits of the last `wanted` rows are wanted.  Returns its first row.
+/* A host's table: empties it; adds a run whose last `wanted` rows' logits are wanted, and returns its first row.
  */
 void table_clear(uint32_t *table);
 uint32_t table_add(uint32_t *table, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted);
 /* The chunk's: one run. */
 void chunk_table(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, uint32_t rows, uint32_t wanted);
 
-/* batch_plan.c: what begins a pass over rows whose tokens the device finds.  Its table has table_words() words. */
+/* batch_plan.c: the start of a pass over rows whose tokens the device finds.  Its table has table_words() words. */
 rwkvk_status plan_choose(struct rwkvk_model *model, struct pass *pass);
 uint64_t table_words(const struct config *config, uint32_t rows);
-/* The words of a row in the host's table, which TABLE_* does not belong to: tokens to feed, MAX_TOKENS at most; a token to
- * pick, again and again; nothing, until the row gets other words. */
+/* The words of a row in the host's table, apart from TABLE_*: tokens to feed, MAX_TOKENS at most; a token to pick, repeatedly;
+ * nothing, until the row gets other words. */
 void ask_feed(const struct rwkvk_model *model, uint32_t row, uint32_t *table, uint32_t slot, const uint32_t *tokens,
               uint32_t count);
 void ask_pick(const struct rwkvk_model *model, uint32_t row, uint32_t *table, uint32_t slot, const struct asking *asking);
 void ask_nothing(const struct rwkvk_model *model, uint32_t row, uint32_t *table);
 
-/* batch.c: steps of `most` rows at most; buffers, when the model is opened; what the table of that many takes. */
+/* batch.c: steps of `most` rows at most; their buffers, when the model is opened; the size of their table. */
 rwkvk_status batch_create(struct rwkvk_model *model, uint32_t most, uint32_t mixed_rows);
 void batch_drop(struct rwkvk_model *model);
 uint64_t batch_bytes(const struct config *config, uint32_t most);
@@ -370,40 +371,40 @@ rwkvk_status queue_create(struct queue **out);
 void queue_destroy(struct queue *queue); /* NULL is allowed */
 /* Compiles and records the head of a chunk's runs, unless that has been done. */
 rwkvk_status batch_prepare_head(struct rwkvk_model *model);
-/* Cuts the steps anew, since the tile of chunks is another one. */
+/* Divides the steps again, after the tile of chunks has changed. */
 void batch_cut(struct rwkvk_model *model);
 
 /* tuning.c: the table of device kinds; `caps` limits what is taken from it. */
 struct tuning tuning_for(const struct gpu_caps *caps, const struct config *config);
-/* Fills in what follows from workgroup, lanes, rows and groups; false when the device or the shaders cannot have these. */
+/* Derives the rest from workgroup, lanes, rows and groups; false when the device or the shaders do not support these. */
 bool tuning_complete(struct tuning *tuning, const struct gpu_caps *caps, const struct config *config);
-/* tuned.c: the tuning that was found for such models on the device, else the usual one, chosen before loading; and the plan of
- * the loaded model with it.  A stored one that no longer works is dropped, with a message, and the usual one serves. */
+/* tuned.c: the tuning stored for such models on this device, else the usual one, chosen before loading; and the plan of the
+ * loaded model with it.  A stored tuning that no longer works is dropped with a message, and the usual one is used. */
 struct tuned {
 	struct tuning tuning;
 	struct tile tile;
-	uint32_t step_outputs; /* 0: nobody has looked for them */
+	uint32_t step_outputs; /* 0: not tuned */
 	bool stored;
 };
 void tuned_choose(const struct rwkvk_model *model, struct tuned *out);
 rwkvk_status tuned_plan(struct rwkvk_model *model, const struct tuned *chosen);
-/* The same for a stored tile, when chunks cannot be prepared with it; false: there is none. */
+/* The same for a stored tile with which chunks cannot be prepared; false: there is none. */
 bool tuned_drop_tile(struct rwkvk_model *model);
-/* And for the outputs of steps. */
+/* The same for the outputs of steps. */
 bool tuned_drop_step(struct rwkvk_model *model);
 struct chunk_shape chunk_shape_for(const struct gpu_caps *caps, const struct config *config);
 struct tile chunk_shape_tile(const struct chunk_shape *shape);
-/* With this tile; false, and nothing changes, when the device or the shaders cannot have it. */
+/* Sets this tile; false, and nothing changes, when the device or the shaders do not support it. */
 bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, const struct tile *tile);
-/* Of a pass of at most `rows` rows, one of several such passes over at most `max_batch`: all give a row the same bits. */
+/* The shape of a pass of at most `rows` rows, one of several for at most `max_batch`: all give a row the same bits. */
 struct chunk_shape step_shape_for(const struct gpu_caps *caps, const struct config *config, uint32_t max_batch, uint32_t rows,
                                   uint32_t outputs);
-/* `outputs` of it, of which a thread has the sums, half of them from four rows on where lanes share them: the usual number, 0
+/* Its `outputs`: how many sums a thread holds, half as many from four rows on where lanes share them.  The usual number, 0
  * where steps have the tiles of chunks; and whether another one is possible.  Bits do not depend on it. */
 uint32_t step_outputs_for(const struct gpu_caps *caps, const struct config *config, uint32_t max_batch);
 bool step_outputs_possible(const struct gpu_caps *caps, uint32_t max_batch, uint32_t outputs);
 void chunk_constants(const struct chunk_shape *shape, uint32_t constants[SPEC_COUNT]); /* of tiles, besides those of a tuning */
-/* Bytes behind the activations for what workgroups stage. */
+/* Bytes behind the activations for the staged data of workgroups. */
 uint64_t tuning_staging_bytes(const struct tuning *tuning, const struct config *config);
 /* The constants that all stages have. */
 void tuning_constants(const struct tuning *tuning, const struct config *config, uint32_t constants[SPEC_COUNT]);

@@ -1,5 +1,5 @@
-/* Floats into blocks by the device (shaders/quantise.comp), where that is a GPU: it is done with a piece before the host has
- * the next one ready.  The host only copies rows as they are in the file; while it does, the device works on the pieces before.
+/* Floats into blocks by the device (shaders/quantise.comp), where that is a GPU: it finishes a piece before the host has the
+ * next one ready.  The host only copies rows as they are in the file; meanwhile the device works on earlier pieces.
  */
 #include "engine/quantise_device.h"
 
@@ -8,7 +8,7 @@
 
 #include "base/numbers.h"
 
-/* One of the pieces on their way: rows as in the file, and what makes blocks of them. */
+/* A piece in flight: rows as in the file, and the command that makes blocks of them. */
 struct piece {
 	struct gpu_buffer raw;
 	struct gpu_cmd *cmd;
@@ -75,7 +75,7 @@ void quantiser_destroy(struct quantiser *q)
 	if (!q)
 		return;
 	error_hold();
-	(void)gpu_upload_finish(q->gpu); /* after a failure, rows may still be on their way; and so may what reads them */
+	(void)gpu_upload_finish(q->gpu); /* after a failure, rows and the commands that read them may still be in flight */
 	error_release();
 	for (int i = 0; i < QUANTISE_PIECES; i++)
 		gpu_cmd_destroy(q->pieces[i].cmd);
@@ -97,8 +97,8 @@ static bool takes_part(const struct quantiser *q, const struct matrix *m, const 
 {
 	const struct matrix_source *source = &part->source;
 	uint64_t unit = m->by_input ? WORKGROUP_ROWS : TILE_ROWS;
-	return !dtype_is_block(source->tensor->type) && !source->tensor->merge && !source->transposed && source->stride == m->columns &&
-	       unit * row_bytes(part, m->columns) <= q->pieces[0].raw.bytes;
+	return !dtype_is_block(source->tensor->type) && !source->tensor->merge && !source->transposed &&
+	       source->stride == m->columns && unit * row_bytes(part, m->columns) <= q->pieces[0].raw.bytes;
 }
 
 bool quantiser_takes(const struct quantiser *q, const struct matrix *m)
@@ -119,7 +119,7 @@ struct copying {
 	uint64_t bytes;
 };
 
-enum { COPY_BYTES = 256 << 10 }; /* at once: reading the file, too, is the threads' */
+enum { COPY_BYTES = 256 << 10 }; /* per work item: the threads also read the file */
 
 static void copy_run(void *user, unsigned worker, uint64_t index)
 {

@@ -1,5 +1,5 @@
-/* RWKV-4: four stages a layer; seven of a chunk.  Its state is three numbers a channel, so the products and the whole
- * recurrence of a token are one stage. */
+/* RWKV-4: four stages a layer; seven of a chunk.  Its state is three numbers per channel, so one stage has the products and
+ * the whole recurrence of a token. */
 #include "base/numbers.h"
 #include "engine/plan.h"
 

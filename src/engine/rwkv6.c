@@ -1,5 +1,5 @@
-/* RWKV-6: seven stages a layer; ten of a chunk.  The weights of its token shift depend on the token, through a LoRA of their
- * own, so two stages come before the products. */
+/* RWKV-6: seven stages a layer; ten of a chunk.  The weights of its token shift depend on the token, through their own LoRA,
+ * so two stages come before the products. */
 #include "engine/plan.h"
 
 /* The five hidden vectors of token shift: a matrix whose rows are all treated alike, by the shader of att_in. */

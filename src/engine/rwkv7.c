@@ -21,7 +21,7 @@ rwkvk_status rwkv7_plan(struct rwkvk_model *m, uint32_t layer)
 	return plan_ffn(m, layer, &m->layers[layer].ffn, false);
 }
 
-/* The same over the rows of a chunk: what a step of the state needs, for all rows at once, then step by step. */
+/* The same over the rows of a chunk: first the inputs of the state's steps, for all rows at once, then the steps in turn. */
 static rwkvk_status chunk_wkv7(struct rwkvk_model *m, struct pass *p, uint32_t layer)
 {
 	struct dispatch d;

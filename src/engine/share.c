@@ -1,8 +1,8 @@
-/* How callers in several threads come into one submission: each brings its work and waits.  Whoever finds nobody at it takes
- * all that wait, runs them, and wakes the others.
+/* How callers in several threads share one submission.  Each queues its work and waits.  A caller that finds no leader becomes
+ * the leader: it takes all waiting works, runs them, and wakes the others.
  *
- * Texts that are being written bring their next work as soon as they have looked at the tokens of the last one.  So whoever
- * runs a submission waits a moment for those who were in the last: else two groups would form that take turns. */
+ * Texts that are being written queue their next work as soon as they have looked at the tokens of the last one.  So the leader
+ * waits a moment for those who were in the last submission; otherwise two groups would form and take turns. */
 #include "engine/plan.h"
 
 #include <stdlib.h>
@@ -21,8 +21,8 @@ struct queue {
 	struct waiting *first, **end;
 	uint32_t count;   /* waiting */
 	uint32_t callers; /* between share_begin() and share_end() */
-	bool running;     /* someone is at it */
-	uint64_t usual;   /* nanoseconds of a submission */
+	bool running;     /* there is a leader */
+	uint64_t usual;   /* duration of a submission in nanoseconds */
 };
 
 rwkvk_status queue_create(struct queue **out)
@@ -71,7 +71,7 @@ void share_end(struct rwkvk_model *m)
 		return;
 	mutex_lock(&q->lock);
 	q->callers--;
-	condition_wake_all(&q->change); /* nobody waits for this one any more */
+	condition_wake_all(&q->change); /* no caller waits for this one any more */
 	mutex_unlock(&q->lock);
 }
 
@@ -83,7 +83,7 @@ static void gather(struct queue *q)
 		condition_wait_for(&q->change, &q->lock, patience - waited);
 }
 
-/* With the lock held: those who got something, or an error, go; the others stay, in their order and before all who come. */
+/* With the lock held: works with a result or an error leave the queue; the others stay, in order, ahead of new ones. */
 static void settle(struct queue *q, uint32_t count)
 {
 	struct waiting **at = &q->first;
@@ -102,7 +102,7 @@ static void settle(struct queue *q, uint32_t count)
 	q->end = at;
 }
 
-/* Runs what waits, with the lock held but while it runs. */
+/* Runs the waiting works.  The lock is held, but released while they run. */
 static void lead(struct rwkvk_model *m, struct queue *q)
 {
 	struct work *works[MAX_ROWS];

@@ -1,4 +1,4 @@
-/* The matrices of an outline on the device: slices of rows, since a large one exceeds what one binding may cover. */
+/* The matrices of an outline on the device: slices of rows, since a large matrix exceeds what one binding may cover. */
 #include "engine/plan.h"
 
 #include <inttypes.h>

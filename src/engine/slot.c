@@ -1,5 +1,5 @@
-/* What a session has on the device: a slot, whose state lies in the pools of the layers, and whose logits, counts and biases in
- * those that picking needs; and snapshots of state and logits. */
+/* A session's data on the device: a slot, whose state lies in the layers' pools and whose logits, counts and biases lie in the
+ * pools for picking; and snapshots of state and logits. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +12,8 @@ static uint64_t slot_bytes(const struct rwkvk_model *m)
 	return config_slot_floats(model_config(m)) * sizeof(float);
 }
 
-/* The slot's place in each layer, beside `state`, in which layers follow each other after `stride` floats, of which `floats`
- * are meant.  *out is for free(). */
+/* The slot's place in each layer, paired with `state`, where layers are `stride` floats apart and `floats` of each are meant.
+ * *out is for free(). */
 static rwkvk_status state_pieces(struct rwkvk_model *m, uint32_t slot, float *state, uint64_t stride, uint64_t floats,
                                  struct gpu_piece **out)
 {
@@ -26,7 +26,7 @@ static rwkvk_status state_pieces(struct rwkvk_model *m, uint32_t slot, float *st
 	return RWKVK_OK;
 }
 
-/* `state` is only read. */
+/* Only reads `state`. */
 static rwkvk_status write_state(struct rwkvk_model *m, uint32_t slot, const float *state, uint64_t stride)
 {
 	struct gpu_piece *pieces;
@@ -140,7 +140,7 @@ rwkvk_status slot_keep(struct rwkvk_model *m, uint32_t slot, uint32_t snapshot)
 	return gpu_cmd_run(*slot_snapshot_cmd(m, slot, snapshot));
 }
 
-/* A slot gets the same one again where it can, so that few pairs are ever recorded. */
+/* A slot gets its previous snapshot again if possible, so that few pairs are ever recorded. */
 rwkvk_status slot_find_snapshot(struct rwkvk_model *m, uint32_t slot, uint32_t *snapshot)
 {
 	for (uint32_t i = 0; i < m->snapshots; i++) {

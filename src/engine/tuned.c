@@ -1,5 +1,5 @@
 /* The tuning that rwkvk_model_tune() has found for a kind of model on a device: a small text beside the driver's pipeline
- * cache, one for each kind of model, device and driver.  What is damaged, or meant for something else, is as good as missing.
+ * cache, one for each kind of model, device and driver.  Files that are damaged or meant for something else count as missing.
  */
 #include "engine/plan.h"
 
@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 
-/* What the best tuning depends on, in words. */
+/* The facts that the best tuning depends on, as text. */
 static void describe(const struct rwkvk_model *m, char *text, size_t bytes)
 {
 	const struct config *c = &m->file.network.config;
@@ -31,7 +31,7 @@ static char *path_of(const struct rwkvk_model *m, const char *text)
 	return gpu_cache_path(m->gpu, name, ".txt");
 }
 
-/* What is not of tokens is missing where a model reads no chunks or nobody had steps tuned, and in files from before. */
+/* Chunk and step numbers are missing in old files, and where a model reads no chunks or steps were not tuned. */
 #define TUNING "\nworkgroup %u\nlanes %u\nrows %u\ngroups %u\n"
 #define TILE   "chunk_workgroup %u\nchunk_outputs %u\nchunk_tokens %u\nchunk_depth %u\n"
 #define STEP   "step_outputs %u\n"
@@ -57,7 +57,7 @@ rwkvk_status tuned_save(const struct rwkvk_model *m)
 	return status;
 }
 
-/* The numbers of a file's text, if it was written for this model. */
+/* Parses the numbers of a file's text, if it was written for this model. */
 static bool parse(const struct mapping *file, const char *model, struct tuning *tuning, struct tile *tile, uint32_t *outputs)
 {
 	char text[512];
@@ -71,7 +71,7 @@ static bool parse(const struct mapping *file, const char *model, struct tuning *
 	return numbers == 9 || (numbers == 8 && !strstr(text + head, "step")) || (numbers == 4 && !strstr(text + head, "chunk"));
 }
 
-/* What was found is of no use here; the next opening need not try it. */
+/* The stored tuning does not work here; the next opening need not try it. */
 static void drop(const struct rwkvk_model *m, const char *path, const char *reason)
 {
 	remove(path);
@@ -79,7 +79,7 @@ static void drop(const struct rwkvk_model *m, const char *path, const char *reas
 	       path, reason);
 }
 
-/* The tuning of a file, and the tile if it has one, if that is one for this model and the device can have it. */
+/* Reads the tuning from the file, and the tile if it has one; both must be for this model and supported by the device. */
 static bool find_stored(const struct rwkvk_model *m, const char *path, struct tuned *out)
 {
 	char model[256];

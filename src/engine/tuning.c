@@ -1,5 +1,5 @@
-/* How work is cut for a kind of device.  The numbers are starting points (docs/speed.md says which were measured); the
- * shaders are right with any of them. */
+/* How work is divided for a kind of device.  The numbers are starting points (docs/speed.md says which were measured); the
+ * shaders are correct with any of them. */
 #include "engine/plan.h"
 
 #include <string.h>
@@ -17,10 +17,10 @@ static uint32_t power_of_two_at_most(uint32_t n)
 	return power;
 }
 
-/* Lanes: 8 lanes of 16 bytes are one line of 128; with 16, a matrix of few rows still fills a large device.  Rows: loads of
- * the input are shared by them, registers limit them.  Groups: few fat workgroups, since each repeats the LayerNorm; fat ones
- * also have fewer copies of the staged input in shared memory, which limits how many threads are resident.  State lanes: with
- * 16, a thread has 4 numbers of a row of 64 and as many of the vectors that all rows need, so that registers limit nothing. */
+/* Lanes: 8 lanes of 16 bytes are one line of 128; with 16, a matrix of few rows still fills a large device.  Rows: they share
+ * loads of the input, and registers limit them.  Groups: few large workgroups, since each repeats the LayerNorm; large ones
+ * also need fewer copies of the staged input in shared memory, which limits how many threads are resident.  State lanes: with
+ * 16, a thread has 4 numbers of a row of 64 and as many of the vectors that all rows need, so registers are no limit. */
 static const struct kind {
 	rwkvk_device_type type;
 	uint32_t workgroup, lanes, rows, groups, state_lanes;
@@ -47,7 +47,7 @@ static uint32_t state_lanes_for(uint32_t most, uint32_t head_size)
 	return lanes;
 }
 
-/* What follows from the rest. */
+/* Derives the remaining numbers. */
 static void complete(struct tuning *tuning, const struct gpu_caps *caps, const struct config *c)
 {
 	tuning->state_lanes = 1; /* without shuffles a state row stays with one thread */
@@ -66,14 +66,14 @@ struct tuning tuning_for(const struct gpu_caps *caps, const struct config *c)
 	const struct kind *kind = kind_of(caps);
 	struct tuning tuning = { .rows = kind->rows, .groups = kind->groups };
 	if (caps->vendor_id == ARM)
-		tuning.rows = 1; /* a thread has 64 registers, and 32 if all that fit into a core are to run */
+		tuning.rows = 1; /* a thread has 64 registers, or 32 at full occupancy */
 	if (caps->type != RWKVK_DEVICE_CPU && c->width < 512)
-		tuning.rows = 1; /* more workgroups; and compilers unroll so short a row, so that registers must hold all of it */
+		tuning.rows = 1; /* more workgroups; and compilers unroll so short a row, so registers must hold all of it */
 	if (!tuning.groups)
 		tuning.groups = 4 * (caps->processors < 1 ? 1 : smaller(caps->processors, 64));
 	tuning.workgroup = smaller(kind->workgroup, power_of_two_at_most(caps->max_invocations));
 	if (caps->max_shared_bytes < 32768)
-		tuning.workgroup = smaller(tuning.workgroup, 128); /* sums take 16 bytes of it for each thread, and more */
+		tuning.workgroup = smaller(tuning.workgroup, 128); /* sums take at least 16 bytes of it for each thread */
 	if (caps->texel_reads) /* a CPU device runs a workgroup's subgroups in turn, and switching between them takes time */
 		tuning.workgroup = 8;
 	while (caps->subgroups && tuning.workgroup < caps->subgroup_size && tuning.workgroup * 2 <= caps->max_invocations)
@@ -176,7 +176,7 @@ static bool lanes_of(const struct gpu_caps *caps, struct chunk_shape *s)
 	return s->workgroup == 4 || s->workgroup == 8 || s->workgroup == 16;
 }
 
-/* The least power of two that has so many threads, within what the device takes. */
+/* The least power of two with so many threads, within the device's limit. */
 static uint32_t workgroup_of(const struct gpu_caps *caps, uint32_t threads)
 {
 	uint32_t most = smaller(256, power_of_two_at_most(caps->max_invocations)), n = caps->subgroups ? caps->subgroup_size : 1;
@@ -207,13 +207,13 @@ struct tile chunk_shape_tile(const struct chunk_shape *s)
 	return (struct tile){ s->tile_workgroup, s->thread_outputs, s->thread_rows, s->tile_depth };
 }
 
-/* Both sides of the tile, and the sums that stage.glsl has there. */
+/* Both sides of the tile, and the sums of stage.glsl. */
 static uint64_t tile_bytes(const struct chunk_shape *s)
 {
 	return 16 * (uint64_t)(s->tile_outputs + s->tile_rows) * (s->tile_depth / 4 + 1) + 20 * (uint64_t)s->tile_workgroup;
 }
 
-/* Packed rows are whole multiples of 32 inputs; more sums than 64 no thread has the registers for. */
+/* Packed rows are whole multiples of 32 inputs; no thread has registers for more than 64 sums. */
 bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, const struct tile *t)
 {
 	struct chunk_shape s = *shape;
@@ -240,14 +240,14 @@ bool chunk_shape_cut(struct chunk_shape *shape, const struct gpu_caps *caps, con
 	return true;
 }
 
-/* A matrix times few rows on GPUs, the inputs of which take at most 16 KiB of shared memory, or 4 where there is little.
- * Workgroup and lanes are the same for any number of rows. */
+/* A matrix times few rows on GPUs.  The inputs take at most 16 KiB of shared memory, or 4 where there is little. Workgroup and
+ * lanes are the same for any number of rows. */
 static void few_of(const struct gpu_caps *caps, const struct config *c, uint32_t rows, uint32_t outputs, struct chunk_shape *s)
 {
 	const struct tuning usual = tuning_for(caps, c);
 	bool small = caps->max_shared_bytes < 32768;
 	s->tile_workgroup =
-		caps->subgroups ? usual.workgroup : smaller(usual.workgroup, 128); /* else sums take shared memory, too */
+		caps->subgroups ? usual.workgroup : smaller(usual.workgroup, 128); /* otherwise sums take shared memory, too */
 	s->lanes = small ? smaller(usual.lanes, 8) : usual.lanes;
 	s->tile_rows = s->thread_rows = smaller(rows, is_wide(caps) && !small ? 8 : caps->vendor_id == ARM ? 2 : 4);
 	s->thread_outputs = s->tile_rows < 4 ? outputs : ceil_div(outputs, 2);
