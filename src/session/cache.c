@@ -1,5 +1,4 @@
-/* The state cache: the stores behind it, what its states fit, and the states that texts start from.  What it is for is in
- * prompt.c. */
+/* The state cache: its stores, which states fit, and the states that texts start from.  prompt.c uses it. */
 #include "session/cache.h"
 
 #include <inttypes.h>
@@ -12,7 +11,7 @@
 #include "network/states.h"
 #include "session/fingerprint.h"
 
-#define MOST_MEMORY ((uint64_t)4 << 30) /* unless the caller says more */
+#define MOST_MEMORY ((uint64_t)4 << 30) /* unless the caller sets more */
 
 /* ------------------------------------------------------------------------------------------------------ life */
 
@@ -108,7 +107,7 @@ const char *rwkvk_cache_fingerprint(const rwkvk_cache *cache)
 
 /* ------------------------------------------------------------------------------------------------------ start states */
 
-/* Its counts are of another text. */
+/* Its counts belong to another text. */
 static uint64_t hash_start(const struct saved_state *saved)
 {
 	uint64_t hash = fnv1a(FNV1A_START, &saved->header.position, sizeof saved->header.position);

@@ -6,10 +6,10 @@
 #include "base/numbers.h"
 #include "text/tokenizer.h"
 
-/* Of states of texts: a new number makes all that are kept strangers. */
+/* The version of kept states: a new number invalidates all of them. */
 enum { FORMAT = 1 };
 
-/* Bytes at either end of a tensor that are looked at. */
+/* Bytes hashed at either end of a tensor. */
 enum { SAMPLE = 4096 };
 
 static void add_number(struct hash128 *hash, uint64_t number)
@@ -49,7 +49,7 @@ static void add_config(struct hash128 *hash, const struct config *c)
 		add_number(hash, sizes[i]);
 }
 
-/* Both names: a file of aliases makes another model of the same tensors. */
+/* Both names, because a file of aliases can make a different model from the same tensors. */
 static void add_tensor(struct hash128 *hash, const struct tensor *t)
 {
 	const size_t sample = (size_t)smaller(t->bytes, SAMPLE);

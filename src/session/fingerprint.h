@@ -1,5 +1,5 @@
-/* What a state depends on besides the text, as one number: the weights, the options that change results, how texts become
- * tokens.  Not the device: states of one serve another, within rounding. */
+/* Everything that a state depends on besides the text, as one number: the weights, the options that change results, and how
+ * texts become tokens.  Not the device: its states serve other devices, within rounding. */
 #ifndef RWKVK_SESSION_FINGERPRINT_H
 #define RWKVK_SESSION_FINGERPRINT_H
 

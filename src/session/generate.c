@@ -55,7 +55,7 @@ static rwkvk_status write_and_finish(struct text *t, rwkvk_session *s, const rwk
 	return text_finish(t, status);
 }
 
-/* A text is large, so it is not on the stack, but the session's, for the next one. */
+/* A text is large, so the session keeps it for reuse, instead of the stack. */
 static rwkvk_status generate(rwkvk_session *s, const rwkvk_generate_options *options, rwkvk_generate_result *done)
 {
 	if (!s->text)

@@ -1,7 +1,7 @@
-/* A text on its way into a session.  It is cut at ends of messages and within long ones (text/prefix.h), each piece is encoded
- * by itself, and it begins where the longest known state ends.
+/* Reading a text into a session.  It is cut at ends of messages and within long ones (text/prefix.h), each piece is encoded by
+ * itself, and reading begins where the longest known state ends.
  *
- * Whether tokens are read in a chunk or one by one decides their bits, so it must not depend on what is known: pieces that are
+ * Reading tokens in a chunk or one by one changes their bits, so the choice must not depend on which states are known.  Pieces
  * long enough for a chunk are read together, and so are short ones, but never both in one call. */
 #include "session/cache.h"
 
@@ -12,7 +12,7 @@
 #include "network/states.h"
 #include "text/prefix.h"
 
-/* rwkvk_prompt_options.keep_tokens: a history that is read for the first time then takes about as long as without any cache. */
+/* rwkvk_prompt_options.keep_tokens: with it, reading a history for the first time takes about as long as without a cache. */
 enum { KEEP_TOKENS = 128 };
 
 struct piece {
@@ -28,10 +28,10 @@ struct rwkvk_prompt {
 	char *text;
 	size_t bytes;
 	struct piece *pieces; /* the last one ends with the text */
-	size_t count, cuts;   /* of them; states can be kept of so many */
+	size_t count, cuts;   /* of these; states can be kept for this many */
 	uint32_t *tokens;
 	size_t token_count, read, keep_tokens;
-	uint64_t before;   /* an answer's: tokens of the text that the session had before the first of these */
+	uint64_t before;   /* of an answer: tokens of the text that the session had before the first of these */
 	uint64_t cached;   /* tokens */
 	uint64_t position; /* of the session before tokens[0], counted back from where it began (so it may be below 0) */
 	bool begun, answered;
@@ -39,7 +39,7 @@ struct rwkvk_prompt {
 
 /* ------------------------------------------------------------------------------------------------------ pieces */
 
-/* Those behind the first `from` bytes; bytes and hash of each, and the last one. */
+/* The pieces after the first `from` bytes: bytes and hash of each, and the last one. */
 static rwkvk_status make_pieces(rwkvk_prompt *p, const size_t *ends, size_t count, size_t from)
 {
 	struct prefix *cuts;
@@ -81,7 +81,7 @@ static rwkvk_status encode(rwkvk_prompt *p, const char *text, size_t bytes, size
 	return RWKVK_OK;
 }
 
-/* What follows the first `from` bytes, piece by piece. */
+/* Encodes the text after the first `from` bytes, piece by piece. */
 static rwkvk_status encode_pieces(rwkvk_prompt *p, size_t from, uint32_t begin)
 {
 	size_t capacity = p->bytes - from + 1;
@@ -181,13 +181,13 @@ static struct state_key key_of(const rwkvk_prompt *p, const struct piece *piece)
 	return (struct state_key){ p->cache->model_hash, p->start ? p->start->hash : 0, piece->hash };
 }
 
-/* The text from which nothing is left to read needs logits to go on. */
+/* If nothing is left to read, going on needs logits. */
 static bool is_whole(const rwkvk_prompt *p, const struct piece *piece)
 {
 	return piece->tokens == p->token_count;
 }
 
-/* The longest beginning that is known; *at: how many tokens it has. */
+/* The longest prefix with a known state; *at: how many tokens it has. */
 static struct text_state *find_longest(const rwkvk_prompt *p, size_t *at, size_t *store)
 {
 	for (size_t i = p->cuts; i-- > 0;) {
@@ -202,7 +202,7 @@ static struct text_state *find_longest(const rwkvk_prompt *p, size_t *at, size_t
 	return NULL;
 }
 
-/* Behind the tokens that are read. */
+/* Decides which states to keep, beyond the tokens already read. */
 static void choose_keeps(rwkvk_prompt *p)
 {
 	size_t messages = 0, since = p->read;
@@ -259,7 +259,7 @@ static bool reads_chunk(const rwkvk_prompt *p, size_t piece)
 	return forward_reads_chunks(p->cache->model, p->pieces[piece].tokens - from);
 }
 
-/* Where the call that reads the next token ends: all of its pieces are long, or together they are short. */
+/* Where the call that reads the next token ends: its pieces are all long, or short even together. */
 static size_t next_end(const rwkvk_prompt *p)
 {
 	size_t i = next_piece(p);
@@ -279,7 +279,7 @@ const uint32_t *rwkvk_prompt_next(const rwkvk_prompt *p, size_t *count)
 	return *count > 0 ? p->tokens + p->read : NULL;
 }
 
-/* The session's state, if this is where one is worth it. */
+/* Keeps the session's state if it is worth keeping here. */
 static void keep(const rwkvk_prompt *p, rwkvk_session *session)
 {
 	const struct piece *piece = p->pieces;
@@ -313,7 +313,7 @@ rwkvk_status rwkvk_prompt_done(rwkvk_prompt *p, rwkvk_session *session, size_t r
 	return RWKVK_OK;
 }
 
-/* A caller's progress function, and where it is called from. */
+/* A caller's progress function, and the offset for its numbers. */
 struct progress {
 	const rwkvk_prompt *prompt;
 	const rwkvk_eval_options *options;
@@ -382,7 +382,7 @@ static bool is_at(const char *text, size_t bytes, size_t at, const void *part, s
 	return at <= bytes && part_bytes <= bytes - at && (part_bytes == 0 || memcmp(text + at, part, part_bytes) == 0);
 }
 
-/* The prompt becomes `next`, of which the session has read the first bytes. */
+/* The prompt becomes `next`, whose first bytes the session has read. */
 static void go_on(rwkvk_prompt *p, const rwkvk_session *session, rwkvk_prompt *next)
 {
 	next->cached = p->cached;

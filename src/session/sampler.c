@@ -1,5 +1,5 @@
-/* From logits to a token.  A device does the same (shaders/common/draw.glsl), so nothing is sorted but what the top-p and top-k
- * cuts keep, and the draw runs over the kept tokens in the order of their ids.
+/* From logits to a token.  The device does the same (shaders/common/draw.glsl), so only the tokens that top-p and top-k keep
+ * are sorted, and the draw goes over them in the order of their ids.
  *
  * Two logits are compared as penalised floats and never as rounded probabilities, so the order of tokens (larger logit
  * first, lower id on ties) does not depend on the exponential function of the system.  Sums are doubles, in that order
@@ -73,7 +73,7 @@ void occurrences_mark(struct occurrences *seen)
 		seen->marked[i] = seen->count[seen->ids[i]];
 }
 
-/* Tokens only ever come behind those that were there. */
+/* New tokens are only ever appended. */
 void occurrences_return(struct occurrences *seen)
 {
 	while (seen->id_count > seen->marked_count) {
@@ -163,7 +163,7 @@ void sampler_add_biases(const rwkvk_sampling *s, float *bias)
 	}
 }
 
-/* Makes seen->bias zeros again; returns how many tokens were banned. */
+/* Resets seen->bias to zeros; returns how many tokens were banned. */
 static uint32_t remove_biases(const rwkvk_sampling *s, struct occurrences *seen)
 {
 	uint32_t banned = 0;
@@ -229,13 +229,13 @@ static rwkvk_status adjust_all(const rwkvk_sampling *s, struct occurrences *seen
 	return RWKVK_OK;
 }
 
-/* Whether token a stands before token b. */
+/* Whether token a is ordered before token b. */
 static bool before(const float *logits, uint32_t a, uint32_t b)
 {
 	return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
 }
 
-/* Lets heap[at] sink until its children stand behind it; the first token of all is at the root. */
+/* Sifts heap[at] down until its children are ordered after it; the first of all is at the root. */
 static void sink(const float *logits, uint32_t *heap, uint32_t count, uint32_t at)
 {
 	uint32_t token = heap[at];
@@ -251,8 +251,8 @@ static void sink(const float *logits, uint32_t *heap, uint32_t count, uint32_t a
 	heap[at] = token;
 }
 
-/* The tokens that can be among those kept, as a heap.  With top-p below 1, tokens of less than (1 - top_p) / V each sum to
- * less than 1 - top_p, so the others reach top_p without them; the last factor forgives rounding. */
+/* The tokens that may be kept, as a heap.  With top-p below 1, tokens of less than (1 - top_p) / V each sum to less than 1 -
+ * top_p, so the others reach top_p without them; the last factor allows for rounding. */
 static uint32_t candidates(const rwkvk_sampling *s, struct occurrences *seen, float largest, double total)
 {
 	const float *logits = seen->probability;
@@ -270,8 +270,8 @@ static uint32_t candidates(const rwkvk_sampling *s, struct occurrences *seen, fl
 
 static const double CLOSE = 1e-5;
 
-/* The last token that top-p and top-k keep: the one with which the sum exceeds top_p, or the top_k-th.  *in_doubt: that the sum
- * exceeds top_p with this one and not with another is a matter of rounding. */
+/* The last token that top-p and top-k keep: the one with which the sum exceeds top_p, or the top_k-th.  *in_doubt: rounding
+ * may have decided that the sum exceeds top_p with this token. */
 static uint32_t last_kept(const rwkvk_sampling *s, struct occurrences *seen, float largest, bool *in_doubt)
 {
 	const float *logits = seen->probability;
@@ -326,7 +326,7 @@ rwkvk_status sampler_pick(const rwkvk_sampling *sampling, struct occurrences *se
 	remove_biases(sampling, seen);
 	seen->is_close = false;
 	if (status != RWKVK_OK || sampler_is_greedy(sampling))
-		return status; /* the best is the only one kept */
+		return status; /* only the best is kept */
 	float largest = seen->probability[*token], last_logit = -INFINITY;
 	uint32_t last = seen->vocab - 1;
 	bool in_doubt = false;
@@ -340,7 +340,7 @@ rwkvk_status sampler_pick(const rwkvk_sampling *sampling, struct occurrences *se
 
 /* ---------------------------------------------------------------------------------------------------- probabilities */
 
-/* Adjusted logits to seen->probability, and the logarithm of what their exponentials sum to. */
+/* Adjusted logits to seen->probability, and the logarithm of the sum of their exponentials. */
 static rwkvk_status weigh_all(const rwkvk_sampling *s, struct occurrences *seen, const float *logits, double *log_sum)
 {
 	uint32_t best;

@@ -1,6 +1,7 @@
 /* From logits to a token, in RWKV's own order (docs/model.md, Sampling): biases -> penalties -> softmax -> top-p on the
- * untempered probabilities -> top-k -> p^(1/T) -> renormalise -> draw.  This is what the device's own way of doing it
- * (shaders/common/picks.glsl, draw.glsl) is compared with, and what picks for callers that feed tokens themselves. */
+ * untempered probabilities -> top-k -> p^(1/T) -> renormalise -> draw.  The device's implementation
+ * (shaders/common/picks.glsl, draw.glsl) is compared with this one, which also picks for callers that feed tokens
+ * themselves. */
 #ifndef RWKVK_SESSION_SAMPLER_H
 #define RWKVK_SESSION_SAMPLER_H
 
@@ -11,7 +12,7 @@ struct occurrences {
 	uint32_t vocab;
 	float *count;     /* [vocab] decayed */
 	uint8_t *present; /* [vocab] */
-	uint32_t *ids;    /* [vocab] of which the first `id_count` are those present: few, as a rule */
+	uint32_t *ids;    /* [vocab] of which the first `id_count` are present: usually few */
 	uint32_t id_count;
 	float *marked; /* [vocab] counts of the first `marked_count` ids, as they were */
 	uint32_t marked_count;
@@ -19,17 +20,17 @@ struct occurrences {
 	float *probability;
 	uint32_t *order;
 	float *bias;   /* zeros between calls */
-	bool is_close; /* sampler_pick: its draw came within 1e-5 of a border between two tokens, or of top_p */
+	bool is_close; /* sampler_pick: its draw came within 1e-5 of a boundary between two tokens, or of top_p */
 };
 
 rwkvk_status occurrences_init(struct occurrences *seen, uint32_t vocab);
 void occurrences_finish(struct occurrences *seen); /* zeroed is allowed */
 void occurrences_clear(struct occurrences *seen);
-/* A copy of counts and presence between two of the same vocabulary. */
+/* Copies counts and presence; both have the same vocabulary. */
 void occurrences_copy(struct occurrences *to, const struct occurrences *from);
-/* What occurrences_add() made of a token, of which nothing is known yet. */
+/* Sets a token's entry, as occurrences_add() once made it; the token must have none yet. */
 void occurrences_put(struct occurrences *seen, uint32_t token, float count);
-/* Remembers counts and presence, one mark at a time; and makes them again what they were then.  Not after occurrences_clear().
+/* Marks counts and presence, one mark at a time; and returns to the mark.  Not after occurrences_clear().
  */
 void occurrences_mark(struct occurrences *seen);
 void occurrences_return(struct occurrences *seen);
@@ -38,7 +39,7 @@ void occurrences_add(struct occurrences *seen, uint32_t token, float weight, flo
 /* The weight of a token by its text: 0 for a piece of " \t0123456789" (space, tab, digits, runs such as "12"), else 1. */
 float occurrences_weight(const void *bytes, size_t count);
 
-/* RWKVK_ERROR_ARGUMENT when a setting is out of its range, a bias is of no token, or all tokens are banned. */
+/* RWKVK_ERROR_ARGUMENT when a setting is out of range, a bias names no token, or all tokens are banned. */
 rwkvk_status sampler_check(const rwkvk_sampling *sampling, struct occurrences *seen);
 
 /* Picks a token from logits[vocab].  `position` is the counter of the generator: the token's position in the text.

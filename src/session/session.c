@@ -1,4 +1,4 @@
-/* Sessions: create, feed, forget.  Their states as bytes and copies are state.c's, picking tokens is generate.c's. */
+/* Sessions: create, feed, forget.  state.c has their states as bytes and copies, generate.c picks tokens. */
 #include "session/session.h"
 
 #include <math.h>
@@ -38,7 +38,7 @@ rwkvk_status session_feed(rwkvk_session *s, const uint32_t *tokens, size_t count
 	return RWKVK_OK;
 }
 
-/* each: receives the logits of all that were fed; NULL: not wanted. */
+/* each: receives the logits of all tokens fed; NULL: not wanted. */
 static rwkvk_status feed_chunk(rwkvk_session *s, const uint32_t *tokens, size_t count, const rwkvk_cancel *cancel, float *each,
                                uint32_t *fed)
 {
@@ -61,7 +61,7 @@ void session_count(rwkvk_session *s, uint32_t token, float decay)
 	occurrences_add(&s->seen, token, token_weight(s->model, token), decay);
 }
 
-/* Once a model: which tokens count for nothing. */
+/* Once per model: which tokens are not counted. */
 static rwkvk_status write_light(rwkvk_model *m)
 {
 	uint32_t vocab = model_config(m)->vocab;
@@ -129,7 +129,7 @@ rwkvk_status session_prepare(rwkvk_session *s, const rwkvk_sampling *sampling, u
 
 /* ------------------------------------------------------------------------------------------------------ life */
 
-/* Also a session of a closed model, which may still be destroyed. */
+/* Allows a session of a closed model, which may still be destroyed. */
 static rwkvk_status enter_any(rwkvk_session *s, const char *call)
 {
 	bool used = atomic_exchange(&s->in_use, true);
@@ -159,7 +159,7 @@ rwkvk_status session_enter(rwkvk_session *s, const char *call)
 	            call);
 }
 
-/* A logit of -infinity is one that is never picked. */
+/* A token whose logit is -infinity is never picked. */
 static bool logits_are_sound(const float *logits, uint32_t count)
 {
 	bool sound = true, some = false;
@@ -310,13 +310,13 @@ static rwkvk_status go_on(const rwkvk_eval_options *options, size_t done, size_t
 	return RWKVK_OK;
 }
 
-/* What is fed, and what for. */
+/* The tokens to feed, and why. */
 struct feeding {
 	const rwkvk_eval_options *options;
 	const uint32_t *tokens;
 	size_t count;
 	bool chunks; /* else token by token */
-	float *each; /* [a chunk's tokens, or 1][V]; NULL: nobody wants all logits */
+	float *each; /* [a chunk's tokens, or 1][V]; NULL: not all logits are wanted */
 };
 
 /* In chunks, in submissions of several tokens, or where all logits are wanted in such of one. */
@@ -344,7 +344,7 @@ static rwkvk_status report_logits(const rwkvk_session *s, const struct feeding *
 	return RWKVK_OK;
 }
 
-/* The next tokens, together with what other threads want. */
+/* The next tokens, combined with the works of other threads. */
 static rwkvk_status share_feeding(rwkvk_session *s, const struct feeding *f, size_t done, uint32_t *fed)
 {
 	const rwkvk_cancel *cancel = f->options->cancel;
@@ -377,7 +377,7 @@ static rwkvk_status feed_all(rwkvk_session *s, const struct feeding *f)
 		TRY(feed_next(s, f, done, &fed));
 		TRY(report_logits(s, f, done, fed));
 	}
-	if (f->count > 0 && options->progress) /* all is done, whatever it says */
+	if (f->count > 0 && options->progress) /* all is done, whatever the callback returns */
 		options->progress(options->progress_user, f->count, f->count);
 	return RWKVK_OK;
 }

@@ -1,4 +1,4 @@
-/* A session's state on its way out and in: clones, numbers, bytes, files. */
+/* Getting a session's state out and in: clones, numbers, bytes, files. */
 #include "session/session.h"
 
 #include <math.h>
@@ -115,7 +115,7 @@ rwkvk_status rwkvk_session_floats_set(rwkvk_session *s, const float *state, size
 
 /* ------------------------------------------------------------------------------------------------------ states as bytes */
 
-/* What the session would save now. */
+/* The session's state, ready to be saved. */
 static struct state_header header_of(const rwkvk_session *s)
 {
 	struct state_header header = state_header_of(model_config(s->model));
@@ -133,7 +133,7 @@ size_t rwkvk_session_state_size(const rwkvk_session *s)
 	return (size_t)state_file_bytes(&header);
 }
 
-/* Counts only where the header has room for them. */
+/* Adds counts only if the header has room for them. */
 static rwkvk_status get_all(rwkvk_session *s, struct saved_state *out)
 {
 	uint32_t count = 0;
@@ -149,7 +149,7 @@ static rwkvk_status get_all(rwkvk_session *s, struct saved_state *out)
 	return status;
 }
 
-/* What a state file holds; `bytes` is its size. */
+/* The content of a state file; `bytes` is its size. */
 static rwkvk_status get_state(rwkvk_session *s, const char *name, uint8_t *bytes)
 {
 	const struct state_header header = header_of(s);
@@ -189,7 +189,7 @@ static rwkvk_status set_all(rwkvk_session *s, const struct saved_state *saved)
 	return RWKVK_OK;
 }
 
-/* What was read becomes the session's, and is freed. */
+/* Sets the session to the saved state and frees that. */
 static rwkvk_status set_read(rwkvk_session *s, struct saved_state *saved)
 {
 	rwkvk_status status = set_all(s, saved);

@@ -1,5 +1,5 @@
-/* Many sessions, one submission: what a server's loop calls.  A text that is written in steps lives in its session; what a step
- * tells of it is collected through the callbacks that a text has anyway. */
+/* Many sessions, one submission: the interface for a server's loop.  A text that is written in steps lives in its session.
+ * The text's usual callbacks collect a step's results. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,11 +89,11 @@ static bool collect_text(void *user, const char *text, size_t bytes)
 
 /* ------------------------------------------------------------------------------------------------------ one work */
 
-/* A work of the caller's, and what it asks of the device. */
+/* A caller's work, and its request to the device. */
 struct part {
-	rwkvk_work *given; /* as large as the caller knows it */
+	rwkvk_work *given; /* as large as in the caller's version */
 	rwkvk_work own;
-	bool entered, asks; /* it is this session's turn; there is something for the device */
+	bool entered, asks; /* the session is claimed by this call; there is work for the device */
 	struct work work;
 };
 
@@ -110,14 +110,14 @@ static rwkvk_status begin_text(rwkvk_session *s, const rwkvk_generate_options *g
 	options.user = own;
 	rwkvk_status status = text_begin(&own->text, s, &options);
 	own->text.mask_user = user;
-	own->text.holds = true; /* the caller may take back what a step has told */
+	own->text.holds = true; /* the caller may take back the results of a step */
 	own->writing = status == RWKVK_OK;
 	if (status != RWKVK_OK)
 		text_free(&own->text);
 	return status;
 }
 
-/* The text has ended, by itself or since it has failed. */
+/* The text has ended, by itself or because it failed. */
 static rwkvk_status end_text(struct part *p, rwkvk_status status)
 {
 	struct stepping *own = p->own.session->stepping;
@@ -146,7 +146,7 @@ static rwkvk_status next_of_text(struct part *p)
 	return status != RWKVK_OK || text_ended(&own->text) ? end_text(p, status) : RWKVK_OK;
 }
 
-/* What the device is to do for it.  The order of things: the rest of its tokens, then its text. */
+/* Prepares its work for the device: first the rest of its tokens, then its text. */
 static rwkvk_status begin(struct part *p)
 {
 	rwkvk_session *s = p->own.session;
@@ -188,7 +188,7 @@ static rwkvk_status finish_text(struct part *p)
 	return status != RWKVK_OK || text_ended(text) ? end_text(p, status) : RWKVK_OK;
 }
 
-/* For the caller; `error` is this thread's if the work has failed. */
+/* Results for the caller; if the work has failed, `error` is this thread's error text. */
 static void answer(struct part *p, rwkvk_status status)
 {
 	struct stepping *own = p->entered ? p->own.session->stepping : NULL;
@@ -211,7 +211,7 @@ static void answer(struct part *p, rwkvk_status status)
 
 /* ------------------------------------------------------------------------------------------------------ one submission */
 
-/* Of the first that asks for something. */
+/* Runs the first work that has a request, alone. */
 static void run_one(rwkvk_model *m, struct work *w)
 {
 	uint32_t fed = 0;
@@ -254,7 +254,7 @@ static rwkvk_status run(rwkvk_model *m, struct part *parts, size_t count)
 	return status;
 }
 
-/* A status in one work stands for what went wrong there; the text of the error has to be set again for it. */
+/* A work's status is its own failure; its error text has to be set again in this thread. */
 static rwkvk_status finish(struct part *p)
 {
 	if (p->work.status != RWKVK_OK)
@@ -262,7 +262,7 @@ static rwkvk_status finish(struct part *p)
 	return session_blame(p->own.session, p->work.picking ? finish_text(p) : finish_reading(p));
 }
 
-/* Each session that has its turn leaves it with an answer. */
+/* Every session that is entered is released with its answer. */
 static rwkvk_status step(rwkvk_model *m, struct part *parts, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {

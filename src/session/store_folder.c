@@ -1,5 +1,5 @@
-/* States of texts in a folder, a file each.  Several processes may have it: files are put there as a whole, and any of them may
- * be gone the next moment.  When a file was last used is its time; what it is of is its name and, once more, its content. */
+/* States of texts in a folder, a file each.  Several processes may share it: files appear there as a whole, and any may vanish
+ * at any moment.  A file's time is its last use.  Its name says which text it is for, and its content repeats that. */
 #include "session/store.h"
 
 #include <inttypes.h>
@@ -23,7 +23,7 @@ struct folder {
 	uint64_t limit;
 	struct state_header want;
 	struct thread writer;
-	struct mutex lock; /* around what follows */
+	struct mutex lock; /* guards the members below */
 	struct condition wake;
 	struct text_state *queue[QUEUE]; /* the first one is next */
 	size_t waiting;
@@ -43,7 +43,7 @@ static char *path_of(const struct folder *f, const struct state_key *key)
 
 /* ------------------------------------------------------------------------------------------------------ room */
 
-/* What is in the folder. */
+/* The content of the folder. */
 struct inventory {
 	const struct folder *folder;
 	struct kept {
@@ -96,8 +96,8 @@ static int by_use(const void *a, const void *b)
 	return (x->used > y->used) - (x->used < y->used);
 }
 
-/* Looks at the folder anew.  If it is too full, the files that were used longest ago go, and an eighth more than have to, so
- * that this is not done for each state. */
+/* Rescans the folder.  If it is too full, removes the least recently used files, and an eighth more than necessary, so that
+ * this does not happen for each state. */
 static void keep_limit(struct folder *f)
 {
 	struct inventory all = { .folder = f };
@@ -133,7 +133,7 @@ static rwkvk_status write_file(const char *path, const uint8_t *bytes, uint64_t 
 	return status;
 }
 
-/* A file that is there is as good, unless it lacks the logits: then it is shorter. */
+/* An existing file is just as good, unless it lacks the logits: then it is shorter. */
 static bool is_there(const char *path, uint64_t bytes)
 {
 	struct mapping file;
@@ -208,7 +208,7 @@ static void put(struct store *store, struct text_state *state)
 
 /* ------------------------------------------------------------------------------------------------------ reading */
 
-/* Damaged files go.  One that has just gone was no damage. */
+/* Removes damaged files.  A file that has just vanished is not damage. */
 static struct text_state *read_state(struct folder *f, const char *path, const struct state_key *key)
 {
 	struct mapping file = { 0 };

@@ -94,7 +94,7 @@ static struct text_state *lookup(struct store *store, const struct state_key *ke
 	return found;
 }
 
-/* States in use are passed over: to drop them would free nothing. */
+/* Skips states in use: dropping them would free nothing. */
 static bool make_room(struct memory *m, uint64_t bytes)
 {
 	for (struct entry *e = m->oldest, *newer; e && m->bytes > m->limit - bytes; e = newer) {
@@ -107,7 +107,7 @@ static bool make_room(struct memory *m, uint64_t bytes)
 	return m->bytes <= m->limit - bytes;
 }
 
-/* One without logits makes place for one that has them. */
+/* A state without logits is replaced by one that has them. */
 static bool replaces(struct memory *m, const struct text_state *state)
 {
 	const bool logits = state->saved.header.logits > 0;

@@ -1,8 +1,8 @@
-/* Picking tokens and feeding them back: on the device, several to a submission.  The caller hears of each in turn, and when the
- * text ends before the last of them, or within one, the state goes back to where the text ends (trail.h).  Where nobody waits
- * for other sessions the host picks the first token, from logits that are there: the caller has it before the device has begun.
+/* Picking tokens and feeding them back: on the device, several to a submission.  Each is reported to the caller in turn.  If
+ * the text ends before the last of them, or within one, the state returns to the text's end (trail.h).  If no other sessions
+ * are involved, the host picks the first token from the existing logits, so the caller gets it before the device starts.
  *
- * The text of the tokens may have to wait (text/stream.h): then they are not reported until their last byte is released. */
+ * The text of tokens may have to wait (text/stream.h); then they are reported when their last byte is released. */
 #include "session/text.h"
 
 #include <math.h>
@@ -69,7 +69,7 @@ static void report_token(struct text *g, const struct trail_token *t)
 		g->refused = g->silent = true;
 }
 
-/* Those that are whole in the released text. */
+/* Reports the tokens that the released text completes. */
 static void report_tokens(struct text *g)
 {
 	struct trail *t = &g->trail;
@@ -79,8 +79,8 @@ static void report_tokens(struct text *g)
 	}
 }
 
-/* Of the bytes that may be shown: to the end of the first token that ends a character, too, so that the caller can end the text
- * with that token; all when there is none. */
+/* How many of the bytes to show: up to the first token that also ends a character, so that the caller can end the text with
+ * that token; all if there is none. */
 static size_t next_piece(const struct text *g, const uint8_t *text, size_t count)
 {
 	const struct trail *t = &g->trail;
@@ -92,7 +92,7 @@ static size_t next_piece(const struct text *g, const uint8_t *text, size_t count
 	return count;
 }
 
-/* What the stream has made ready, and the tokens that it completes, until the caller wants no more. */
+/* Reports the stream's ready bytes, and the tokens that they complete, until the caller ends the text. */
 static void release(struct text *g)
 {
 	report_tokens(g); /* without bytes */
@@ -106,7 +106,7 @@ static void release(struct text *g)
 	}
 }
 
-/* A token that is known; the text may end with it.  Its log-probabilities are in *t. */
+/* Handles a known token; the text may end with it.  Its log-probabilities are in *t. */
 static rwkvk_status take(struct text *g, struct trail_token *t)
 {
 	size_t bytes;
@@ -131,7 +131,7 @@ static rwkvk_status take(struct text *g, struct trail_token *t)
 	return RWKVK_OK;
 }
 
-/* Whatever was held back when the text has ended for another reason than what is held. */
+/* Releases held bytes when the text ends for a reason other than a stop text. */
 static void release_rest(struct text *g)
 {
 	if (!g->holds || g->done.reason == RWKVK_END_STOP_TEXT || g->refused)
@@ -167,12 +167,12 @@ static rwkvk_status read_part(struct text *g, uint32_t id, size_t part)
 	return status;
 }
 
-/* The state becomes that of the text: the reported tokens, and then what was written of the one that the end cuts. */
+/* Sets the state to that of the text: the reported tokens, then the written part of the token that the end cuts. */
 static rwkvk_status settle(struct text *g)
 {
 	struct trail *t = &g->trail;
 	if (!g->session->ready)
-		return RWKVK_OK; /* the device has failed, and what its state is nobody knows */
+		return RWKVK_OK; /* the device has failed, and its state is unknown */
 	bool cut = !g->silent && t->reported < t->count && g->released > g->reported;
 	uint32_t id = cut ? t->tokens[t->reported].id : 0;
 	TRY(trail_back(t));
@@ -186,8 +186,8 @@ static bool wants_chances(const struct text *g)
 	return g->options.log_probabilities || g->options.top_log_probabilities > 0;
 }
 
-/* Each token, where the device's way of picking alone has neither masks nor log-probabilities; else the first, but not where
- * the device has the counts of what was generated: they would miss this token. */
+/* Whether the host picks: every token, if the device picks for one session and cannot do masks or log-probabilities; otherwise
+ * the first, unless the device has the counts, which would miss this token. */
 static bool host_picks(const struct text *g)
 {
 	const bool penalties = g->sampling.presence != 0 || g->sampling.frequency != 0;
@@ -197,7 +197,7 @@ static bool host_picks(const struct text *g)
 	       (g->tokens == 0 && !g->prepared && !(penalties && g->session->counts_on_device));
 }
 
-/* Which of the list; stop_count when it is none of them. */
+/* Its index in the list of stop tokens; stop_count if it is not in it. */
 static size_t find_stop(const struct picking *picking, uint32_t token)
 {
 	size_t i = 0;
@@ -206,7 +206,7 @@ static size_t find_stop(const struct picking *picking, uint32_t token)
 	return i;
 }
 
-/* What the caller allows; false when he ends the text. */
+/* The caller's mask; false when the caller ends the text. */
 static bool ask_mask(struct text *g)
 {
 	const size_t words = V4((size_t)model_config(g->session->model)->vocab) / 32;
@@ -217,7 +217,7 @@ static bool ask_mask(struct text *g)
 	return false;
 }
 
-/* The logits with -infinity for what is not allowed. */
+/* The logits, with -infinity for tokens that are not allowed. */
 static rwkvk_status mask_logits(struct text *g, const float *logits)
 {
 	bool any = false;
@@ -262,12 +262,12 @@ static rwkvk_status pick(struct text *g, struct trail_token *t, bool *stopped)
 	return RWKVK_OK;
 }
 
-/* The token becomes a part of the state. */
+/* Feeds the token. */
 static rwkvk_status feed(struct text *g, uint32_t token)
 {
 	rwkvk_session *s = g->session;
 	uint32_t fed = 0;
-	s->ready = false; /* the token may be known to the caller: without it the state is not that of the text */
+	s->ready = false; /* the caller may know the token: without it, the state is not that of the text */
 	TRY(model_lock(s->model));
 	rwkvk_status status = session_feed(s, &token, 1, true, &fed);
 	model_unlock(s->model);
@@ -275,7 +275,7 @@ static rwkvk_status feed(struct text *g, uint32_t token)
 	return status;
 }
 
-/* The first token, which the caller hears of before the device begins. */
+/* The first token, reported before the device starts. */
 static rwkvk_status first_token(struct text *g)
 {
 	rwkvk_session *s = g->session;
@@ -298,7 +298,8 @@ static rwkvk_status first_token(struct text *g)
 
 /* ------------------------------------------------------------------------------------------------------ by the device */
 
-/* Where the text can go back to from the next submission.  As long as bytes are held back that is not where it begins. */
+/* Where the text can return to from the next submission.  While bytes are held back, that is not where the submission
+ * begins. */
 static rwkvk_status move_trail(struct text *g)
 {
 	struct trail *t = &g->trail;
@@ -316,7 +317,7 @@ static rwkvk_status move_trail(struct text *g)
 	return RWKVK_OK;
 }
 
-/* Any token that the host picks. */
+/* A token that the host picks. */
 static rwkvk_status pick_by_host(struct text *g)
 {
 	rwkvk_session *s = g->session;
@@ -332,7 +333,7 @@ static rwkvk_status pick_by_host(struct text *g)
 		TRY(trail_store(&g->trail));
 	s->counts_on_device = false;
 	TRY(feed(g, token.id));
-	s->position--; /* taking counts it, too */
+	s->position--; /* taking the token counts it, too */
 	return take(g, &token);
 }
 
@@ -393,7 +394,7 @@ void text_failed(struct text *g, rwkvk_status status)
 		g->session->ready = g->session->counts_on_device = false;
 }
 
-/* Reports the tokens picked, until one, the caller or a cancellation ends the text. */
+/* Reports the picked tokens, until one of them, the caller or a cancellation ends the text. */
 static rwkvk_status take_all(struct text *g)
 {
 	const struct picked *p = &g->picked;
@@ -429,7 +430,7 @@ rwkvk_status text_take(struct text *g)
 
 /* ------------------------------------------------------------------------------------------------------ begin and end */
 
-/* What ends a text: the caller's list, or the model's own token. */
+/* Stop tokens: the caller's list, or the model's own. */
 static rwkvk_status choose_stops(struct text *g)
 {
 	const rwkvk_generate_options *o = &g->options;

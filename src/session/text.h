@@ -1,5 +1,5 @@
-/* A text that is being written, from submission to submission: what picks its tokens, what is held back, the way back to where
- * it ends.  rwkvk_session_generate() is one from its beginning to its end; one that is written in steps lives in its session.
+/* A text being written, from submission to submission: how its tokens are picked, held bytes, and the way back to its end.
+ * rwkvk_session_generate() writes one from beginning to end; a text written in steps lives in its session.
  */
 #ifndef RWKVK_SESSION_TEXT_H
 #define RWKVK_SESSION_TEXT_H
@@ -15,12 +15,12 @@ struct text {
 	struct picked picked;
 	bool prepared;   /* the device has the counts and biases that picking needs */
 	void *mask_user; /* of options.mask */
-	uint32_t *mask;  /* [V4 / 32], what the caller allows; NULL: any */
-	float *masked;   /* [V] logits, where the host picks by a mask */
-	bool holds;      /* text may have to wait */
+	uint32_t *mask;  /* [V4 / 32], tokens that the caller allows; NULL: any */
+	float *masked;   /* [V] logits, if the host picks by a mask */
+	bool holds;      /* bytes may have to wait */
 	struct stream stream;
 	struct trail trail;
-	/* Bytes of the text: of all tokens that are known, given to the caller, and of the tokens that are reported. */
+	/* Bytes of the text: of all known tokens, of those given to the caller, and of the reported tokens. */
 	uint64_t written, released, reported;
 	bool refused, silent; /* a callback returned false: no more text; on_token did: no more tokens */
 	uint64_t begin;       /* position */
@@ -29,29 +29,29 @@ struct text {
 	rwkvk_generate_result done;
 };
 
-/* Checks the options, which are copied; what they point to is needed until the end.  After a failure, too, text_free() follows.
+/* Checks and copies the options; data that they point to is needed until the end.  Call text_free() after a failure, too.
  */
 rwkvk_status text_begin(struct text *text, rwkvk_session *session, const rwkvk_generate_options *options);
 bool text_ended(const struct text *text);
 
-/* What comes next: the end, if it is cancelled or as long as it may be; else, with *ask, `work` is what the device is to do;
- * without, the host has picked a token, and there is nothing to do. */
+/* The next piece of work.  The text may end here, if cancelled or at its length limit.  Otherwise, with *ask, `work` is for
+ * the device; without, the host has picked a token, and there is nothing to run. */
 rwkvk_status text_next(struct text *text, uint64_t most, struct work *work, bool *ask);
-/* Does it alone, where each submission is one session's. */
+/* Runs the work alone, if each submission is one session's. */
 rwkvk_status text_submit(struct text *text, struct work *work);
-/* Neither has been done. */
+/* The work has not been run. */
 void text_failed(struct text *text, rwkvk_status status);
-/* What came of it, given to the caller. */
+/* Reports the result of the work to the caller. */
 rwkvk_status text_take(struct text *text);
 
-/* The end, by the caller: its last reported tokens never happened, and nothing more is reported.  text_finish() follows. */
+/* Ends the text for the caller and undoes its last reported tokens; nothing more is reported.  text_finish() follows. */
 void text_cut(struct text *text, size_t last);
-/* The end, after `status`: releases the rest, takes back what is behind the end, fills in what was done. */
+/* Ends the text, after `status`: releases the rest, undoes everything past the end, fills in the result. */
 rwkvk_status text_finish(struct text *text, rwkvk_status status);
-/* What it has taken; zeroed is allowed. */
+/* Frees its memory; zeroed is allowed. */
 void text_free(struct text *text);
 
-/* Options as this version knows them. */
+/* Options as this version's struct. */
 rwkvk_status read_generate_options(const rwkvk_generate_options *given, rwkvk_generate_options *own);
 rwkvk_status read_sampling(const rwkvk_sampling *given, rwkvk_sampling *own);
 

@@ -106,7 +106,7 @@ void trail_add(struct trail *t, const struct trail_token *token)
 	session_count(t->session, token->id, t->decay);
 }
 
-/* Not in chunks, as they were picked: the bits are the same, however prompts are read. */
+/* One by one, as they were picked, not in chunks, so the bits are the same however prompts are read. */
 static rwkvk_status feed(struct trail *t, const uint32_t *ids, size_t count)
 {
 	rwkvk_session *s = t->session;
@@ -122,7 +122,7 @@ static rwkvk_status feed(struct trail *t, const uint32_t *ids, size_t count)
 	return RWKVK_OK;
 }
 
-/* Those of the trail from the one at `first` on. */
+/* The tokens of the trail from `first` on. */
 static rwkvk_status feed_from(struct trail *t, size_t first)
 {
 	size_t count = t->count - first;
@@ -180,7 +180,7 @@ rwkvk_status trail_shorten(struct trail *t)
 {
 	rwkvk_session *s = t->session;
 	size_t first = t->reported, rest = t->count - t->reported;
-	bool counts_on_device = s->counts_on_device; /* they have never gone back */
+	bool counts_on_device = s->counts_on_device; /* the counts end up as before */
 	TRY(trail_back(t));
 	trail_start(t);
 	TRY(trail_store(t));

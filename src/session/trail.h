@@ -1,7 +1,7 @@
-/* The way back of a text that is being written: a state, and the tokens that were read since.  Tokens are picked before anybody
- * knows whether the text goes so far, so it may have to end before the last of them, or within one.
+/* The way back for a text being written: a state, and the tokens read since.  Tokens are picked before it is known whether the
+ * text reaches that far, so the text may have to end before the last of them, or within one.
  *
- * The state is kept in a snapshot on the device; while other texts have them all, in a copy of the host's. */
+ * The state is kept in a snapshot on the device; if other texts have all snapshots, in a copy on the host. */
 #ifndef RWKVK_SESSION_TRAIL_H
 #define RWKVK_SESSION_TRAIL_H
 
@@ -24,36 +24,36 @@ struct trail {
 	uint64_t position; /* of the kept state, whose counts are marked (sampler.h) */
 	struct trail_token *tokens;
 	size_t count, capacity;
-	size_t reported; /* the first of them, which are sure to stay */
-	size_t fed;      /* to the device's state; more than count: those behind are not known here yet */
+	size_t reported; /* the first of these, which are certain to stay */
+	size_t fed;      /* fed to the device's state; if more than count, the rest are not known here yet */
 };
 
-/* A way back from so far is made shorter when that costs more than it saves. */
+/* Beyond this length the way back is made shorter. */
 enum { TRAIL_FAR = 64 };
 
 void trail_init(struct trail *trail, rwkvk_session *session, float decay);
 /* Also gives back the snapshot. */
 void trail_finish(struct trail *trail);
 
-/* The state as it is now is the one to go back to.  Who goes on keeps it: trail_store(), or forward_pick(). */
+/* The current state becomes the one to return to.  The caller then keeps it: trail_store(), or forward_pick(). */
 void trail_start(struct trail *trail);
 rwkvk_status trail_store(struct trail *trail);
 
-/* trail_start() where all tokens are reported; `store`: and keeps the state if it is the host that does.  Then the state stays
- * where it was as long as it is near. */
+/* trail_start() if all tokens are reported; `store`: also keeps the state if the host keeps it.  In that case the kept state
+ * stays where it was as long as it is near. */
 rwkvk_status trail_restart(struct trail *trail, bool store);
-/* The state after the reported tokens is the one to go back to, and is kept; the others are read again. */
+/* The state after the reported tokens becomes the one to return to, and is kept; the other tokens are read again. */
 rwkvk_status trail_shorten(struct trail *trail);
 
-/* Room for so many tokens more. */
+/* Makes room for so many more tokens. */
 rwkvk_status trail_reserve(struct trail *trail, size_t tokens);
-/* A token of the text, which the device may have read already; there is room for it.  Counts it. */
+/* Adds and counts a token of the text, which the device may have read already; there is room for it. */
 void trail_add(struct trail *trail, const struct trail_token *token);
 
-/* Back to the reported tokens, of which all that the device does not have any more are read again.  State, logits, position and
- * counts are then what they alone have made. */
+/* Returns to the reported tokens; those that the device's state has lost are read again.  State, logits, position and counts
+ * are then as if only they had been read. */
 rwkvk_status trail_back(struct trail *trail);
-/* Feeds a token that is reported, behind all others. */
+/* Feeds a reported token, after all others. */
 rwkvk_status trail_feed(struct trail *trail, uint32_t id);
 
 #endif

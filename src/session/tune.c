@@ -1,6 +1,6 @@
-/* Which cut of the work is fastest for this model on this device: a few ways are tried, one property after the other, first
- * tunings on whole tokens, then tiles on whole chunks and, where many sessions share a pass, outputs of its steps; and the best
- * of each are stored for the next time (src/engine/tuned.c). Every tuning computes the same sums, in another order, so results
+/* Finds the fastest division of work for this model on this device.  It tries a few ways, one property after the other: first
+ * tunings on whole tokens, then tiles on whole chunks and, if many sessions share a pass, outputs of its steps.  The best of
+ * each are stored for the next time (src/engine/tuned.c). Every tuning computes the same sums, in another order, so results
  * agree within rounding, and are the same bits whenever the tuning is the same.  Bits depend neither on tiles nor on the
  * outputs of steps. */
 #include "session/session.h"
@@ -18,7 +18,7 @@ static const double SAMPLE_SECONDS = 1.0, SAMPLE_SHARE = 0.05, BUDGET_SECONDS = 
 
 struct search;
 
-/* What is tried: tunings, tiles, outputs of steps.  A way is a row of the result. */
+/* The things to try: tunings, tiles, outputs of steps.  A way is a row of the result. */
 struct kind {
 	rwkvk_tune_row (*usual)(const struct rwkvk_model *m);
 	bool (*possible)(const struct rwkvk_model *m, const rwkvk_tune_row *row);
@@ -35,9 +35,9 @@ struct search {
 	uint32_t slot;
 	rwkvk_tune_options options;
 	rwkvk_tune_row rows[MOST_WAYS];
-	size_t count, best, before; /* before: ways of another kind that were tried */
+	size_t count, best, before; /* before: ways of other kinds already tried */
 	double started, budget;
-	double sample, longest; /* seconds of a measurement, and of a way with what the driver compiles for it */
+	double sample, longest; /* seconds of a measurement, and of a way including its compilation */
 };
 
 /* ------------------------------------------------------------------------------------------------------ tunings */
@@ -117,7 +117,7 @@ static rwkvk_status take_tile(struct rwkvk_model *m, const rwkvk_tune_row *row)
 	return chunk_prepare(m);
 }
 
-/* A chunk of the usual length, in as many as the pace asks for. */
+/* A chunk of the usual length, in as many submissions as the pace asks for. */
 static rwkvk_status run_chunk(struct search *t, uint32_t i)
 {
 	uint32_t tokens[LONGEST_CHUNK], count = forward_chunk_rows(t->m), fed;
@@ -164,7 +164,7 @@ static uint32_t step_rows(const struct rwkvk_model *m)
 	return model_max_batch(m) < STEP_ROWS ? model_max_batch(m) : STEP_ROWS;
 }
 
-/* Some rows, which are of one session here: to matrices that is all the same. */
+/* A few rows, all of one session here: matrices do not care. */
 static rwkvk_status run_step(struct search *t, uint32_t i)
 {
 	uint32_t tokens[STEP_ROWS], count = step_rows(t->m), fed;
@@ -195,7 +195,7 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Median of the seconds that a token takes, the same tokens each time. */
+/* Median time of a token in seconds, with the same tokens each time. */
 static rwkvk_status measure(struct search *t, double *seconds)
 {
 	double samples[MOST_SAMPLES], begin;
@@ -213,7 +213,7 @@ static rwkvk_status measure(struct search *t, double *seconds)
 	return RWKVK_OK;
 }
 
-/* A way that the driver cannot have, though it should, is not tried; the first, which is the usual one, must do. */
+/* Skips a way that the driver fails on unexpectedly; the first, which is the usual one, must work. */
 static rwkvk_status refused(const struct search *t, const rwkvk_tune_row *row, rwkvk_status status)
 {
 	if (t->count == 0 || status == RWKVK_CANCELLED || status == RWKVK_ERROR_DEVICE_LOST)
@@ -230,7 +230,7 @@ static rwkvk_status refused(const struct search *t, const rwkvk_tune_row *row, r
 	return RWKVK_OK;
 }
 
-/* Whether there is time for a further way, as slow as the slowest so far, and for the last measurements. */
+/* Whether there is time for another way, as slow as the slowest so far, and for the final measurements. */
 static bool has_time(const struct search *t)
 {
 	return t->count == 0 || clock_seconds() - t->started + t->longest + 2 * t->sample <= t->budget;
@@ -249,7 +249,7 @@ static bool was_tried(const struct search *t, const rwkvk_tune_row *row)
 	return false;
 }
 
-/* Tries a way unless it was tried, the device cannot have it, or the time is over. */
+/* Tries a way unless it was tried, the device does not support it, or time is up. */
 static rwkvk_status try_way(struct search *t, const rwkvk_tune_row *wanted)
 {
 	if (!t->kind->possible(t->m, wanted) || t->count == (t->kind == &steps ? STEP_WAYS : MOST_WAYS) || !has_time(t) ||
@@ -291,7 +291,7 @@ static rwkvk_status try_all(struct search *t)
 	return RWKVK_OK;
 }
 
-/* Machines are busy with other things, too: the best must be better than the usual way once more. */
+/* Other load disturbs measurements, so the best must beat the usual way once more. */
 static rwkvk_status confirm(struct search *t)
 {
 	double seconds[2];
@@ -315,7 +315,7 @@ static rwkvk_status search(struct search *t, double budget)
 	return RWKVK_OK;
 }
 
-/* Of tokens, then of chunks if the model reads any, then of steps if it has any that are not cut as chunks are. */
+/* For tokens, then for chunks if the model reads any, then for steps if it has any that are not divided as chunks are. */
 struct searches {
 	struct search tokens, chunks, steps;
 };
@@ -332,8 +332,8 @@ static rwkvk_status search_all(struct searches *s, bool reads, bool has_steps)
 	return has_steps ? search(&s->steps, begin + budget - clock_seconds()) : RWKVK_OK;
 }
 
-/* Whatever fails, the model's own plan, which is kept beside those that are tried, runs it again, and its chunks and steps are
- * cut as they were. */
+/* After any failure, the model's own plan, which is set aside during the search, is restored, and its chunks and steps are
+ * divided as before. */
 static rwkvk_status tune(struct searches *s)
 {
 	struct rwkvk_model *m = s->tokens.m;
@@ -360,7 +360,7 @@ static rwkvk_status tune(struct searches *s)
 	return tuned_save(m);
 }
 
-/* Those of one kind behind the others. */
+/* The ways of one kind, appended to the others. */
 static size_t add_rows(const struct search *t, rwkvk_tune_row *all, size_t count)
 {
 	memcpy(all + count, t->rows, t->count * sizeof *all);
@@ -377,7 +377,7 @@ rwkvk_status rwkvk_model_tune(rwkvk_model *m, const rwkvk_tune_options *options,
 	if (!(s.tokens.options.seconds >= 0))
 		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_tune_options.seconds is %g: expected 0 or more", s.tokens.options.seconds);
 	rwkvk_session *session = NULL;
-	TRY(rwkvk_session_create(m, &session)); /* its state is what tokens are fed to */
+	TRY(rwkvk_session_create(m, &session)); /* tokens are fed to its state */
 	s.chunks.options = s.steps.options = s.tokens.options;
 	s.tokens.slot = s.chunks.slot = s.steps.slot = session->slot;
 	rwkvk_status status = model_lock(m);

@@ -1,5 +1,5 @@
-/* Does this device compute this model right?  Every stage runs on the device on what the reference has computed up to there, so
- * one that is wrong is found by name and does not spoil the others: for one token, then for all of them as a chunk.  Then the
+/* Checks that this device computes this model correctly.  Every stage runs on the device on the reference's results so far, so
+ * a wrong stage is found by name and does not spoil the others: for one token, then for all of them as a chunk.  Then the
  * device runs whole tokens alone, and a prompt. */
 #include <math.h>
 #include <stdlib.h>
@@ -12,9 +12,9 @@
 #include "network/reference.h"
 #include "session/verify.h"
 
-/* Shares of a result's largest value.  Sums of a few thousand products in f32 come to some 1e-6 of their terms' size, and the
- * divisions by deviations in the norms enlarge that; arithmetic in half precision would come to 1e-3.  docs/model.md has what
- * correct devices measured. */
+/* Tolerances, as shares of a result's largest value.  Sums of a few thousand products in f32 err by some 1e-6 of their terms'
+ * size, and the norms' divisions by deviations enlarge that; half precision would err by 1e-3.  docs/model.md has measurements
+ * of correct devices. */
 static const double STAGE_LIMIT = 1e-4, TOKEN_LIMIT = 1e-3;
 
 struct verifier {
@@ -24,12 +24,12 @@ struct verifier {
 	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
 	size_t count;
 	uint32_t batch;             /* tokens that go through a layer together: those of a chunk, or one */
-	float *acts, *before;       /* [batch][act_floats] the reference's, and as they were before a stage */
-	float *got;                 /* [act_floats] what the device made of a copy */
+	float *acts, *before;       /* [batch][act_floats] of the reference, and as they were before a stage */
+	float *got;                 /* [act_floats] the device's result on a copy */
 	float *records;             /* [batch][row_floats] and of a chunk */
-	float *states;              /* [compared layers][slot] the reference's */
+	float *states;              /* [compared layers][slot] of the reference */
 	float *state_got;           /* [slot] the device's */
-	float *state_before;        /* [slot] the reference's, as it was before a stage */
+	float *state_before;        /* [slot] of the reference, as it was before a stage */
 	float *state_want;          /* [slot] and as a chunk leaves it */
 	float *logits, *logits_got; /* [V] */
 	uint32_t *layers;           /* which are compared */
@@ -98,7 +98,7 @@ static float *act_of(const struct verifier *v, float *acts, uint32_t row)
 	return acts + row * (size_t)config_act_floats(model_config(v->model));
 }
 
-/* The device's turn at a stage: from the reference's numbers to v->got and v->state_got. */
+/* Runs a stage on the device: from the reference's numbers to v->got and v->state_got. */
 static rwkvk_status device_stage(struct verifier *v, uint32_t layer, const char *stage, const float *act, const float *state)
 {
 	const struct config *c = model_config(v->model);
@@ -126,7 +126,7 @@ struct turn {
 	rwkvk_status status; /* of the first that failed */
 };
 
-/* The device's and the reference's turn at a token. */
+/* Runs a token on the device and on the reference. */
 static void verify_row(void *user, float *state, float *act)
 {
 	struct turn *t = user;
@@ -298,7 +298,7 @@ static rwkvk_status verify_tokens(struct verifier *v, uint32_t first, uint32_t r
 	return RWKVK_OK;
 }
 
-/* The device alone, from an empty state; the reference's last logits are at hand. */
+/* The device alone, from an empty state; the reference's last logits are available. */
 static rwkvk_status verify_whole(struct verifier *v, uint32_t tokens)
 {
 	rwkvk_verify_row *row;
@@ -335,7 +335,7 @@ static rwkvk_status verify_prompt(struct verifier *v)
 	return RWKVK_OK;
 }
 
-/* What is to be the host's to the bit.  The reference's logits are at hand. */
+/* Results that must match the host's to the bit.  The reference's logits are available. */
 static rwkvk_status verify_exact(struct verifier *v)
 {
 	rwkvk_verify_row *row;
@@ -349,7 +349,7 @@ static rwkvk_status verify_exact(struct verifier *v)
 	return verify_blocks(v->model, breaks("quantise"), row);
 }
 
-/* All layers if the effort allows, else as many as it does, evenly spread, the first and the last among them. */
+/* All layers if the effort allows, otherwise as many as it allows, evenly spread, including the first and the last. */
 static void choose_layers(struct verifier *v, uint64_t effort)
 {
 	const struct config *c = model_config(v->model);
@@ -424,7 +424,7 @@ rwkvk_status rwkvk_model_verify(rwkvk_model *m, const rwkvk_verify_options *give
 	struct verifier v = { .model = m };
 	*count = 0;
 	TRY(READ_OPTIONS(rwkvk_verify_options, progress_user, given, &options));
-	TRY(check_weights(model_file(m))); /* where these are nonsense, no device is wrong */
+	TRY(check_weights(model_file(m))); /* if these are nonsense, the device is not to blame */
 	TRY(rwkvk_session_create(m, &v.session));
 	rwkvk_status status = model_lock(m);
 	if (status == RWKVK_OK) {

@@ -1,5 +1,5 @@
-/* Verification of what is promised to the bit: blocks of integers that the device makes while loading are those that threads
- * make, and tokens that it picks are those that the host picks.  Drivers have got functions wrong on which that would rest. */
+/* Verification of bit-exact promises: blocks of integers that the device makes while loading equal those that threads make,
+ * and tokens that it picks equal those that the host picks.  Drivers have had errors in functions that this relies on. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,13 +47,13 @@ struct blocks {
 	struct parallel *parallel;
 	float *values, *scratch;
 	void *source;
-	uint8_t *want, *got; /* the plane of weights, and what lies beside it */
+	uint8_t *want, *got; /* the plane of weights, and the data beside it */
 	struct tensor tensor;
 	struct matrix matrix;
 	uint64_t bytes;
 };
 
-/* Both ways: the device's bytes to b->got, the threads' to b->want. */
+/* Makes both: the device's bytes to b->got, the threads' to b->want. */
 static rwkvk_status make_blocks(struct blocks *b, enum dtype from, uint32_t type)
 {
 	struct matrix *m = &b->matrix;
@@ -140,7 +140,7 @@ static const rwkvk_sampling ways[] = {
 	{ .temperature = 1, .top_p = 0.8f, .presence = 0.4f, .frequency = 0.4f, .decay = 0.99f },
 };
 
-/* From the logits that the device has; draws that the device says rounding may have decided do not count. */
+/* Picks from the device's logits.  Draws that rounding may have decided, as the device reports, do not count. */
 static rwkvk_status pick_both(rwkvk_session *s, const rwkvk_sampling *sampling, const float *logits, uint64_t position,
                               uint32_t *got, uint32_t *want)
 {

@@ -1,4 +1,4 @@
-/* What CMake's options leave out of this build: refused by name. */
+/* Features that CMake's options leave out of this build: refused by name. */
 #include "text/chat.h"
 #include "text/vocabulary.h"
 

@@ -3,7 +3,7 @@
  *   the text is split at special tokens           raw trie
  *   characters and accents are composed           nfc.c
  *   it is split at runs of spaces                 normal trie
- *   what is left is split into words              pattern
+ *   the rest is split into words              pattern
  *   a word's bytes are merged pair by pair        merge_word()
  *
  * Bytes that are not UTF-8 become the tokens of single bytes, and the text before and after them is encoded on its own. */
@@ -14,15 +14,15 @@
 #include "text/nfc.h"
 #include "text/utf8.h"
 
-/* A token of a word in the making; they are a list, so that a merge costs the same at every place. */
+/* A token of a word in progress, in a list, so that a merge costs the same at every place. */
 struct symbol {
 	uint32_t id; /* NO_ID: merged into the one before */
 	uint32_t before, next;
 };
 
-/* One call's memory.  The heap holds merges that may be possible, rank in the upper half and the symbol's place in the lower:
- * the smallest is the leftmost of the lowest rank.  It is not tidied up when symbols change; a merge that is no longer possible
- * is noticed when it comes out.  A word of n bytes has n symbols and never more than 2 n entries here. */
+/* One call's memory.  The heap holds candidate merges, rank in the upper half and the symbol's place in the lower: the
+ * smallest is the leftmost of the lowest rank.  It is not updated when symbols change; a merge that is no longer possible is
+ * detected when it is taken out.  A word of n bytes has n symbols and never more than 2 n entries here. */
 struct run {
 	const rwkvk_tokenizer *tokenizer;
 	const struct bpe *bpe;
@@ -134,7 +134,7 @@ static rwkvk_status merge_word(struct run *run, const uint8_t *word, size_t byte
 static rwkvk_status encode_words(struct run *run, const uint8_t *text, size_t bytes)
 {
 	for (size_t at = 0; at < bytes;) {
-		/* The text is known to be UTF-8; to check it again for every word would take time quadratic in its length. */
+		/* The text is known to be UTF-8; checking it again for every word would take quadratic time. */
 		int code = pcre2_match(run->bpe->pattern, text, bytes, at, PCRE2_ANCHORED | PCRE2_NO_UTF_CHECK, run->match, NULL);
 		size_t end = code > 0 ? pcre2_get_ovector_pointer(run->match)[1] : at;
 		if (end <= at)
@@ -148,7 +148,7 @@ static rwkvk_status encode_words(struct run *run, const uint8_t *text, size_t by
 
 typedef rwkvk_status encode_fn(struct run *run, const uint8_t *text, size_t bytes);
 
-/* Leftmost, then longest: each token of `marks` in the text is an id, what lies between them goes to `encode`. */
+/* Leftmost, then longest: each token of `marks` in the text becomes an id, and the text between them goes to `encode`. */
 static rwkvk_status split(struct run *run, const struct trie *marks, encode_fn *encode, const uint8_t *text, size_t bytes)
 {
 	size_t from = 0, length = 0;
@@ -177,7 +177,8 @@ static rwkvk_status encode_characters(struct run *run, const uint8_t *text, size
 	return status;
 }
 
-/* A byte that is no part of a character.  20B_tokenizer.json has no tokens for those that never are: 0xc0, 0xc1, 0xf5 on. */
+/* A byte that is not part of a character.  20B_tokenizer.json has no tokens for bytes that never are: 0xc0, 0xc1, 0xf5 and
+ * above. */
 static rwkvk_status put_byte(struct run *run, const uint8_t *at)
 {
 	uint32_t id = run->bpe->byte_id[*at];

@@ -10,7 +10,7 @@
 
 #define NO_ID UINT32_MAX
 
-/* `left` and `right` beside each other become `id`.  Of all merges that a word allows, that of the lowest rank comes first. */
+/* `left` followed by `right` becomes `id`.  Of all merges possible in a word, the one of the lowest rank comes first. */
 struct merge {
 	uint32_t left, right; /* left NO_ID: an empty place */
 	uint32_t rank, id;
@@ -19,7 +19,7 @@ struct merge {
 struct bpe {
 	uint32_t byte_id[256]; /* the token of a single byte; NO_ID for some that never are part of UTF-8 */
 	struct merge *merges;  /* a hash table with open addressing */
-	uint32_t mask;         /* its size, a power of 2 above twice the merges, less one */
+	uint32_t mask;         /* its size (a power of 2 above twice the merges) less one */
 	pcre2_code *pattern;   /* splits a text into words; merges never cross their borders */
 	bool nfc;              /* the text is normalised before */
 

@@ -1,5 +1,5 @@
-/* tokenizer.json of Hugging Face's tokenizers, as far as GPT-NeoX's 20B_tokenizer.json needs it (docs/formats.md).  Everything
- * that would change the ids and is not done here is refused by name. */
+/* tokenizer.json of Hugging Face's tokenizers, as far as GPT-NeoX's 20B_tokenizer.json needs it (docs/formats.md).  Anything
+ * else that would change the ids is refused by name. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +10,8 @@
 #include "text/nfc.h"
 
 /* GPT-2's words: contractions, then letters, numbers or other characters, each with one space before them, then white space,
- * of which the last leaves its end to the word that follows.  [\p{Z}\t-\r\x{85}] is Unicode's White_Space; PCRE2's \s has
- * U+180E besides. */
+ * whose last character is left to the following word.  [\p{Z}\t-\r\x{85}] is Unicode's White_Space; PCRE2's \s also has
+ * U+180E. */
 #define SPACE  "\\p{Z}\\t-\\r\\x{85}"
 #define LETTER "\\p{L}"
 #define NUMBER "\\p{N}"
@@ -40,7 +40,7 @@ static void make_alphabet(struct reader *r)
 
 /* ---------------------------------------------------------------------------------------------------- what is refused */
 
-/* A value as it may stand in a message. */
+/* A value as shown in a message. */
 static struct shown show_json(const json_t *value)
 {
 	if (!value)
@@ -68,7 +68,7 @@ static rwkvk_status expect_part(const struct reader *r, const char *key, const c
 	return name && strcmp(name, type) == 0 ? RWKVK_OK : unsupported(r, key, type, found ? found : part);
 }
 
-/* A setting that must be absent, null or as told. */
+/* A setting that must be absent, null or equal to this. */
 static rwkvk_status expect_plain(const struct reader *r, const json_t *object, const char *where, const char *key,
                                  bool standard)
 {
@@ -114,7 +114,7 @@ static rwkvk_status read_id(const struct reader *r, const json_t *value, const c
 	return RWKVK_OK;
 }
 
-/* A token in GPT-2's alphabet, to bytes at the end of the pool, where they take no more room than here. */
+/* A token in GPT-2's alphabet as bytes at the end of the pool, where it takes no more room than here. */
 static bool decode(const struct reader *r, const char *token, size_t *bytes)
 {
 	uint8_t *out = r->t->pool + r->t->pool_bytes;
@@ -138,7 +138,7 @@ static rwkvk_status read_token(struct reader *r, const char *token, const json_t
 	size_t bytes;
 	TRY(read_id(r, value, token, &id));
 	const json_t *added = json_object_get(r->added, token);
-	if (added && json_integer_value(added) == (json_int_t)id) /* it has its text from there, as it is */
+	if (added && json_integer_value(added) == (json_int_t)id) /* its text comes from there, verbatim */
 		return RWKVK_OK;
 	if (!decode(r, token, &bytes) || bytes == 0 || bytes > MAX_TOKEN_BYTES)
 		return fail(
@@ -172,7 +172,7 @@ static rwkvk_status read_vocab(struct reader *r)
 
 /* ---------------------------------------------------------------------------------------------------- added tokens */
 
-/* The text of a token that is looked for in normalised text is normalised, too. */
+/* A token that is searched for in normalised text has its own text normalised, too. */
 static rwkvk_status plant_added(struct reader *r, const char *content, size_t bytes, uint32_t id, bool normalized)
 {
 	struct bpe *bpe = r->t->bpe;
@@ -261,7 +261,7 @@ static rwkvk_status read_merge(struct reader *r, const json_t *entry, uint32_t r
 	TRY(find_token(r, right, rank, &merge.right));
 	memmove(r->pair + strlen(r->pair), right, strlen(right) + 1);
 	TRY(find_token(r, r->pair, rank, &merge.id));
-	*bpe_place(r->t->bpe, merge.left, merge.right) = merge; /* of two for the same pair the later one holds */
+	*bpe_place(r->t->bpe, merge.left, merge.right) = merge; /* of two for the same pair the later one wins */
 	return RWKVK_OK;
 }
 

@@ -1,4 +1,4 @@
-/* The templates, and which one is a model's. */
+/* The templates, and which one a model uses. */
 #include "text/chat.h"
 
 #include <string.h>
@@ -98,14 +98,14 @@ rwkvk_status chat_open(rwkvk_chat_template chat, const rwkvk_chat_options *given
 
 /* ---------------------------------------------------------------------------------------------------- choosing */
 
-/* A piece that tells one known text from all others.  The first is what llama.cpp looks for. */
+/* A piece that identifies one known text.  The first is the one that llama.cpp looks for. */
 static bool text_is_known(const char *text, rwkvk_chat_template *out)
 {
 	static const struct {
 		const char *pieces[2]; /* NULL: one is enough */
 		rwkvk_chat_template chat;
 	} known[] = {
-		/* llama.cpp's name; its llama-cpp-rwkv-world.jinja, which rwkv-mobile has with another default */
+		/* llama.cpp's name; its llama-cpp-rwkv-world.jinja, which rwkv-mobile uses with a different default */
 		{ { "{{- 'User: ' + message['content']|trim + '\\n\\n' -}}", NULL }, RWKVK_CHAT_RWKV_WORLD },
 		/* Hugging Face's G1 models, then its World models */
 		{ { "<|rwkv_tokenizer_end_of_text|>", "{{ 'Assistant: <think" }, RWKVK_CHAT_G1 },

@@ -1,4 +1,4 @@
-/* An answer while it is written, told apart byte by byte into reasoning and text:
+/* An answer as it arrives, separated byte by byte into reasoning and text:
  *
  *     prompt ends in     the answer begins
  *     <think             AFTER_TAG, then REASONING
@@ -17,11 +17,11 @@
 
 enum stage { AFTER_TAG, BEGINNING, REASONING, TEXT, VERBATIM };
 
-/* What has come of one part and was not dropped yet; what is behind `shown` is white space. */
+/* The bytes of one part that have arrived and are not dropped yet; after `shown` there is only white space. */
 struct part {
 	char *bytes;
 	size_t shown, count, capacity;
-	bool begun; /* something but white space has come */
+	bool begun; /* something other than white space has arrived */
 };
 
 struct rwkvk_chat_answer {
@@ -30,9 +30,9 @@ struct rwkvk_chat_answer {
 	struct part reasoning, text;
 	bool failed, new_stops;
 	bool blank_line_ends;
-	uint32_t tokens[2]; /* the end of a text, where there is one; "\n\n", likewise */
+	uint32_t tokens[2]; /* the text that ends an answer, if any; "\n\n", if any */
 	uint32_t end_count, count;
-	const char *stop; /* NULL: there is none */
+	const char *stop; /* NULL: none */
 };
 
 /* ---------------------------------------------------------------------------------------------------- parts */
@@ -87,8 +87,8 @@ static void enter(struct rwkvk_chat_answer *a, enum stage stage)
 	a->new_stops |= a->count > a->end_count;
 }
 
-/* One byte of the tag that ends this stage, or of none: then what looked like it belongs to the part.  A tag's '<' is nowhere
- * else in it, so what did not become one can only begin another with this byte. */
+/* One byte, perhaps of the tag that ends this stage; if not, the bytes that looked like the tag belong to the part.  A tag has
+ * '<' only at its start, so after a mismatch only this byte can begin another one. */
 static void match(struct rwkvk_chat_answer *a, const char *tag, struct part *part, enum stage next, char byte)
 {
 	if (byte != tag[a->matched]) {
@@ -101,7 +101,7 @@ static void match(struct rwkvk_chat_answer *a, const char *tag, struct part *par
 		enter(a, next);
 }
 
-/* The tag may only be the first thing: anything else begins the text. */
+/* The tag may only come first: anything else begins the text. */
 static void begin(struct rwkvk_chat_answer *a, char byte)
 {
 	bool goes_on = byte == THINK_BEGIN[a->matched];
@@ -133,7 +133,7 @@ static void take(struct rwkvk_chat_answer *a, char byte)
 
 /* ---------------------------------------------------------------------------------------------------- the interface */
 
-/* Where the prompt leaves the model. */
+/* The stage in which the prompt leaves the model. */
 static void start(struct rwkvk_chat_answer *a, const struct chat_format *format, const char *tail)
 {
 	size_t bytes = strlen(tail);

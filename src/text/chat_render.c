@@ -1,12 +1,12 @@
-/* From messages to the prompt.  A message's text follows from the message, the options, and whether it is the first, so a
- * prompt is the same bytes however many messages are rendered at once. */
+/* From messages to the prompt.  A message's text depends only on the message, the options, and whether it is the first, so a
+ * prompt has the same bytes however many messages are rendered at once. */
 #include "text/chat.h"
 
 #include <string.h>
 
 #include "base/structs.h"
 
-#define BETWEEN "\n\n" /* what separates messages, and so may not be in one */
+#define BETWEEN "\n\n" /* separates messages, and so may not occur in one */
 
 void put_bytes(struct text_sink *out, const void *bytes, size_t count)
 {
@@ -24,7 +24,7 @@ void put_text(struct text_sink *out, const char *text)
 
 /* ---------------------------------------------------------------------------------------------------- white space */
 
-/* Whether these bytes are one character that Python's str.strip() takes away. */
+/* Whether these bytes are one character that Python's str.strip() removes. */
 static bool is_space(const uint8_t *at, size_t bytes)
 {
 	if (bytes == 1)
@@ -37,7 +37,7 @@ static bool is_space(const uint8_t *at, size_t bytes)
 	        code == 0x205f || code == 0x3000);
 }
 
-/* Bytes of the white space that a text begins or ends with; 0: none. */
+/* Length in bytes of the white space character at a text's start or end; 0: none. */
 static size_t space_at(struct chat_span span, bool end)
 {
 	const uint8_t *text = (const uint8_t *)span.text;
@@ -93,7 +93,7 @@ static struct chat_span text_of(const rwkvk_chat_message *message)
 	return (struct chat_span){ text, strlen(text) };
 }
 
-/* The tools stand in the system's text, before what else it says. */
+/* The tools come in the system's text, before the rest of it. */
 static rwkvk_status put_system(struct rendering *r, const rwkvk_chat_message *message, const char *tools)
 {
 	struct chat_span text = message ? chat_strip(text_of(message)) : (struct chat_span){ "", 0 };
@@ -161,7 +161,7 @@ static rwkvk_status check_message(const struct chat_format *format, const rwkvk_
 	return RWKVK_OK;
 }
 
-/* Element `index` of an array that steps by the size in its first one. */
+/* Element `index` of an array whose stride is the size in its first element. */
 static rwkvk_status read_message(const rwkvk_chat_message *messages, size_t index, rwkvk_chat_message *own)
 {
 	size_t step = messages->size ? messages->size : SIZE_0_1(rwkvk_chat_message, tool_calls);
@@ -193,7 +193,7 @@ static rwkvk_status put_messages(struct rendering *r, const rwkvk_chat_message *
 	return RWKVK_OK;
 }
 
-/* Where the model goes on: no space after the colon, as the model writes that itself. */
+/* Where the model continues: no space after the colon, since the model writes it. */
 static void put_beginning(struct rendering *r)
 {
 	size_t bytes = strlen(r->format->assistant);

@@ -1,4 +1,4 @@
-/* The JSON of tools and of calls: what programs have it in, what models are shown, and what they write. */
+/* The JSON of tools and calls: the forms that programs use, that models are shown, and that models write. */
 #include "text/chat.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "format/weights.h"
 
-/* In as few digits as give the same numbers again: 0.1, not 0.10000000000000001.  NULL: out of memory. */
+/* With as few digits as give the same number again: 0.1, not 0.10000000000000001.  NULL: out of memory. */
 static char *dump(const json_t *value)
 {
 	char *text = NULL;
@@ -23,7 +23,7 @@ static char *dump(const json_t *value)
 	return text;
 }
 
-/* Takes the value. */
+/* Takes ownership of the value. */
 static rwkvk_status put_json(json_t *value, struct text_sink *out)
 {
 	char *text = dump(value);
@@ -35,7 +35,7 @@ static rwkvk_status put_json(json_t *value, struct text_sink *out)
 	return RWKVK_OK;
 }
 
-/* OpenAI has name and the rest in an object `function`. */
+/* OpenAI puts name and the rest into an object `function`. */
 static const json_t *inner(const json_t *entry)
 {
 	const json_t *function = json_object_get(entry, "function");
@@ -94,7 +94,7 @@ rwkvk_status chat_put_tools(const char *tools, struct text_sink *out)
 
 /* ---------------------------------------------------------------------------------------------------- calls */
 
-/* {name, arguments} of a call in any form; arguments may be an object as text.  NULL: it is none. */
+/* {name, arguments} of a call in any form; arguments may be an object as text.  NULL: not a call. */
 static json_t *plain_call(const json_t *entry)
 {
 	const char *name = name_of(entry);
@@ -117,7 +117,8 @@ static bool offers(const json_t *tools, const json_t *call)
 	return false;
 }
 
-/* The calls of one object or of a list, as a list.  tools: those that may be called; NULL: any.  NULL: not all are calls. */
+/* The calls in one object or a list, as a list.  tools: those that may be called; NULL: any.  Returns NULL unless all are
+ * calls. */
 static json_t *plain_calls(const json_t *found, const json_t *tools)
 {
 	json_t *calls = json_array();
@@ -163,7 +164,7 @@ static bool begins(struct chat_span span, const char *with)
 	return span.bytes >= bytes && memcmp(span.text, with, bytes) == 0;
 }
 
-/* What a ```json block holds; the first line may be missing, as it is where the prompt had it. */
+/* The content of a ```json block; the first line may be missing, as when the prompt had it. */
 static struct chat_span unfence(struct chat_span span)
 {
 	const char *const fences[] = { CALL_BEGIN, CALL_END };

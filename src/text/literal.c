@@ -27,7 +27,7 @@ static int hex_digit(uint8_t c)
 	return -1;
 }
 
-/* A byte as it can stand in a message: printable ASCII as is, else in hexadecimal. */
+/* A byte as shown in a message: printable ASCII as is, otherwise hexadecimal. */
 static const char *shown(uint8_t byte, char text[8])
 {
 	snprintf(text, 8, byte >= 0x20 && byte < 0x7f ? "%c" : "0x%02x", byte);
@@ -160,7 +160,7 @@ bool literal_decode_bare(const uint8_t *in, size_t n, uint8_t *out, size_t *out_
 size_t literal_encode_bare(const uint8_t *in, size_t n, char *out)
 {
 	static const char digits[] = "0123456789abcdef";
-	bool both = memchr(in, '\'', n) && memchr(in, '"', n); /* else Python would quote with the other one */
+	bool both = memchr(in, '\'', n) && memchr(in, '"', n); /* otherwise Python would use the other quote */
 	size_t at = 0;
 	for (size_t i = 0; i < n; i++) {
 		uint8_t c = in[i];

@@ -1,14 +1,13 @@
-/* utf8proc knows the characters.  The order of combining marks is put right here, since its own way takes time quadratic in
- * their number. */
+/* utf8proc knows the characters.  Combining marks are sorted here, since utf8proc takes time quadratic in their number. */
 #include "text/nfc.h"
 
 #include <stdlib.h>
 
 #include <utf8proc.h>
 
-enum { MOST_PARTS = 4 }; /* characters that one can be taken apart into, canonically */
+enum { MOST_PARTS = 4 }; /* characters in the longest canonical decomposition */
 
-/* Everything below U+0300 stands alone; in UTF-8 those characters begin with bytes below 0xcc. */
+/* Text whose characters are all below U+0300 is in normal form; in UTF-8 they begin with bytes below 0xcc. */
 static bool plain(const uint8_t *text, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++)
@@ -28,7 +27,7 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Marks by their class, those of one class in the order they came in. */
+/* Sorts marks by class; marks of one class stay in order. */
 static bool sort_marks(int32_t *marks, size_t count)
 {
 	uint64_t *keys = malloc(count * sizeof *keys);
@@ -65,7 +64,7 @@ static size_t decompose(const uint8_t *text, size_t bytes, int32_t *codes)
 	for (size_t at = 0; at < bytes;) {
 		int32_t code;
 		utf8proc_ssize_t length = utf8proc_iterate(text + at, (utf8proc_ssize_t)(bytes - at), &code);
-		if (length <= 0) /* not for valid UTF-8 */
+		if (length <= 0) /* impossible for valid UTF-8 */
 			return 0;
 		at += (size_t)length;
 		count += (size_t)utf8proc_decompose_char(code, codes + count, MOST_PARTS, UTF8PROC_DECOMPOSE, NULL);

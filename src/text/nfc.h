@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* `text` is valid UTF-8.  *out gets the normal form, to be freed, or NULL when the text surely is in it already; at most three
- * times as long as the text.  false: no memory. */
+/* `text` is valid UTF-8.  *out is the normal form, to be freed, at most three times as long as the text; NULL if the text is
+ * known to be in it already.  false: no memory. */
 bool nfc(const uint8_t *text, size_t bytes, uint8_t **out, size_t *out_bytes);
 
 #endif

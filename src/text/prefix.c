@@ -1,11 +1,11 @@
-/* Where prompts may be taken up again. */
+/* Where reading a prompt can resume. */
 #include "text/prefix.h"
 
 #include <stdlib.h>
 
 #include "base/hash.h"
 
-/* One finding: the text, and the prefixes so far. */
+/* A search: the text, and the prefixes so far. */
 struct finding {
 	const char *text;
 	struct prefix *list;
@@ -29,9 +29,9 @@ static bool is_break(char byte)
 	return byte == ' ' || byte == '\n';
 }
 
-/* Before the last white space that begins behind `f->at` and before `limit`; of several in a row before the first, so that no
- * blank line and no indentation is split, and a word keeps its space.  f->at: there is none.  Before the limit before this one
- * there is none either, or f->at would be there. */
+/* The place before the last white space that begins after `f->at` and before `limit`.  In a run of white space it is before
+ * the first, so that no blank line and no indentation is split, and a word keeps its space.  f->at: none.  Before the limit
+ * before this one there is none either, or f->at would be there. */
 static size_t last_break(const struct finding *f, size_t limit)
 {
 	size_t first = limit - PREFIX_STEP > f->at ? limit - PREFIX_STEP : f->at + 1;
@@ -41,7 +41,7 @@ static size_t last_break(const struct finding *f, size_t limit)
 	return f->at;
 }
 
-/* What follows the last prefix, up to `end`, where a message ends or the prompt does. */
+/* Adds prefixes after the last one, up to `end`, where a message or the prompt ends. */
 static void split_message(struct finding *f, size_t end)
 {
 	for (size_t limit = (f->at / PREFIX_STEP + 1) * PREFIX_STEP; limit <= end; limit += PREFIX_STEP) {

@@ -1,9 +1,9 @@
-/* The prefixes of a prompt that a state is worth keeping of: up to the end of each message, and within long messages up to the
+/* The prefixes of a prompt whose states are worth keeping: up to the end of each message, and within long messages up to the
  * last white space before every 2 KiB.  Prompts that begin with the same messages have the same prefixes there, with the same
- * hashes, whatever follows; so the longest one that a state is kept of is where reading has to begin.
+ * hashes, whatever follows.  So reading begins after the longest prefix with a kept state.
  *
- * A state follows from tokens, and tokens from where a text is split: prompts are encoded from one prefix to the next, and the
- * hash knows the splits. */
+ * A state depends on tokens, and tokens depend on where a text is split.  So prompts are encoded from one prefix to the next,
+ * and the hash includes the splits. */
 #ifndef RWKVK_TEXT_PREFIX_H
 #define RWKVK_TEXT_PREFIX_H
 
@@ -12,8 +12,8 @@
 enum { PREFIX_STEP = 2048 };
 
 struct prefix {
-	size_t bytes;  /* how long it is */
-	uint64_t hash; /* of the prefix before, of how many bytes there are since, and of those; tells that two may be the same */
+	size_t bytes;  /* length in bytes */
+	uint64_t hash; /* of the previous prefix, the number of bytes since, and those bytes; equal hashes suggest equal prefixes */
 };
 
 /* All of a prompt in which messages end at `ends` (as rwkvk_chat_render() has them), the shortest first, none of 0 bytes; the

@@ -5,8 +5,7 @@
 
 #include "text/utf8.h"
 
-/* Where the stop text that is complete first begins (of two that end together: the longer one), and which it is; `count` if
- * none is. */
+/* Where the first complete stop text begins (of two that end together, the longer), and its index; `count` if there is none. */
 static size_t find_stop(const struct stream *stream, size_t *stop)
 {
 	size_t best = stream->count, best_end = SIZE_MAX;
@@ -24,7 +23,7 @@ static size_t find_stop(const struct stream *stream, size_t *stop)
 	return best;
 }
 
-/* Where the bytes at the end that may become a stop text begin. */
+/* Where the final bytes that may become a stop text begin. */
 static size_t find_beginning(const struct stream *stream)
 {
 	for (size_t at = 0; at < stream->count; at++)

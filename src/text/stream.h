@@ -1,5 +1,5 @@
-/* Text as it comes from a model, a few bytes a token, held back as long as it may not be shown: while it could be the
- * beginning of a stop text, or the first half of a UTF-8 character.
+/* Text as it comes from a model, a few bytes per token.  Bytes are held back while they could be the beginning of a stop text
+ * or the first half of a UTF-8 character.
  *
  *     stream_push(&stream, bytes, count);    then stream.held[0 .. stream.ready) may be shown; the next call drops it
  *     stream_end(&stream);                   likewise, for all that was held back */
@@ -17,8 +17,8 @@ struct stream {
 	uint8_t *held;
 	size_t count, capacity;
 	size_t ready; /* of the held bytes */
-	bool stopped; /* a stop text came: what was before it is ready, nothing follows */
-	size_t stop;  /* which of them, then */
+	bool stopped; /* a stop text arrived: the bytes before it are ready, nothing follows */
+	size_t stop;  /* its index, then */
 };
 
 /* Adds bytes and finds what may be shown.  false when out of memory, and then nothing has changed. */

@@ -1,4 +1,4 @@
-/* Opening, closing and asking a tokenizer of any kind, and the byte tokenizer, of which there is nothing more to say. */
+/* Opening, closing and querying a tokenizer of any kind, and all of the byte tokenizer. */
 #include "text/tokenizer.h"
 
 #include <stdlib.h>
@@ -97,7 +97,7 @@ static uint64_t skip_space(const uint8_t *text, uint64_t bytes, uint64_t at)
 	return at;
 }
 
-/* The first character of every vocabulary is ASCII, so in wider encodings a zero byte stands beside it. */
+/* The first character of every vocabulary is ASCII, so in wider encodings a zero byte is next to it. */
 static const char *wide_encoding(const uint8_t *text, uint64_t bytes)
 {
 	bool marked = bytes >= 2 && ((text[0] == 0xff && text[1] == 0xfe) || (text[0] == 0xfe && text[1] == 0xff));
@@ -250,7 +250,7 @@ bool tokenizer_zero_ends(const rwkvk_tokenizer *tokenizer)
 const char *tokenizer_file_for(uint32_t vocab)
 {
 	static const struct {
-		uint32_t least, most; /* tokens of a file, and what models round that up to */
+		uint32_t least, most; /* tokens of a file, and the number to which models round them up */
 		const char *name;
 	} files[] = { { 50277, 50304, "20B_tokenizer.json" }, { 65530, 65536, WORLD_FILE } };
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -267,7 +267,7 @@ bool tokenizer_has_world(const rwkvk_tokenizer *tokenizer, uint32_t vocab)
 
 bool tokenizer_covers(const rwkvk_tokenizer *tokenizer, uint32_t vocab)
 {
-	enum { UNIT = 512 }; /* models' sizes are rounded up to it at most */
+	enum { UNIT = 512 }; /* models round their sizes up to a multiple of at most this */
 	return vocab <= round_up(tokenizer_ids(tokenizer), UNIT);
 }
 

@@ -23,8 +23,8 @@ static bool make_room(struct trie *t)
 	return true;
 }
 
-/* The child of `parent` for `byte`, made if need be; 0 when memory ends.  A child that is found moves to the front of its
- * list: vocabularies are mostly sorted, so the next word wants it again. */
+/* The child of `parent` for `byte`, created if necessary; 0 when out of memory.  A child that is found moves to the front of
+ * its list: vocabularies are mostly sorted, so the next word needs it again. */
 static uint32_t grow(struct trie *t, uint32_t parent, uint8_t byte)
 {
 	uint32_t before = 0, at = t->sprouts[parent].child;

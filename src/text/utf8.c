@@ -50,7 +50,7 @@ size_t utf8_complete(const uint8_t *bytes, size_t count)
 	for (size_t back = 1; back <= 3 && back <= count; back++) {
 		const uint8_t *at = bytes + count - back;
 		if ((*at & 0xc0) == 0x80)
-			continue; /* what it continues is further back */
+			continue; /* a continuation byte: its lead byte is further back */
 		bool unfinished = length_of(*at) > back && prefix(at, back) == back;
 		return unfinished ? count - back : count;
 	}

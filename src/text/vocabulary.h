@@ -1,4 +1,4 @@
-/* What the kinds of tokenizers share, for the files of this folder: the table of tokens, and where ids are written. */
+/* Shared by the kinds of tokenizers in this folder: the table of tokens, and the output of ids. */
 #ifndef RWKVK_TEXT_VOCABULARY_H
 #define RWKVK_TEXT_VOCABULARY_H
 
@@ -23,7 +23,7 @@ struct bpe;
 struct rwkvk_tokenizer {
 	char *name; /* of the file, for messages */
 	enum tokenizer_kind kind;
-	const char *unit;     /* what token.where counts: "line" */
+	const char *unit;     /* the unit of token.where: "line" */
 	struct token *tokens; /* by id once vocabulary_seal() is done */
 	size_t count, capacity;
 	uint8_t *pool;
@@ -37,25 +37,25 @@ struct rwkvk_tokenizer {
 rwkvk_status vocabulary_create(const char *name, enum tokenizer_kind kind, const char *unit, size_t bytes,
                                rwkvk_tokenizer **out);
 
-/* Takes the `bytes` bytes that the caller has put at the end of the pool. */
+/* Adds a token of the `bytes` bytes that the caller has put at the end of the pool. */
 rwkvk_status vocabulary_add(rwkvk_tokenizer *t, uint32_t id, size_t bytes, uint32_t where);
 
-/* Sorts by id; two tokens of one id are an error, and so are none with text. */
+/* Sorts by id.  Two tokens with one id are an error, and so is a table without any text. */
 rwkvk_status vocabulary_seal(rwkvk_tokenizer *t);
 
-/* The last step of all readers of World vocabularies: seals `t` and builds its trie; frees it if that or `status`, what came
- * before, is a failure. */
+/* The last step of all readers of World vocabularies: seals `t` and builds its trie.  Frees it if that fails or `status`, the
+ * result so far, is a failure. */
 rwkvk_status world_finish(rwkvk_status status, rwkvk_tokenizer *t, rwkvk_tokenizer **out);
 
-/* vocabulary_add() for those readers, with what World asks of a token. */
+/* vocabulary_add() for those readers, with World's checks of a token. */
 rwkvk_status world_add(rwkvk_tokenizer *t, uint32_t id, size_t bytes, uint32_t where);
 
-/* A decimal number that fills [at, end); false when it is anything else or above `limit`. */
+/* A decimal number that fills [at, end); false if it is anything else or above `limit`. */
 bool read_decimal(const uint8_t *at, const uint8_t *end, uint32_t limit, uint32_t *out);
 
 rwkvk_status vocabulary_no_memory(const char *name);
 
-/* Ids on their way to the caller: counted all, written as far as there is room. */
+/* Ids for the caller: all are counted, and as many are written as there is room for. */
 struct id_sink {
 	uint32_t *ids;
 	size_t capacity, count;

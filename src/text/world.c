@@ -11,7 +11,7 @@ enum { TYPE_NORMAL = 1, TYPE_CONTROL = 3, TYPE_UNUSED = 5 }; /* token types of G
 static rwkvk_status build(rwkvk_tokenizer *t)
 {
 	TRY(vocabulary_seal(t));
-	for (size_t i = 0; i < t->count; i++) /* ids ascend: of two with the same bytes the higher stays */
+	for (size_t i = 0; i < t->count; i++) /* ids ascend: of two with the same bytes, the higher one wins */
 		if (t->tokens[i].bytes && !trie_add(&t->words, t->pool + t->tokens[i].offset, t->tokens[i].bytes, t->tokens[i].id))
 			return vocabulary_no_memory(t->name);
 	return trie_seal(&t->words) ? RWKVK_OK : vocabulary_no_memory(t->name);
@@ -93,7 +93,7 @@ static rwkvk_status read_lines(rwkvk_tokenizer *t, const uint8_t *text, uint64_t
 		const uint8_t *next = newline ? newline + 1 : end;
 		while (stop > line && stop[-1] == '\r')
 			stop--;
-		if (stop > line) /* an empty line says nothing */
+		if (stop > line) /* skips empty lines */
 			TRY(read_line(t, line, stop, where));
 		line = next;
 	}
@@ -158,7 +158,7 @@ bool tokenizer_is_world(const rwkvk_tokenizer *tokenizer)
 	return tokenizer->kind == KIND_WORLD;
 }
 
-/* The list in the making; the texts lie in one pool. */
+/* The list being built; the texts lie in one pool. */
 struct token_list {
 	const char **texts;
 	size_t *bytes;

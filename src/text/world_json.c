@@ -1,4 +1,4 @@
-/* World vocabularies as web-rwkv and Ai00 have them: a JSON object {"ID": "text", "ID": [byte, ...]}. */
+/* World vocabularies of web-rwkv and Ai00: a JSON object {"ID": "text", "ID": [byte, ...]}. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 
 static rwkvk_status read_bytes(rwkvk_tokenizer *t, const char *key, const json_t *list, size_t *bytes)
 {
-	uint8_t *to = t->pool + t->pool_bytes; /* a byte takes two characters of the file at least */
+	uint8_t *to = t->pool + t->pool_bytes; /* a byte takes at least two characters of the file */
 	*bytes = json_array_size(list);
 	for (size_t i = 0; i < *bytes; i++) {
 		const json_t *item = json_array_get(list, i);
