@@ -70,7 +70,7 @@ void state_start(const struct config *c, float *slot)
 {
 	memset(slot, 0, config_slot_floats(c) * sizeof *slot);
 	for (uint32_t i = 0; c->version == 40 && i < c->width; i++)
-		slot[STATE_PP(c->width) + i] = -1e30f; /* the largest exponent so far: of nothing */
+		slot[STATE_PP(c->width) + i] = -1e30f; /* the largest exponent so far: none */
 }
 
 float config_residual(const struct config *c, uint32_t layer)
@@ -156,7 +156,7 @@ static rwkvk_status expect_mix_out(const struct weights *weights, const struct c
 	return wrong_shape(weights, tensor, expected);
 }
 
-/* What a layer consists of: for every tensor the versions that have it. */
+/* The tensors of a layer, each with the versions that have it. */
 enum kind { VECTOR, PER_HEAD, SQUARE, FFN_KEY, FFN_VALUE, LORA_DECAY, LORA_ICLR, LORA_GATE, LORA_VALUE, LORA_MIX, MIX_OUT };
 enum {
 	V4 = 1,
@@ -174,7 +174,7 @@ enum {
 	ALWAYS = 0,
 	OPTIONAL = 1,
 	NOT_FIRST = 2, /* not in layer 0 */
-	TIME_MIX = 4,  /* not where ffnPre is */
+	TIME_MIX = 4,  /* not in layers with ffnPre */
 	PRE = 8,       /* only there: layer 0 of some RWKV-4 */
 };
 
@@ -294,7 +294,7 @@ static rwkvk_status expect_part(const struct weights *weights, const struct conf
 	return RWKVK_OK;
 }
 
-/* Tensors that come in one of several forms: at least one must be there. */
+/* Tensors that come in one of several forms: at least one must exist. */
 static rwkvk_status check_forms(const struct weights *weights, const struct config *c, uint32_t index, const struct layer *l)
 {
 	bool time_mix = l->receptance != NULL && c->version < 70;

@@ -1,5 +1,5 @@
-/* A model as a file: which tensors it gets, under which names, in which shapes and types.  Nothing is converted here: the list
- * says what is wanted and format/output.c does it. */
+/* A model as a file: which tensors it gets, under which names, in which shapes and types.  Nothing is converted here: this
+ * makes the list, and format/output.c does the work. */
 #include "network/export.h"
 
 #include <inttypes.h>
@@ -10,7 +10,7 @@
 
 #include "base/structs.h"
 
-/* What a tensor is to the network. */
+/* The role of a tensor in the network. */
 enum kind {
 	MATRIX, /* a large matrix */
 	FACTOR, /* of LoRA */
@@ -58,7 +58,7 @@ static enum kind kind_of(const struct network *net, const struct tensor *tensor)
 	return ends_in(tensor->name, ".att.time_state") ? START : UNUSED;
 }
 
-/* Whether the last two dimensions are the other way round than in an official file: the shape tells where it can. */
+/* Whether the last two dimensions are swapped relative to an official file; decided by the shape where possible. */
 static bool is_swapped(const struct network *net, const struct tensor *tensor, enum kind kind)
 {
 	if (tensor->rank < 2)
@@ -84,7 +84,7 @@ static enum dtype mixture(rwkvk_export_type type, enum matrix_role role)
 	return type == RWKVK_EXPORT_Q4_0 ? q4_0[role] : dtype_of_type(preset_type(presets[type], role));
 }
 
-/* The plain type that was asked for; `otherwise` when none was. */
+/* The plain type that was requested; `otherwise` when none was. */
 static enum dtype plain_or(rwkvk_export_type type, enum dtype otherwise)
 {
 	switch (type) {
@@ -154,7 +154,7 @@ static enum dtype matrix_type(struct export *e, const struct tensor *tensor)
 	return used;
 }
 
-/* llama.cpp's converter keeps in F32 what decays are made of: w1 and w2 of RWKV-7 and all factors of RWKV-6. */
+/* llama.cpp's converter keeps the factors of decays in F32: w1 and w2 of RWKV-7 and all factors of RWKV-6. */
 static enum dtype factor_type(const struct export *e, const struct tensor *tensor, bool transposed)
 {
 	const struct network *net = &e->file->network;
@@ -199,14 +199,14 @@ static void set_shape(struct output *o, uint32_t rank, uint64_t a, uint64_t b, u
 	memcpy(o->shape, ((uint64_t[]){ a, b, c }), sizeof(uint64_t[3]));
 }
 
-/* Of a tensor with one number for each channel: by heads, [H,N], where its name says so. */
+/* For a tensor with one number per channel: by heads, [H,N], if its name says so. */
 static bool is_by_head(const struct config *c, const char *name)
 {
 	bool by_head = ends_in(name, ".att.time_faaaa") || ends_in(name, ".att.r_k");
 	return by_head || (c->version > 40 && c->version < 60 && (ends_in(name, ".att.time_decay") || ends_in(name, ".att.decay")));
 }
 
-/* Official files have [1,1,C] for what multiplies a batch of tokens. */
+/* Official files have [1,1,C] for vectors that multiply a batch of tokens. */
 static bool is_of_batch(const struct config *c, const char *name)
 {
 	static const char *const ends[] = { ".att.w0", ".att.a0", ".att.v0", ".att.k_k", ".att.k_a" };
@@ -320,8 +320,8 @@ static rwkvk_status add_to_gguf(struct export *e, const struct tensor *tensor, e
 
 /* ---------------------------------------------------------------------------------------------------- safetensors */
 
-/* What exp(), or exp(-exp()), makes w of.  The ends of the range, where no number does in exact arithmetic, get one that does
- * in floats. */
+/* The inverse of exp(), or of exp(-exp()), at w.  At the ends of the range, where exact arithmetic has no inverse, it is a
+ * number that works in floats. */
 static float trained_decay_4(float w)
 {
 	return w < 0 ? (float)fmin(log(-(double)w), 88.72) : -110; /* from 88.73 on exp() is infinite */
@@ -433,7 +433,7 @@ static void note_gguf(const struct export *e)
 		report(&e->listener, RWKVK_LOG_NOTE, "llama.cpp will not load %s: %s", e->path, why);
 }
 
-/* Of ln_x, where it is not the usual one. */
+/* The epsilon of ln_x, if it is not the usual one. */
 static float own_epsilon(const struct config *c)
 {
 	return c->version != 40 && c->group_norm_epsilon != 64e-5f ? c->group_norm_epsilon : 0;
@@ -460,7 +460,7 @@ static void note_safetensors(const struct export *e)
 
 /* ---------------------------------------------------------------------------------------------------- the file */
 
-/* Of a type that safetensors files cannot name. */
+/* A tensor of a type that safetensors files cannot name. */
 static bool is_of_gguf_alone(const struct weights *weights, const struct tensor *tensor)
 {
 	return tensor->type == DTYPE_FOREIGN && strncmp(weights->format, "GGUF", 4) == 0;

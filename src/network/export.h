@@ -1,4 +1,4 @@
-/* A model on its way to a file; export.c decides about tensors, export_keys.c about what GGUF says besides. */
+/* Exporting a model to a file: export.c decides about tensors, export_keys.c about the rest of GGUF's metadata. */
 #ifndef RWKVK_NETWORK_EXPORT_H
 #define RWKVK_NETWORK_EXPORT_H
 
@@ -18,7 +18,7 @@ struct export
 	enum naming naming;       /* of GGUF */
 	const char *architecture; /* likewise */
 	struct output_list outputs;
-	enum dtype main_type; /* of most matrices: that of ffn.value */
+	enum dtype main_type; /* of most matrices; of ffn.value */
 	bool has_blocks;
 
 	/* for notes */

@@ -1,5 +1,5 @@
-/* The keys of a GGUF file: those that llama.cpp needs, from the network's sizes; all others of a source that is GGUF itself,
- * as they stand there; and the vocabulary. */
+/* The keys of a GGUF file: those that llama.cpp needs, from the network's sizes; all other keys of a GGUF source, unchanged;
+ * and the vocabulary. */
 #include "network/export.h"
 
 #include <stdio.h>
@@ -106,8 +106,8 @@ static bool is_own(const struct keys *k, const struct raw_key *raw)
 	return false;
 }
 
-/* What the source says besides: its vocabulary, template, sampling, licence.  Keys of another architecture, of a split and of
- * the source's layout mean nothing here. */
+/* The source's other keys: its vocabulary, template, sampling, licence.  Keys of another architecture, of a split and of the
+ * source's layout have no meaning here. */
 static void copy_others(struct keys *k)
 {
 	const struct rwkvk_file *file = k->e->file;

@@ -1,5 +1,5 @@
-/* The network: what a model is, every shape in a comment.  Read this before any code; outline.h, pack.h and reference.h are the
- * rest of this folder, which knows no device.
+/* The network: the definition of a model, every shape in a comment.  Read this before any code.  The rest of this folder,
+ * which knows no device, is in outline.h, pack.h and reference.h.
  *
  * C width, F FFN width, V vocabulary, L layers, H heads of N channels (H*N = C), D* a LoRA rank.  The mathematics is in
  * docs/model.md, the same names are used there, here and in the shaders. */
@@ -26,10 +26,10 @@ struct config {
 	bool embedding_norm;                                   /* blocks.0.ln0 exists */
 	float group_norm_epsilon;                              /* of ln_x */
 	uint32_t rescale;    /* n > 0: x is halved after every n layers, and what layer i adds to it is divided by 2^floor(i/n) */
-	bool rescale_stored; /* that division is in the file's matrices already */
+	bool rescale_stored; /* the file's matrices already include that division */
 };
 
-/* Tensors of one layer; [out,in] matrices.  NULL where a version has none, and where said. */
+/* Tensors of one layer; [out,in] matrices.  NULL where a version has none, and where stated. */
 struct layer {
 	const struct tensor *ln1_w, *ln1_b, *ln2_w, *ln2_b;         /* [C] */
 	const struct tensor *mix_r, *mix_w, *mix_k, *mix_v, *mix_a; /* [C] token shift of time-mix; w: 6, 7; a: 7 */
@@ -57,17 +57,17 @@ struct network {
 	struct layer *layers;                     /* [L] */
 };
 
-/* Finds sizes and tensors; every shape is checked, a message names the tensor, its shape and the one expected. */
+/* Finds sizes and tensors.  Checks every shape; a message names the tensor, its shape and the expected one. */
 rwkvk_status network_init(const struct weights *weights, struct network *out);
 void network_finish(struct network *network); /* zeroed is allowed */
 
-/* unused.c: tensors that the network is not made of.  Adapters are refused, and so are biases of its matrices, by name; the
- * others are reported, how many and the first, but for start states and dummies, which mean nothing. */
+/* unused.c: tensors that are no part of the network.  Adapters and biases of its matrices are refused by name.  The others are
+ * reported, by their number and the first name, except start states and dummies, which have no effect. */
 bool network_uses(const struct network *network, const struct tensor *tensor);
 bool is_dummy(const struct network *network, const struct tensor *tensor);
 rwkvk_status refuse_adapters(const struct weights *weights);  /* whose file is not named as one, too */
 rwkvk_status refuse_attention(const struct weights *weights); /* in a layer of a model that has RWKV layers, too */
-rwkvk_status refuse_foreign(const struct weights *weights, const struct tensor *tensor); /* of a type that no model has */
+rwkvk_status refuse_foreign(const struct weights *weights, const struct tensor *tensor); /* of a type that models do not use */
 rwkvk_status check_unused(const struct weights *weights, const struct network *network, const struct listener *listener);
 
 /* "4", "5.0", "5.1", "5.2", "6", "7" */
@@ -80,7 +80,7 @@ uint64_t config_state_floats(const struct config *config);
 uint32_t config_act_floats(const struct config *config);
 uint32_t config_row_floats(const struct config *config); /* of a row's record in a chunk */
 uint32_t config_hidden(const struct config *config);
-/* What layer i adds to x is multiplied by this; whether x is halved after it. */
+/* The factor of layer i's contribution to x; whether x is halved after it. */
 float config_residual(const struct config *config, uint32_t layer);
 bool config_halves(const struct config *config, uint32_t layer);
 
@@ -95,31 +95,30 @@ struct rwkvk_file {
 	struct weights weights;
 	struct network network;
 	rwkvk_tokenizer *tokenizer; /* owned; NULL when there is none */
-	bool vocab_given;           /* it is not the file's own */
+	bool vocab_given;           /* not the file's own */
 	bool add_bos;
 	uint32_t begin_token, end_token; /* RWKVK_NO_TOKEN: there is none */
 	rwkvk_quant quant;
 };
 
-/* numbers.c: refuses the file for its first tensor that has numbers which are not finite, or which what floats become on the
- * device does not hold.  Reads all of it: for when results are known to be wrong, or are to be checked.  RWKVK_OK: the file is
- * not to blame. */
+/* numbers.c: refuses the file for its first tensor with numbers that are not finite or too large for the device's type.  Reads
+ * the whole file: for when results are known to be wrong or need checking.  RWKVK_OK: the file is not to blame. */
 rwkvk_status check_weights(const struct rwkvk_file *file);
-/* The same, without a name, of `count` floats that layer_vector() and the like have made, and of head.bias. */
+/* The same, without a name, for `count` floats from layer_vector() and similar functions, and for head.bias. */
 bool vectors_are_sound(const struct network *network, const float *vectors, uint64_t count);
 
 /* synthetic.c: the tensors of rwkvk_tools_options.shape. */
 rwkvk_status synthetic_weights(const char *shape, const char *type, struct weights *out);
 
-/* file.c: a caller's options as this version's, checked; then what they name. */
+/* file.c: a caller's options as this version's struct, checked; then the files that they name. */
 rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_options *own, rwkvk_tools_options *tools);
 rwkvk_status file_init(const rwkvk_model_options *options, struct rwkvk_file *file);
 void file_finish(struct rwkvk_file *file);
-/* All of it but what only a device knows. */
+/* All information except what only a device knows. */
 void file_describe(const struct rwkvk_file *file, rwkvk_model_info *info);
 rwkvk_status write_model_info(const rwkvk_model_info *own, rwkvk_model_info *given);
 bool file_metadata(const struct rwkvk_file *file, size_t index, rwkvk_metadata *out);
-/* Its chat template, and what there is to say of that choice. */
+/* Its chat template, and a message about the choice. */
 struct chat_choice file_chat(const struct rwkvk_file *file);
 void file_report_chat(const struct rwkvk_file *file, const struct listener *listener);
 

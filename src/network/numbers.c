@@ -1,5 +1,5 @@
-/* Weights that are no numbers, or none that the device's type holds.  Packing sees some of them as they pass by, and others
- * show in results; here it is found whose they are, before a device is accused. */
+/* Weights that are not finite or do not fit the device's type.  Packing notices some of them, and others show up in results.
+ * The functions here find the tensor, before the device is blamed. */
 #include "network/outline.h"
 
 #include <math.h>
@@ -8,7 +8,7 @@
 #include "format/merge.h"
 #include "format/output.h"
 
-/* head.bias may ban tokens: -infinity is what it is for. */
+/* head.bias may ban tokens with -infinity. */
 static bool bias_is_sound(const struct tensor *bias)
 {
 	float values[DTYPE_LARGEST_BLOCK];
@@ -28,7 +28,7 @@ bool vectors_are_sound(const struct network *net, const float *vectors, uint64_t
 	return dtype_fits(DTYPE_F32, vectors, count, INFINITY) && (!net->head_b || bias_is_sound(net->head_b));
 }
 
-/* What floats become on the device, by the name that outline_type() has. */
+/* The device's type for floats, by the name that outline_type() has. */
 static enum dtype type_named(const char *name)
 {
 	uint32_t type = 0;
@@ -52,7 +52,7 @@ static bool is_below(float limit, const struct tensor *tensor)
 	return below;
 }
 
-/* Whether `type` holds the numbers of a plain tensor.  Blocks hold more than F16, of which their scales are. */
+/* Whether `type` holds the numbers of a plain tensor.  Blocks hold larger numbers than F16, the type of their scales. */
 static bool holds(enum dtype type, const struct tensor *tensor)
 {
 	uint64_t columns = tensor->shape[tensor->rank - 1], count = tensor_elements(tensor);

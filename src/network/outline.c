@@ -1,5 +1,5 @@
-/* Which matrices a network consists of on the device, and what that costs in bytes.  Nothing here touches a device: whether a
- * model fits is known before its first byte is read. */
+/* The matrices of a network on the device, and their size in bytes.  Nothing here touches a device: whether a model fits is
+ * known before its first byte is read. */
 #include "network/outline.h"
 
 #include <inttypes.h>
@@ -8,8 +8,8 @@
 
 #include "base/numbers.h"
 
-/* What a matrix is for decides how few bits it bears (docs/quantisation.md has the sources): the tables and the first layer's
- * output need more than the rest, ffn.key a bit more, and a sum of squares forgives most in ffn.value. */
+/* The role of a matrix decides how few bits it tolerates (docs/quantisation.md has the sources): the tables and the first
+ * layer's output need more than the rest, ffn.key a bit more, and ffn.value, a sum over squares, tolerates the most. */
 static const uint32_t presets[][ROLES] = {
 	[RWKVK_QUANT_F16] = { TYPE_F16, TYPE_F16, TYPE_F16, TYPE_F16, TYPE_F16 },
 	[RWKVK_QUANT_Q8] = { TYPE_Q8, TYPE_Q8, TYPE_Q8, TYPE_Q8, TYPE_Q8 },
@@ -39,8 +39,8 @@ enum matrix_role matrix_role(const struct network *net, uint32_t layer, const st
 	return projection ? ROLE_PROJECTION : ROLE_NONE;
 }
 
-/* The device's type of a large matrix.  What the file has quantised stays as it is, unless adapters change it, or one that is
- * beside it in the same matrix of the device: all of that would become F32 then. */
+/* The device's type of a large matrix.  Quantised matrices of the file stay as they are, unless adapters change them or a
+ * neighbour in the same matrix of the device: all of it would otherwise become F32. */
 static uint32_t matrix_type(const struct tensor *tensor, rwkvk_quant quant, enum matrix_role role, bool adapted)
 {
 	bool block = dtype_is_block(tensor->type);
@@ -59,7 +59,7 @@ static bool is_adapted(const struct layer *l)
 	return adapted;
 }
 
-/* Types that differ are widened to the one that holds them all. */
+/* Different types are widened to one that holds them all. */
 static uint32_t common_type(uint32_t a, uint32_t b)
 {
 	return a == b ? a : TYPE_F32;
@@ -97,7 +97,7 @@ static void add_inner(struct matrix *m, const struct tensor *tensor, uint32_t pa
 	add_part(m, lora_source(tensor, part, parts, rank, width, true), rank);
 }
 
-/* There is no block type here: rows are read down columns. */
+/* No block types here: rows are read down columns. */
 static void add_outer(struct lora *lora, const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rank,
                       uint32_t width)
 {
@@ -179,7 +179,7 @@ static const char *lora_type_of(const struct lora *lora, const struct tensor *te
 	return NULL;
 }
 
-/* Of a tensor that is the layer's: what is neither a matrix nor a LoRA becomes a vector. */
+/* For a tensor of the layer: anything that is neither a matrix nor a LoRA becomes a vector. */
 static const char *layer_type_of(const struct network *net, rwkvk_quant quant, uint32_t index, const struct tensor *tensor)
 {
 	struct outline layer;
@@ -196,7 +196,7 @@ static const char *layer_type_of(const struct network *net, rwkvk_quant quant, u
 	return type ? type : type_name(TYPE_F32);
 }
 
-/* struct layer is nothing but pointers to tensors. */
+/* struct layer consists only of pointers to tensors. */
 static bool layer_has(const struct layer *layer, const struct tensor *tensor)
 {
 	const struct tensor *all[sizeof *layer / sizeof(const struct tensor *)];

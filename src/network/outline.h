@@ -1,10 +1,11 @@
-/* Which matrices and LoRA factors a network consists of on the device, and what that costs in bytes. */
+/* The matrices and LoRA factors of a network on the device, and their size in bytes. */
 #ifndef RWKVK_NETWORK_OUTLINE_H
 #define RWKVK_NETWORK_OUTLINE_H
 
 #include "network/pack.h"
 
-/* A matrix of parts under each other, each padded to 8 rows if there are several; or interleaved, 8 rows of each in turn. */
+/* A matrix of stacked parts, each padded to a multiple of 8 rows if there are several; or interleaved, 8 rows of each in
+ * turn. */
 struct matrix {
 	uint32_t type, rows, columns;
 	bool interleaved;
@@ -34,24 +35,24 @@ struct outline {
 	struct outline_ffn ffn, pre;
 };
 
-/* outline.c: what a matrix is for, and the device's type that floats of it get by a preset. */
+/* outline.c: the role of a matrix, and the device's type that a preset gives its floats. */
 enum matrix_role { ROLE_PROJECTION, ROLE_FIRST_OUTPUT, ROLE_FFN_KEY, ROLE_FFN_VALUE, ROLE_TABLE, ROLES, ROLE_NONE = ROLES };
-/* Of a tensor of this layer or of no layer; ROLE_NONE: none of the network's large matrices. */
+/* For a tensor of this layer or of no layer; ROLE_NONE: not one of the network's large matrices. */
 enum matrix_role matrix_role(const struct network *network, uint32_t layer, const struct tensor *tensor);
 uint32_t preset_type(rwkvk_quant quant, enum matrix_role role);
 
-/* outline.c: what a layer, the embedding and the head consist of on the device; no buffers yet. */
+/* outline.c: the matrices of a layer, the embedding and the head on the device; no buffers yet. */
 void outline_layer(const struct network *network, rwkvk_quant quant, uint32_t index, struct outline *out);
 /* The embedding or the head. */
 void outline_table(const struct network *network, const struct tensor *tensor, rwkvk_quant quant, struct matrix *out);
-/* What a tensor of the file is stored as: type_name() of its matrix or LoRA, "F32" for vectors; NULL when nothing is made of
- * it. */
+/* The type in which a tensor of the file is stored: type_name() of its matrix or LoRA, "F32" for vectors; NULL when it is
+ * unused. */
 const char *outline_type(const struct network *network, rwkvk_quant quant, const struct tensor *tensor);
-/* All matrices of a layer, absent ones too; LoRAs likewise. */
+/* All matrices of a layer, including absent ones; the same for LoRAs. */
 enum { LAYER_MATRICES = 10, LAYER_LORAS = 2 };
 void outline_matrices(struct outline *layer, struct matrix *out[LAYER_MATRICES]);
 void outline_loras(struct outline *layer, struct lora *out[LAYER_LORAS]);
-/* Bytes on the device: of `rows` rows of a matrix, and of what lies beside them; matrices and LoRAs as a whole; the small
+/* Bytes on the device: of `rows` rows of a matrix, and of the data beside them; matrices and LoRAs as a whole; the small
  * vectors of all layers. */
 uint64_t matrix_plane_bytes(const struct matrix *matrix, uint64_t rows);
 uint64_t matrix_side_bytes(const struct matrix *matrix, uint64_t rows);
@@ -59,24 +60,24 @@ uint64_t matrix_bytes(const struct matrix *matrix);
 uint64_t lora_bytes(const struct lora *lora, const struct config *config);
 uint64_t vectors_floats(const struct network *network);
 
-/* Floats of the buffer of logits, and of what else tokens are picked from. */
+/* Floats of the buffer of logits, and of the other data for picking. */
 uint64_t logits_floats(const struct config *config, uint32_t slots);
 uint64_t picks_floats(const struct config *config, uint32_t slots);
-/* Places for states from before a submission.  Texts that are being written take text_snapshots() at most (NO_SNAPSHOT: one
- * that finds none), so a prompt that is being read always finds one: its own session writes no text. */
+/* The number of snapshots.  Texts being written take text_snapshots() at most (NO_SNAPSHOT: a text that finds none), so a
+ * prompt being read always finds one, because its own session is not writing a text. */
 #define NO_SNAPSHOT UINT32_MAX
 uint32_t text_snapshots(uint32_t max_batch);
 uint32_t model_snapshots(uint32_t slots, uint32_t max_batch);
-/* Device bytes of a slot, without a snapshot; and what the model needs with `slots` of them. */
+/* Device bytes of a slot, without a snapshot; and of the model with `slots` slots. */
 uint64_t session_device_bytes(const struct config *config);
 uint64_t model_device_bytes(const struct network *network, rwkvk_quant quant, uint32_t slots, uint32_t max_batch);
 /* Bytes one token must read and write: weights once, its state twice, one embedding row. */
 uint64_t model_token_bytes(const struct network *network, rwkvk_quant quant);
-/* Multiply-adds that a token takes in the layers' matrices and LoRA factors, all inputs of ffn.value counted; without the head.
+/* Multiply-adds of a token in the layers' matrices and LoRA factors, counting all inputs of ffn.value; without the head.
  */
 uint64_t model_multiply_adds(const struct network *network);
-/* uvec4s of a row of a LoRA factor, and the packing of all of them: head by head, factor by factor, then uvec4 by uvec4 of
- * the rank, the head's N channels beside each other.  scratch: the longest rank.  false: some are not finite. */
+/* uvec4s of a row of a LoRA factor, and the packing of all of them: head by head, factor by factor, then uvec4 by uvec4 of the
+ * rank, the head's N channels adjacent.  scratch: the longest rank.  false: some are not finite. */
 uint32_t lora_words(uint32_t rank, uint32_t type);
 bool pack_lora(const struct lora *lora, const struct config *config, uint8_t *out, float *scratch);
 

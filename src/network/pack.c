@@ -1,5 +1,5 @@
 /* Matrices as the device reads them (docs/formats.md, "Weights on the device"): tiles of 8 rows, in a tile k-blocks of 128
- * bytes of each row, so that a subgroup of any size reads whole lines and a processor reads straight on.  Repacking moves
+ * bytes of each row, so that a subgroup of any size reads whole cache lines and a CPU reads sequentially.  Repacking moves
  * bits and changes none. */
 #include "network/outline.h"
 
@@ -13,7 +13,7 @@
 
 enum { PIECE = 128 };
 
-/* What a file's type is on the device: the same bits, or the next wider type that has them all. */
+/* The device's type for a file's type: the same bits, or the next wider type that holds them all. */
 uint32_t type_of_dtype(enum dtype type)
 {
 	static const uint32_t types[] = {
@@ -65,7 +65,7 @@ uint64_t packed_side_bytes(uint32_t type, uint64_t rows, uint64_t columns)
 	return PAD(rows, 8) * k_blocks(type, columns) * SIDE_WORDS(type) * 4;
 }
 
-/* One element, for the factors that files store the other way round. */
+/* One element, for factors that files store transposed. */
 static float element(const struct tensor *tensor, uint64_t index)
 {
 	const struct dtype_info *info = &dtype_info[tensor->type];
@@ -74,7 +74,7 @@ static float element(const struct tensor *tensor, uint64_t index)
 	return block[index % info->block];
 }
 
-/* Rounds to another type and back, as the device will see it; the last block is filled up with zeros. */
+/* Rounds to another type and back, as the device will see it; the last block is padded with zeros. */
 static void through_type(enum dtype type, float *row, uint64_t columns)
 {
 	uint64_t n = dtype_info[type].block > 1 ? dtype_info[type].block : DTYPE_LARGEST_BLOCK;
@@ -97,8 +97,8 @@ struct matrix_source matrix_source(const struct tensor *tensor, uint64_t columns
 struct matrix_source lora_source(const struct tensor *tensor, uint32_t part, uint32_t parts, uint32_t rows, uint32_t columns,
                                  bool inner)
 {
-	/* An inner factor's parts lie beside each other, [C,parts rank], or swapped under each other; an outer one's are a
-	 * dimension of their own.  Official files have both transposed. */
+	/* An inner factor's parts lie side by side, [C,parts rank], or, if swapped, stacked; an outer one's have their own
+	 * dimension.  Official files have both transposed. */
 	uint64_t stacked = inner ? (uint64_t)rows * parts : rows, first = tensor->shape[tensor->rank - 2];
 	bool as_wanted = stacked == columns ? tensor->swapped : first == stacked;
 	struct matrix_source source = { .tensor = tensor, .transposed = !as_wanted, .type = type_of_dtype(tensor->type) };
@@ -170,8 +170,8 @@ void typed_rows(const struct matrix_source *source, uint64_t row, uint32_t rows,
 		                : typed_row(source, row + i, first, count, scratch + i * stride, type, fits);
 }
 
-/* Spreads eight rows over their tile, which is written from its begin to its end; a row that is NULL, and what a row does not
- * fill, becomes zeros. */
+/* Spreads eight rows over their tile, which is written from start to end.  A row that is NULL, and the unfilled end of a row,
+ * become zeros. */
 static void place_rows(const uint8_t *const rows[8], uint64_t row_bytes, uint64_t blocks, uint8_t *tile)
 {
 	for (uint64_t b = 0; b < blocks; b++)
@@ -198,7 +198,7 @@ void place_integers(uint32_t type, const int8_t *q, uint32_t u, uint8_t *plane, 
 {
 	const uint32_t zero = type == TYPE_Q4 ? 8 : type == TYPE_Q5 ? 16 : type == TYPE_Q6K ? 32 : 0; /* q + zero is q ^ zero */
 	uint32_t value[8], low[4], high[2] = { 0 };
-	memcpy(value, q, sizeof value); /* four integers each; what follows keeps to its byte */
+	memcpy(value, q, sizeof value); /* four integers each; the operations below stay within each byte */
 	for (uint32_t i = 0; i < 8; i++)
 		value[i] ^= zero * 0x01010101;
 	for (uint32_t c = 0; c < 4; c++)
@@ -240,7 +240,7 @@ static void place_scales(uint32_t type, const struct dtype_parts *parts, uint64_
 		}
 }
 
-/* The file's blocks that k-block b of a row consists of, as far as the row's `count` of them go; NULL: none. */
+/* The file's blocks in k-block b of a row, up to the row's `count` of them; NULL: none. */
 static void place_k_block(uint32_t type, enum dtype dtype, const uint8_t *row, uint64_t count, uint64_t b, uint8_t *plane,
                           uint8_t *beside)
 {

@@ -1,12 +1,12 @@
-/* ffn.value as the device reads it: most of its inputs are zero, and what belongs to those must not be read.  So it lies by
+/* ffn.value as the device reads it.  Most of its inputs are zero, and their weights must not be read.  So it is stored by
  * input, in lines of 128 bytes: the weights of one input for a block of outputs (layout.h, VALUE_*; docs/formats.md).  A piece
- * of work is a block's lines for SPAN inputs: everything beside the lines comes in units that divide SPAN, too. */
+ * of work is a block's lines for SPAN inputs; the data beside the lines comes in units that divide SPAN, too. */
 #include "network/pack.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-enum { LINE = 128, SPAN = 256, MOST_OUTPUTS = 256, APART = 64 /* rows a power of two apart would share few sets of a cache */ };
+enum { LINE = 128, SPAN = 256, MOST_OUTPUTS = 256, APART = 64 /* rows a power of two apart would share few cache sets */ };
 
 uint64_t value_block_bytes(uint32_t type, uint64_t inputs)
 {
@@ -19,13 +19,13 @@ uint64_t value_side_bytes(uint32_t type, uint64_t inputs)
 	return VALUE_SIDE_WORDS(type, inputs) * 4;
 }
 
-/* For what eight rows are made of, and all rows of the largest span. */
+/* Scratch for the sources of eight rows, and for all rows of the largest span. */
 uint64_t value_scratch_floats(void)
 {
 	return 8 * row_scratch_floats(SPAN) + MOST_OUTPUTS * (SPAN + APART) / sizeof(float);
 }
 
-/* What goes where for a block's lines of SPAN inputs. */
+/* Where the data of a block's lines of SPAN inputs go. */
 struct turn {
 	uint32_t type, unit; /* bytes of a weight: of a plain type, or an integer of a byte */
 	uint8_t *lines;
@@ -82,7 +82,7 @@ static void gather(const struct turn *t, enum dtype dtype, const uint8_t *row, u
 	}
 }
 
-/* A square of words of 8 bytes the other way round, whose elements have `unit` bytes: by halves, quarters and eighths. */
+/* Transposes a square of 8-byte words whose elements have `unit` bytes: by halves, quarters and eighths. */
 static inline void turn_square(const uint8_t *from, uint32_t stride, uint32_t unit, uint8_t *to, uint32_t to_stride)
 {
 	uint64_t row[8];
@@ -103,7 +103,7 @@ static inline void turn_square(const uint8_t *from, uint32_t stride, uint32_t un
 		memcpy(to + i * to_stride, &row[i], 8);
 }
 
-/* Lines are written whole and in their order: the memory may be the device's. */
+/* Lines are written whole and in order, because the memory may be the device's. */
 static inline void turn_rows(const struct turn *t, uint32_t unit)
 {
 	const uint32_t size = 8 / unit, outputs = VALUE_BLOCK(t->type), high_words = VALUE_HIGH_WORDS(t->type);

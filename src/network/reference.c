@@ -1,7 +1,8 @@
-/* The stages of every version in plain C on the file's own tensors: clear before fast, for this is what the shaders are held
- * against.  Here is what versions share; time-mix is in reference_att.c.  Formulas and names: docs/model.md.
+/* The stages of every version in plain C on the file's own tensors.  Clarity comes before speed, because the shaders are
+ * checked against this.  This file has the stages that versions share; time-mix is in reference_att.c.  Formulas and names:
+ * docs/model.md.
  *
- * Vectors in progress live in the lines of reference.work: 0 to 2 are used by the helpers, a stage's own start at 3. */
+ * Intermediate vectors live in the lines of reference.work: the helpers use 0 to 2, a stage's own start at 3. */
 #include "network/reference.h"
 
 #include <math.h>
@@ -36,7 +37,7 @@ void reference_matvec(const struct reference *ref, struct matrix_source source, 
 	}
 }
 
-/* Of a merge, eight lanes at a time. */
+/* For a merge, eight lanes at a time. */
 uint64_t reference_effort(const struct tensor *tensor)
 {
 	return 1 + merge_effort(tensor->merge) / 8;
@@ -118,7 +119,7 @@ void reference_att_out(const struct reference *ref, uint32_t index, float *state
 
 /* ------------------------------------------------------------------------------------------------------ channel-mix */
 
-/* The same stage for ffn and, with other vectors, for the ffnPre in place of time-mix. */
+/* The same stage for ffn and, with other vectors, for ffnPre in place of time-mix. */
 struct channel_mix {
 	uint32_t norm_w, norm_b, mix_k, mix_r; /* VEC_* */
 	uint32_t normed, shift;                /* where LN(x) goes, and where the state has the one before */
@@ -212,8 +213,8 @@ void reference_start(const struct reference *ref, float *states)
 		state_start(c, states + i * config_slot_floats(c));
 }
 
-/* A row after the first finds in the state what LayerNorm made of the row before: when a stage is done for all rows at once,
- * those that read it come before the one that moves it there.  After the former, the state has what it had. */
+/* A row after the first finds in the state the LayerNorm of the previous row.  When a stage is done for all rows at once, the
+ * stages that read it come before the one that moves it there.  After the former, the state is unchanged. */
 static void run_row(const struct reference *ref, row_fn *run, void *user, const float *before, float *state, float *act)
 {
 	const uint32_t D = ref->network->config.width;

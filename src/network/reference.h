@@ -1,11 +1,11 @@
-/* The stages: which there are of each version, and the same in plain C. */
+/* The stages of each version, and their reference in plain C. */
 #ifndef RWKVK_NETWORK_REFERENCE_H
 #define RWKVK_NETWORK_REFERENCE_H
 
 #include "network/outline.h"
 
-/* A stage as tests and verification see it: the reference that does the same, and the vectors of the activation buffer that
- * it reads and writes (NULL-terminated). */
+/* A stage as tests and verification see it: its reference, and the vectors of the activation buffer that it reads and writes
+ * (NULL-terminated). */
 struct reference;
 struct stage {
 	const char *name;
@@ -23,7 +23,7 @@ struct region {
 	uint32_t at, count;
 };
 uint32_t act_regions(const struct config *config, struct region out[MAX_REGIONS]);
-/* Of a row's record in a chunk (ROW_*): those that have the same names are the same vectors. */
+/* A vector of a row's record in a chunk (ROW_*); equal names mean the same vector. */
 uint32_t row_regions(const struct config *config, struct region out[MAX_REGIONS]);
 
 /* The stages in plain C on the file's tensors.  `act` is laid out like the device's activation buffer, `state` is one layer's
@@ -35,7 +35,7 @@ struct reference {
 	float *work;       /* [REFERENCE_LINES][stride], so a reference serves one thread */
 };
 enum { REFERENCE_LINES = 14 };
-/* Sums are in double, so that what a comparison shows is the other side's rounding. */
+/* Sums are in double, so that a comparison shows the other side's rounding. */
 rwkvk_status reference_init(struct reference *ref, const struct network *network, rwkvk_quant quant);
 void reference_finish(struct reference *ref);
 void reference_select(const struct reference *ref, uint32_t token, float *act);
@@ -61,16 +61,16 @@ void reference_norm(const float *x, const float *w, const float *b, uint32_t n, 
 void reference_shift(const float *n, const float *before, const float *mix, uint32_t count, float *out);
 /* y = GroupNorm(y; ln_x) of one head; uses lines 1 and 2. */
 void reference_group_norm(const struct reference *ref, uint32_t layer, uint32_t head, float *y);
-/* A stage over tokens that follow each other, as a chunk has them: acts is [rows][config_act_floats()], `run` does the stage for
- * one of them, and `state` becomes that after the last. */
+/* A stage over consecutive tokens, as in a chunk: acts is [rows][config_act_floats()], `run` does the stage for one token, and
+ * `state` becomes the state after the last. */
 typedef void row_fn(void *user, float *state, float *act);
 void reference_rows(const struct reference *ref, uint32_t rows, float *state, float *acts, row_fn *run, void *user);
-/* Turns the state after a stage into that after the chunk's stages which do the same.  They differ in RWKV-4's: of a chunk, wkv moves
- * n1 into the state; of one token att_out does, since all workgroups of att_wkv read what it replaces.  before: the state from
- * before the stage; act: of the last token. */
+/* Turns the state after a stage into the state after the chunk's equivalent stages.  They differ in RWKV-4: in a chunk, wkv
+ * moves n1 into the state; for one token att_out does, since all workgroups of att_wkv read the value that it replaces.
+ * before: the state from before the stage; act: of the last token. */
 void reference_chunk_state(const struct config *config, const struct stage *stage, const float *before, const float *act,
                            float *state);
-/* What is multiplied for a weight of this tensor, in products of matrix and vector: adapters are merged for each. */
+/* Multiply-adds per weight of this tensor in a product of matrix and vector: adapters are merged each time. */
 uint64_t reference_effort(const struct tensor *tensor);
 /* A fresh state, and a whole token: states is [L][config_slot_floats()]; logits may be NULL. */
 void reference_start(const struct reference *ref, float *states);

@@ -226,7 +226,7 @@ static void wkv7_head(const struct reference *ref, uint32_t index, uint32_t head
 	float *y = act + ACT_Y(c->width) + base;
 
 	for (uint32_t i = 0; i < N; i++) {
-		double held = 0, out = 0; /* what the state holds for kk */
+		double held = 0, out = 0; /* the state's value for kk */
 		for (uint32_t j = 0; j < N; j++)
 			held += (double)S[i * N + j] * (double)kk[j];
 		for (uint32_t j = 0; j < N; j++) {

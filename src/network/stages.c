@@ -1,4 +1,4 @@
-/* The stages of each version by name, as tests and verification go through them. */
+/* The stages of each version by name, for tests and verification. */
 #include "network/reference.h"
 
 #include <string.h>
@@ -75,7 +75,7 @@ uint32_t layer_stages(const struct network *net, uint32_t index, struct stage ou
 	uint32_t version = net->config.version / 10;
 	bool pre = net->layers[index].pre_key != NULL;
 	memcpy(out, pre ? rwkv4_pre : versions[version].stages, versions[version].count * sizeof *out);
-	return versions[version].count; /* ffnPre has as many as what it replaces */
+	return versions[version].count; /* ffnPre has as many as time-mix, which it replaces */
 }
 
 uint32_t act_regions(const struct config *c, struct region out[MAX_REGIONS])

@@ -1,5 +1,5 @@
-/* Writing and reading state files.  All numbers are little-endian on disk and put together byte by byte, so nothing
- * depends on the machine's own order or alignment. */
+/* Writing and reading state files.  All numbers are little-endian on disk and are assembled byte by byte, so nothing depends
+ * on the machine's byte order or alignment. */
 #include "network/state_file.h"
 
 #include <inttypes.h>
@@ -59,13 +59,13 @@ static uint64_t header_bytes(uint32_t format)
 	return format == 1 ? HEADER_1_BYTES : HEADER_2_BYTES;
 }
 
-/* What follows the state: an id and a count for each generated token, and the logits. */
+/* The data after the state: an id and a count for each generated token, and the logits. */
 static uint64_t rest_bytes(const struct state_header *header)
 {
 	return 8 * (uint64_t)header->counts + 4 * (uint64_t)header->logits;
 }
 
-/* Of all bytes but its own. */
+/* The checksum of all bytes but its own. */
 static uint64_t checksum(const uint8_t *bytes, uint64_t count)
 {
 	return fnv1a(fnv1a(FNV1A_START, bytes, AT_CHECKSUM), bytes + HEADER_1_BYTES, (size_t)(count - HEADER_1_BYTES));
@@ -91,7 +91,7 @@ void saved_state_free(struct saved_state *saved)
 	*saved = (struct saved_state){ 0 };
 }
 
-/* What a device can compute and a sampler take: a token may have no chance at all. */
+/* Logits that a device can compute and a sampler accepts: a token may have probability zero. */
 static bool is_logit(float value)
 {
 	return value < INFINITY;
@@ -189,7 +189,7 @@ static rwkvk_status too_short(const char *path, uint64_t header, uint64_t count)
 	return fail(RWKVK_ERROR_FILE, "%s: is truncated: the header has %" PRIu64 " bytes, the file %" PRIu64, path, header, count);
 }
 
-/* The numbers of the header, whatever they are. */
+/* The numbers of the header, unchecked. */
 static rwkvk_status read_header(const char *path, const uint8_t *bytes, uint64_t count, struct state_header *out)
 {
 	if (!state_file_is(bytes, count))

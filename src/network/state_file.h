@@ -1,5 +1,5 @@
 /* A state on disk (docs/formats.md, State file): a header that says which models it fits, the floats in canonical order, and
- * what picking the next token needs: the counts of generated tokens and the logits of the last token. */
+ * the data for picking the next token: the counts of generated tokens and the logits of the last token. */
 #ifndef RWKVK_NETWORK_STATE_FILE_H
 #define RWKVK_NETWORK_STATE_FILE_H
 
@@ -18,7 +18,7 @@ struct state_header {
 	uint32_t format;                          /* of a file that was read: 1 or 2 */
 };
 
-/* All that a file holds. */
+/* The content of a file. */
 struct saved_state {
 	struct state_header header;
 	float *state;  /* [floats], canonical */
@@ -27,11 +27,11 @@ struct saved_state {
 	float *logits; /* [logits] */
 };
 
-/* Memory for what the header says, zeros; `name` is for messages. */
+/* Allocates memory for the sizes in the header, zeroed; `name` is for messages. */
 rwkvk_status saved_state_make(const char *name, const struct state_header *header, struct saved_state *out);
 void saved_state_free(struct saved_state *saved); /* zeroed is allowed */
 
-/* The bytes of a file, and all of them in memory.  A number that is nonsense is RWKVK_ERROR_DRIVER. */
+/* The size of a file, and its bytes in memory.  Numbers that are not finite are RWKVK_ERROR_DRIVER. */
 uint64_t state_file_bytes(const struct state_header *header);
 rwkvk_status state_file_build(const char *name, const struct saved_state *saved, uint8_t *bytes);
 
@@ -46,11 +46,11 @@ rwkvk_status state_file_read(const char *path, const struct state_header *want, 
 /* Whether the file begins as a state file does. */
 bool state_file_is(const uint8_t *bytes, uint64_t count);
 
-/* What the header says, of any model: its numbers agree with each other and with the file's length; *damaged: the checksum does
- * not agree with the rest. */
+/* The header, of any model: its numbers are consistent with each other and with the file's length; *damaged: the checksum does
+ * not match. */
 rwkvk_status state_file_header(const char *path, const uint8_t *bytes, uint64_t count, struct state_header *out, bool *damaged);
 
-/* The numbers behind a header that state_file_header() has accepted, whatever they are; *out is for saved_state_free(). */
+/* The numbers after a header that state_file_header() has accepted, unchecked; *out is for saved_state_free(). */
 rwkvk_status state_file_numbers(const char *path, const uint8_t *bytes, const struct state_header *header,
                                 struct saved_state *out);
 

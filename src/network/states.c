@@ -1,4 +1,5 @@
-/* States in files of other programs: what they are, and turning one into another.  All go through the canonical floats. */
+/* States in files of other programs: detecting their kind, and converting them.  All conversions go through the canonical
+ * floats. */
 #include "network/states.h"
 
 #include <inttypes.h>
@@ -25,7 +26,7 @@ struct state_header state_header_of(const struct config *c)
 	};
 }
 
-/* For a state that is nothing but numbers. */
+/* For a state of bare numbers. */
 static rwkvk_status make_bare(const char *path, const struct config *config, struct saved_state *out)
 {
 	struct state_header header = state_header_of(config);
@@ -47,7 +48,7 @@ static struct config config_of(const struct state_header *h)
 
 /* ---------------------------------------------------------------------------------------------------- orders */
 
-/* Where a layer of another program's state has the three parts of ours: att_x, ffn_x, and the rest, which is aa, bb, pp or S.
+/* Where a layer of another program's state has our three parts: att_x, ffn_x, and the rest, which is aa, bb, pp or S.
  */
 struct order {
 	uint64_t att_x, ffn_x, rest;
@@ -102,7 +103,7 @@ static rwkvk_status format_of_file(const char *path, rwkvk_state_format *out)
 	return RWKVK_OK;
 }
 
-/* As a file has it; web: web-rwkv's, whose tensors are the other way round although nothing in the file says so. */
+/* As a file has it; web: web-rwkv's, whose tensors are transposed although nothing in the file says so. */
 static rwkvk_status open_trained(const char *path, bool web, struct weights *out)
 {
 	TRY(weights_open(path, NULL, 0, NULL, out));
@@ -134,7 +135,7 @@ rwkvk_status state_read(const char *path, const struct config *config, struct sa
 	return status;
 }
 
-/* A file of floats and nothing else. */
+/* A file of bare floats. */
 static rwkvk_status read_bare(const char *path, uint64_t floats, float *out)
 {
 	struct mapping file;
@@ -154,10 +155,9 @@ static rwkvk_status read_bare(const char *path, uint64_t floats, float *out)
 
 /* ---------------------------------------------------------------------------------------------------- any state */
 
-/* A state in memory and what its file said. */
+/* A state in memory and its file's metadata. */
 struct loaded {
-	struct saved_state
-		saved; /* canonical, or as the file has it where only its numbers are looked at; model_version 0: unknown */
+	struct saved_state saved; /* canonical, or as in the file if only its numbers matter; model_version 0: unknown */
 	bool damaged;
 };
 
@@ -174,7 +174,7 @@ static rwkvk_status find_format(const char *path, rwkvk_state_format *format)
 	return RWKVK_OK;
 }
 
-/* Without a model, and lenient: whatever the numbers are. */
+/* Without a model, and lenient: the numbers are not checked. */
 static rwkvk_status load_native(const char *path, const rwkvk_file *model, bool lenient, struct loaded *out)
 {
 	struct mapping file;
@@ -236,7 +236,7 @@ static void look_at(const float *numbers, uint64_t count, rwkvk_state_info *info
 	}
 }
 
-/* The numbers that the file has: of a trained state the matrices. */
+/* The numbers in the file: of a trained state, the matrices. */
 static void look_at_all(const struct saved_state *saved, bool matrices, rwkvk_state_info *info)
 {
 	const struct state_header *h = &saved->header;
@@ -251,7 +251,7 @@ static void look_at_all(const struct saved_state *saved, bool matrices, rwkvk_st
 	for (uint32_t i = 0; i < h->counts; i++)
 		info->not_finite += !isfinite(saved->counts[i]);
 	for (uint32_t i = 0; i < h->logits; i++)
-		info->not_finite += !(saved->logits[i] < INFINITY); /* a token may have no chance at all */
+		info->not_finite += !(saved->logits[i] < INFINITY); /* a token may have probability zero */
 }
 
 /* Without a model: the tensors' sizes and numbers. */
@@ -262,7 +262,7 @@ static rwkvk_status load_tensors(const char *path, struct loaded *out)
 	TRY(open_trained(path, false, &weights));
 	rwkvk_status status = trained_state_sizes(&weights, &c);
 	if (status == RWKVK_OK) {
-		c.version = 70; /* any version that has matrices: only their numbers are looked at */
+		c.version = 70; /* any version with matrices: only their numbers matter */
 		status = make_bare(path, &c, &out->saved);
 		if (status == RWKVK_OK)
 			status = trained_state(&weights, &c, out->saved.state);

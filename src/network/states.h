@@ -5,14 +5,14 @@
 #include "network/network.h"
 #include "network/state_file.h"
 
-/* What a state file of this model says, with logits and without counts; position 0. */
+/* The header of a state file of this model, with logits and without counts; position 0. */
 struct state_header state_header_of(const struct config *config);
 
-/* The state of a session of this model: a state file of our own, or a trained start state, whose position is 0 and which has
+/* The state of a session of this model: our own state file, or a trained start state, whose position is 0 and which has
  * neither counts nor logits.  On success *out is for saved_state_free(). */
 rwkvk_status state_read(const char *path, const struct config *config, struct saved_state *out);
 
-/* The same from bytes: which of the two, and where a file of bare numbers has its parts. */
+/* The same from bytes; the layout says which of the two it is, and where a file of bare numbers has its parts. */
 rwkvk_state_format state_format_of(const uint8_t *bytes, uint64_t count); /* RWKVK_STATE_ANY: neither */
 
 /* A state in the order of another program to canonical order, or back; whole states that do not overlap. */

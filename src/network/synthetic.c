@@ -1,8 +1,8 @@
 /* Models of official sizes without a file, for measuring speed: RWKV-7 with random weights.
  *
- * Nothing of the size of a model is made.  For each number format there is one bank of random numbers, as long as the largest
- * matrix of it, and every matrix is a window into that which begins somewhere else.  On the device each has memory of its own,
- * so a token reads what it would read of a trained model.  The numbers have the spread that keeps the model's values near 1;
+ * Nothing of the size of a model is made in main memory.  For each number format there is one bank of random numbers, as long
+ * as its largest matrix, and every matrix is a window into the bank with its own start.  On the device each has its own
+ * memory, so a token reads as much as with a trained model.  The numbers have the spread that keeps the model's values near 1;
  * about half of the inputs of ffn.value are zero then, where a trained model has more. */
 #include "network/outline.h"
 
@@ -19,9 +19,9 @@ enum {
 	HEAD_SIZE = 64,
 	MOST_LAYERS = 256,
 	MOST_WIDTH = 16384,
-	UNIT = DTYPE_LARGEST_BLOCK, /* numbers that stay together: whole blocks of any format */
-	UNITS = 4096,               /* of which there are so many different ones */
-	STARTS = 61,                /* windows begin at one of so many places */
+	UNIT = DTYPE_LARGEST_BLOCK, /* numbers kept together: whole blocks of any format */
+	UNITS = 4096,               /* the number of different units */
+	STARTS = 61,                /* the number of places where windows can begin */
 	START_STEP = 263 * UNIT,    /* numbers between these; no multiple of an official row */
 };
 
@@ -35,7 +35,7 @@ static const struct sizes official[] = {
 	{ "2.9B", 32, 2560, 96, 64, 320 }, { "7.2B", 32, 4096, 128, 96, 480 },
 };
 
-/* What the matrices of each role are stored as. */
+/* The type of the matrices of each role. */
 static const struct kind {
 	const char *name;
 	bool preset;
@@ -47,7 +47,7 @@ static const struct kind {
 	{ "q4", true, RWKVK_QUANT_Q4, 0 },
 };
 
-/* A model in the making.  The list of tensors is gone through twice: `bank_size` first, then they are added. */
+/* A model being built.  The list of tensors is traversed twice: first for `bank_size`, then to add them. */
 struct maker {
 	struct weights *weights;
 	struct sizes sizes;
@@ -77,7 +77,7 @@ static rwkvk_status unknown_shape(const char *shape)
 		shape, MOST_LAYERS, HEAD_SIZE, MOST_WIDTH);
 }
 
-/* "24x2048", with the ranks that official models of such a width have, by their author's formulas. */
+/* "24x2048", with the ranks of official models of such a width, by their author's formulas. */
 static rwkvk_status parse_sizes(const char *shape, struct sizes *out)
 {
 	char *end;
@@ -159,7 +159,7 @@ static uint8_t *make_units(struct maker *maker, enum dtype type)
 	return units;
 }
 
-/* Units in random order: quantising all of the numbers would take minutes, and rows differ like this, too. */
+/* Units in random order: quantising all numbers would take minutes, and rows still differ. */
 static rwkvk_status fill_bank(struct maker *maker, enum dtype type)
 {
 	const struct mapping *bank;
@@ -215,7 +215,7 @@ static void put_large(struct maker *maker, int layer, const char *name, enum mat
 	put_matrix(maker, layer, name, kind->preset ? dtype_of_type(preset_type(kind->quant, role)) : kind->type, rows, columns);
 }
 
-/* [rows,columns] of F32, numbers of its own. */
+/* [rows,columns] of F32, with its own numbers. */
 static void put_vector(struct maker *maker, int layer, const char *name, uint64_t rows, uint64_t columns, float middle,
                        float spread)
 {
@@ -304,7 +304,7 @@ static rwkvk_status make(struct maker *maker)
 	return maker->status;
 }
 
-/* Names as they may stand in a message. */
+/* Names as shown in a message. */
 static rwkvk_status set_names(const struct maker *maker)
 {
 	char name[64], path[96];

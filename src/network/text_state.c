@@ -60,10 +60,10 @@ uint64_t text_state_memory(const struct text_state *state)
 
 static const uint8_t magic[8] = { 'R', 'W', 'K', 'V', 'K', 'T', 'X', 'T' };
 
-/* Of what is described here; a state file has a number of its own. */
+/* The version of the format below; state files have their own. */
 enum { FORMAT = 1 };
 
-/* Numbers behind the magic, little-endian.  The checksum is of all before it and of the text. */
+/* Numbers behind the magic, little-endian.  The checksum covers everything before it and the text. */
 enum { AT_FORMAT, AT_MODEL_HIGH, AT_MODEL_LOW, AT_START, AT_PREFIX, AT_TEXT, AT_STATE, AT_CHECKSUM, NUMBERS };
 enum { HEADER = sizeof magic + 8 * NUMBERS };
 

@@ -1,5 +1,5 @@
 /* time_state is [H, value, key] in every version, and so is the state of RWKV-7; that of RWKV-5 and 6 is [H, key, value].
- * web-rwkv's files have it the other way round (tensor.swapped).  docs/formats.md says who reads it how. */
+ * web-rwkv's files have it transposed (tensor.swapped).  docs/formats.md says how each program reads it. */
 #include "network/trained_state.h"
 
 #include <inttypes.h>
@@ -26,7 +26,7 @@ static int64_t layer_of(const struct tensor *tensor)
 	return strcmp(tensor->name, name) == 0 ? (int64_t)layer : -1;
 }
 
-/* The heads and N of a tensor [heads, N, N], of which a single head's dimension of 1 is not kept. */
+/* The heads and N of a tensor [heads, N, N]; a single head's dimension of 1 is dropped. */
 static bool shape_of(const struct tensor *tensor, uint64_t *heads, uint64_t *n)
 {
 	if (tensor->rank < 2 || tensor->rank > 3)
@@ -160,7 +160,7 @@ static void put(uint8_t *at, uint32_t value)
 		at[i] = (uint8_t)(value >> 8 * i);
 }
 
-/* What the file holds. */
+/* The content of the file. */
 static bool list_matrices(const struct config *c, struct output_list *list)
 {
 	for (uint32_t i = 0; i < c->layers; i++) {

@@ -1,4 +1,4 @@
-/* Trained start states: the tensors blocks.i.att.time_state, in a file of their own or in a model's, and a model's state. */
+/* Trained start states: the tensors blocks.i.att.time_state, in their own file or in a model's, and a model's state. */
 #ifndef RWKVK_NETWORK_TRAINED_STATE_H
 #define RWKVK_NETWORK_TRAINED_STATE_H
 
@@ -8,7 +8,7 @@
 bool is_trained_state(const struct tensor *tensor);
 bool has_trained_state(const struct weights *weights);
 
-/* Sizes from those tensors: layers, heads, head_size, width, state_width; the version, which they do not tell, is 0. */
+/* Sizes from those tensors: layers, heads, head_size, width, state_width; the version, which they do not show, is 0. */
 rwkvk_status trained_state_sizes(const struct weights *weights, struct config *out);
 
 /* The state before the first token, canonical, [config_state_floats()]: the trained matrices, and shifts of zero.  Every layer

@@ -1,5 +1,5 @@
-/* Tensors of a file that the network is not made of.  What would change the results is refused, so that no file runs as less
- * than it is; the rest is reported. */
+/* Tensors of a file that are no part of the network.  Those that would change the results are refused, so that no file runs
+ * with parts missing; the rest are reported. */
 #include <stdio.h>
 #include <string.h>
 
@@ -25,7 +25,7 @@ bool network_uses(const struct network *net, const struct tensor *tensor)
 	for (size_t i = 0; i < sizeof global / sizeof *global; i++)
 		if (global[i] == tensor)
 			return true;
-	for (size_t at = 0; layer && at < sizeof *layer; at += sizeof field) { /* a layer is pointers to tensors, nothing else */
+	for (size_t at = 0; layer && at < sizeof *layer; at += sizeof field) { /* a layer consists only of pointers to tensors */
 		memcpy(&field, (const char *)layer + at, sizeof field);
 		if (field == tensor)
 			return true;
@@ -33,7 +33,7 @@ bool network_uses(const struct network *net, const struct tensor *tensor)
 	return false;
 }
 
-/* Layer 0 of RWKV-7 may have v0, v1, v2, which mean nothing. */
+/* Layer 0 of RWKV-7 may have v0, v1, v2, which have no effect. */
 bool is_dummy(const struct network *net, const struct tensor *tensor)
 {
 	return net->config.version == 70 && strncmp(tensor->name, "blocks.0.att.v", 14) == 0 && strlen(tensor->name) == 15 &&
@@ -74,7 +74,7 @@ static bool has_rwkv(const struct weights *weights)
 	return false;
 }
 
-/* What makes queries, alone or together with keys and values; *layer: the number before. */
+/* Whether it makes queries, alone or together with keys and values; *layer: the number before the name. */
 static bool is_of_attention(const char *name, unsigned *layer)
 {
 	static const char *const signs[] = { ".q_proj.weight", ".qkv_proj.weight", ".query.weight" };
@@ -104,7 +104,7 @@ rwkvk_status refuse_attention(const struct weights *weights)
 
 /* ---------------------------------------------------------------------------------------------------- biases */
 
-/* The matrix that it is added to, in the official names or in those of the file; NULL when there is none. */
+/* The matrix to which it is added, in the official names or in those of the file; NULL when there is none. */
 static const struct tensor *matrix_of_bias(const struct weights *weights, const struct network *net, const struct tensor *bias)
 {
 	const char *const names[] = { bias->name, bias->file_name };

@@ -1,5 +1,5 @@
-/* The small tensors of a layer as the stages use them.  Versions disagree on what they store (a mixing weight or one minus it,
- * a decay or its logarithm, a number a head or a channel); all of that ends here. */
+/* The small tensors of a layer as the stages use them.  Versions differ in what they store (a mixing weight or one minus it, a
+ * decay or its logarithm, a number per head or per channel); this file hides all of that. */
 #include "network/network.h"
 
 #include <math.h>
@@ -49,7 +49,7 @@ static void mix_of_before(float *m, uint32_t n)
 		m[i] = 1 - m[i];
 }
 
-/* time_decay is what was trained; RWKV-4 and 5 make of it what each token needs. */
+/* time_decay is the trained parameter; RWKV-4 and 5 derive each token's decay from it. */
 static void decay_of(const struct config *c, const struct tensor *tensor, float *w)
 {
 	if (c->version >= 60 || !is_named(tensor, ".time_decay"))
@@ -66,7 +66,7 @@ static void bonus_of(const struct config *c, const struct tensor *tensor, float 
 		u[i] = expf(u[i]);
 }
 
-/* One number a head becomes one a channel, from the last back so that none is overwritten before it is read. */
+/* Spreads one number per head to its channels, from the last back so that none is overwritten before it is read. */
 static void spread_heads(const struct config *c, float *v)
 {
 	for (uint32_t i = c->width; i-- > 0;)
