@@ -130,6 +130,20 @@ static void other_models(void **state)
 		make_model(path, &spec);
 		assert_stranger(what[i], &(rwkvk_model_options){ .path = path, .vocab = vocab_path }, RWKVK_BEGIN_FILE);
 	}
+	const struct model_spec sixth = { .version = 60,
+		                              .layers = 3,
+		                              .width = 64,
+		                              .head_size = 32,
+		                              .ffn = 256,
+		                              .vocab = CACHE_VOCAB,
+		                              .rank_decay = 16,
+		                              .rank_mix = 8,
+		                              .type = DTYPE_F16,
+		                              .lora_type = DTYPE_F16,
+		                              .seed = 70 };
+	path = test_temp("other.safetensors");
+	make_model(path, &sixth);
+	assert_stranger("version", &(rwkvk_model_options){ .path = path, .vocab = vocab_path }, RWKVK_BEGIN_FILE);
 }
 
 /* The base's file with one bit of a tensor turned. */
