@@ -126,7 +126,7 @@ struct sample {
 static double now(void)
 {
 	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
+	timespec_get(&time, TIME_UTC);
 	return 1e3 * (double)time.tv_sec + 1e-6 * (double)time.tv_nsec;
 }
 
