@@ -75,7 +75,8 @@ static void show_part(struct writing *w, const rwkvk_chat_part *part)
 		show(w, "\n\n", 2, false);
 	w->thought = w->thought && part->text_bytes == 0;
 	show(w, part->text, part->text_bytes, false);
-	fwrite(part->text, 1, part->text_bytes, w->said.stream);
+	if (part->text_bytes > 0)
+		fwrite(part->text, 1, part->text_bytes, w->said.stream);
 	w->new_stops = part->new_stops;
 }
 
