@@ -77,3 +77,10 @@ def make(folder, chains):
         file.write(struct.pack("<Q", len(text)) + text + data)
     write_vocabulary(vocabulary, pieces)
     return ["-m", model, "--vocab", vocabulary, "--template", "g1"]
+
+
+if __name__ == "__main__":  # reciter.py FOLDER: for a look with any client, with an answer and a call
+    import sys
+    WORDS = " Clear| skies| over| the| city|, a| light| wind|, and| no| rain| until| the evening".split("|")
+    CALL = ["\n", '{"name": "weather", "argu', 'ments": {"city": "Paris"}}', "\n```"]
+    print(*make(sys.argv[1], {":": [*WORDS, "\n\n"], "time": [*(word + "." for word in WORDS)], "```json": CALL}))

@@ -40,7 +40,7 @@ class Server:
         self.reader.join(10)
         self.process.stdout.close()
         self.process.stderr.close()
-        assert not any("VALIDATION:" in line or "ERROR: " in line for line in self.log), "".join(self.log)
+        assert not any(word in line for line in self.log for word in ("VALIDATION:", "ERROR: ", "ThreadSanitizer")), "".join(self.log)
         return code
 
     def kill(self):

@@ -1,5 +1,5 @@
 #!/bin/sh
-# data races, found by the thread sanitizer in all that has threads: loading, packing, compiling, sessions beside each other
+# data races, found by the thread sanitizer in all that has threads: loading, packing, compiling, sessions beside each other, the server
 set -eu
 . "$(dirname -- "$0")/../setup.sh"
 
