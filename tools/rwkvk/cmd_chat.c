@@ -302,7 +302,7 @@ int cmd_chat(int argc, char **argv)
 	const struct arg args[] = {
 		ARG_MODEL(c.model_args),
 		ARG_VOCAB(c.model_args),
-		ARG_NAMES(c.model_args),
+		ARGS_TENSORS(c.model_args),
 		ARG_QUANT(c.model_args),
 		ARGS_NUMERICS(c.model_args),
 		ARG_DEVICE(c.model_args),

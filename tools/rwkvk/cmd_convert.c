@@ -69,7 +69,7 @@ static int run(struct convert *args)
 
 /* clang-format off: a row is an option */
 #define ARGS_CONVERT(c)                                                                                                        \
-	ARG_VOCAB((c).model), ARG_NAMES((c).model),                                                                                \
+	ARG_VOCAB((c).model), ARGS_TENSORS((c).model),                                                                             \
 		{ .name = "threads",                                                                                                   \
 		  .kind = ARG_COUNT,                                                                                                   \
 		  .target = &(c).model.threads,                                                                                        \

@@ -429,7 +429,7 @@ int cmd_generate(int argc, char **argv)
 	const struct arg args[] = {
 		ARG_MODEL(g.model),
 		ARG_VOCAB(g.model),
-		ARG_NAMES(g.model),
+		ARGS_TENSORS(g.model),
 		ARG_QUANT(g.model),
 		ARGS_NUMERICS(g.model),
 		ARG_DEVICE(g.model),

@@ -260,7 +260,7 @@ int cmd_inspect(int argc, char **argv)
 		  .kind = ARG_FLAG,
 		  .target = &keys,
 		  .help = "what the file says in words and numbers, instead of its tensors" },
-		ARG_NAMES(model),
+		ARGS_TENSORS(model),
 		ARG_QUANT(model),
 		ARGS_NUMERICS(model),
 	};

@@ -162,7 +162,7 @@ int cmd_logits(int argc, char **argv)
 	const struct arg args[] = {
 		ARG_MODEL(run.model),
 		ARG_VOCAB(run.model),
-		ARG_NAMES(run.model),
+		ARGS_TENSORS(run.model),
 		ARG_QUANT(run.model),
 		ARGS_NUMERICS(run.model),
 		ARG_DEVICE(run.model),

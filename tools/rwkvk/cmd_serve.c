@@ -267,7 +267,7 @@ int cmd_serve(int argc, char **argv)
 		  .help = "what requests call the model",
 		  .standard = "the file's name without folder and kind; rwkvk-story" },
 		ARG_VOCAB(s.model),
-		ARG_NAMES(s.model),
+		ARGS_TENSORS(s.model),
 		ARG_QUANT(s.model),
 		ARGS_NUMERICS(s.model),
 		ARG_DEVICE(s.model),

@@ -142,6 +142,7 @@ static int cmd_state_info(int argc, char **argv)
 	struct state state = { 0 };
 	const struct arg args[] = {
 		ARG_STATE_MODEL(state),
+		ARG_LORA(state.model),
 		ARG_FROM(state),
 		{ .name = "json", .kind = ARG_FLAG, .target = &state.json, .help = "print JSON", .standard = "a table" },
 	};
@@ -217,6 +218,7 @@ static int cmd_state_convert(int argc, char **argv)
 	struct state state = { 0 };
 	const struct arg args[] = {
 		ARG_STATE_MODEL(state),
+		ARG_LORA(state.model),
 		ARG_FROM(state),
 		{ .name = "to",
 		  .kind = ARG_WORD,

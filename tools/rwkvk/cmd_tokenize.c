@@ -126,6 +126,7 @@ int cmd_tokenize(int argc, char **argv)
 	/* clang-format off: a row is an option */
 	const struct arg args[] = {
 		ARG_MODEL(model),
+		ARG_LORA(model),
 		ARG_VOCAB(model),
 		{ .group = "Direction",
 		  .name = "decode",

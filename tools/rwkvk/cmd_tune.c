@@ -99,7 +99,7 @@ int cmd_tune(int argc, char **argv)
 	struct tune tune = { 0 };
 	const struct arg args[] = {
 		ARG_MODEL(tune.model),
-		ARG_NAMES(tune.model),
+		ARGS_TENSORS(tune.model),
 		ARG_QUANT(tune.model),
 		ARGS_NUMERICS(tune.model),
 		ARG_DEVICE(tune.model),

@@ -164,7 +164,7 @@ int cmd_verify(int argc, char **argv)
 	struct verify run = { 0 };
 	const struct arg args[] = {
 		ARG_MODEL(run.model),
-		ARG_NAMES(run.model),
+		ARGS_TENSORS(run.model),
 		ARG_QUANT(run.model),
 		ARGS_NUMERICS(run.model),
 		ARG_DEVICE(run.model),

@@ -36,7 +36,7 @@ extern const char *const quant_words[];
 		.standard = "none; SCALE: alpha / rank, as FILE says"                                                                  \
 	}
 /* What the tensors are called, and what is added to them. */
-#define ARG_NAMES(m)                                                                                                           \
+#define ARGS_TENSORS(m)                                                                                                        \
 	ARG_LORA(m),                                                                                                               \
 	{                                                                                                                          \
 		.name = "names", .kind = ARG_TEXT, .target = &(m).names, .value = "FILE",                                              \
