@@ -345,6 +345,13 @@ static rwkvk_status replace(const struct adapting *a, const struct tensor *whole
 	return RWKVK_OK;
 }
 
+/* Layer 0 of RWKV-7 may have these, which mean nothing, and not every file keeps them. */
+static bool is_dummy(const char *name)
+{
+	static const char stem[] = "blocks.0.att.v";
+	return strncmp(name, stem, strlen(stem)) == 0 && strlen(name) == strlen(stem) + 1 && strchr("012", name[strlen(stem)]);
+}
+
 /* A start state may be new, everything else takes a tensor's place. */
 static rwkvk_status apply_whole(const struct adapting *a, const struct tensor *whole)
 {
@@ -354,6 +361,8 @@ static rwkvk_status apply_whole(const struct adapting *a, const struct tensor *w
 	target = target ? target : find_other_form(model, whole->name);
 	if (!target && state && !state[strlen(".att.time_state")])
 		return weights_append(model, whole);
+	if (!target && is_dummy(whole->name))
+		return RWKVK_OK;
 	if (!target)
 		return fail(RWKVK_ERROR_FILE, "%s: tensor %s is for %s, which %s does not have", a->adapter->weights.path,
 		            whole->file_name, whole->name, model->path);

@@ -535,6 +535,98 @@ static void model_and_adapter_in_one(void **state)
 	list_free(model);
 }
 
+/* ---------------------------------------------------------------------------------------------------- tied, whole */
+
+static void remove_item(struct list *list, const char *name)
+{
+	struct list_item *item = list_find(list, name);
+	assert_non_null(item);
+	free(item->values);
+	*item = list->items[--list->count];
+}
+
+/* An embedding [V,C] is adapted by A [r,V] and B [C,r]. */
+static void adapt_embedding(struct list *adapter, struct list_item *emb)
+{
+	struct list_item *A = add(adapter, RANK, VOCAB), *B = add(adapter, WIDTH, RANK);
+	uint64_t seed = 11;
+	snprintf(A->name, sizeof A->name, "base_model.model.rwkv.embeddings.lora_embedding_A");
+	snprintf(B->name, sizeof B->name, "base_model.model.rwkv.embeddings.lora_embedding_B");
+	fill(A, &seed);
+	fill(B, &seed);
+	for (uint64_t v = 0; v < VOCAB; v++)
+		for (uint64_t c = 0; c < WIDTH; c++)
+			for (uint64_t k = 0; k < RANK; k++)
+				emb->values[v * WIDTH + c] += A->values[k * VOCAB + v] * B->values[c * RANK + k];
+}
+
+static void replace_embedding(struct list *adapter, struct list_item *emb, struct list_item *head)
+{
+	struct list_item *item = add(adapter, VOCAB, WIDTH);
+	uint64_t seed = 12;
+	snprintf(item->name, sizeof item->name, "base_model.model.rwkv.embeddings.modules_to_save.default.weight");
+	fill(item, &seed);
+	memcpy(emb->values, item->values, emb->count * sizeof *emb->values);
+	memcpy(head->values, item->values, emb->count * sizeof *emb->values);
+}
+
+/* Where the head is the embedding, a product changes one of them, and a whole tensor takes the place of both. */
+static void tied_heads(void **state)
+{
+	(void)state;
+	for (int whole = 0; whole < 2; whole++) {
+		struct list *model = list_official("5.2", &sizes), *tied = list_official("5.2", &sizes);
+		struct list *adapter = calloc(1, sizeof *adapter);
+		struct list_item *emb = list_find(model, "emb.weight"), *head = list_find(model, "head.weight");
+		assert_non_null(adapter);
+		memcpy(head->values, emb->values, emb->count * sizeof *emb->values);
+		remove_item(tied, "head.weight");
+		list_to_hugging_face(tied, "5.2");
+		if (whole)
+			replace_embedding(adapter, emb, head);
+		else
+			adapt_embedding(adapter, emb);
+		const char *base = write_file("tied.safetensors", write_safetensors(tied, DTYPE_F32));
+		const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
+		const rwkvk_lora lora = { .path = write_file("lora.safetensors", write_safetensors(adapter, DTYPE_F32)), .scale = 1 };
+		assert_equal(whole ? "whole" : "product", pack_file(base, RWKVK_QUANT_NONE, &lora, 1),
+		             pack_file(merged, RWKVK_QUANT_NONE, NULL, 0));
+		list_free(adapter);
+		list_free(tied);
+		list_free(model);
+	}
+}
+
+/* Start states may be new, dummies of layer 0 mean nothing. */
+static void new_tensors(void **state)
+{
+	(void)state;
+	struct list *model = list_official("7", &sizes), *adapter = calloc(1, sizeof *adapter);
+	const char *base = write_file("base.safetensors", write_safetensors(model, DTYPE_F32));
+	static const char *const names[] = { "blocks.0.att.time_state", "blocks.1.att.time_state", "blocks.0.att.v0" };
+	const uint64_t head = sizes.head_size;
+	uint64_t seed = 13;
+	for (int i = 0; i < 3; i++) {
+		struct list_item *item = add(adapter, i < 2 ? WIDTH : 1, i < 2 ? head : WIDTH);
+		snprintf(item->name, sizeof item->name, "%s", names[i]);
+		fill(item, &seed);
+		if (i < 2) {
+			item->rank = 3;
+			memcpy(item->shape, ((uint64_t[]){ WIDTH / head, head, head, 0 }), sizeof item->shape);
+		}
+	}
+	const rwkvk_lora lora = { .path = write_file("lora.safetensors", write_safetensors(adapter, DTYPE_F32)) };
+	struct rwkvk_file file;
+	struct reports reports;
+	assert_ok(open_with(base, RWKVK_QUANT_NONE, &lora, 1, &reports, &file));
+	assert_int_equal(reports.count, 0);
+	assert_non_null(weights_find(&file.weights, names[1]));
+	assert_null(weights_find(&file.weights, names[2]));
+	file_finish(&file);
+	list_free(adapter);
+	list_free(model);
+}
+
 /* ---------------------------------------------------------------------------------------------------- refusals */
 
 struct part {
@@ -727,10 +819,20 @@ static void changes_are_described(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(as_numpy_merges),          cmocka_unit_test(every_version),   cmocka_unit_test(every_layout),
-		cmocka_unit_test(written_as_merged),        cmocka_unit_test(rescaled_files),  cmocka_unit_test(quantised_files),
-		cmocka_unit_test(model_and_adapter_in_one), cmocka_unit_test(refused),         cmocka_unit_test(turned_factors),
-		cmocka_unit_test(blocks_of_rows),           cmocka_unit_test(refused_options), cmocka_unit_test(refused_configs),
+		cmocka_unit_test(as_numpy_merges),
+		cmocka_unit_test(every_version),
+		cmocka_unit_test(every_layout),
+		cmocka_unit_test(written_as_merged),
+		cmocka_unit_test(rescaled_files),
+		cmocka_unit_test(quantised_files),
+		cmocka_unit_test(model_and_adapter_in_one),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(tied_heads),
+		cmocka_unit_test(new_tensors),
+		cmocka_unit_test(turned_factors),
+		cmocka_unit_test(blocks_of_rows),
+		cmocka_unit_test(refused_options),
+		cmocka_unit_test(refused_configs),
 		cmocka_unit_test(changes_are_described),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
