@@ -8,18 +8,10 @@ import threading
 import time
 import unittest
 
-from server import PROGRAM, Server
+from server import PROGRAM, Server, wait_for
 
 COMPLETIONS = "/v1/completions"
 LONG = {"prompt": "Once upon a time", "max_tokens": 4096, "temperature": 0, "logit_bias": {"0": -100}}  # it never ends by itself
-
-
-def wait_for(what, seconds=60):
-    """Until what() is true."""
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.005)
 
 
 def words(count, first="word"):

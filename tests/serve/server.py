@@ -7,9 +7,18 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from urllib.parse import urlsplit
 
 PROGRAM = os.environ["RWKVK"]
+
+
+def wait_for(what, seconds=60):
+    """Until what() is true."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
 
 
 class Server:

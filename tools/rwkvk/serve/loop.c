@@ -331,8 +331,19 @@ static bool is_busy(const struct server *server)
 	return false;
 }
 
+/* A turn that follows at once finds the state of the answer before it: that is one step away. */
+static bool is_keeping(const struct server *server)
+{
+	for (const struct job *job = server->active; job; job = job->next)
+		if (job->phase == PHASE_KEEPING)
+			return true;
+	return false;
+}
+
 static void admit(struct server *server)
 {
+	if (is_keeping(server))
+		return;
 	for (struct job *job; (job = take_queued(server));)
 		begin_job(server, job);
 }
