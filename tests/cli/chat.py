@@ -322,6 +322,18 @@ def case_lock():
     check(len(branch(read_file(name)[0])) == 4, "what was said before")
 
 
+def case_disk():
+    """With --cache-disk states outlive the program, for this user alone; without it nothing is written."""
+    options = [*SHORT, "--cache-dir", path("cache")]
+    line = "Once upon a time there was a king who had a dog\n/stats\n"
+    chat(line, *options)
+    check(not os.path.exists(path("cache/states")), "states without --cache-disk")
+    first, second = (cached(chat(line, "--cache-disk", "50M", *options))[0] for _ in range(2))
+    check(first[1] == 0 and second[1] > 0, "read again", first, second)
+    for name in os.listdir(path("cache/states")):
+        check(os.stat(path("cache/states/" + name)).st_mode & 0o77 == 0, "not private", name)
+
+
 def case_models():
     """With another model the text is read again, with that model's template; other options are told, too."""
     name = path("models.chat")
