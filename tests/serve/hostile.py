@@ -49,9 +49,9 @@ class Hostile(unittest.TestCase):
         self.files = self.open_files()
 
     def tearDown(self):
-        """Others are served as before, and nothing is left of those that were here."""
-        self.good()
+        """Nothing is left of those that were here, and others are served as before."""
         self.soon(lambda: not any(self.busy()), self.busy)
+        self.good()
         self.soon(lambda: self.open_files() <= self.files, self.open_files)
         self.assertIsNone(self.server.process.poll())
 
