@@ -1,10 +1,13 @@
 """Every endpoint of `rwkvk serve` over real sockets, with the built-in model: what is asked for, and what is refused by name."""
 
 import json
+import os
 import re
+import subprocess
+import tempfile
 import unittest
 
-from server import Server, wait_for
+from server import PROGRAM, Server, wait_for
 
 COMPLETIONS = "/v1/completions"
 CHAT = "/v1/chat/completions"
@@ -15,11 +18,16 @@ TALK = {"messages": [{"role": "user", "content": "Once upon a time"}], "max_toke
 class Endpoints(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server("--parallel", "4", "--max-tokens", "200", "--max-prompt", "3000")
+        cls.folder = tempfile.TemporaryDirectory()
+        state = os.path.join(cls.folder.name, "calm.state")
+        subprocess.run([PROGRAM, "generate", "-q", "-n", "0", "--save-state", state, "Once upon a time there was a cat. The cat"],
+                       check=True, capture_output=True)
+        cls.server = Server("--parallel", "4", "--max-tokens", "200", "--max-prompt", "3000", "--state", "calm=" + state)
 
     @classmethod
     def tearDownClass(cls):
         code = cls.server.stop()
+        cls.folder.cleanup()
         assert code == 0, code
 
     def refused(self, path, body, param, text, status=400):
@@ -46,7 +54,7 @@ class Endpoints(unittest.TestCase):
         models = json.loads(data)
         self.assertEqual((status, models["object"], len(models["data"])), (200, "list", 1))
         model = models["data"][0]
-        self.assertEqual((model["id"], model["object"], model["states"]), ("rwkvk-story", "model", []))
+        self.assertEqual((model["id"], model["object"], model["states"]), ("rwkvk-story", "model", ["calm"]))
         self.assertEqual((model["template"], model["think"], model["max_tokens"]), ("plain", ["off"], 200))
         status, data = self.server.get("/v1/models/rwkvk-story")
         self.assertEqual((status, json.loads(data)), (200, model))
@@ -132,6 +140,15 @@ class Endpoints(unittest.TestCase):
                                                   "penalty_decay": 0.9})
         _, tokens = self.server.post("/tokenize", {"content": penal["choices"][0]["text"]})
         self.assertGreater(len(set(tokens["tokens"])), 40)
+
+    def test_a_start_state_is_what_was_before(self):
+        ask = {"prompt": " was", "max_tokens": 12, "temperature": 0}
+        _, whole = self.server.post(COMPLETIONS, {**ask, "prompt": "Once upon a time there was a cat. The cat was"})
+        _, started = self.server.post(COMPLETIONS, {**ask, "state": "calm"})
+        _, empty = self.server.post(COMPLETIONS, ask)
+        self.assertEqual(started["choices"][0]["text"], whole["choices"][0]["text"])
+        self.assertNotEqual(started["choices"][0]["text"], empty["choices"][0]["text"])
+        self.assertLess(started["usage"]["prompt_tokens"], 3)
 
     def test_logprobs_of_completions(self):
         _, reply = self.server.post(COMPLETIONS, {**STORY, "logprobs": 3, "temperature": 0})
