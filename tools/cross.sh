@@ -10,7 +10,8 @@ set -eu
 # The source packages, unpacked and patched as Debian builds them, in $work.
 fetch_sources() {
     mkdir -p "$work/apt/parts" "$work/apt/lists/partial"
-    printf 'Types: deb-src\nURIs: %s\nSuites: bookworm\nComponents: main\nSigned-By: %s\n' "$(mirror)" \
+    mirror=$(mirror)
+    printf 'Types: deb-src\nURIs: %s\nSuites: bookworm\nComponents: main\nSigned-By: %s\n' "${mirror:-http://deb.debian.org/debian}" \
         /usr/share/keyrings/debian-archive-keyring.gpg >"$work/apt/parts/debian.sources"
     set -- -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$work/apt/parts" -o "Dir::State::lists=$work/apt/lists" \
         -o APT::Sandbox::User=root

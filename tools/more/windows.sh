@@ -1,0 +1,110 @@
+#!/bin/sh
+# the program, the tests and the DLL for x86-64 Windows, built with warnings as errors, under Wine on lavapipe
+#
+# What is built is that of tools/cross.sh windows, and stays in build/windows*.
+set -eu
+. "$(dirname -- "$0")/../setup.sh"
+
+install_needs run test
+want_packages wine64 wine xvfb gcc-mingw-w64-x86-64-posix dpkg-dev debian-archive-keyring
+wine=$(command -v wine64 || echo /usr/lib/wine/wine64)
+work=$root/build/windows-test
+program=$root/build/windows/tools/rwkvk/rwkvk.exe
+ours=$root/build/release/tools/rwkvk/rwkvk
+
+# Wine's Vulkan needs a screen, a virtual one will do.
+start_wine() {
+    rm -rf "$work"
+    mkdir -p "$work"
+    Xvfb -displayfd 3 -screen 0 640x480x24 -nolisten tcp 3>"$work/display" 2>/dev/null &
+    screen=$!
+    trap 'stop_wine' EXIT
+    while [ ! -s "$work/display" ]; do
+        kill -0 $screen 2>/dev/null || skip "Xvfb does not start"
+        sleep 0.1
+    done
+    DISPLAY=:$(cat "$work/display")
+    WINEPREFIX=$work/wine WINEDEBUG=-all LC_ALL=C.UTF-8
+    VK_ICD_FILENAMES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json)
+    export DISPLAY WINEPREFIX WINEDEBUG LC_ALL VK_ICD_FILENAMES
+    quietly "$work/log" "$wine" wineboot -i || skip "Wine does not start"
+}
+
+# Processes of Wine's own end with it.
+stop_wine() {
+    "$wine" wineboot -k >/dev/null 2>&1 || true
+    kill "$screen"
+}
+
+# same WHAT ARGUMENT...: both programs write the same bytes to standard output, and there are some.
+same() {
+    what=$1
+    shift
+    "$ours" "$@" <"$work/line" >"$work/ours" 2>"$work/log" || die "$what: the program of Linux fails: $(cat "$work/log")"
+    "$wine" "$program" "$@" <"$work/line" >"$work/theirs" 2>"$work/log" || die "$what: the program of Windows fails: $(cat "$work/log")"
+    [ -s "$work/ours" ] || die "$what: there is no output"
+    cmp -s "$work/ours" "$work/theirs" || die "$what: other bytes than on Linux"
+}
+
+compare() {
+    echo "Once upon a time" >"$work/line"
+    same "greedy text" generate -q --temp 0 -n 200 "Once upon a time"
+    same "drawn text" generate -q --seed 7 -n 200 "Once upon a time"
+    same "logits" logits -q "Once upon a time, there was a little girl"
+    same "tokens" tokenize "Es war einmal ein König"
+    same "a chat on a pipe" chat -q --temp 0 -n 20
+    same "what a model holds" inspect --json
+    for of in ours theirs; do
+        run=$ours
+        [ $of = ours ] || run="$wine $program"
+        $run quantize -q --type q4_k_m "$root/src/demo/story.gguf" "$work/$of.gguf" 2>"$work/log" || die "quantising: $(cat "$work/log")"
+    done
+    cmp -s "$work/ours.gguf" "$work/theirs.gguf" || die "quantising: other bytes than on Linux"
+    "$wine" "$program" verify -q >"$work/log" 2>&1 || die "verify: $(cat "$work/log")"
+}
+
+# A server answers, and its answer is text.
+serve() {
+    "$wine" "$program" serve --port 0 >"$work/url" 2>"$work/serve-log" &
+    i=0
+    while [ ! -s "$work/url" ] && [ $i -lt 600 ]; do
+        i=$((i + 1))
+        sleep 0.1
+    done
+    python3 - "$(cat "$work/url")" <<'END' || die "the server: $(cat "$work/serve-log")"
+import json, sys, urllib.request
+url = sys.argv[1]
+assert json.load(urllib.request.urlopen(url + "health", timeout=60)) == {"status": "ok"}
+body = json.dumps({"prompt": "Once upon a time", "max_tokens": 16, "temperature": 0}).encode()
+request = urllib.request.Request(url + "v1/completions", body, {"Content-Type": "application/json"})
+answer = json.load(urllib.request.urlopen(request, timeout=60))
+assert answer["usage"]["completion_tokens"] == 16 and len(answer["choices"][0]["text"]) > 20, answer
+END
+}
+
+# The library as others get it: its package is found, and a program that links its import library runs beside it.
+use_dll() {
+    package=$(echo "$root"/build/windows/rwkvk-*-windows-x86_64)
+    mkdir "$work/outside"
+    printf 'cmake_minimum_required(VERSION 3.25)\nproject(outside LANGUAGES C)\nfind_package(rwkvk 0.1 REQUIRED)\n%s\n%s\n' \
+        "add_executable(embed $root/tests/outside/embed.c)" 'target_link_libraries(embed PRIVATE rwkvk::rwkvk)' >"$work/outside/CMakeLists.txt"
+    quietly "$work/log" cmake -S "$work/outside" -B "$work/outside/build" -G Ninja "-DRWKVK_LIBRARIES=$package" \
+        "-DCMAKE_TOOLCHAIN_FILE=$root/packaging/windows-x86_64.cmake" || die "the CMake package is not found"
+    quietly "$work/log" cmake --build "$work/outside/build" || die "a program cannot link the DLL"
+    cp "$package/bin/rwkvk.dll" "$work/outside/build/"
+    "$wine" "$work/outside/build/embed.exe" "$root/src/demo/story.gguf" >"$work/text" || die "a program that uses the DLL does not run"
+    [ "$(wc -c <"$work/text")" -gt 50 ] || die "a program that uses the DLL writes nothing: $(cat "$work/text")"
+}
+
+begin
+sh "$root/tools/cross.sh" windows
+build windows all -DRWKVK_WERROR=ON
+build release rwkvk_cli
+say "built after $(took)"
+start_wine
+compare
+serve
+use_dll
+say "the same bytes as on Linux after $(took)"
+ctest --test-dir "$root/build/windows" --output-on-failure --no-tests=error -LE device -E '^(library_exports|layers|test_counters|test_compile)$' "$@" ||
+    die "tests failed under Wine"
