@@ -1080,7 +1080,7 @@ case_count_usage() {
 	usage_error "--exact: has the bits of one text alone" generate --count 2 --exact x
 	usage_error "--profile: times one text alone" generate --count 2 --profile x
 	usage_error "-n: expected at least 1 with --count, got 0" generate --count 2 -n 0 x
-	usage_error "--json: is how the texts of --count are written" generate --json x
+	usage_error "--json: applies to the texts of --count" generate --json x
 	usage_error "--seed: expected at most 9223372036854775805 with --json" generate --count 2 --json --seed 9223372036854775806 x
 }
 
@@ -1739,7 +1739,7 @@ END
 
 case_bench_usage() {
 	usage_error "-r: expected at least 1, got 0" bench -r 0
-	usage_error "--type: is what --shape is made of" bench --type q4
+	usage_error "--type: is the type of --shape's matrices" bench --type q4
 	usage_error '--type: expected f32, f16, bf16, q8, q6, q5 or q4, separated by commas, got "q4,q3"' bench --shape 0.1B --type q4,q3
 	usage_error '--quant: expected none, f16, q8, q6, q5 or q4, separated by commas, got "q4,"' bench --quant q4,
 	usage_error '--shape: expected shapes such as 0.1B or 24x2048, separated by commas, got ""' bench --shape ""
@@ -1794,10 +1794,10 @@ END
 	out_has "| the built-in model Q8 tg8 | 50.0 t/s | 200 t/s | 4 x |"
 	out_has "| the built-in model Q8 tg8, of read | 50.0 % | - | - |"
 	out_has "* the built-in model tg8: the greedy tokens differ (00000000000000aa and 00000000000000bb)."
-	out_has "Other tokens mean that somewhere two tokens were almost equally probable"
+	out_has "Different tokens mean that two tokens were almost equally probable somewhere"
 	run bench --compare "$dir/a.json" "$dir/a.json"
 	exits 0
-	! grep -q "differ\|Other tokens" "$out" || fail "a report differs from itself"
+	! grep -q "differ\|Different tokens" "$out" || fail "a report differs from itself"
 	run bench --compare "$dir/a.json" "$dir/c.json"
 	exits 0
 	out_has "* The models differ: the built-in model (4525824 parameters) and other (5)."

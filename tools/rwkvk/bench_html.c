@@ -259,15 +259,15 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 	if (has_many(reports, count)) {
 		fputs(
 			"<h2>Writing many texts at once</h2>\n<p class=\"soft\">Tokens a second of all sessions together, which share one "
-			"pass over the weights; beside the name those of each session.</p>\n",
+			"pass over the weights; next to the name, those of each session.</p>\n",
 			page);
 		chart_speed(page, reports, count, BENCH_MANY);
 	}
 	fputs("<h2>Reading a prompt</h2>\n", page);
 	chart_speed(page, reports, count, BENCH_PROMPTS);
 	fputs(
-		"<h2>How near to the limit</h2>\n<p class=\"soft\">To write a token, all weights must be read. The line is as fast as "
-		"the device was measured to read; a ring is what that and the time of the token's dispatches allow together. Both axes "
+		"<h2>How close to the limit</h2>\n<p class=\"soft\">Writing a token reads all weights. The line is the speed at which "
+		"the device was measured to read; a ring is the limit from that and the time of the token's dispatches. Both axes "
 		"are logarithmic.</p>\n",
 		page);
 	chart_roofline(page, reports, count);
@@ -276,7 +276,7 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 	fputs("<h2>Where the time of a prompt's token goes</h2>\n", page);
 	chart_stages(page, reports, count, true);
 	if (has_stages(reports, count)) {
-		fputs("<details><summary>The same in numbers</summary>\n", page);
+		fputs("<details><summary>The same as numbers</summary>\n", page);
 		table(page, reports, count,
 		      "<th>model</th><th>type</th><th>stage</th><th class=\"n\">runs a token</th><th class=\"n\">µs a token</th>"
 		      "<th class=\"n\">GB/s</th>",
@@ -294,7 +294,7 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 	table(page, reports, count,
 	      "<th>model</th><th>type</th><th class=\"n\">parameters</th><th class=\"n\">layers × width</th><th "
 	      "class=\"n\">loading</th>"
-	      "<th class=\"n\">not read a token</th>"
+	      "<th class=\"n\">skipped a token</th>"
 	      "<th class=\"n\">on the device</th><th class=\"n\">main memory</th>",
 	      model_rows);
 	facts(page, names, reports, count);

@@ -329,10 +329,11 @@ int bench_print_comparison(const char *const names[2], const struct bench_report
 		different += note_differences(names, &pairs[i]);
 	if (different > 0)
 		out_printf(
-			"\nOther tokens mean that somewhere two tokens were almost equally probable and rounding decided.  Between "
+			"\nDifferent tokens mean that two tokens were almost equally probable somewhere and rounding decided.  Between "
 			"devices\n"
-			"and drivers that is no error; with the same model, device, driver and rwkvk it is one, as are other tokens in\n"
-			"another repetition.  `rwkvk verify` says whether a device computes right.\n");
+			"and drivers that is not an error; with the same model, device, driver and rwkvk it is, and so are different "
+		    "tokens in\n"
+			"another repetition.  `rwkvk verify` checks whether a device computes correctly.\n");
 	free(pairs);
 	return EXIT_DONE;
 }

@@ -235,7 +235,7 @@ static int make_plan(const struct bench *args, struct plan *plan)
 	for (size_t i = 0; i < MOST_FILES && args->files[i]; i++)
 		plan->models[plan->model_count++] = args->files[i];
 	if (args->types && !args->shapes)
-		return misused("bench", "--type: is what --shape is made of; for a model's file take --quant");
+		return misused("bench", "--type: is the type of --shape's matrices; for a model file use --quant");
 	if (args->shapes)
 		code = split_words("--shape", args->shapes, NULL, "shapes such as 0.1B or 24x2048", &plan->shapes);
 	if (code == EXIT_DONE && args->shapes)
@@ -343,7 +343,7 @@ int cmd_bench(int argc, char **argv)
 		  .kind = ARG_TEXT,
 		  .target = &b.names,
 		  .value = "FILE",
-		  .help = "what the models' tensors are called officially; see docs/formats.md",
+		  .help = "a file that maps tensor names to official ones; see docs/formats.md",
 		  .standard = "as in the models" },
 		ARG_LORA(b),
 		{ .name = "quant",
@@ -388,20 +388,21 @@ int cmd_bench(int argc, char **argv)
 		  .kind = ARG_COUNTS,
 		  .target = &b.sessions,
 		  .value = "LIST",
-		  .help = "write the texts of -n in so many sessions at once, too (tg128 x 8), each number from 1 to 256; for that the "
-		          "model is loaded once more",
+		  .help =
+		      "also write the texts of -n in so many sessions at once (tg128 x 8), each number from 1 to 256; for that the "
+		      "model is loaded once more",
 		  .standard = "in one session alone" },
 		{ .letter = 'r',
 		  .kind = ARG_COUNT,
 		  .target = &b.repetitions,
 		  .value = "N",
 		  .high = 10000,
-		  .help = "measure each N times, after once more that does not count",
+		  .help = "measure each N times, after one warm-up run",
 		  .standard = "5" },
 		{ .name = "stages",
 		  .kind = ARG_FLAG,
 		  .target = &b.stages,
-		  .help = "time each stage, too; for that the model is loaded once more",
+		  .help = "also time each stage; for that the model is loaded once more",
 		  .standard = "only for --html" },
 		{ .name = "no-measure",
 		  .kind = ARG_FLAG,
@@ -419,26 +420,25 @@ int cmd_bench(int argc, char **argv)
 		  .kind = ARG_TEXT,
 		  .target = &b.html,
 		  .value = "FILE",
-		  .help = "write a page with charts, too; it needs nothing but itself" },
+		  .help = "also write a self-contained page with charts" },
 		{ .name = "compare",
 		  .kind = ARG_TEXT,
 		  .target = &b.compare,
 		  .value = "A.JSON",
-		  .help = "measure nothing: put this file and a second one beside each other, both written with -o json" },
-		{ .letter = 'q', .kind = ARG_FLAG, .target = &b.quiet, .help = "nothing but warnings and errors on standard error" },
+		  .help = "measure nothing: compare this file and a second one, both written with -o json" },
+		{ .letter = 'q', .kind = ARG_FLAG, .target = &b.quiet, .help = "print only warnings and errors on standard error" },
 	};
 	/* clang-format on */
 	const struct usage usage = {
 		.command = "bench",
 		.synopsis = "[OPTION]... [MODEL]... | bench --compare A.JSON B.JSON",
-		.about =
-			"Measures how fast a device reads prompts and writes texts, and the device itself: then it is seen which share\n"
-			"of its bandwidth a model gets.  docs/benchmark.md says what each number means.",
+		.about = "Measures how fast a device reads prompts and writes texts, and the device itself, to show what share of its\n"
+				 "bandwidth a model achieves.  docs/benchmark.md explains each number.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "MODEL",
 		.operands = MOST_FILES - 1,
-		.notes = "LIST is one value or several with commas between them.\n"
+		.notes = "LIST is one value, or several separated by commas.\n"
 				 "\nExamples\n"
 				 "  rwkvk bench -m model.gguf -p 128,512 -n 128 -r 5\n"
 				 "  rwkvk bench -m model.gguf -p 0 -n 64 -b 1,2,4,8,16,32\n"

@@ -312,7 +312,7 @@ int cmd_chat(int argc, char **argv)
 		  .kind = ARG_TEXT,
 		  .target = &c.path,
 		  .value = "FILE",
-		  .help = "go on with this conversation, or begin it; written after each turn, with all branches and the state",
+		  .help = "continue this conversation, or begin it; written after each turn, with all branches and the state",
 		  .standard = "kept nowhere" },
 		{ .name = "template",
 		  .kind = ARG_TEXT,
@@ -324,7 +324,7 @@ int cmd_chat(int argc, char **argv)
 		  .kind = ARG_TEXT,
 		  .target = &c.system,
 		  .value = "TEXT",
-		  .help = "what the system says before all messages",
+		  .help = "the system message before all others",
 		  .standard = "nothing" },
 		{ .name = "think",
 		  .kind = ARG_WORD,
@@ -359,14 +359,14 @@ int cmd_chat(int argc, char **argv)
 		  .kind = ARG_SIZE,
 		  .target = &c.cache_disk,
 		  .value = "SIZE",
-		  .help = "keep them in the cache's folder, too, so that they outlive the program; they hold the texts",
+		  .help = "also keep them in the cache folder, so that they outlive the program; they contain the texts",
 		  .standard = "not kept" },
 		{ .group = "Terminal",
 		  .name = "history",
 		  .kind = ARG_TEXT,
 		  .target = &c.history,
 		  .value = "FILE",
-		  .help = "where the lines that were typed are kept; \"\": nowhere",
+		  .help = "where typed lines are kept; \"\": nowhere",
 		  .standard = "~/.local/state/rwkvk/chat_history" },
 		ARG_QUIET(c.model_args),
 	};
@@ -374,21 +374,20 @@ int cmd_chat(int argc, char **argv)
 	const struct usage usage = {
 		.command = "chat",
 		.synopsis = "[OPTION]...",
-		.about =
-			"Talks with a model.  Answers are on standard output, and everything else on standard error.  Going back, another\n"
-			"answer and another branch cost the copy of a state, however long the conversation is.",
+		.about = "Talks with a model.  Answers are on standard output, and everything else on standard error.  Going back,\n"
+				 "another answer and another branch cost one copy of a state, however long the conversation is.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.notes =
-			"A message is a line.  One that ends in \\ goes on in the next, and between two lines \"\"\" all lines are one "
+			"A message is a line.  A line that ends in \\ continues in the next; between two lines \"\"\", all lines are one "
 			"message.\n"
 			"A line that begins with / is a command: /help lists them.  // begins a message with /.\n"
-			"Ctrl-C ends an answer, which stays as far as it has come; at the prompt it clears the line.  Ctrl-D ends the "
+			"Ctrl-C ends an answer but keeps what is written so far; at the prompt it clears the line.  Ctrl-D ends the "
 			"chat.\n"
-			"\nThrough a pipe it is the same: a message a line, the answers on standard output with an empty line between "
+			"\nThe same through a pipe: a message a line, the answers on standard output with an empty line between "
 			"them,\n"
-			"without reasoning.  The exit code is 1 if a command or an answer has failed, and Ctrl-C ends the program.\n"
-			"\nAnswer number n, from 0, is drawn with the seed S+n, also of /retry: the same lines give the same answers.\n"
+			"without reasoning.  The exit code is 1 if a command or an answer fails, and Ctrl-C ends the program.\n"
+			"\nAnswer number n, from 0, is drawn with the seed S+n, also with /retry: the same lines give the same answers.\n"
 			"\nExamples\n"
 			"  rwkvk chat -m model.gguf\n"
 			"  rwkvk chat -m model.gguf --conversation trip.chat --think on\n"

@@ -80,15 +80,15 @@ static int run(struct convert *args)
 		{ .name = "no-mmap",                                                                                                   \
 		  .kind = ARG_FLAG,                                                                                                    \
 		  .target = &(c).model.read_file,                                                                                      \
-		  .help = "read IN into main memory at once: for a file that may change or be cut meanwhile",                          \
-		  .standard = "it is mapped, and must stay as it is" },                                                                \
+		  .help = "read all of IN into main memory: for a file that may change or shrink meanwhile",                           \
+		  .standard = "it is mapped and must not change" },                                                                    \
 		ARG_QUIET((c).model)
 /* clang-format on */
 
 static const char out_help[] =
 	"OUT.gguf has the names and keys of llama.cpp for RWKV-6 and 7, and similar ones for RWKV-4 and 5; its vocabulary is\n"
-	"IN's or that of --vocab.  OUT.safetensors has official names, in F32, F16 or BF16.  OUT appears when it is complete; a\n"
-	"failure or Ctrl-C leaves nothing.  See docs/formats.md.";
+	"from IN or --vocab.  OUT.safetensors has official names, in F32, F16 or BF16.  OUT appears when it is complete; a\n"
+	"failure or Ctrl-C leaves no file.  See docs/formats.md.";
 
 int cmd_quantize(int argc, char **argv)
 {
@@ -100,14 +100,13 @@ int cmd_quantize(int argc, char **argv)
 		  .target = &c.type,
 		  .words = type_words + 1,
 		  .value = "q8_0|q6_k|q5_k_m|q4_k_m|q4_0|f16|bf16|f32",
-		  .help =
-		      "how large matrices are stored; with q..., LoRA factors stay as they are. docs/quantisation.md has the types" },
+		  .help = "the type of large matrices; with q..., LoRA factors stay as they are. docs/quantisation.md has the types" },
 		ARGS_CONVERT(c),
 	};
 	const struct usage usage = {
 		.command = c.command,
 		.synopsis = "--type TYPE [OPTION]... IN OUT.gguf",
-		.about = "Writes the model in IN, of any format that is read, with fewer bits a weight.",
+		.about = "Writes the model in IN, of any format that can be read, with fewer bits per weight.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "IN",
@@ -139,7 +138,7 @@ int cmd_convert(int argc, char **argv)
 	const struct usage usage = {
 		.command = c.command,
 		.synopsis = "[OPTION]... IN OUT.gguf|OUT.safetensors",
-		.about = "Writes the model in IN, of any format that is read, as another file.",
+		.about = "Writes the model in IN, of any format that can be read, as another file.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "IN",

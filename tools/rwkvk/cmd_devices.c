@@ -134,10 +134,10 @@ int cmd_devices(int argc, char **argv)
 	const struct usage usage = {
 		.command = "devices",
 		.synopsis = "[--json]",
-		.about = "Lists the Vulkan devices, marks the one that is used by default, and tells why others cannot be used.",
+		.about = "Lists the Vulkan devices, marks the one that is used by default, and says why others cannot be used.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
-		.notes = "memory: what weights may use; \"unified\" is shared with the processor.\n"
+		.notes = "memory: available for weights; \"unified\" is shared with the CPU.\n"
 				 "subgroup: invocations that work together; \"none\" where they cannot exchange values.",
 	};
 	int code = args_parse(&usage, argc, argv, NULL);

@@ -343,7 +343,7 @@ static int check_texts(const struct generate *args)
 {
 	uint64_t count = args->texts.value;
 	if (args->json && !args->texts.given)
-		return misused("generate", "--json: is how the texts of --count are written; give --count, which may be 1");
+		return misused("generate", "--json: applies to the texts of --count; give --count, which may be 1");
 	if (!args->texts.given)
 		return EXIT_DONE;
 	if (count == 0)
@@ -448,7 +448,7 @@ int cmd_generate(int argc, char **argv)
 		  .kind = ARG_TEXTS,
 		  .target = &g.stops,
 		  .value = "TEXT",
-		  .help = "end before TEXT would be written; may be given several times",
+		  .help = "stop before writing TEXT; may be given several times",
 		  .standard = "none" },
 		{ .group = "Several texts",
 		  .name = "count",
@@ -476,30 +476,33 @@ int cmd_generate(int argc, char **argv)
 		{ .letter = 'q',
 		  .kind = ARG_FLAG,
 		  .target = &g.model.quiet,
-		  .help = "nothing but warnings, errors and a seed that was not given on standard error" },
+		  .help = "print only warnings, errors and a random seed on standard error" },
 	};
 	/* clang-format on */
 	const struct usage usage = {
 		.command = "generate",
 		.synopsis = "[OPTION]... [PROMPT | - | -f FILE]",
-		.about = "Writes PROMPT and its continuation on standard output, and everything else on standard error.  With - the\n"
-				 "prompt is standard input, byte for byte; without a prompt the text of --state goes on, or the model begins "
-				 "one of\n"
-				 "its own, if it can.",
+		.about =
+			"Writes PROMPT and its continuation to standard output, and everything else to standard error.  With -, the\n"
+			"prompt is standard input, byte for byte; without a prompt, the text of --state continues, or the model begins "
+			"one of\n"
+			"its own, if it can.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "PROMPT",
 		.notes =
 			"The text ends in a line break; one is added where it has none.  A model without a vocabulary writes token ids.\n"
-			"Ctrl-C, or SIGTERM, ends the text: the state is saved if asked for and the exit code is 0.  While the model loads "
+			"Ctrl-C, or SIGTERM, ends the text: the state is saved if requested, and the exit code is 0.  While the model "
+		    "loads "
 			"or\n"
-			"reads the prompt nothing is saved, and the exit code is 130 or 143.  A second one ends at once.\n"
-			"\nWith --count the prompt is read once and not written.  Each text is written as a whole, in order, once it has\n"
+			"reads the prompt, nothing is saved, and the exit code is 130 or 143.  A second one ends at once.\n"
+			"\nWith --count, the prompt is read once and not written.  Each text is written as a whole, in order, when it has\n"
 			"ended: after a line \"--- K\", K from 1, with one line break at its end and an empty line before the next.  All "
 			"go\n"
-			"through the model together, which reads its weights once for all of them.  Text K is to the bit that of --count "
+			"through the model together, which reads its weights once for all of them.  Text K equals, to the bit, that of "
+		    "--count "
 			"1\n"
-			"--seed S+K-1.  Without --count numbers differ within rounding, so that a text may become another.\n"
+			"--seed S+K-1.  Without --count, numbers differ within rounding, so a text may come out differently.\n"
 			"\nExamples\n"
 			"  rwkvk generate \"Once upon a time\"\n"
 			"  rwkvk generate -m model.gguf --temp 0.8 --stop \"User:\" -f chat.txt\n"

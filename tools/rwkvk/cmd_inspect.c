@@ -256,10 +256,7 @@ int cmd_inspect(int argc, char **argv)
 	bool json = false, keys = false;
 	const struct arg args[] = {
 		{ .group = "Options", .name = "json", .kind = ARG_FLAG, .target = &json, .help = "print JSON", .standard = "a table" },
-		{ .name = "keys",
-		  .kind = ARG_FLAG,
-		  .target = &keys,
-		  .help = "what the file says in words and numbers, instead of its tensors" },
+		{ .name = "keys", .kind = ARG_FLAG, .target = &keys, .help = "the file's metadata instead of its tensors" },
 		ARGS_TENSORS(model),
 		ARG_QUANT(model),
 		ARGS_NUMERICS(model),
@@ -267,11 +264,11 @@ int cmd_inspect(int argc, char **argv)
 	const struct usage usage = {
 		.command = "inspect",
 		.synopsis = "[OPTION]... [MODEL]",
-		.about = "Shows what a model file holds; without MODEL, the model that is part of the program.  \"type\" and \"bytes\" "
+		.about = "Shows the contents of a model file; without MODEL, of the built-in model.  \"type\" and \"bytes\" "
 				 "of a\n"
-				 "tensor are those of the file, \"device\" is what it becomes on a device, with --quant if that is given (-: "
+				 "tensor are those of the file; \"device\" is its type on a device, with --quant if given (-: "
 				 "it is not\n"
-				 "used), and behind the shape is what --lora makes of it.  What one token reads is counted as it will be on "
+				 "used); the change by --lora follows the shape.  Bytes read by one token are counted as on "
 				 "the device.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),

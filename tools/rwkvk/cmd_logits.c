@@ -180,7 +180,7 @@ int cmd_logits(int argc, char **argv)
 		{ .name = "all",
 		  .kind = ARG_FLAG,
 		  .target = &run.all,
-		  .help = "after every token, that of --bos included",
+		  .help = "after every token, including that of --bos",
 		  .standard = "after the last one" },
 		ARG_QUIET(run.model),
 		ARGS_STATE(run.feed),

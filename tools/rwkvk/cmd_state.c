@@ -21,7 +21,7 @@ static const char formats_help[] =
 	"  web-rwkv  the same as web-rwkv's and Ai00's converters write it, [head, key, value]; only to read\n"
 	"  rwkv.cpp  floats: in each layer ffn_x, att_x, then the matrices (RWKV-4: aa, bb, pp)\n"
 	"  chatrwkv  floats: in each layer att_x, the matrices (RWKV-4: aa, bb, pp), ffn_x\n"
-	"A file of rwkvk says what it is for.  The others need -m; floats also need --from.";
+	"A file of rwkvk names its model.  The others need -m; floats also need --from.";
 
 static const char *const format_titles[] = {
 	[RWKVK_STATE_NATIVE] = "state file of rwkvk",
@@ -41,12 +41,12 @@ struct state {
 #define ARG_STATE_MODEL(s)                                                                                                     \
 	{                                                                                                                          \
 		.group = "Options", .letter = 'm', .kind = ARG_TEXT, .target = &(s).model.path, .value = "MODEL",                      \
-		.help = "the model that the state belongs to", .standard = "what the file says, if it does"                            \
+		.help = "the model that the state belongs to", .standard = "as the file says, if it does"                              \
 	}
 #define ARG_FROM(s)                                                                                                            \
 	{                                                                                                                          \
 		.name = "from", .kind = ARG_WORD, .target = &(s).from, .words = format_words, .value = FORMATS,                        \
-		.help = "what kind of file it is", .standard = "rwkvk or trained, told by content"                                     \
+		.help = "what kind of file it is", .standard = "rwkvk or trained, detected from the content"                           \
 	}
 
 static int open_model(const struct state *args, rwkvk_file **out)
@@ -149,8 +149,8 @@ static int cmd_state_info(int argc, char **argv)
 	const struct usage usage = {
 		.command = "state info",
 		.synopsis = "[OPTION]... FILE",
-		.about = "Shows what a state file is: for which model, after how many tokens, and whether its numbers are sound.  The\n"
-				 "exit code is 1 when they are not.",
+		.about = "Describes a state file: for which model, after how many tokens, and whether its numbers are valid.  The\n"
+				 "exit code is 1 if they are not.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "FILE",
@@ -232,7 +232,7 @@ static int cmd_state_convert(int argc, char **argv)
 	const struct usage usage = {
 		.command = "state convert",
 		.synopsis = "[OPTION]... IN OUT",
-		.about = "Writes the state in IN as another kind of file, and says on standard error what that kind has no place for.",
+		.about = "Writes the state in IN as another kind of file, and reports on standard error what that kind cannot hold.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.operand = "IN",
@@ -259,7 +259,7 @@ int cmd_state(int argc, char **argv)
 	const struct usage usage = {
 		.command = "state",
 		.synopsis = "info [OPTION]... FILE\n       rwkvk state convert [OPTION]... IN OUT",
-		.about = "Shows what a state file holds, or writes the same state as another program has it.  Try: rwkvk state info "
+		.about = "Shows the contents of a state file, or converts it for another program.  Try: rwkvk state info "
 				 "--help,\nrwkvk state convert --help.",
 		.operand = "info or convert",
 		.parts = "info convert",

@@ -111,7 +111,7 @@ int cmd_tune(int argc, char **argv)
 		  .target = &tune.seconds,
 		  .value = "N",
 		  .high = 3600,
-		  .help = "how long it may take; the usual way is measured however long that is",
+		  .help = "time limit; the usual way is always measured",
 		  .standard = "35" },
 		{ .name = "sessions",
 		  .letter = 'b',
@@ -119,23 +119,24 @@ int cmd_tune(int argc, char **argv)
 		  .target = &tune.sessions,
 		  .value = "N",
 		  .high = 256,
-		  .help = "also how tokens of up to N sessions are cut that go through the model in one pass",
+		  .help = "also tune passes with tokens of up to N sessions",
 		  .standard = "0" },
 		{ .name = "json", .kind = ARG_FLAG, .target = &tune.json, .help = "print JSON", .standard = "a table" },
 	};
 	const struct usage usage = {
 		.command = "tune",
 		.synopsis = "[OPTION]... [-m MODEL]",
-		.about = "Tries other ways to cut a model's work on a device, and keeps the fastest in the cache folder: from then on\n"
-				 "models of this shape and these types use it on this device and driver.  Takes under a minute.",
+		.about =
+			"Tries other ways to divide a model's work on a device, and keeps the fastest in the cache folder: from then on\n"
+			"models of this shape and these types use it on this device and driver.  Takes under a minute.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
 		.notes =
-			"workgroup: threads; lanes: threads that share a row of a matrix; rows: those a thread has at once; groups:\n"
-			"workgroups a stage should have.  Of prompts, which are read many tokens at once, outputs and tokens: those of\n"
-			"which a thread has the sums; depth: inputs that lie in shared memory at a time.  Of several sessions, outputs.\n"
-			"The first line of each is what is used without tuning.  Tokens of two ways agree within rounding, those of one\n"
-			"way are always the same bits; prompts and tokens of several sessions are the same bits in all ways.",
+			"workgroup: threads; lanes: threads that share a row of a matrix; rows: rows per thread at once; groups:\n"
+			"workgroups a stage should have.  For prompts, which are read many tokens at once, outputs and tokens: those\n"
+			"whose sums a thread holds; depth: inputs in shared memory at a time.  For several sessions, outputs.\n"
+			"The first line of each is the way without tuning.  Results of two ways for tokens agree within rounding; one\n"
+			"way always gives the same bits.  Prompts and tokens of several sessions have the same bits in all ways.",
 	};
 	int code = args_parse(&usage, argc, argv, NULL);
 	tune.model.batch = (uint32_t)tune.sessions.value;

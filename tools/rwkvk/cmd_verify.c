@@ -69,8 +69,9 @@ static void print_report(const struct report *r)
 	for (size_t i = 0; i < r->count; i++) {
 		const rwkvk_verify_row *row = &r->rows[i];
 		if (!row->ok && row->limit == 0)
-			out_printf("\n%s: %.2g %% of the %s are not the host's, and should be to the bit; please report this block\n",
-			           row->stage, 100 * row->error, row->vector);
+			out_printf(
+				"\n%s: %.2g %% of the %s differ from the host's, and should equal them to the bit; please report this block\n",
+				row->stage, 100 * row->error, row->vector);
 		else if (!row->ok)
 			out_printf("\nstage %s differs by %.2e of its largest %s in layer %" PRIu32 "; please report this block\n",
 			           row->stage, row->error, row->vector, row->layer);
@@ -188,15 +189,14 @@ int cmd_verify(int argc, char **argv)
 		.command = "verify",
 		.synopsis = "[OPTION]... [-m MODEL]",
 		.about =
-			"Runs every stage of a model on a device and in plain C, on the model's own weights, and compares, for\n"
-			"tokens alone and for a chunk of them; then whole tokens, a prompt, and what is to be the same to the bit.  Exit\n"
-			"code 1 when a stage is wrong: that is the driver's mistake or ours, so please report the block.",
+			"Runs every stage of a model on a device and in plain C, on the model's own weights, and compares them, for\n"
+			"single tokens and for a chunk; then whole tokens, a prompt, and results that must be equal to the bit.  Exit\n"
+			"code 1 if a stage is wrong: that is a bug of the driver or of rwkvk, so please report the block.",
 		.args = args,
 		.arg_count = sizeof(args) / sizeof(args[0]),
-		.notes =
-			"compared: how often, over layers and tokens; of large models a sample of the layers, and no whole tokens.\n"
-			"largest error: as a share of the result's largest value; rounding comes to some 1e-6.  Where the limit is 0,\n"
-			"the share of tokens picked, or of bytes quantised, that are not the host's.",
+		.notes = "compared: how often, over layers and tokens; of large models a sample of the layers, and no whole tokens.\n"
+				 "largest error: as a share of the result's largest value; rounding gives some 1e-6.  Where the limit is 0,\n"
+				 "the share of picked tokens, or of quantised bytes, that differ from the host's.",
 	};
 	int code = args_parse(&usage, argc, argv, NULL);
 	return code == ARGS_GO_ON ? verify(&run) : code;

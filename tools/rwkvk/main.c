@@ -18,17 +18,17 @@ static int cmd_help(int argc, char **argv);
 static const struct command commands[] = {
 	{ "generate", "write text that continues a prompt", cmd_generate },
 	{ "chat", "talk with a model", cmd_chat },
-	{ "serve", "answer programs that speak OpenAI's API, and show a page", cmd_serve },
+	{ "serve", "serve OpenAI's API and a web page", cmd_serve },
 	{ "devices", "list the Vulkan devices", cmd_devices },
-	{ "inspect", "show what a model file holds", cmd_inspect },
+	{ "inspect", "show the contents of a model file", cmd_inspect },
 	{ "tokenize", "turn text into token ids, or back", cmd_tokenize },
 	{ "logits", "write the raw logits of a prompt", cmd_logits },
-	{ "perplexity", "measure how well a model predicts a text, and what quantising costs", cmd_perplexity },
-	{ "bench", "measure how fast a device runs models, and what it could do", cmd_bench },
-	{ "verify", "check that a device computes a model right", cmd_verify },
-	{ "tune", "find how a device cuts a model's work best, and keep it", cmd_tune },
-	{ "state", "show what a state file holds, or turn it into another kind", cmd_state },
-	{ "quantize", "write a model with fewer bits a weight, as GGUF", cmd_quantize },
+	{ "perplexity", "measure how well a model predicts a text, and the cost of quantising", cmd_perplexity },
+	{ "bench", "measure how fast a device runs models, and its limits", cmd_bench },
+	{ "verify", "check that a device computes a model correctly", cmd_verify },
+	{ "tune", "find the best way to divide a model's work on a device, and keep it", cmd_tune },
+	{ "state", "show the contents of a state file, or convert it", cmd_state },
+	{ "quantize", "write a model with fewer bits per weight, as GGUF", cmd_quantize },
 	{ "convert", "write a model as GGUF or safetensors", cmd_convert },
 	{ "help", "explain a command", cmd_help },
 };
@@ -182,7 +182,7 @@ static int print_help(void)
 	out_printf(
 		"\n  --version  print the version\n  --help     print this; `rwkvk COMMAND --help` lists a command's options and "
 		"their defaults\n"
-		"\nTo see text at once, with the small model that is part of the program:\n"
+		"\nTo see text at once, with the small built-in model:\n"
 		"  rwkvk generate \"Once upon a time\"\n"
 		"\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C, 143 by SIGTERM.\n");
 	return EXIT_DONE;
@@ -198,7 +198,7 @@ static int cmd_help(int argc, char **argv)
 		  .target = &form,
 		  .words = manual_forms,
 		  .value = "man|bash|zsh|fish",
-		  .help = "print a man page, or what this shell needs to complete commands and options" },
+		  .help = "print a man page, or the completion script for this shell" },
 	};
 	const struct usage usage = { .command = "help",
 		                         .synopsis = "[COMMAND]\n       rwkvk help --as FORM",

@@ -40,7 +40,7 @@ extern const char *const quant_words[];
 	ARG_LORA(m),                                                                                                               \
 	{                                                                                                                          \
 		.name = "names", .kind = ARG_TEXT, .target = &(m).names, .value = "FILE",                                              \
-		.help = "what the model's tensors are called officially; see docs/formats.md", .standard = "as in the model"           \
+		.help = "a file that maps tensor names to official ones; see docs/formats.md", .standard = "as in the model"           \
 	}
 #define ARG_VOCAB(m)                                                                                                           \
 	{                                                                                                                          \
@@ -61,8 +61,8 @@ extern const char *const quant_words[];
 	  .value = "X",                                                                                                            \
 	  .low = 1e-12,                                                                                                            \
 	  .high = 1,                                                                                                               \
-	  .help = "epsilon of ln_x, for RWKV-5 to 7 models that were trained with another",                                        \
-	  .standard = "what the file's kind implies, mostly 0.00064" },                                                            \
+	  .help = "epsilon of ln_x, for RWKV-5 to 7 models trained with a different one",                                          \
+	  .standard = "implied by the file's kind, mostly 0.00064" },                                                              \
 	{                                                                                                                          \
 		.name = "rescale", .kind = ARG_COUNT, .target = &(m).rescale, .value = "N", .high = 4096,                              \
 		.help = "halve the residual stream after every N layers, as 16-bit engines do",                                        \
@@ -84,12 +84,12 @@ extern const char *const quant_words[];
 		{ .name = "no-mmap",                                                                                                   \
 		  .kind = ARG_FLAG,                                                                                                    \
 		  .target = &(m).read_file,                                                                                            \
-		  .help = "read the model into main memory at once: for a file that may change or be cut while it is used",            \
-		  .standard = "the file is mapped, and must stay as it is" },                                                          \
+		  .help = "read the whole model into main memory: for a file that may change or shrink while in use",                  \
+		  .standard = "the file is mapped and must not change" },                                                              \
 		{ .name = "exact",                                                                                                     \
 		  .kind = ARG_FLAG,                                                                                                    \
 		  .target = &(m).exact,                                                                                                \
-		  .help = "read prompts token by token, with the bits that written tokens have",                                       \
+		  .help = "read prompts token by token, with exactly the results of written tokens",                                   \
 		  .standard = "many tokens at once, many times as fast" },                                                             \
 	{                                                                                                                          \
 		.name = "cache-dir", .kind = ARG_TEXT, .target = &(m).cache_dir, .value = "FOLDER",                                    \
@@ -98,7 +98,7 @@ extern const char *const quant_words[];
 	}
 #define ARG_QUIET(m)                                                                                                           \
 	{                                                                                                                          \
-		.letter = 'q', .kind = ARG_FLAG, .target = &(m).quiet, .help = "nothing but warnings and errors on standard error"     \
+		.letter = 'q', .kind = ARG_FLAG, .target = &(m).quiet, .help = "print only warnings and errors on standard error"      \
 	}
 /* clang-format on */
 
@@ -141,7 +141,7 @@ struct feed_args {
 	{ .letter = 'f', .kind = ARG_TEXT, .target = &(f).file, .value = "FILE", .help = "read the text here, byte for byte" },    \
 	{                                                                                                                          \
 		.letter = 'e', .kind = ARG_FLAG, .target = &(f).escapes,                                                               \
-		.help = "understand \\n, \\t, \\xHH, \\uHHHH and the like in texts of the command line", .standard = "as they are"     \
+		.help = "interpret \\n, \\t, \\xHH, \\uHHHH and the like in texts on the command line", .standard = "as they are"      \
 	}
 /* clang-format off: a row is an option */
 #define ARGS_BOS(f)                                                                                                            \
@@ -149,7 +149,7 @@ struct feed_args {
 	  .kind = ARG_SWITCH,                                                                                                      \
 	  .target = &(f).bos,                                                                                                      \
 	  .store = 1,                                                                                                              \
-	  .help = "first feed the token that begins a text, mostly token 0",                                                       \
+	  .help = "first feed the token that begins a text, usually token 0",                                                      \
 	  .standard = "if the model's file asks for it and there is no --state" },                                                 \
 	{                                                                                                                          \
 		.name = "no-bos", .kind = ARG_SWITCH, .target = &(f).bos, .store = 0, .help = "do not"                                 \

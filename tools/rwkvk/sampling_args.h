@@ -56,11 +56,11 @@ struct sampling_args {
 		  .target = &(s).decay,                                                                                                \
 		  .value = "D",                                                                                                        \
 		  .high = 1,                                                                                                           \
-		  .help = "what is left of those counts after each token",                                                             \
+		  .help = "factor on those counts after each token",                                                                   \
 		  .standard = "0.996" },                                                                                               \
 	{                                                                                                                          \
 		.name = "seed", .kind = ARG_COUNT, .target = &(s).seed, .value = "S", .help = "the same seed gives the same text",     \
-		.standard = "random, and shown, also with -q"                                                                          \
+		.standard = "random, and shown even with -q"                                                                           \
 	}
 #define ARGS_BIAS(s)                                                                                                           \
 	{ .name = "ban",                                                                                                           \
@@ -71,7 +71,7 @@ struct sampling_args {
 	  .standard = "none" },                                                                                                    \
 	{                                                                                                                          \
 		.name = "bias", .kind = ARG_TEXTS, .target = &(s).bias.biases, .value = "ID=VALUE",                                    \
-		.help = "add VALUE to the logit of the token ID, likewise for several", .standard = "none"                             \
+		.help = "add VALUE to the logit of the token ID; several as for --ban", .standard = "none"                             \
 	}
 /* clang-format on */
 
