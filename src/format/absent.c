@@ -47,7 +47,7 @@ rwkvk_status pth_read(struct weights *weights)
 }
 #endif
 
-/* What only files in these formats have beside them. */
+/* Companion files that only these formats have. */
 #ifndef RWKVK_JSON
 rwkvk_status shards_read(struct weights *weights)
 {

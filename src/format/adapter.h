@@ -1,5 +1,5 @@
 /* A file with adapters, as RWKV-PEFT and Hugging Face's peft write them: which of its tensors belong to which module of a
- * model, and by how much they count.  What becomes of the model is in adapt.c. */
+ * model, and their scale.  adapt.c applies them to the model. */
 #ifndef RWKVK_FORMAT_ADAPTER_H
 #define RWKVK_FORMAT_ADAPTER_H
 
@@ -16,9 +16,9 @@ enum adapter_role {
 	ADAPTER_ROLES
 };
 
-/* What of the file is for one linear layer, or the embedding. */
+/* The file's tensors for one linear layer, or the embedding. */
 struct adapter_module {
-	char *name; /* "blocks.0.att.key", as the file has it */
+	char *name; /* "blocks.0.att.key", as in the file */
 	const struct tensor *parts[ADAPTER_ROLES];
 	bool turned; /* A is [in,rank], as web-rwkv's converter leaves it */
 	bool below;  /* blocks are those of rows, as in peft's bat */
@@ -42,7 +42,7 @@ struct adapter {
 	struct adapter_config config;
 };
 
-/* A tensor's part of an adapter, of any kind there is; false: its name is no adapter's. */
+/* A tensor's part in an adapter of any kind; false: its name is not an adapter's. */
 bool is_adapter(const char *name);
 
 /* A safetensors or .pth file, or a folder with adapter_model.safetensors or .bin.  Kinds that cannot be merged are

@@ -1,4 +1,5 @@
-/* config.json, which Hugging Face's programs write beside a model's tensors: the few things in it that tensors do not tell. */
+/* config.json, which Hugging Face's programs write beside a model's tensors: the few settings in it that tensors do not
+ * show. */
 #include "format/readers.h"
 
 #include <inttypes.h>
@@ -46,7 +47,7 @@ rwkvk_status config_json_read(const struct weights *weights, struct config_json 
 {
 	struct mapping file = { 0 };
 	*out = (struct config_json){ 0 };
-	if (!weights->mapping.mapped) /* of bytes in memory there is nothing beside */
+	if (!weights->mapping.mapped) /* bytes in memory have no companion file */
 		return RWKVK_OK;
 	char *path = file_join(weights->path, (size_t)(file_part(weights->path) - weights->path), "config.json");
 	if (!path)

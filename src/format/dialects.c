@@ -1,5 +1,5 @@
-/* What files call their tensors.  Each table below is one dialect: the names of a family of files and what they are in the
- * canonical names of weights.h.  A reader adds its tensors under the names of the file and ends in weights_rename(). */
+/* Names of tensors in files.  Each table below is one dialect: the names of a family of files and their canonical names
+ * (weights.h).  A reader adds its tensors under the names of the file and ends with weights_rename(). */
 #include "format/dialects.h"
 #include "format/readers.h"
 
@@ -8,14 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* `#` stands for a number, `*` for characters other than the dot, `**` for any characters, at least one each; they come back
- * in `to` in the same order.  The first rule that fits counts, in both directions: writers read GGUF's rules from right to
+/* `#` stands for a number, `*` for characters other than the dot, `**` for any characters, at least one each; they reappear in
+ * `to` in the same order.  The first rule that fits counts, in both directions: writers read GGUF's rules from right to
  * left. */
 struct rule {
 	const char *from, *to;
 	enum {
 		PLAIN,
-		SWAPPED, /* the last two dimensions are the other way round than in an official file */
+		SWAPPED, /* the last two dimensions are swapped relative to an official file */
 		FLAT,    /* one vector, whatever the shape */
 		ROWS,    /* [letters of `rows`, C]: one tensor a row, its letter takes the place of the `?` */
 		STACKED, /* swapped matrices under each other, one a letter of `rows`, which come into the order of MIXES_6 */
@@ -312,7 +312,7 @@ static bool expand(const char *to, const struct captures *found, char letter, ch
 	return true;
 }
 
-/* What exporters of PyTorch models put before all names. */
+/* A prefix that exporters of PyTorch models add to all names. */
 static const char *without_prefix(enum naming naming, const char *name)
 {
 	static const char *const prefixes[] = { "module.",          "model.", "base_model.", "_orig_mod.",
@@ -431,7 +431,7 @@ static rwkvk_status append_parts(struct weights *weights, const struct tensor *t
 	return append_as(weights, &turned, rule, found, 0);
 }
 
-/* A name that no rule knows stays. */
+/* A name without a rule stays. */
 static rwkvk_status append_renamed(struct weights *weights, const struct tensor *tensor, enum naming naming,
                                    const struct rule *const tables[MOST_TABLES])
 {
@@ -480,7 +480,7 @@ static bool is_factor(const struct tensor *tensor, bool *first)
 	return false;
 }
 
-/* web-rwkv's converter transposes time_state, too, and nothing but the rest of the file tells. */
+/* web-rwkv's converter transposes time_state, too, and only the rest of the file shows it. */
 static void swap_states(struct weights *weights)
 {
 	for (size_t i = 0; i < weights->count; i++)
@@ -488,8 +488,8 @@ static void swap_states(struct weights *weights)
 			weights->tensors[i].swapped = true;
 }
 
-/* web-rwkv's .st files have transposed factors, those of RWKV-7 under official names.  Nearly always a factor's shape tells;
- * where it does not (a rank of C), the other factors of the file do. */
+/* web-rwkv's .st files have transposed factors, those of RWKV-7 under official names.  Nearly always a factor's shape shows
+ * it; if not (a rank of C), the other factors of the file do. */
 static void orient(struct weights *weights, uint64_t width)
 {
 	bool transposed = false, first;

@@ -1,11 +1,11 @@
-/* What each family of files calls its tensors. */
+/* The tensor names of each family of files. */
 #ifndef RWKVK_FORMAT_DIALECTS_H
 #define RWKVK_FORMAT_DIALECTS_H
 
 #include "format/weights.h"
 
 /* From the file's names to canonical ones (dialects.c), the last step of a reader: tensors are renamed, split into parts,
- * marked as swapped, and left out where they mean nothing.  Names that are not known stay. */
+ * marked as swapped, and left out if they have no effect.  Unknown names stay. */
 enum { OFFICIAL_BYTES = 512 };
 enum naming {
 	NAMES_TORCH, /* official names, and those of Hugging Face, fla and web-rwkv */
@@ -26,8 +26,8 @@ rwkvk_status weights_official_name(const struct weights *weights, const struct w
 /* The last step of all: the embedding becomes the head, too, where metadata.tied allows it and there is none. */
 rwkvk_status weights_tie(struct weights *weights);
 
-/* The way back, for writers: what a tensor of that canonical name is called in a GGUF file.  false when it has no name there.
- * The file may want it swapped, or as one of the `rows` of a tensor, which all are in `weights`. */
+/* The reverse, for writers: the name in a GGUF file for a canonical name.  false when it has none there. The file may want it
+ * swapped, or as one of the `rows` of a tensor, which all are in `weights`. */
 struct gguf_name {
 	char text[300];
 	bool swapped;

@@ -1,4 +1,4 @@
-/* The table of number formats, and what follows from it for all of them. */
+/* The table of number formats, and the functions that follow from it. */
 #include "format/dtype.h"
 
 #include <math.h>
@@ -119,7 +119,7 @@ void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t 
 		floats_of_bf16(from, count, out);
 }
 
-/* Nearest, ties to even; a NaN stays one even if only low mantissa bits said so. */
+/* Nearest, ties to even; a NaN stays a NaN even if only its low mantissa bits were set. */
 static uint16_t bf16_of_float(float value)
 {
 	uint32_t bits = bits_of_float(value);

@@ -1,6 +1,6 @@
 /* Number formats of tensors: plain ones, and blocks of small integers that share a scale (docs/formats.md, "Number formats").
- * A block type is known by two functions, from its bytes to integers and scales and, for most, back from floats; everything
- * else follows from those. */
+ * Two functions define a block type: from its bytes to integers and scales and, for most, back from floats.  Everything else
+ * follows from those. */
 #ifndef RWKVK_FORMAT_DTYPE_H
 #define RWKVK_FORMAT_DTYPE_H
 
@@ -61,7 +61,7 @@ bool dtype_bytes(enum dtype type, uint32_t rank, const uint64_t *shape, uint64_t
 void dtype_split(enum dtype type, const void *block, struct dtype_parts *out);
 
 /* `count` elements starting at element `first` of consecutive stored data; both multiples of the type's block.  Any bytes
- * decode to something; a scale that is no number makes NaNs. */
+ * decode to something; a scale that is NaN gives NaNs. */
 void dtype_to_float(enum dtype type, const void *data, uint64_t first, uint64_t count, float *out);
 
 /* Whether `count` elements of consecutive stored data, whole blocks, are finite and less than `limit` in magnitude; of a block

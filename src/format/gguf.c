@@ -5,8 +5,8 @@
  *     tensors  name:string dimensions:u32 dimension:u64... type:u32 offset:u64
  *     zeros up to general.alignment, then the data that the offsets count from
  *
- * The header is walked twice where a later part decides about an earlier one; nothing is copied out of the file but names and
- * the token list, so memory stays within a small multiple of the bytes that were really there. */
+ * The header is walked twice where a later part decides about an earlier one; only names and the token list are copied out of
+ * the file, so memory stays within a small multiple of the bytes really present. */
 #include "format/dialects.h"
 #include "format/readers.h"
 
@@ -206,7 +206,7 @@ static const char *const kind_name[] = {
 	[KEY_FLAG] = "a bool",     [KEY_STRINGS] = "an array of strings", [KEY_INT32S] = "an array of int32",
 };
 
-/* The keys that are read; all others are only walked over.  `*` is the architecture.  Numbers must be within [least, most]. */
+/* The keys that are read; all others are skipped.  `*` is the architecture.  Numbers must be within [least, most]. */
 static const struct known_key {
 	const char *name;
 	enum key_kind kind;
@@ -351,7 +351,7 @@ static rwkvk_status take_key(struct gguf *gguf, struct span *name, struct value 
 	return take_value(gguf, type, 1, value);
 }
 
-/* A scalar as text, with a point whatever the locale says. */
+/* A scalar as text, with a decimal point in any locale. */
 static int scalar_text(const struct value *value, char text[32])
 {
 	const uint8_t *data = value->span.data;
@@ -428,7 +428,7 @@ static rwkvk_status set_architecture(struct gguf *gguf, struct span found)
 	            hybrid ? ", a model with parts of Qwen, which this version does not run" : "");
 }
 
-/* The other keys are named after it, and it need not be the first. */
+/* The other keys are named after it, and it need not come first. */
 static rwkvk_status find_architecture(struct gguf *gguf, uint64_t keys)
 {
 	uint64_t first = gguf->at;

@@ -23,7 +23,7 @@ struct aliases {
 	size_t count, room;
 };
 
-/* What the wildcards of a pattern stood for. */
+/* The text matched by the wildcards of a pattern. */
 struct match {
 	const char *star;
 	size_t star_bytes;
@@ -68,7 +68,7 @@ static bool matches(const char *pattern, const char *name, struct match *match)
 	return *name == 0;
 }
 
-/* Puts what the wildcards stood for into the official side.  NULL, or why there is no such name. */
+/* Inserts the matched text into the official side.  Returns NULL, or the reason why there is no such name. */
 static const char *fill_in(const char *pattern, const struct match *match, char out[NAME_BYTES])
 {
 	size_t n = 0;

@@ -1,5 +1,5 @@
-/* Streams tensors from one file to another.  A tensor that needs work is cut into chunks at fixed places; as many as there are
- * threads, twice, are made at once and then written in order, so that memory stays small and the bytes are the same for any
+/* Streams tensors from one file to another.  A tensor that needs work is cut into chunks at fixed places.  Twice as many
+ * chunks as threads are made at once and then written in order, so memory stays small and the bytes do not depend on the
  * number of threads. */
 #include "format/output.h"
 
@@ -147,7 +147,7 @@ static void transpose(const struct tensor *source, const float *from, float *to)
 				to[p + j * rows + i] = from[p + i * columns + j];
 }
 
-/* As a whole: these are LoRA factors, a hundredth of a model each at most. */
+/* As a whole: these are LoRA factors, each at most a hundredth of a model. */
 static rwkvk_status write_transposed(struct stream *s, const struct output *output)
 {
 	const struct tensor *source = output->source[0];

@@ -1,11 +1,11 @@
-/* Files of tensors on their way to the disk: a front (keys, names, shapes), which must be known first, and then one tensor
- * after the other, each made of tensors of another file, a few megabytes at a time. */
+/* Writing files of tensors: first a front (keys, names, shapes), which must be known in advance, then one tensor after the
+ * other, each made from tensors of another file, a few megabytes at a time. */
 #ifndef RWKVK_FORMAT_OUTPUT_H
 #define RWKVK_FORMAT_OUTPUT_H
 
 #include "format/weights.h"
 
-/* Each number is read as a float, changed, multiplied by `factor` and stored as `type`.  Where nothing changes, bytes are
+/* Each number is read as a float, changed, multiplied by `factor` and stored as `type`.  If nothing changes, bytes are
  * copied. */
 struct output {
 	char name[300];

@@ -11,7 +11,7 @@ enum { MOST_VALUES = 1 << 20, MOST_TENSORS = 1 << 16 };
 
 enum function { ORDERED_DICT, REBUILD_TENSOR, REBUILD_PARAMETER, STORAGE_TYPE };
 
-/* All that a pickle may ask to import: module and name as they stand there, each with its line break. */
+/* Everything that a pickle may import: module and name as they appear there, each with its line break. */
 static const struct global {
 	const char *lines;
 	enum function function;

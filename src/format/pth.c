@@ -1,7 +1,7 @@
 /* PyTorch's .pth since version 1.6: a zip archive with DIR/data.pkl, the pickle of a dict of tensors, and DIR/data/KEY, the
  * bytes of each storage that tensors are views of.  What PyTorch writes is stored, not deflated, so tensors stay where they
- * lie in the mapped file.  Copies are made of what others have deflated, of transposed views and of doubles, and only of so
- * much as a real model may need. */
+ * lie in the mapped file.  Copies are made only of deflated entries, which other programs write, of transposed views and of
+ * doubles, and only as much as a real model may need. */
 #include "format/dialects.h"
 #include "format/readers.h"
 
@@ -14,7 +14,7 @@
 
 #include "format/pickle.h"
 
-/* Weights hardly deflate; a file that asks for more than this means harm. */
+/* Weights hardly compress; a file that asks for more than this is hostile. */
 enum { MOST_GROWTH = 16, FREE_GROWTH = 16 << 20, MOST_PICKLE_BYTES = 16 << 20, MOST_NESTING = 4, NAME_BYTES = 256 };
 
 static const struct {
@@ -30,7 +30,7 @@ static const struct {
 	[PICKLE_C64] = { DTYPE_FOREIGN, 8, "C64" }, [PICKLE_C128] = { DTYPE_FOREIGN, 16, "C128" },
 };
 
-/* The mapped file as libzip reads it.  libzip does not tell where an entry's data lies, but it must read it from here. */
+/* The mapped file as libzip reads it.  libzip does not report where an entry's data lies, but it must read it from here. */
 struct source {
 	const uint8_t *data;
 	zip_uint64_t bytes, at;
@@ -122,7 +122,7 @@ static rwkvk_status refuse_entry(const struct pth *p, const char *name, const ch
 	            show_text(name, strlen(name)).text, show_text(why, strlen(why)).text);
 }
 
-/* What the archive says of an entry: stored or deflated, and not encrypted. */
+/* The archive's record of an entry: it must be stored or deflated, and not encrypted. */
 static rwkvk_status examine(const struct pth *p, zip_uint64_t index, zip_stat_t *out)
 {
 	const zip_uint64_t needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
@@ -399,7 +399,7 @@ static rwkvk_status read_name(const struct pth *p, const struct pickle_value *ke
 	return RWKVK_OK;
 }
 
-/* What is no tensor, such as the number of an epoch, is passed over. */
+/* Skips items that are not tensors, such as the number of an epoch. */
 static rwkvk_status add_tensors(struct pth *p)
 {
 	char name[NAME_BYTES];

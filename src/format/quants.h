@@ -8,9 +8,9 @@
 #include "format/dtype.h"
 
 /* Of a static function that makes vectors of its loops: once for every processor of the kind, and once more for the x86 ones
- * that have vectors of 32 bytes; which of them runs is decided as the program starts.  The results are the same.  clang 14
- * loses the names of such functions, and GCC's thread sanitizer runs too early for the choice.  Static: GCC would export others
- * from a shared library, whatever their visibility. */
+ * that have vectors of 32 bytes; the choice is made when the program starts.  The results are the same.  clang 14 loses the
+ * names of such functions, and GCC's thread sanitizer runs too early for the choice.  Static: GCC would export others from a
+ * shared library, whatever their visibility. */
 #if defined __x86_64__ && defined __GLIBC__ && !defined __clang__ && !defined __SANITIZE_THREAD__
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("default", "avx2")))
 #else

@@ -1,5 +1,5 @@
-/* Opening model files: telling by its first bytes what a file is.  What the formats look like inside is known to the readers
- * alone, one file a format. */
+/* Opening model files: detecting a file's format from its first bytes.  Only the readers know the formats' content, one file
+ * per format. */
 #include "format/readers.h"
 
 #include <inttypes.h>

@@ -20,7 +20,7 @@ rwkvk_status ggmf_read(struct weights *weights); /* rwkv.cpp .bin */
 rwkvk_status safetensors_read(struct weights *weights);
 rwkvk_status pth_read(struct weights *weights);
 rwkvk_status shards_read(struct weights *weights); /* an index of safetensors or .pth files */
-/* Says what else it is that `file` holds instead of what was `expected`. */
+/* Fails with a message that says what `file` holds instead of what was `expected`. */
 rwkvk_status refuse_file(const struct weights *weights, const struct mapping *file, const char *expected);
 
 /* Parts of the readers of files that models may have several of.  They are told by their first bytes: safetensors by a 64-bit
@@ -43,7 +43,7 @@ rwkvk_status config_json_parse(const char *path, const struct mapping *file, str
 
 /* What to open for `path`: of a folder, the index or the model in it.  *out is for free(). */
 rwkvk_status shards_resolve(const char *path, char **out);
-/* A file whose name says that it is one of several is refused, with the index to open instead. */
+/* Refuses a file whose name says that it is one of several, and names the index to open instead. */
 rwkvk_status shards_refuse_part(const char *path);
 
 #endif

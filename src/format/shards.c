@@ -3,8 +3,8 @@
  *     model.safetensors.index.json   {"metadata": ..., "weight_map": {tensor: file}}
  *     model-00001-of-00002.safetensors ...
  *
- * or, older, pytorch_model.bin.index.json and pytorch_model-00001-of-00002.bin, which are .pth files.  The files lie beside the
- * index and hold exactly the tensors that it says.  Also which file of a folder is the model. */
+ * or, older, pytorch_model.bin.index.json and pytorch_model-00001-of-00002.bin, which are .pth files.  The files lie beside
+ * the index and hold exactly the tensors that it lists.  Also finds the model's file in a folder. */
 #include "format/dialects.h"
 #include "format/readers.h"
 

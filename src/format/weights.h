@@ -1,5 +1,5 @@
-/* A model file as a list of named tensors.  Readers (readers.h) turn their format into this and nothing else; what the tensors
- * mean is the model's business.
+/* A model file as a list of named tensors.  Readers (readers.h) turn their format into this and nothing else; the meaning of
+ * tensors is up to the model.
  *
  * Names are the official ones (blocks.0.att.receptance.weight, ...), whatever the file calls them.  Shapes are as stored,
  * outermost dimension first, unit dimensions dropped; tensors that a file keeps fused (GGUF's time_mix_lerp_fused) appear
@@ -31,13 +31,13 @@ struct tensor {
 	uint64_t bytes;
 	bool swapped;              /* the last two dimensions are the other way round than in an official file; see above */
 	const struct merge *merge; /* adapters that `data` lacks yet (merge.h): read it by tensor_to_float(); NULL: none */
-	char change[64];           /* what adapters make of it, for people: "LoRA of rank 16, scale 2"; "": nothing */
-	uint64_t change_hash;      /* tells adapters apart; 0: there is none */
+	char change[64];           /* a description of its adapters: "LoRA of rank 16, scale 2"; "": none */
+	uint64_t change_hash;      /* distinguishes adapters; 0: there is none */
 };
 
 uint64_t tensor_elements(const struct tensor *tensor);
 
-/* What a file may say beside its tensors.  NULL or 0 where it does not. */
+/* A file's metadata.  NULL or 0 where it has none. */
 struct metadata {
 	char *name;         /* general.name */
 	char *architecture; /* "rwkv7"; NULL for safetensors */
@@ -86,7 +86,7 @@ struct weights {
 	struct metadata metadata;
 };
 
-/* How tokens are picked unless a file says otherwise, as rwkvk_model_sampling() promises. */
+/* The default sampling, unless a file says otherwise, as rwkvk_model_sampling() promises. */
 extern const rwkvk_sampling usual_sampling;
 
 void weights_close(struct weights *weights); /* zeroed weights are allowed */
@@ -102,7 +102,7 @@ rwkvk_status weights_add(struct weights *weights, const struct mapping *in, cons
 /* The same of a type that no model has, which the tensor may have if the model does not use it: any number of bytes but 0. */
 rwkvk_status weights_add_foreign(struct weights *weights, const struct mapping *in, const char *name, const char *type,
                                  uint32_t rank, const uint64_t *shape, uint64_t offset, uint64_t bytes);
-/* The bytes that it takes, more than can be as UINT64_MAX; 0: the type is not known. */
+/* Its size in bytes, UINT64_MAX on overflow; 0: the type is not known. */
 uint64_t weights_foreign_bytes(const char *type, uint32_t rank, const uint64_t *shape);
 const char *tensor_type(const struct tensor *tensor); /* "F32" */
 
@@ -120,7 +120,7 @@ rwkvk_status weights_append(struct weights *weights, const struct tensor *tensor
 rwkvk_status weights_map(struct weights *weights, const char *path, const struct mapping **out);
 rwkvk_status weights_allocate(struct weights *weights, uint64_t bytes, const struct mapping **out);
 
-/* Takes one out of the list; those behind it move up. */
+/* Removes one from the list; later ones move up. */
 void weights_remove(struct weights *weights, size_t index);
 /* What tensors of `from` lie in becomes part of `weights`; `from` keeps the list of them. */
 rwkvk_status weights_take_memory(struct weights *weights, struct weights *from);

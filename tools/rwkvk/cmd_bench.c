@@ -388,9 +388,8 @@ int cmd_bench(int argc, char **argv)
 		  .kind = ARG_COUNTS,
 		  .target = &b.sessions,
 		  .value = "LIST",
-		  .help =
-		      "also write the texts of -n in so many sessions at once (tg128 x 8), each number from 1 to 256; for that the "
-		      "model is loaded once more",
+		  .help = "also write the texts of -n in so many sessions at once (tg128 x 8), each number from 1 to 256; for that the "
+		          "model is loaded once more",
 		  .standard = "in one session alone" },
 		{ .letter = 'r',
 		  .kind = ARG_COUNT,
