@@ -59,7 +59,7 @@ static rwkvk_status open_cache(rwkvk_model *model, const rwkvk_cache_options *op
 	cache->model = model;
 	cache->read_states_only = options->read_states_only;
 	TRY(choose_begin(file, options->begin, &cache->begin));
-	cache->model_hash = fingerprint(model, cache->begin);
+	cache->model_hash = fingerprint(model, cache->begin, KEPT_FORMAT);
 	snprintf(cache->fingerprint, sizeof cache->fingerprint, "%016" PRIx64 "%016" PRIx64, cache->model_hash.high,
 	         cache->model_hash.low);
 	return open_stores(options, cache);

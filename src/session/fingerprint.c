@@ -6,9 +6,6 @@
 #include "base/numbers.h"
 #include "text/tokenizer.h"
 
-/* The version of kept states: a new number invalidates all of them. */
-enum { FORMAT = 1 };
-
 /* Bytes hashed at either end of a tensor. */
 enum { SAMPLE = 4096 };
 
@@ -78,11 +75,11 @@ static void add_vocabulary(struct hash128 *hash, const rwkvk_tokenizer *tokenize
 	}
 }
 
-struct hash128 fingerprint(const rwkvk_model *model, uint32_t begin)
+struct hash128 fingerprint(const rwkvk_model *model, uint32_t begin, uint32_t format)
 {
 	const struct rwkvk_file *file = model_file(model);
 	struct hash128 hash = FNV1A_128_START;
-	add_number(&hash, FORMAT);
+	add_number(&hash, format);
 	add_config(&hash, model_config(model));
 	add_number(&hash, file->quant);
 	add_number(&hash, forward_chunk_rows(model) == 0); /* exact */

@@ -6,7 +6,10 @@
 #include "base/hash.h"
 #include "engine/engine.h"
 
-/* begin: the token that texts begin with, RWKVK_NO_TOKEN: none. */
-struct hash128 fingerprint(const rwkvk_model *model, uint32_t begin);
+/* The version of kept states: a new number invalidates all of them. */
+enum { KEPT_FORMAT = 1 };
+
+/* begin: the token that texts begin with, RWKVK_NO_TOKEN: none.  format: KEPT_FORMAT. */
+struct hash128 fingerprint(const rwkvk_model *model, uint32_t begin, uint32_t format);
 
 #endif

@@ -3,6 +3,7 @@
 #include "cache_world.h"
 
 #include "format/readers.h"
+#include "session/fingerprint.h"
 
 static const char *base_path, *vocab_path, *folder;
 static struct talk talk;
@@ -114,6 +115,20 @@ static void options_that_do_not(void **state)
 	options.max_batch = 3;
 	char fingerprint[33];
 	assert_true(finds(&options, RWKVK_BEGIN_FILE, fingerprint)); /* as with 2 */
+}
+
+/* States of an older or newer library. */
+static void other_formats(void **state)
+{
+	(void)state;
+	rwkvk_model *model;
+	const rwkvk_model_options options = base();
+	assert_ok(rwkvk_model_open(&options, &model));
+	struct hash128 a = fingerprint(model, 0, KEPT_FORMAT), b = fingerprint(model, 0, KEPT_FORMAT),
+				   c = fingerprint(model, 0, KEPT_FORMAT + 1);
+	assert_memory_equal(&a, &b, sizeof a);
+	assert_memory_not_equal(&a, &c, sizeof a);
+	rwkvk_model_close(model);
 }
 
 static void other_models(void **state)
@@ -248,6 +263,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options_that_change_results),
 		cmocka_unit_test(options_that_do_not),
+		cmocka_unit_test(other_formats),
 		cmocka_unit_test(other_models),
 		cmocka_unit_test(other_weights),
 		cmocka_unit_test(adapters),
