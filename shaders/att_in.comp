@@ -58,7 +58,7 @@ void main()
 		store_normed(VEC_LN1_W, ACT_N1(D));
 	}
 
-	// Workgroups go to the matrices in order, so that all rows of one share an input.
+	// Workgroups are assigned to the matrices in order, so that all rows of a workgroup share an input.
 	uint group = gl_WorkGroupID.x;
 	for (matrix = 0; matrix < MATRICES; matrix++) {
 		slice(matrix);

@@ -1,5 +1,5 @@
-// The first stage of an RWKV-4 layer: LN1, token shift, receptance, key, value, and the whole of its state, which is a few
-// numbers a channel: so the workgroup that has a channel's three products needs no other stage to finish it.
+// The first stage of an RWKV-4 layer: LN1, token shift, receptance, key, value, and all of its state, which is a few numbers
+// per channel.  So the workgroup that has a channel's three products can finish it without another stage.
 //
 //   r = sigmoid(receptance x_r)    k = key x_k    v = value x_v               x_q = n + (n' - n) * mix_q,  n = LN(x; ln1)
 //   q = max(pp, u + k);   wkv = (e^(pp-q) aa + e^(u+k-q) v) / (e^(pp-q) bb + e^(u+k-q));   y = r wkv

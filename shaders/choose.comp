@@ -1,15 +1,15 @@
-// The first dispatch of a pass over rows whose tokens the device finds, a workgroup a row: which token the row has, and whether
-// it is a row at all.
+// The first dispatch of a pass over rows whose tokens the device finds, a workgroup per row.  It decides which token the row
+// has, and whether the row is still in use.
 //
 //   token = the host's, or one picked from the slot's logits: the largest (lowest id on ties), or drawn (draw.glsl)
 //
-// Logits are the head's, and are made ready here: the host's mask and list of biases, or the slot's row of biases, then
-// penalties.  log P(token) and the largest are of the softmax at temperature 1 of what comes of that, before top-p and top-k.
-// The counts of the slot go on by the picked token.  Tokens of one submission follow each other without the host: IO_FED of
-// each row counts them, and a row that has ended is none any more (ASK in layout.h).
+// Logits come from the head and are adjusted here: the host's mask and list of biases, or the slot's row of biases, then
+// penalties.  log P(token) and the largest are of the softmax of the adjusted logits at temperature 1, before top-p and top-k.
+// The picked token is added to the slot's counts.  Tokens of one submission follow each other without the host: IO_FED of each
+// row counts them, and a row that has ended drops out (ASK in layout.h).
 //
-// Binding 1 is the rows' buffer, whose table is written here for the stages after it; binding 7 the host's table.  Nothing that
-// a workgroup reads depends on other rows.  Recorded by plan_choose() in src/engine/batch_plan.c.
+// Binding 1 is the rows' buffer, whose table is written here for the stages after it; binding 7 the host's table.  A workgroup
+// reads nothing that depends on other rows.  Recorded by plan_choose() in src/engine/batch_plan.c.
 //
 // Sums go through shared memory on all devices, as in select.comp.  Loops over the vocabulary are few or unrolled: lavapipe
 // gives an invocation 65,535 turns of all its loops (docs/drivers.md).
@@ -62,7 +62,7 @@ void add_list()
 	}
 }
 
-// What is added to each logit where there is a mask or a list, to PICKS_LOGITS: the logits made of it take its place.
+// With a mask or a list: the number to add to each logit, to PICKS_LOGITS, where the adjusted logits then replace it.
 void make_biases(uint pick)
 {
 	bool row = (pick & PICK_BIAS) != 0 && word(ASK_BIAS_COUNT) == 0;
@@ -113,7 +113,7 @@ float log_share(float logit, float log_all)
 	return max(logit - drawing.largest - log_all, -LARGEST);
 }
 
-// The place-th of the largest logits, to the host; id NO_ROW: there are no more.
+// Reports the place-th largest logit to the host; id NO_ROW: there are no more.
 void write_top(uint fed, uint place, uint id, float logit, float log_all)
 {
 	uint at = words_at + ASK_TOPS + 2 * (MAX_TOP * fed + place);
@@ -139,7 +139,7 @@ void rank_listed(uint last, uint count, uint fed, uint top, float log_all)
 	}
 }
 
-// One after the other, where the list cannot hold them, or few are near the largest.
+// One after the other, if the list cannot hold them or few are near the largest.
 void find_each(uint fed, uint top, float log_all)
 {
 	float logit = INFINITE;
@@ -233,7 +233,7 @@ void report(uint fed, uint token, uint done, bool is_close)
 	io[words_at + IO_FED] = fed + 1;
 }
 
-// The counts of all tokens after one that was picked.
+// Updates the counts of all tokens after a pick.
 void count_token(uint token)
 {
 	float decay = io_float(IO_DECAY), weight = weight_of(token);
@@ -245,7 +245,7 @@ void count_token(uint token)
 	}
 }
 
-// The token that the row has now; NO_ROW: it has ended.  The same for all threads.
+// The row's current token; NO_ROW: it has ended.  The same for all threads.
 uint next_token()
 {
 	uint fed = word(IO_FED), done = word(IO_DONE), token = NO_ROW;
@@ -262,12 +262,12 @@ uint next_token()
 		report(fed, token, done, is_close);
 	if (done != 0)
 		return NO_ROW;
-	if (word(IO_MODE) == MODE_PICK && (word(IO_PICK) & PICK_PENALTY) != 0) // read again: to keep it would take what spills
+	if (word(IO_MODE) == MODE_PICK && (word(IO_PICK) & PICK_PENALTY) != 0) // read again: keeping it would spill registers
 		count_token(token);
 	return token;
 }
 
-// The table as the stages after this find it: the row, the run that begins with it, its place among those wanted.
+// The table for later stages: the row, the run that begins with it, its place among the wanted rows.
 void write_row(uint row, uint token)
 {
 	bool ended = token == NO_ROW;

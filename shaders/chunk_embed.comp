@@ -1,6 +1,6 @@
-// The first dispatch of a chunk, a workgroup a row:  x = LN(emb[token]; ln0).  It also copies the host's table to where the stages
-// after it look; FLAG_CHOSEN: there it lies already, and a row that has ended has no token.  An embedding table of several slices has a dispatch for each; the one that holds a token's row writes x.
-// Recorded by src/engine/chunk_plan.c.
+// The first dispatch of a chunk, a workgroup per row:  x = LN(emb[token]; ln0).  It also copies the host's table to where later
+// stages read it; FLAG_CHOSEN: it is already there, and a row that has ended has no token.  An embedding table of several
+// slices has a dispatch for each; the one that holds a token's row writes x. Recorded by src/engine/chunk_plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

@@ -1,5 +1,5 @@
-// After a chunk whose last token's logits are wanted: its x becomes that of a single token, for whose head this is the input.
-// Binding 0 is the rows' buffer, binding 1 the activations.  Recorded by src/engine/chunk_plan.c.
+// After a chunk whose last token's logits are wanted: copies its x to that of a single token, as the input of the head. Binding
+// 0 is the rows' buffer, binding 1 the activations.  Recorded by src/engine/chunk_plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"

@@ -1,5 +1,5 @@
 // A matrix, or two, times the rows of a chunk: the products of time-mix and its inner LoRA factors, att.output, the key and the
-// receptance of channel-mix, the head.  Formulas and what becomes of each output are those of the stages for one token: att_in,
+// receptance of channel-mix, the head.  Formulas and the use of each output are those of the stages for one token: att_in,
 // att_out, ffn_in, head.
 //
 // A workgroup has TILE_OUTPUTS outputs for TILE_ROWS rows; x counts tiles of rows, y those of outputs, first of the first matrix.
@@ -62,7 +62,7 @@ void emit(uint row, uint channel, float value)
 		emit_product(at, channel, value);
 }
 
-// Rows of matrix m that this dispatch has; of channel-mix, 0 is the key and 1 the receptance.
+// Rows of matrix m in this dispatch; for channel-mix, 0 is the key and 1 the receptance.
 void find_rows(uint m)
 {
 	matrix = m;

@@ -1,4 +1,5 @@
-// LayerNorm and token shift of a chunk, a workgroup a row; what comes of it is written, as many workgroups of the next stage read it.
+// LayerNorm and token shift of a chunk, a workgroup per row.  The result is written to memory, since many workgroups of the
+// next stage read it.
 //
 //   n = LN(x; ln1 or ln2)                    x_q = n + (n' - n) mix_q           q: bits of MIXED, from VEC_MIX_R or VEC_MIX_FFN on
 //

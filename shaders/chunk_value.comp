@@ -1,8 +1,8 @@
 // Channel-mix, second half, of a chunk: x = x + ffn.value f, up to RWKV-6 times sigmoid of the receptance.  [D,F]
 //
-// ffn.value lies by input (layout.h, VALUE_*): a line is the weights that one input has for a block of outputs.  Where there are
-// three rows at most, lines of inputs that are zero in all of them are not read; among more there is always one that is not.
-// x counts tiles of rows, y those of outputs, of few rows times SLICES.  Reads ROW_F, ROW_FR; updates ROW_X, and moves LN2 of a
+// ffn.value lies by input (layout.h, VALUE_*): a line is the weights that one input has for a block of outputs.  With at most
+// three rows, lines of inputs that are zero in all of them are skipped; with more rows, some input is nearly always non-zero. x
+// counts tiles of rows, y those of outputs, of few rows times SLICES.  Reads ROW_F, ROW_FR; updates ROW_X, and moves LN2 of a
 // run's last row from ROW_N2 into the shift state.  Recorded by src/engine/chunk_plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -68,8 +68,8 @@ void line_scales(uint output_row, uint g, out vec4 scale[2], out vec4 low[2])
 }
 
 #if TEXELS
-// Which fours of group g's inputs are read, a bit each: those that are not zero in all rows, where there are so few rows that it
-// pays.  A lane looks at one four.
+// Which fours of group g's inputs are read, a bit each: with few enough rows, only those that are not zero in all rows.  A lane
+// checks one four.
 uint used_fours(uint from[HELD], uint g)
 {
 	if (THREAD_ROWS > 4 || row_count() > 3)
@@ -217,7 +217,7 @@ void add_group(uint from, uint g)
 	}
 }
 
-// Adds up the sets' sums, to s_rows.  A sum of zeros has no sign: lines that are not read cannot have made one.
+// Adds up the sets' sums, to s_rows.  A sum of zeros has no sign, so skipped lines cannot have made a difference.
 void add_sets()
 {
 	[[unroll]] for (uint n = 0; n < THREAD_ROWS; n++) {

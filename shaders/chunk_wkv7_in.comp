@@ -1,4 +1,4 @@
-// RWKV-7: what a step of the state needs, for ROWS rows of a chunk and a head: x counts such rows, y heads.
+// RWKV-7: the inputs of a step of the state, for ROWS rows of a chunk and a head: x counts groups of such rows, y heads.
 //
 //   w = exp(-e^(-1/2) sigmoid(w0 + w2 h_w))    A = sigmoid(a0 + a2 h_a)    g = g2 h_g
 //   v = v + (vfirst - v) sigmoid(v0 + v2 h_v)                              (layer 0: vfirst = v)
@@ -81,7 +81,7 @@ void main()
 		squares[i] = workgroup_sum(squares[i]);
 	[[dont_unroll]] for (uint j = 0; j < count; j++) {
 		float square = 0;
-		[[unroll]] for (uint k = 0; k < ROWS; k++) // an index that no compiler knows would take the sums out of their registers
+		[[unroll]] for (uint k = 0; k < ROWS; k++) // an index unknown to the compiler would force the sums out of registers
 			square = k == j ? squares[k / 4][k % 4] : square;
 		float inverse = 1 / max(sqrt(square), 1e-12);
 		uint at = row_at(first + j) + head * N;

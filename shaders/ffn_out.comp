@@ -1,10 +1,10 @@
 // Channel-mix, second half: x = x + ffn.value f, up to RWKV-6 times sigmoid of the receptance.  [D,F]
 //
-// Most of f is zero, so ffn.value lies the other way round (layout.h): a workgroup adds up, for a block of outputs, the lines of
-// the inputs that are not (and, on CPU devices, of all in a group where few are).  Eight threads share a line, or 16 one of 256
-// outputs, as the sums of 32 outputs would take all registers of a thread (a software device has enough, and 16 would unpack half
-// a word each); each such set takes every SETS-th group of inputs.  The sets' sums are added in a fixed order, and so are those
-// of the workgroups that have other inputs for the same outputs: the last of them to come does that, whichever it is.
+// Most of f is zero, so ffn.value is stored transposed (layout.h).  For a block of outputs, a workgroup adds up the lines of
+// the non-zero inputs; on CPU devices, of all inputs in a group with few zeros.  Eight threads share a line, or 16 share one of
+// 256 outputs, because the sums of 32 outputs would take all registers of a thread.  (A software device has enough, and 16
+// would unpack half a word each.)  Each such set takes every SETS-th group of inputs.  The sets' sums are added in a fixed
+// order.  So are those of the workgroups that have other inputs for the same outputs; the last of these to arrive adds them.
 //
 // Reads ACT_F, ACT_FR, updates ACT_X, and moves this token's LN2 output from ACT_N2 into the shift state.  Recorded by
 // plan_ffn() in src/engine/plan.c.
@@ -26,9 +26,9 @@ const uint SETS = WORKGROUP / SHARERS, VECS = BLOCK / (4 * SHARERS); // vec4s of
 const uint GROUPS = INPUTS / GROUP, SHARE = (GROUPS + SLICES - 1) / SLICES;
 const uint SCALES_AT = INPUTS * VALUE_HIGH_WORDS(TYPE), TOPS_AT = SCALES_AT + GROUPS * VALUE_SCALE_WORDS(TYPE);
 
-// Lines are loaded so many at a time, since a thread waits for memory once for all of them.  A loop over all inputs could do no
-// better, so GPUs need none for inputs without zeros.  A CPU has its own ways of not waiting, and one line at a time spares
-// it those that would be loaded again.
+// Lines are loaded several at a time, so that a thread waits for memory once for all of them.  A loop over all inputs could do
+// no better, so GPUs need none for inputs without zeros.  A CPU hides memory latency by itself, and one line at a time avoids
+// repeated loads.
 const uint AT_ONCE = TEXELS == 1 ? 1 : TYPE < TYPE_Q8 ? 4 : 2;
 
 uint sharer = thread % SHARERS, set = thread / SHARERS;
@@ -83,7 +83,7 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 	if (nonzero == 0)
 		return;
 	uint read = nonzero;
-	if (TEXELS == 1 && bitCount(nonzero) > GROUP * 3 / 8) // a CPU is faster where lines lie in a row; for GPUs bytes count
+	if (TEXELS == 1 && bitCount(nonzero) > GROUP * 3 / 8) // a CPU is faster with consecutive lines; for GPUs, bytes count
 		read = 0xffffffffu >> (32 - min(GROUP, F - g * GROUP));
 	if (flag(FLAG_COUNT) && row_begin == 0 && block == 0 && sharer == 0) {
 		atomicAdd(used_inputs[2 * layer], bitCount(nonzero));

@@ -1,10 +1,10 @@
 // After the last layer: logits = head LN(x; ln_out) + its bias.  [V,D]
 //
 // Reads ACT_X; writes the slot's logits (binding 7) and, for each workgroup, its largest logit and that one's id to PICKS_PART,
-// where `select` finds them: nobody has to read 65,536 logits to pick the most probable token.  If the device picks the next
-// token, these are logits with penalties and biases, and they, too, are stored (PICKS_LOGITS) where one is drawn.  Each
-// row's count of generated tokens belongs to the thread that has the row, so the counts need no stage of their own.
-// Recorded by plan_head() in src/engine/plan.c.
+// where `select` finds them, so picking the most probable token need not read 65,536 logits.  If the device picks the next
+// token, these are logits with penalties and biases, which are also stored (PICKS_LOGITS) for a draw.  Each row's count of
+// generated tokens belongs to the thread that has the row, so the counts need no stage of their own. Recorded by plan_head() in
+// src/engine/plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common/stage.glsl"
@@ -21,7 +21,7 @@ uint slot()
 	return act_word[ACT_CONTROL + CONTROL_SLOT];
 }
 
-// What tokens are picked from; counts go on by the token that was fed.
+// The logit for picking; the counts are updated by the token that was fed.
 float adjusted(uint row, float logit)
 {
 	uint pick = act_word[ACT_CONTROL + CONTROL_PICK];

@@ -1,8 +1,8 @@
 // Floats into blocks of small integers, in the device's layout, while a model is loaded: src/format/quantise.c on the device, with
 // the same results bit for bit (common/exact.glsl), and what src/network/pack.c and pack_value.c do with them.
 //
-// A workgroup has 32 rows and 256 columns, a thread 32 weights of a row at once: a 16-byte word of most types, a group with a scale
-// of its own (Q6K: two).  Eight threads beside each other have a block of 256.
+// A workgroup has 32 rows and 256 columns, a thread 32 weights of a row at once: a 16-byte word of most types, a group with a
+// scale of its own (Q6K: two).  Eight neighbouring threads have a block of 256.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require

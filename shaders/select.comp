@@ -3,13 +3,13 @@
 //   token = the host's, or one picked from the logits of the last head: the largest (lowest id on ties), or drawn (draw.glsl)
 //   x     = LN(emb[token]; ln0)
 //
-// Also tells the later stages the state's slot, whether the token ends the text, and what the head is to do with its logits.
-// Tokens of one submission follow each other without the host: IO_FED counts them, and after the last all stages of the others
-// do nothing.  An embedding table of several slices has a dispatch for each; the first picks, the one that holds the token's row
+// Also passes to later stages the state's slot, whether the token ends the text, and the head's treatment of its logits. Tokens
+// of one submission follow each other without the host: IO_FED counts them, and after the last all stages of the others do
+// nothing.  An embedding table of several slices has a dispatch for each; the first picks, the one that holds the token's row
 // writes x.  Recorded by plan_select() in src/engine/plan.c.
 //
-// Sums go through shared memory on all devices: so they are the same on all, and a compiler whose device has no sum over a
-// subgroup makes a dozen loops of one.
+// Sums go through shared memory on all devices.  So they are the same on all; and for devices without subgroup sums, some
+// compilers turn one into a dozen loops.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #undef SUBGROUPS

@@ -1,5 +1,5 @@
-// Drawing a token from logits, one workgroup for all of them.  What is drawn is defined in docs/model.md, Sampling, and is what
-// src/session/sampler.c draws; here nothing is sorted but a short list of ids:
+// Drawing a token from logits, one workgroup for all of them.  The draw is defined in docs/model.md, Sampling, and equals that
+// of src/session/sampler.c; only a short list of ids is sorted here:
 //
 //   1. the sum of all e^(logit - largest), and how many logits lie in each eighth of a nat below the largest
 //   2. those numbers tell which tokens can be kept at all; they are listed, in the order of ids, if the list holds them
@@ -8,12 +8,12 @@
 //   4. the tokens kept share the interval from 0 to 1 in the order of ids; the one that has the random number is found by
 //      narrowing down the range of ids, a part for each team of threads
 //
-// Sums carry their rounding errors along, and are added in an order that depends on nothing but the workgroup's size.  Draws
-// that come so close to a border that rounding may decide are reported.  The logits are those at PICKS_LOGITS.
+// Sums carry their rounding errors along, and are added in an order that depends only on the workgroup's size.  Draws so close
+// to a boundary that rounding may decide are reported.  The logits are those at PICKS_LOGITS.
 //
-// Compilers inline all calls, and take long over loops and barriers: what is long is called at one place.  Where they would
-// unroll a loop with barriers, they would also keep a condition for each turn in a register.  Mesa's guess how often the loop of
-// measure() runs by the size of s_id, and would repeat its body so many times.
+// Compilers inline all calls and are slow at loops and barriers, so long functions are called from one place only.  When they
+// unroll a loop with barriers, they also keep a condition for each turn in a register.  Mesa's compilers guess the turns of
+// measure()'s loop from the size of s_id, and would repeat its body as often.
 #include "nearest.glsl"
 
 const uint BINS = 96, TEAM = 16;
