@@ -199,7 +199,8 @@ uint find_candidates(float enough, float most)
 
 // ------------------------------------------------------------------------------------------------------- the cut
 
-// What comes up to each of two places: tokens with a larger key, or an equal one and an id below.  Their sums, then how many.
+// The tokens before each of two places: those with a larger key, or an equal key and a lower id.  Their sums, then their
+// numbers.
 vec4 measure(uvec2 keys, uvec2 below)
 {
 	vec2 first = vec2(0), second = vec2(0), count = vec2(0);
@@ -217,8 +218,8 @@ vec4 measure(uvec2 keys, uvec2 below)
 	return workgroup_sum(vec4(first.x + first.y, second.x + second.y, count));
 }
 
-// The cut lies between two places, keys or numbers of last ids to leave out: what is up to `low` is enough, what is up to `high`
-// is not.  Their sums and numbers of tokens; -1 where nothing was found to be enough.
+// The cut lies between two places, keys or numbers of last ids to leave out: what is up to `low` is enough, what is up to
+// `high` is not.  Their sums and numbers of tokens; -1 where none was found to be enough.
 struct Interval {
 	uint low, high;
 	vec2 at_low, at_high;

@@ -1,10 +1,10 @@
-// Arithmetic of which every bit is decided, as plain C has it.  Vulkan promises that of sums and products, which must be declared
-// `precise` lest two become one operation, and not of quotients, roots and conversions: those are made right with integers.  Of
-// numbers below 2^-126, which devices take for zero, nothing is promised.
+// Arithmetic that is exact to the bit, as in plain C.  Vulkan guarantees this for sums and products, which must be declared
+// `precise` so that two are not fused, but not for quotients, roots and conversions, which are corrected with integers here.
+// Nothing is guaranteed for numbers below 2^-126, which devices may flush to zero.
 
 #include "nearest.glsl"
 
-// What a device may compute otherwise than others do.  A test makes it worse on purpose.
+// Operations that devices may compute differently.  A test makes them worse on purpose.
 #ifndef ABOUT
 #define ABOUT(value) value
 #endif
@@ -42,7 +42,7 @@ float divide(float a, float b)
 	return exponent(a_bits) == 0 ? 0 : result;
 }
 
-// The root of what is not negative.
+// The square root of a non-negative number.
 float root(float value)
 {
 	uint bits = floatBitsToUint(value);
@@ -56,7 +56,7 @@ float root(float value)
 	return exponent(bits) == 0 ? 0 : assemble(0, (exponent(bits) + 127 - int(odd)) / 2, r);
 }
 
-// The nearest f16 to what is not negative; 65520 and above become infinity.
+// The nearest f16 to a non-negative number; 65520 and above become infinity.
 uint half_bits(float value)
 {
 	uint bits = floatBitsToUint(value);
@@ -64,7 +64,7 @@ uint half_bits(float value)
 	return bits < 0x38800000u ? uint(nearest(value * 16777216)) : normal;
 }
 
-// The lowest whole number that is not below a small one.
+// The lowest integer not below a small number.
 uint ceiling(float value)
 {
 	uint whole = uint(value);

@@ -48,8 +48,8 @@ void lanes_emit(uint first)
 }
 #endif
 
-// Outputs [first, first + TILE_OUTPUTS), as tile_matrix.glsl.  TILE_DEPTH is a multiple of what the lanes read in a turn.  Inputs
-// lie in shared memory so that lanes beside each other read vec4s beside each other: vec4 j of all words, then vec4 j + 1.
+// Outputs [first, first + TILE_OUTPUTS), as tile_matrix.glsl.  TILE_DEPTH is a multiple of the lanes' reads per turn.  Inputs
+// lie in shared memory so that neighbouring lanes read neighbouring vec4s: vec4 j of all words, then vec4 j + 1.
 void NAME(few)(uint first, uint end, uint columns, uint at)
 {
 	const uint VECS = PER_WORD / 4, TURN = TILE_DEPTH / PER_WORD;

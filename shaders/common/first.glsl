@@ -1,4 +1,4 @@
-// What is included from here on works on a stage's first matrix.
+// Files included after this work on a stage's first matrix.
 #define WEIGHTS READ_WEIGHTS
 #define SIDE READ_SIDE
 #define TYPE WEIGHT_TYPE

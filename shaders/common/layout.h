@@ -33,7 +33,7 @@
 #define SPEC_RANK_MIX       24  // of each of the five LoRA factors of RWKV-6's token shift
 #define SPEC_TILE_OUTPUTS   25  // chunk stages: outputs of a matrix and rows of the chunk that a workgroup multiplies,
 #define SPEC_TILE_ROWS      26
-#define SPEC_TILE_DEPTH     27  // so many inputs at a time, a multiple of 8; not with texel reads
+#define SPEC_TILE_DEPTH     27  // and this many inputs at a time, a multiple of 8; not with texel reads
 #define SPEC_THREAD_OUTPUTS 28  // and the part of both that one thread has
 #define SPEC_THREAD_ROWS    29
 #define SPEC_MIXES          30  // chunk_shift: a bit for each VEC_MIX_* from the first on
@@ -42,7 +42,7 @@
 #define FLAG_COUNT           1  // ffn_out: counts the inputs that are not zero
 #define FLAG_EMBEDDING_NORM  2  // select: apply ln0
 #define FLAG_HEAD_BIAS       4
-#define FLAG_MIXED           8  // att_in: its inputs lie ready at ACT_MIXED (RWKV-6)
+#define FLAG_MIXED           8  // att_in: its inputs are ready at ACT_MIXED (RWKV-6)
 #define FLAG_GATE           16  // wkv5: times silu of the gate product
 #define FLAG_DECAY_LORA     32  // wkv5: the decay depends on the token (RWKV-6)
 #define FLAG_SHIFT          64  // att_out: moves ACT_N1 into the state, where no wkv stage does (RWKV-4)
@@ -84,9 +84,9 @@
 #define SIDE_WORDS(type) \
 	(SCALE_WORDS(type) + ((type) == TYPE_Q6K ? 16 : (type) == TYPE_Q5 || (type) == TYPE_Q5M || (type) == TYPE_Q5K ? 8 : 0))
 
-// ffn.value lies the other way round, so that an input that is zero costs nothing: 128-byte lines of the weights that one input
-// has for a block of VALUE_BLOCK outputs, in the order of a k-block; all lines of a block follow each other.  Beside them, for
-// each block: the further bits of each line, then the scales of each group of VALUE_GROUP inputs (VALUE_SCALE_WORDS), then d and
+// ffn.value is stored transposed, so that a zero input costs nothing: in 128-byte lines, each with the weights of one input for
+// a block of VALUE_BLOCK outputs, in the order of a k-block; the lines of a block are consecutive.  Beside them, for each
+// block: the further bits of each line, then the scales of each group of VALUE_GROUP inputs (VALUE_SCALE_WORDS), then d and
 // dmin of each 256 (VALUE_TOP_WORDS).
 #define VALUE_BLOCK(type)    ((type) == TYPE_F32 ? 32 : (type) < TYPE_Q8 ? 64 : (type) == TYPE_Q8 ? 128 : 256)
 #define VALUE_GROUP(type)    ((type) == TYPE_Q6K || (type) == TYPE_Q2K ? 16 : 32)
@@ -112,11 +112,11 @@
 #define ACT_V(D)             ACT_VECTOR(D, 5)
 #define ACT_G(D)             ACT_VECTOR(D, 6)
 #define ACT_VFIRST(D)        ACT_VECTOR(D, 7)        // [D] layer 0's value (RWKV-7)
-#define ACT_Y(D)             ACT_VECTOR(D, 8)        // [D] what goes into att.output
+#define ACT_Y(D)             ACT_VECTOR(D, 8)        // [D] the input of att.output
 #define ACT_FR(D)            ACT_VECTOR(D, 9)        // [D] ffn.receptance x
 #define ACT_MIXED(D)         ACT_VECTOR(D, 10)       // [5][D] the shifted inputs of att_in in the order w, k, v, r, g (RWKV-6)
 #define ACT_F(D)             ACT_VECTOR(D, 15)       // [F] relu(key x)^2
-#define ACT_SUMS(D, F)       (ACT_F(D) + PAD(F, 256)) // [MAX_SUM_SLICES][D] what the workgroups of ffn_out have to add up
+#define ACT_SUMS(D, F)       (ACT_F(D) + PAD(F, 256)) // [MAX_SUM_SLICES][D] partial sums of the workgroups of ffn_out
 #define MAX_SUM_SLICES       32
 #define ACT_ARRIVED(D, F)    (ACT_SUMS(D, F) + MAX_SUM_SLICES * PAD(D, 256)) // [D / 32] how many have come so far, words; 0 between stages
 #define ACT_H(D, F)          (ACT_ARRIVED(D, F) + PAD((D) / 32 + 1, 128)) // hidden LoRA vectors, each padded to 8
@@ -188,8 +188,8 @@
 #define CONTROL_FREQUENCY    6
 #define CONTROL_DECAY        7
 #define DONE_STOP            1 // the picked token ends the text
-#define DONE_BROKEN          2 // a logit is no number, or all are -infinity
-#define DONE_UNKNOWN         3 // the host's, at IO_DONE, until the device has said something else
+#define DONE_BROKEN          2 // a logit is not a number, or all are -infinity
+#define DONE_UNKNOWN         3 // set by the host, at IO_DONE, until the device replaces it
 #define DONE_MASKED          4 // `choose`: mask and biases leave no token
 
 // The host's words, read and written by `select` alone.  A submission is one or more tokens: IO_FED counts them.
@@ -198,7 +198,7 @@
 #define IO_FED               2 // the host's 0; tokens fed since
 #define IO_PARTS             3 // entries at PICKS_PART; what follows is for MODE_PICK
 #define IO_PICK              4 // PICK_*
-#define IO_BARE              5 // 1: the first pick is from the bare logits, which no head has made ready (common/picks.glsl)
+#define IO_BARE              5 // 1: the first pick is from the bare logits, which no head has adjusted (common/picks.glsl)
 #define IO_POSITION          6 // low and high word: the position of the submission's first token, the generator's counter
 #define IO_SEED              8 // low and high word
 #define IO_TEMPERATURE      10 // floats
@@ -237,11 +237,11 @@
 #define MAX_BIASES        1024
 #define ASK_LOGPROBS        (ASK_BIASES + 2 * MAX_BIASES) // out, floats [MAX_TOKENS]: of each picked token, of one that stops, too
 #define ASK_TOPS            (ASK_LOGPROBS + MAX_TOKENS) // out [MAX_TOKENS][MAX_TOP] (token, float), the largest first; NO_ROW: no more
-#define ASK_MASK            (ASK_TOPS + 2 * MAX_TOKENS * MAX_TOP) // [V4(V) / 32] a bit a token that may be picked
+#define ASK_MASK            (ASK_TOPS + 2 * MAX_TOKENS * MAX_TOP) // [V4(V) / 32] a bit for each token that may be picked
 #define ASK_WORDS(V)        PAD(ASK_MASK + V4(V) / 32, 64)
 
-// The logits: a row of V4(V) floats for each slot.  What else tokens are picked from: one buffer of floats, in which vectors are
-// padded to V4(V), too.
+// The logits: a row of V4(V) floats for each slot.  The other data for picking: one buffer of floats, whose vectors are padded
+// to V4(V), too.
 #define V4(V)                PAD(V, 128)
 #define PICKS_LIGHT          0                       // a bit a token: its weight is 0, else 1
 #define PICKS_SLOT(V, slot)  (PAD(V4(V) / 32, 128) + (slot) * PICKS_STRIDE(V)) // of each slot:
@@ -256,7 +256,7 @@
 #define PICKS_FLOATS(V, slots) PICKS_SLOT(V, slots)
 
 // The small vectors of a layer, f32, each padded to 128 with zeros: entry i of layer l is at (l * VEC_COUNT + i) * PAD(D, 128).
-// src/network/vectors.c makes them what the stages of all versions expect.
+// src/network/vectors.c puts them into the form that the stages of all versions expect.
 #define VEC_LN1_W            0
 #define VEC_LN1_B            1
 #define VEC_MIX_R            2 // token shift: n + (n' - n) mix
@@ -300,7 +300,7 @@
 // Push constants.
 #define PUSH_ROW_BEGIN       0 // the slice of the matrix that is bound: rows [begin, end), multiples of 8 except at the end
 #define PUSH_ROW_END         1
-#define PUSH_FIRST           2 // 1 for the first slice, which also does what a stage does once
+#define PUSH_FIRST           2 // 1 for the first slice, which also does a stage's one-time work
 #define PUSH_PART            3 // head: index of the first workgroup's entry at PICKS_PART
 #define PUSH_SECOND_BEGIN    4 // ffn_in: the rows of the slice of its second matrix
 #define PUSH_SECOND_END      5

@@ -2,8 +2,8 @@
 // k-block is 8 uvec4s, 128 bytes, of one row; a tile holds k-block 0 of its 8 rows, then k-block 1, ...
 //
 // LANES threads share a row, each thread works on ROWS rows, so a pass of the workgroup covers PASS_ROWS rows.  The includer
-// defines INPUT(u, J, j): vec4 j of the J that belong to uvec4 u of a row; and emit(row, value) for what becomes of a row's
-// sum, which exactly one thread calls.
+// defines INPUT(u, J, j): vec4 j of the J that belong to uvec4 u of a row; and emit(row, value), which uses a row's sum and is
+// called by exactly one thread.
 #include "packed.glsl"
 
 const uint PASS_ROWS = WORKGROUP / LANES * ROWS;
@@ -24,7 +24,7 @@ void emit(uint row, float value);
 #include "dot.glsl"
 #endif
 
-// Workgroups that `rows` rows take.
+// Workgroups for `rows` rows.
 uint groups_for(uint rows)
 {
 	return (rows + PASS_ROWS * PASSES - 1) / (PASS_ROWS * PASSES);

@@ -1,5 +1,5 @@
-// What measure_f32, measure_f16 and measure_int8 share: chains of one operation that do not depend on each other.  The shader
-// defines VALUE (four numbers), FIRST(word) and RESULT(value), and STEP(value, factor).
+// Shared by measure_f32, measure_f16 and measure_int8: independent chains of one operation.  The shader defines VALUE (four
+// numbers), FIRST(word) and RESULT(value), and STEP(value, factor).
 layout(local_size_x_id = 0) in;
 layout(push_constant) uniform Push { uint word, unused_1, unused_2, count; };
 layout(set = 0, binding = 1) writeonly buffer Out { uint result[]; };

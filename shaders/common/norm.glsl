@@ -1,6 +1,6 @@
-// LayerNorm and token shift of the residual stream, repeated by every workgroup: reading 5 vectors from a cache costs less
-// than a stage of its own.  The result is staged in shared memory (TEXELS: in memory, a place for each workgroup) in the order
-// in which the matrix rows are read.
+// LayerNorm and token shift of the residual stream, repeated by every workgroup: reading 5 vectors from a cache costs less than
+// a separate stage.  The result is staged in shared memory (TEXELS: in memory, a place for each workgroup) in the order in
+// which the matrix rows are read.
 #include "layer_norm.glsl"
 #if !TEXELS
 shared vec4 s_input[CHUNK / 4];

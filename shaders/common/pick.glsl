@@ -1,5 +1,5 @@
-// A token picked for a text: what `select` and `choose` share.  The host's words of the text begin at io[WORDS_AT], which
-// whoever includes this defines.
+// Picking a token for a text, shared by `select` and `choose`.  The host's words of the text begin at io[WORDS_AT]; the
+// includer defines WORDS_AT.
 #define PICKS_SHARED coherent
 #define LISTED (4 * WORKGROUP) // a power of two
 #include "picks.glsl"
@@ -20,8 +20,8 @@ float io_float(uint at)
 	return uintBitsToFloat(word(at));
 }
 
-// Token i's logit, of which nothing has been made yet, as tokens are picked from it; that and id are what see() takes.
-// `biases`: where what is added begins; kept: it is left at PICKS_LOGITS.
+// Token i's bare logit, adjusted for picking; it and `id` are the arguments of see().  `biases`: where the biases begin; kept:
+// the logit is stored at PICKS_LOGITS.
 float bare_logit(uint i, uint pick, uint biases, float presence, float frequency, bool kept, out uint id)
 {
 	float logit = logits[word(IO_SLOT) * V4(V) + i];
@@ -34,7 +34,7 @@ float bare_logit(uint i, uint pick, uint biases, float presence, float frequency
 	return logit;
 }
 
-// The largest of what the threads have seen.  In uniform control flow.
+// The largest logit seen by any thread.  In uniform control flow.
 void find_best()
 {
 	if (thread == 0)
@@ -51,7 +51,7 @@ uint draw_token(uint fed, out bool is_close)
 	            uvec2(position, word(IO_POSITION + 1) + carry), is_close);
 }
 
-// Whether the list of stops has it.  Once after find_best().
+// Whether it is in the list of stop tokens.  Once after find_best().
 bool stops(uint token)
 {
 	for (uint i = thread; i < word(IO_STOP_COUNT); i += WORKGROUP)
@@ -61,7 +61,7 @@ bool stops(uint token)
 	return s_stops != 0;
 }
 
-// What a token that is picked adds to its count.
+// The weight of a picked token in its count.
 float weight_of(uint token)
 {
 	return (picks_word[PICKS_LIGHT + token / 32] >> token % 32 & 1) != 0 ? 0 : 1;

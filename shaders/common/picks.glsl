@@ -1,6 +1,6 @@
-// What stands between a logit and the number by which tokens are picked: a bias, and penalties for tokens that came before.
-// The host does the same with the same roundings (src/session/sampler.c), so nothing here may be fused or reordered.
-// PICKS_SHARED: coherent where threads read what others have written in the same stage.
+// Adjusts logits for picking: a bias, and penalties for earlier tokens. The host does the same with the same roundings
+// (src/session/sampler.c), so nothing here may be fused or reordered. PICKS_SHARED: coherent where threads read what others
+// have written in the same stage.
 #ifndef PICKS_SHARED
 #define PICKS_SHARED
 #endif
@@ -9,7 +9,8 @@ uint picks_at; // where the slot's own begins, set by who picks
 const float LARGEST = 3.402823466e38;
 #define INFINITE uintBitsToFloat(0x7f800000u)
 
-// NaN or +infinity: the device has computed nonsense.  By bits, since compilers may take it that there are no such numbers.
+// NaN or +infinity: the device has computed nonsense.  Tested by bits, since compilers may assume that there are no such
+// numbers.
 bool broken(float logit)
 {
 	uint bits = floatBitsToUint(logit);

@@ -1,4 +1,4 @@
-// What the stages of a chunk share: the table of its rows, and where their vectors lie (layout.h).  Bindings 0 and 1 are the
+// Shared by the stages of a chunk: the table of its rows, and where their vectors lie (layout.h).  Bindings 0 and 1 are the
 // rows' buffer here, not the activations of one token.
 const uint HIDDEN_LORA = HIDDEN(RANK_DECAY, RANK_ICLR, RANK_GATE, RANK_VALUE), HIDDEN_SHIFT = HIDDEN_MIX(RANK_MIX);
 const uint HIDDEN_MOST = HIDDEN_SHIFT > HIDDEN_LORA ? HIDDEN_SHIFT : HIDDEN_LORA;

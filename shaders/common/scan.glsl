@@ -18,7 +18,8 @@ vec4 S[ROWS_HELD][VECS];
 vec4 dots;
 #endif
 
-// What all rows of S need of a row of the chunk: with texel reads in registers; else of some rows in shared memory.
+// The numbers of a chunk's row that all rows of S need: in registers with texel reads, otherwise for some rows in shared
+// memory.
 #if TEXELS
 vec4 keys[KINDS][VECS];
 #define KEYS(kind, j) keys[kind][j]

@@ -1,4 +1,4 @@
-// From here on what is included works on a stage's second matrix.
+// Files included after this work on a stage's second matrix.
 #undef WEIGHTS
 #undef SIDE
 #undef TYPE

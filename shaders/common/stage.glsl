@@ -1,4 +1,4 @@
-// What every stage includes: constants, bindings, and sums over a workgroup in a fixed order.
+// Included by every stage: constants, bindings, and sums over a workgroup in a fixed order.
 #if SUBGROUPS
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
@@ -78,7 +78,7 @@ layout(set = 0, binding = 15) uniform usamplerBuffer second_side_texels;
 #define READ_SECOND(i)      texelFetch(second_texels, int(i))
 #define READ_SECOND_SIDE(i) texelFetch(second_side_texels, int(i)).x
 
-// What a workgroup stages for all its threads: vec4s in a place of its own behind the activations.
+// Data that a workgroup stages for all its threads: vec4s in its own place behind the activations.
 layout(constant_id = SPEC_STAGING) const uint STAGING = 0;
 layout(set = 0, binding = 9, rgba32f) coherent uniform imageBuffer staging;
 uint place = STAGING + gl_WorkGroupID.x * (STAGING_FLOATS(CHUNK, N) / 4);
@@ -170,7 +170,7 @@ bool flag(uint bit)
 	return (FLAGS & bit) != 0;
 }
 
-// What a stage adds to the residual stream.
+// A stage's contribution to the residual stream.
 float residual(float sum)
 {
 	return sum * uintBitsToFloat(RESIDUAL_BITS);

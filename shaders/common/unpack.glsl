@@ -1,5 +1,5 @@
-// Packed weights as numbers.  Whoever includes this defines WEIGHTS and SIDE, which read them and what lies beside them, TYPE, and
-// NAME(f), which gives functions a name of their own for each matrix that a shader has.
+// Packed weights as numbers.  The includer defines WEIGHTS and SIDE, which read them and the data beside them, TYPE, and
+// NAME(f), which gives functions a separate name for each matrix of a shader.
 //
 // Plain types lie as they are: F32 4 to a uvec4, F16 and BF16 8, the lower half of a word first.  Q8: 16 signed bytes, half a block of
 // 32 that shares an f16 scale; a k-block is 128 weights of a row, and its 4 scales are 2 words beside it.
@@ -9,7 +9,7 @@
 // where four weights have them in the four bytes of a word already: run g of 4 weights of uvec4 u has its fifth bits at bit g
 // of the bytes of word u; its fifth and sixth at bit 2 (g % 4) of the bytes of word 2u + g / 4.
 
-// What is taken from the integers.
+// The offset subtracted from the integers.
 float NAME(zero)()
 {
 	return TYPE == TYPE_Q4 ? 8 : TYPE == TYPE_Q5 ? 16 : TYPE == TYPE_Q6K ? 32 : 0;

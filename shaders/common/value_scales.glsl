@@ -1,4 +1,4 @@
-// What lies beside the lines of ffn.value (layout.h, VALUE_*).
+// The data beside the lines of ffn.value (layout.h, VALUE_*).
 
 // Scales and minima of outputs 4j .. 4j+3 of this thread in a group.  `scales` and `tops` are the first words of both for the
 // thread: two bytes an output, or four.
