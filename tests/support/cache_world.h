@@ -1,4 +1,4 @@
-/* What tests of the state cache have in common: a small model with a vocabulary in which it matters where texts are split, and
+/* Shared by tests of the state cache: a small model whose vocabulary is sensitive to where texts are split, and
  * conversations. */
 #ifndef RWKVK_TEST_CACHE_WORLD_H
 #define RWKVK_TEST_CACHE_WORLD_H

@@ -1,4 +1,4 @@
-/* Statistics of drivers' compilers under common names.  Every driver has names of its own, and not all have all. */
+/* Statistics of drivers' compilers under common names.  Every driver has its own names, and not all have all statistics. */
 #ifndef RWKVK_TEST_COMPILER_STATISTICS_H
 #define RWKVK_TEST_COMPILER_STATISTICS_H
 

@@ -1,5 +1,5 @@
-/* Models that write what a test wants: after token i comes next[i], whatever stands before it.  Their states depend on all that
- * they have read, as any model's do. */
+/* Models that write what a test wants: token i is followed by next[i], whatever comes before it.  Their states depend on
+ * everything they have read, as in any model. */
 #ifndef RWKVK_TEST_MAKE_CHAIN_H
 #define RWKVK_TEST_MAKE_CHAIN_H
 

@@ -1,5 +1,5 @@
-/* Small models of every RWKV version as a list of official tensors, turned into what other programs' converters make of them,
- * and written in every format.  All numbers are exact in F16. */
+/* Small models of every RWKV version as a list of official tensors, converted as other programs' converters do, and written in
+ * every format.  All numbers are exact in F16. */
 #ifndef RWKVK_TEST_MAKE_FILES_H
 #define RWKVK_TEST_MAKE_FILES_H
 

@@ -11,7 +11,7 @@ static const struct state_header text_state_shape = {
 	.model_version = 70, .layers = 2, .width = 4, .heads = 2, .head_size = 2, .floats = 32, .logits = 5
 };
 
-/* With numbers that follow from the key. */
+/* With numbers derived from the key. */
 static inline struct text_state *make_text_state(const struct state_key *key, const char *text, bool logits)
 {
 	struct state_header header = text_state_shape;

@@ -1,4 +1,4 @@
-/* What tests use of POSIX and mingw-w64 does not have. */
+/* POSIX functions that tests use and mingw-w64 lacks. */
 #ifndef RWKVK_TEST_ON_WINDOWS_H
 #define RWKVK_TEST_ON_WINDOWS_H
 

@@ -1,4 +1,4 @@
-/* Tokens that are banned or favoured: --ban 1,2,3 and --bias ID=VALUE, each as often as one likes. */
+/* Banned and favoured tokens: --ban 1,2,3 and --bias ID=VALUE, each any number of times. */
 #ifndef RWKVK_TOOL_BIAS_H
 #define RWKVK_TOOL_BIAS_H
 

@@ -1,4 +1,4 @@
-/* rwkvk devices: what Vulkan offers here, as a table or as JSON. */
+/* rwkvk devices: the Vulkan devices of this machine, as a table or as JSON. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* rwkvk inspect: what a model file holds, without a device. */
+/* rwkvk inspect: the contents of a model file, without a device. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

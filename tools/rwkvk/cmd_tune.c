@@ -1,4 +1,4 @@
-/* rwkvk tune: how a device cuts a model's work best, measured and kept. */
+/* rwkvk tune: finds the best way to divide a model's work on a device, and keeps it. */
 #include <inttypes.h>
 #include <stdio.h>
 

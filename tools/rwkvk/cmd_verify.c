@@ -1,4 +1,4 @@
-/* rwkvk verify: does a device compute a model right?  Every stage against plain C, as a table or as JSON. */
+/* rwkvk verify: checks that a device computes a model correctly: every stage against plain C, as a table or as JSON. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Characters that a command line has no place for, written as escapes: -e. */
+/* Escapes for characters that a command line cannot hold: -e. */
 #ifndef RWKVK_TOOL_ESCAPE_H
 #define RWKVK_TOOL_ESCAPE_H
 
@@ -8,7 +8,7 @@
  * text to be freed, or the exit code after a message that names `option`. */
 int escape_read(const char *command, const char *option, const char *text, char **out);
 
-/* Whether someone who wrote `text` may have meant that: a backslash with one of these letters behind it. */
+/* Whether `text` may be meant to have escapes: a backslash followed by one of these letters. */
 bool escape_likely(const char *text);
 
 #endif

@@ -1,5 +1,5 @@
-/* The library's messages name members of its options, as its callers know them; a person at the command line sets them by
- * options of the program.  So every message passes through here. */
+/* The library's messages name members of its options, as its callers know them; users of the program set them by command line
+ * options.  So every message passes through here. */
 #ifndef RWKVK_TOOL_FIELDS_H
 #define RWKVK_TOOL_FIELDS_H
 

@@ -1,4 +1,4 @@
-/* What the program asks of the system, in system_posix.c or system_windows.c. */
+/* System calls for the program, in system_posix.c or system_windows.c. */
 #ifndef RWKVK_TOOL_SYSTEM_H
 #define RWKVK_TOOL_SYSTEM_H
 
@@ -11,7 +11,7 @@
  * error may have a buffer from then on. */
 void system_begin(void);
 
-/* Bits that nobody can guess; false: the system has none. */
+/* Unguessable bits; false: the system has none. */
 bool system_entropy(uint64_t *bits);
 
 bool system_is_terminal(FILE *stream);

@@ -1,4 +1,4 @@
-/* The person in front: a progress line while something takes its time, reports of the library, and Ctrl-C. */
+/* The user at the terminal: a progress line during long work, the library's reports, and Ctrl-C. */
 #ifndef RWKVK_TOOL_TERMINAL_H
 #define RWKVK_TOOL_TERMINAL_H
 
@@ -37,8 +37,8 @@ void interrupt_catch(void);
 const rwkvk_cancel *interrupt_flag(void); /* NULL: Ctrl-C is not caught */
 bool interrupt_seen(void);
 
-/* For a program that goes on after a Ctrl-C, of which the next one is the first again.  false: it was SIGTERM, which asks the
- * program to end. */
+/* For a program that continues after a Ctrl-C; the next one is the first again.  false: it was SIGTERM, which asks the program
+ * to end. */
 bool interrupt_forget(void);
 
 /* At the end of the program, which ends as by the signal that was caught if `code` is EXIT_INTERRUPTED. */
