@@ -124,7 +124,7 @@ static const char *remedy(int error)
 	case EFBIG:
 		return ": the file system, or a limit of this process (ulimit -f), allows no file of this size";
 	case EIO:
-		return ": the drive or its connection fails; give a path on another one";
+		return ": the drive or its connection failed; give a path on another one";
 	case EACCES:
 	case EPERM:
 	case EROFS:

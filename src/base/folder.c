@@ -16,7 +16,7 @@ rwkvk_status folder_make(const char *path)
 	int error = system_make_folder(path);
 	if (!error || file_kind(path) == FILE_FOLDER)
 		return RWKVK_OK;
-	return fail(RWKVK_ERROR_FILE, "%s: cannot be made: %s: give a folder that exists and may be written to", path,
+	return fail(RWKVK_ERROR_FILE, "%s: cannot be created: %s: give a folder that exists and may be written to", path,
 	            system_error_text(error));
 }
 

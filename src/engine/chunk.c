@@ -296,11 +296,10 @@ static rwkvk_status submit_layers(struct rwkvk_model *m, struct passage *p)
 
 rwkvk_status driver_idles(const struct rwkvk_model *m)
 {
-	return fail(
-		RWKVK_ERROR_DRIVER,
-		"%s says that it has finished work which it has not done: its driver is broken, or made for compiling alone; try "
-		"another device or driver version",
-		gpu_caps(m->gpu)->name);
+	return fail(RWKVK_ERROR_DRIVER,
+	            "%s reported work as finished that it has not done: its driver is broken, or only compiles shaders; try "
+	            "another device or driver version",
+	            gpu_caps(m->gpu)->name);
 }
 
 rwkvk_status chunk_run(struct rwkvk_model *m, struct passage *p)

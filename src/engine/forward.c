@@ -135,8 +135,8 @@ static rwkvk_status check_work(const struct rwkvk_model *m, uint32_t asked)
 	if (ended ? fed < asked : fed == asked && done == 0)
 		return RWKVK_OK;
 	return fail(RWKVK_ERROR_DRIVER,
-	            "%s says that it has finished work which it has not done (%u of %u tokens): its driver is broken, or made for "
-	            "compiling alone; try another device or driver version",
+	            "%s reported work as finished that it has not done (%u of %u tokens): its driver is broken, or only compiles "
+	            "shaders; try another device or driver version",
 	            gpu_caps(m->gpu)->name, done == DONE_UNKNOWN ? 0 : fed, asked);
 }
 

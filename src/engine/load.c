@@ -306,9 +306,9 @@ static rwkvk_status check_fit(const struct rwkvk_model *m, const struct load_opt
 	uint64_t quantised = beside + model_device_bytes(&m->file.network, RWKVK_QUANT_Q4, m->slots, max_batch);
 	const char *remedy = quantised <= room && quantised < need ? "with rwkvk_model_options.quant = RWKVK_QUANT_Q4 it fits"
 	                     : caps->memory_bound && caps->memory_bound < need
-	                         ? "take a smaller model, or let it have more (rwkvk_model_options.device_memory)"
-	                     : caps->device_memory >= need ? "close other programs that use it, or take a smaller model"
-	                                                   : "take a smaller model, or another device (rwkvk_model_options.device)";
+	                         ? "use a smaller model, or allow it more (rwkvk_model_options.device_memory)"
+	                     : caps->device_memory >= need ? "close other programs that use it, or use a smaller model"
+	                                                   : "use a smaller model, or another device (rwkvk_model_options.device)";
 	return fail(
 		RWKVK_ERROR_MEMORY,
 		"%s needs %.2f GB on the device, %.2f MB of it for each of %u sessions; of the %.2f GB of %s, %.2f GB are free; %s",
@@ -412,13 +412,13 @@ static rwkvk_status check_batch(const struct rwkvk_model *m, const struct load_o
 		            MAX_ROWS);
 	if (asked->exact)
 		return fail(RWKVK_ERROR_ARGUMENT,
-		            "rwkvk_model_options.exact has the bits of single tokens, which those of several sessions "
-		            "at once do not have: expected max_batch 0 or 1 with it, found %u",
+		            "rwkvk_model_options.exact gives the bits of single tokens, which several sessions at once cannot have: "
+		            "expected max_batch 0 or 1 with it, found %u",
 		            asked->max_batch);
 	if (rows > 0 && chunk_bytes(model_config(m), asked->max_batch) > gpu_caps(m->gpu)->max_buffer)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
 		            "rwkvk_model_options.max_batch is %u: one binding of %s covers %" PRIu64
-		            " bytes, so many rows take %" PRIu64 "; expected fewer",
+		            " bytes, that many rows take %" PRIu64 "; expected fewer",
 		            asked->max_batch, gpu_caps(m->gpu)->name, gpu_caps(m->gpu)->max_buffer,
 		            chunk_bytes(model_config(m), asked->max_batch));
 	if (rows == 0)

@@ -131,8 +131,7 @@ rwkvk_status model_expect_open(const struct rwkvk_model *m)
 {
 	if (!atomic_load(&m->closed))
 		return RWKVK_OK;
-	return fail(RWKVK_ERROR_ARGUMENT,
-	            "the session's model, %s, has been closed: all there is left to do is to destroy the session",
+	return fail(RWKVK_ERROR_ARGUMENT, "the session's model, %s, has been closed: the session can only be destroyed",
 	            m->file.weights.path);
 }
 

@@ -75,7 +75,7 @@ static bool parse(const struct mapping *file, const char *model, struct tuning *
 static void drop(const struct rwkvk_model *m, const char *path, const char *reason)
 {
 	remove(path);
-	report(gpu_listener(m->gpu), RWKVK_LOG_WARNING, "%s: dropped, since the device no longer takes what tuning has found: %s",
+	report(gpu_listener(m->gpu), RWKVK_LOG_WARNING, "%s: dropped, because the device no longer accepts the tuned settings: %s",
 	       path, reason);
 }
 

@@ -47,7 +47,7 @@ static rwkvk_status check_numbers(const struct adapting *a, const struct tensor 
 	if (!part || dtype_fits(part->type, part->data, tensor_elements(part), INFINITY))
 		return RWKVK_OK;
 	return fail(RWKVK_ERROR_FILE,
-	            "%s: tensor %s holds a number that is not finite: the file is damaged, or its training has failed",
+	            "%s: tensor %s holds a number that is not finite: the file is damaged, or its training failed",
 	            a->adapter->weights.path, part->file_name);
 }
 

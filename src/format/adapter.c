@@ -137,11 +137,11 @@ static rwkvk_status add_part(struct adapter *adapter, const struct tensor *tenso
 	if (!part)
 		return RWKVK_OK;
 	if (!word || part == name)
-		return fail(
-			RWKVK_ERROR_UNSUPPORTED,
-			"%s: tensor %s is of a kind of adapter that is not merged; expected LoRA, DoRA, PiSSA, bone, disha or miss: "
-			"merge it with the program that trained it",
-			path, name);
+		return fail(RWKVK_ERROR_UNSUPPORTED,
+		            "%s: tensor %s is part of an adapter of a kind that cannot be merged; expected LoRA, DoRA, PiSSA, bone, "
+		            "disha or miss: "
+		            "merge it with the program that trained it",
+		            path, name);
 	if (tensor->type == DTYPE_FOREIGN || dtype_is_block(tensor->type))
 		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensor %s as F32, F16 or BF16, found %s", path, name,
 		            tensor_type(tensor));
@@ -164,7 +164,7 @@ static rwkvk_status check_module(const struct adapter *adapter, const struct ada
 	bool low_rank = m->parts[ADAPTER_A] || m->parts[ADAPTER_B], init = m->parts[ADAPTER_INIT_A] || m->parts[ADAPTER_INIT_B];
 	if ((low_rank && !(m->parts[ADAPTER_A] && m->parts[ADAPTER_B])) ||
 	    (init && !(m->parts[ADAPTER_INIT_A] && m->parts[ADAPTER_INIT_B])))
-		return fail(RWKVK_ERROR_FILE, "%s: expected lora_A and lora_B of %s, found one of them only", path, m->name);
+		return fail(RWKVK_ERROR_FILE, "%s: expected lora_A and lora_B of %s, found only one of them", path, m->name);
 	if (m->parts[ADAPTER_MAGNITUDE] && !low_rank)
 		return fail(RWKVK_ERROR_FILE, "%s: expected lora_A and lora_B beside %s, found neither", path,
 		            m->parts[ADAPTER_MAGNITUDE]->file_name);
@@ -274,9 +274,8 @@ rwkvk_status adapter_scale(const struct adapter *adapter, const struct adapter_m
 		*out = 1; /* PiSSA has no scale */
 	if (*out != 0 && isfinite(*out))
 		return RWKVK_OK;
-	return fail(
-		RWKVK_ERROR_FILE,
-		"%s: neither it nor an adapter_config.json beside it says its scale, which is alpha / rank: give that behind the "
-		"name, as in %s:0.5 (rwkvk_model_options.lora)",
-		adapter->weights.path, adapter->weights.path);
+	return fail(RWKVK_ERROR_FILE,
+	            "%s: neither it nor an adapter_config.json beside it gives its scale, which is alpha / rank: append that to "
+	            "the name, as in %s:0.5 (rwkvk_model_options.lora)",
+	            adapter->weights.path, adapter->weights.path);
 }

@@ -20,8 +20,9 @@ static rwkvk_status check_kind(const char *path, const json_t *root)
 			return RWKVK_OK;
 	if (!kind)
 		return fail(RWKVK_ERROR_FILE, "%s: expected a \"peft_type\" such as \"LORA\", found none", path);
-	return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected the \"peft_type\" LORA, BONE or MISS, found \"%s\", which is not merged",
-	            path, show_text(kind, strlen(kind)).text);
+	return fail(RWKVK_ERROR_UNSUPPORTED,
+	            "%s: expected the \"peft_type\" LORA, BONE or MISS, found \"%s\", which cannot be merged", path,
+	            show_text(kind, strlen(kind)).text);
 }
 
 /* What changes the model in ways that its tensors do not show.  These begin with another base than the model itself. */
@@ -89,7 +90,7 @@ static rwkvk_status take(const char *path, const json_t *root, struct adapter_co
 	const json_t *alpha = json_object_get(root, "lora_alpha");
 	json_t *pattern = json_object_get(root, "alpha_pattern");
 	if (!json_is_object(root))
-		return fail(RWKVK_ERROR_FILE, "%s: expected a JSON object, found something else: mend it, or take it away", path);
+		return fail(RWKVK_ERROR_FILE, "%s: expected a JSON object, found something else: correct it or delete it", path);
 	TRY(check_kind(path, root));
 	TRY(check_options(path, root));
 	out->found = true;
@@ -109,11 +110,9 @@ rwkvk_status adapter_config_parse(const char *path, const struct mapping *file, 
 	if (!root && json_error_code(&error) == json_error_out_of_memory)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for it", path);
 	if (!root)
-		return fail(
-			RWKVK_ERROR_FILE,
-			"%s: expected JSON, which says how much the adapter beside it counts, found %s (line %d): mend it, or take it "
-			"away",
-			path, show_text(error.text, strlen(error.text)).text, error.line);
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: expected JSON with the scale of the adapter beside it, found %s (line %d): correct it or delete it",
+		            path, show_text(error.text, strlen(error.text)).text, error.line);
 	rwkvk_status status = take(path, root, out);
 	json_decref(root);
 	if (status != RWKVK_OK)

@@ -14,7 +14,7 @@ static rwkvk_status take(const char *path, const json_t *root, struct config_jso
 {
 	const json_t *epsilon = json_object_get(root, "norm_eps"), *tied = json_object_get(root, "tie_word_embeddings");
 	if (!json_is_object(root))
-		return fail(RWKVK_ERROR_FILE, "%s: expected a JSON object, found something else: mend it, or take it away", path);
+		return fail(RWKVK_ERROR_FILE, "%s: expected a JSON object, found something else: correct it or delete it", path);
 	if (epsilon && !(json_number_value(epsilon) >= 1e-30 && json_number_value(epsilon) <= 1)) /* 0 of what is no number */
 		return fail(RWKVK_ERROR_FILE, "%s: expected \"norm_eps\" to be a number from 1e-30 to 1, found something else", path);
 	if (tied && !json_is_boolean(tied))
@@ -35,9 +35,8 @@ rwkvk_status config_json_parse(const char *path, const struct mapping *file, str
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for it", path);
 	if (!root)
 		return fail(RWKVK_ERROR_FILE,
-		            "%s: expected JSON, which says how the model beside it runs, found %s (line %d): mend it, "
-		            "or take it away",
-		            path, show_text(error.text, strlen(error.text)).text, error.line);
+		            "%s: expected JSON that configures the model beside it, found %s (line %d): correct it or delete it", path,
+		            show_text(error.text, strlen(error.text)).text, error.line);
 	rwkvk_status status = take(path, root, out);
 	json_decref(root);
 	return status;

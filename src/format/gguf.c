@@ -599,7 +599,7 @@ static rwkvk_status check_offset(struct gguf *gguf, const struct tensor_entry *e
 		            gguf->path, entry->name, gguf->alignment, entry->offset);
 	if (entry->offset < gguf->data_end)
 		return fail(RWKVK_ERROR_FILE,
-		            "%s: expected tensor %s behind the tensor before it, which ends at %" PRIu64 ", found it at %" PRIu64
+		            "%s: expected tensor %s right after the tensor before it, which ends at %" PRIu64 ", found it at %" PRIu64
 		            ": the file is damaged",
 		            gguf->path, entry->name, gguf->data_end, entry->offset);
 	uint64_t room = gguf->weights->mapping.bytes - gguf->data_start;

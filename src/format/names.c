@@ -81,7 +81,7 @@ static const char *fill_in(const char *pattern, const struct match *match, char 
 			number = (int64_t)match->number + 1, step = strlen(NUMBER_MORE);
 		else if (starts_with(pattern, NUMBER_LESS)) {
 			if (match->number == 0)
-				return "its number is 0, of which {i-1} would be -1";
+				return "its number is 0, so {i-1} would be -1";
 			number = (int64_t)match->number - 1, step = strlen(NUMBER_LESS);
 		}
 		if (number >= 0)

@@ -64,7 +64,7 @@ static rwkvk_status reserve(const struct machine *m, void **array, size_t *room,
 	if (count >= most)
 		return fail(
 			RWKVK_ERROR_FILE,
-			"%s: data.pkl, byte %zu: expected at most %zu values, tensors and references, found more: no model needs them",
+			"%s: data.pkl, byte %zu: expected at most %zu values, tensors and references, found more: no model needs so many",
 			m->path, m->op_at, most);
 	if (count < *room)
 		return RWKVK_OK;
@@ -142,7 +142,7 @@ static size_t above_mark(const struct machine *m)
 static rwkvk_status pop(struct machine *m, uint32_t *value)
 {
 	if (above_mark(m) == 0)
-		return damaged(m, "an opcode wants a value and there is none");
+		return damaged(m, "an opcode needs a value and there is none");
 	*value = m->stack.items[--m->stack.count];
 	return RWKVK_OK;
 }
@@ -151,7 +151,7 @@ static rwkvk_status pop(struct machine *m, uint32_t *value)
 static rwkvk_status peek(struct machine *m, enum pickle_kind kind, const char *what, uint32_t *value)
 {
 	if (above_mark(m) == 0)
-		return damaged(m, "an opcode wants a value and there is none");
+		return damaged(m, "an opcode needs a value and there is none");
 	*value = m->stack.items[m->stack.count - 1];
 	return m->out.values[*value].kind == kind ? RWKVK_OK : damaged(m, what);
 }
@@ -159,7 +159,7 @@ static rwkvk_status peek(struct machine *m, enum pickle_kind kind, const char *w
 static rwkvk_status pop_mark(struct machine *m, uint32_t *height)
 {
 	if (m->marks.count == 0)
-		return damaged(m, "an opcode wants a mark and there is none");
+		return damaged(m, "an opcode needs a mark and there is none");
 	*height = m->marks.items[--m->marks.count];
 	return RWKVK_OK;
 }
@@ -186,7 +186,7 @@ static rwkvk_status make_tuple(struct machine *m, size_t count)
 {
 	uint32_t tuple = 0;
 	if (above_mark(m) < count)
-		return damaged(m, "a tuple wants more values than there are");
+		return damaged(m, "a tuple needs more values than there are");
 	TRY(new_value(m, (struct pickle_value){ .kind = PICKLE_TUPLE }, &tuple));
 	TRY(move_items(m, tuple, m->stack.count - count));
 	return append(m, &m->stack, tuple);
@@ -206,14 +206,15 @@ static rwkvk_status extend(struct machine *m, enum pickle_kind kind, bool marked
 	if (marked)
 		TRY(pop_mark(m, &height));
 	else if (above_mark(m) < count)
-		return damaged(m, "an opcode wants more values than there are");
+		return damaged(m, "an opcode needs more values than there are");
 	else
 		height = (uint32_t)(m->stack.count - count);
 	size_t top = m->stack.count;
 	if (kind == PICKLE_DICT && (top - height) % 2)
 		return damaged(m, "a key without a value");
 	m->stack.count = height;
-	TRY(peek(m, kind, kind == PICKLE_DICT ? "items for what is no dict" : "items for what is no list", &container));
+	TRY(peek(m, kind, kind == PICKLE_DICT ? "items for something that is not a dict" : "items for something that is not a list",
+	         &container));
 	m->stack.count = top;
 	return move_items(m, container, height);
 }
@@ -279,7 +280,7 @@ static rwkvk_status do_put(struct machine *m, size_t index_bytes)
 	uint64_t index = 0;
 	TRY(take_number(m, index_bytes, &index));
 	if (above_mark(m) == 0)
-		return damaged(m, "an opcode wants a value and there is none");
+		return damaged(m, "an opcode needs a value and there is none");
 	if (index >= MOST_VALUES)
 		return damaged(m, "the number of a reference is too large");
 	while (m->memo.count <= index)
@@ -428,7 +429,7 @@ static rwkvk_status do_build(struct machine *m)
 {
 	uint32_t state = 0, object = 0;
 	TRY(pop(m, &state));
-	return peek(m, PICKLE_DICT, "attributes for what is no dict", &object);
+	return peek(m, PICKLE_DICT, "attributes for something that is not a dict", &object);
 }
 
 /* ---------------------------------------------------------------------------------------------------- the machine */

@@ -128,10 +128,10 @@ static rwkvk_status examine(const struct pth *p, zip_uint64_t index, zip_stat_t 
 	const zip_uint64_t needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
 	zip_stat_init(out);
 	if (zip_stat_index(p->zip, index, 0, out) != 0 || (out->valid & needed) != needed)
-		return fail(RWKVK_ERROR_FILE, "%s: the zip archive says nothing of entry %" PRIu64 ": the file is damaged",
+		return fail(RWKVK_ERROR_FILE, "%s: the zip archive does not describe entry %" PRIu64 ": the file is damaged",
 		            p->weights->path, (uint64_t)index);
 	if (out->valid & ZIP_STAT_ENCRYPTION_METHOD && out->encryption_method != ZIP_EM_NONE)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: its entry %s is encrypted: unpack it, or save the model anew",
+		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: its entry %s is encrypted: unpack it, or save the model again",
 		            p->weights->path, show_text(out->name, strlen(out->name)).text);
 	if (out->comp_method != ZIP_CM_STORE && out->comp_method != ZIP_CM_DEFLATE)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
@@ -213,7 +213,7 @@ static rwkvk_status find_storage(struct pth *p, const char *tensor, const struct
 	struct shown key = show_text(storage->key, storage->key_bytes);
 	zip_int64_t index = locate(p, "data/", storage->key, storage->key_bytes);
 	if (index < 0)
-		return fail(RWKVK_ERROR_FILE, "%s: tensor %s has its data in the entry %sdata/%s, which is not there", p->weights->path,
+		return fail(RWKVK_ERROR_FILE, "%s: tensor %s has its data in the entry %sdata/%s, which is missing", p->weights->path,
 		            tensor, show_text(p->root, strlen(p->root)).text, key.text);
 	TRY(examine(p, (zip_uint64_t)index, &entry));
 	if (entry.size % types[storage->type].bytes || entry.size / types[storage->type].bytes != storage->count)
@@ -386,7 +386,7 @@ static const struct pickle_value *find_model(const struct pth *p)
 static rwkvk_status read_name(const struct pth *p, const struct pickle_value *key, char out[NAME_BYTES])
 {
 	if (key->kind != PICKLE_TEXT)
-		return fail(RWKVK_ERROR_FILE, "%s: expected a dict of tensors by name, found one under something else than a text",
+		return fail(RWKVK_ERROR_FILE, "%s: expected a dict of tensors by name, found one whose key is not a text",
 		            p->weights->path);
 	if (key->text.bytes >= NAME_BYTES)
 		return fail(RWKVK_ERROR_FILE, "%s: expected tensor names below %d characters, found %s", p->weights->path, NAME_BYTES,

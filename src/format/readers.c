@@ -17,7 +17,7 @@ static const struct foreign {
 	const char *what;
 } foreign[] = {
 	{ "\x80\2", RWKVK_ERROR_UNSUPPORTED,
-	  "a bare pickle, as PyTorch wrote before version 1.6: load it there and torch.save() it anew" },
+	  "a bare pickle, as PyTorch wrote before version 1.6: load it there and torch.save() it again" },
 	{ "tjgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGJT format: convert the original model to GGUF" },
 	{ "lmgg", RWKVK_ERROR_UNSUPPORTED, "a file in ggml's old GGML format: convert the original model to GGUF" },
 	{ "\x1f\x8b", RWKVK_ERROR_FILE, "a gzip file: decompress it first" },

@@ -48,11 +48,10 @@ rwkvk_status driver_failure(VkResult result, const char *call, const char *file,
 			"(rwkvk_model_options.device)",
 			call, file, line);
 	if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY || result == VK_ERROR_OUT_OF_HOST_MEMORY)
-		return fail(
-			RWKVK_ERROR_MEMORY,
-			"%s: %s (%s:%d). The driver has no memory left: close other programs, or use a smaller model, fewer bits a weight "
-			"(rwkvk_model_options.quant) or another device (rwkvk_model_options.device)",
-			call, vk_result_name(result), file, line);
+		return fail(RWKVK_ERROR_MEMORY,
+		            "%s: %s (%s:%d). The driver has no memory left: close other programs, or use a smaller model, fewer bits "
+		            "per weight (rwkvk_model_options.quant) or another device (rwkvk_model_options.device)",
+		            call, vk_result_name(result), file, line);
 	return fail(RWKVK_ERROR_DRIVER, "%s: %s (%d) (%s:%d)", call, vk_result_name(result), (int)result, file, line);
 }
 

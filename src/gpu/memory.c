@@ -186,7 +186,7 @@ static rwkvk_status memory_failure(const struct gpu *gpu, uint64_t bytes, const 
 	return fail(
 		RWKVK_ERROR_MEMORY,
 		"%s: no room for %.1f MiB in the memory of %s: %.1f MiB in all, %.1f MiB taken by this program, %.1f MiB left; use a "
-		"smaller model, fewer bits a weight (rwkvk_model_options.quant) or another device (rwkvk_model_options.device)",
+		"smaller model, fewer bits per weight (rwkvk_model_options.quant) or another device (rwkvk_model_options.device)",
 		use, (double)bytes / MIB, caps->name, (double)caps->device_memory / MIB, (double)gpu_memory_used(gpu) / MIB,
 		(double)gpu_memory_available(gpu) / MIB);
 }

@@ -293,7 +293,7 @@ rwkvk_status gpu_pipeline_statistics(struct gpu *gpu, struct gpu_pipeline *pipel
 	*count = 0;
 	INVARIANT(capacity > 0);
 	if (!gpu->facts.caps.pipeline_statistics)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "the driver of %s tells no statistics of its compiler", gpu->facts.caps.name);
+		return fail(RWKVK_ERROR_UNSUPPORTED, "the driver of %s reports no statistics of its compiler", gpu->facts.caps.name);
 	TRY(executable_subgroup(gpu, pipeline->pipeline, &out[0]));
 	VkPipelineExecutableInfoKHR info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR,
 		                                 .pipeline = pipeline->pipeline,

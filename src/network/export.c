@@ -342,7 +342,7 @@ static rwkvk_status check_decay(const struct export *e, const struct tensor *ten
 	rwkvk_status status = RWKVK_OK;
 	for (uint64_t i = 0; i < tensor_elements(tensor) && status == RWKVK_OK; i++)
 		if (four ? !(w[i] <= 0 && w[i] > -INFINITY) : !(w[i] >= 0 && w[i] <= 1))
-			status = fail(RWKVK_ERROR_FILE, "%s: tensor %s: expected decays %s, found %g, of which no time_decay can be made",
+			status = fail(RWKVK_ERROR_FILE, "%s: tensor %s: expected decays %s, found %g, which no time_decay can produce",
 			              e->file->weights.path, tensor->file_name, four ? "of 0 or less" : "from 0 to 1", (double)w[i]);
 	free(w);
 	return status;
@@ -370,7 +370,7 @@ static rwkvk_status safetensors_type(const struct export *e, const struct tensor
 	*out = block || kind == MATRIX || kind == FACTOR ? plain_or(e->options->type, tensor->type) : tensor->type;
 	if (dtype_is_block(*out))
 		return fail(RWKVK_ERROR_UNSUPPORTED,
-		            "%s: tensor %s is %s, which safetensors files have not: choose f16, bf16 or f32, or write a .gguf file",
+		            "%s: tensor %s is %s, which safetensors files cannot hold: choose f16, bf16 or f32, or write a .gguf file",
 		            e->file->weights.path, tensor->file_name, dtype_info[tensor->type].name);
 	return RWKVK_OK;
 }
@@ -409,7 +409,8 @@ static void note_types(const struct export *e)
 		       dtype_info[e->substitutes[i].wanted].block);
 	if (e->requantised_count)
 		report(&e->listener, RWKVK_LOG_NOTE,
-		       "%" PRIu32 " matrices (%s%s) are quantised in %s already: made of the original model they would be better",
+		       "%" PRIu32
+		       " matrices (%s%s) are quantised in %s already: quantised from the original model they would be better",
 		       e->requantised_count, e->first_requantised, e->requantised_count > 1 ? ", ..." : "", e->file->weights.path);
 	if (e->unused_count)
 		report(&e->listener, RWKVK_LOG_NOTE, "left out: %" PRIu32 " tensors (%s%s) that an RWKV-%s model does not use",
@@ -445,7 +446,7 @@ static void note_safetensors(const struct export *e)
 	const struct config *c = &file->network.config;
 	if (e->inverted_count)
 		report(&e->listener, RWKVK_LOG_NOTE,
-		       "att.decay of %" PRIu32 " layers became att.time_decay again, of which its values come back to six digits",
+		       "att.decay of %" PRIu32 " layers became att.time_decay again, which reproduces its values to six digits",
 		       e->inverted_count);
 	if (c->rescale_stored)
 		report(&e->listener, RWKVK_LOG_NOTE,
@@ -528,7 +529,7 @@ static rwkvk_status check_target(const struct export *e)
 	for (size_t i = 0; i < weights->part_count; i++)
 		same |= file_is_mapped(e->path, &weights->parts[i]);
 	if (same)
-		return fail(RWKVK_ERROR_FILE, "%s: is the model that is read; give the new file another name", e->path);
+		return fail(RWKVK_ERROR_FILE, "%s: is the model being read; give the new file another name", e->path);
 	if (!e->gguf && !ends_in(e->path, ".safetensors"))
 		return fail(RWKVK_ERROR_ARGUMENT, "%s: expected a name that ends in .gguf or .safetensors", e->path);
 	if (!e->gguf && is_mixture(e->options->type))

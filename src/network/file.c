@@ -33,8 +33,7 @@ rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_op
 		return fail(RWKVK_ERROR_ARGUMENT, "no model: set rwkvk_model_options.path or .data");
 	if (models > 1)
 		return fail(RWKVK_ERROR_ARGUMENT,
-		            "%d models: rwkvk_tools_options.shape and .file stand instead of rwkvk_model_options.path and .data",
-		            models);
+		            "%d models: rwkvk_tools_options.shape and .file replace rwkvk_model_options.path and .data", models);
 	if (!own->data && own->data_bytes)
 		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.data_bytes is %zu without data", own->data_bytes);
 	return check_numbers(own);
@@ -102,8 +101,8 @@ static rwkvk_status special_token(const struct rwkvk_file *file, const char *key
 	if (*text >= '0' && *text <= '9' && !*end && id < file->network.config.vocab)
 		*out = (uint32_t)id;
 	else
-		report(listener, RWKVK_LOG_WARNING, "%s: %s is %s, which is no token of this model: ignored", file->weights.path, key,
-		       show_text(text, strlen(text)).text);
+		report(listener, RWKVK_LOG_WARNING, "%s: %s is %s, which is not a token of this model: ignored", file->weights.path,
+		       key, show_text(text, strlen(text)).text);
 	return RWKVK_OK;
 }
 
@@ -170,10 +169,9 @@ static void report_epsilon(const struct rwkvk_file *file, const struct listener 
 {
 	double said = file->weights.metadata.said_norm_epsilon;
 	if (said != 0 && fabs(said - 1e-5) > 1e-9)
-		report(
-			listener, RWKVK_LOG_WARNING,
-			"%s: the config.json beside it has norm_eps %g: LayerNorm runs with 1e-5 all the same, so results differ a little",
-			file->weights.path, said);
+		report(listener, RWKVK_LOG_WARNING,
+		       "%s: the config.json beside it has norm_eps %g: LayerNorm uses 1e-5 regardless, so results differ a little",
+		       file->weights.path, said);
 }
 
 static rwkvk_status file_open(const rwkvk_model_options *options, struct rwkvk_file *file)
@@ -288,7 +286,7 @@ void file_report_chat(const struct rwkvk_file *file, const struct listener *list
 	struct chat_choice choice = file_chat(file);
 	if (choice.chat == RWKVK_CHAT_PLAIN)
 		report(listener, RWKVK_LOG_WARNING,
-		       "%s: no chat template is known for it: what is said is completed as plain text; the templates are " CHAT_NAMES,
+		       "%s: no chat template is known for it: messages are completed as plain text; the templates are " CHAT_NAMES,
 		       file->weights.path);
 	else if (choice.unknown)
 		report(listener, RWKVK_LOG_WARNING,

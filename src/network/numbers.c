@@ -77,8 +77,8 @@ static rwkvk_status check_tensor(const struct rwkvk_file *file, const struct ten
 	uint64_t count = tensor_elements(tensor);
 	if (!(tensor == net->head_b ? bias_is_sound(tensor) : dtype_fits(tensor->type, tensor->data, count, INFINITY)))
 		return fail(RWKVK_ERROR_FILE,
-		            "%s: tensor %s holds a number that is not finite, of which no result can be made: the file is damaged, or "
-		            "its training has failed",
+		            "%s: tensor %s holds a number that is not finite, so nothing can be computed from it: the file is damaged, "
+		            "or its training failed",
 		            path, tensor->file_name);
 	if (type && !dtype_is_block(tensor->type) && !holds(type_named(type), tensor))
 		return fail(RWKVK_ERROR_FILE,

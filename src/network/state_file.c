@@ -194,7 +194,7 @@ static rwkvk_status read_header(const char *path, const uint8_t *bytes, uint64_t
 {
 	if (!state_file_is(bytes, count))
 		return fail(RWKVK_ERROR_FILE,
-		            "%s: is not a state file: it does not begin with %.8s, and it is no safetensors or .pth file either", path,
+		            "%s: is not a state file: it does not begin with %.8s, nor is it a safetensors or .pth file", path,
 		            (const char *)magic);
 	if (count < HEADER_1_BYTES)
 		return too_short(path, HEADER_1_BYTES, count);

@@ -109,8 +109,8 @@ rwkvk_status text_state_build(const struct text_state *state, uint8_t *bytes)
 static rwkvk_status check_header(const char *name, const uint8_t *bytes, uint64_t count, const struct state_key *key)
 {
 	if (count < HEADER || memcmp(bytes, magic, sizeof magic) != 0)
-		return fail(RWKVK_ERROR_FILE, "%s: is no state of a text: expected it to begin with %.8s and %d bytes of numbers", name,
-		            (const char *)magic, HEADER - 8);
+		return fail(RWKVK_ERROR_FILE, "%s: is not the state of a text: expected it to begin with %.8s and %d bytes of numbers",
+		            name, (const char *)magic, HEADER - 8);
 	const uint64_t format = get_number(bytes, AT_FORMAT), text = get_number(bytes, AT_TEXT), rest = count - HEADER;
 	if (format != FORMAT)
 		return fail(RWKVK_ERROR_FILE, "%s: has format %" PRIu64 ": expected %d", name, format, FORMAT);
@@ -118,7 +118,7 @@ static rwkvk_status check_header(const char *name, const uint8_t *bytes, uint64_
 		return fail(RWKVK_ERROR_FILE, "%s: has %" PRIu64 " bytes: expected a text of %" PRIu64 " and a state of %" PRIu64, name,
 		            count, text, get_number(bytes, AT_STATE));
 	if (get_number(bytes, AT_CHECKSUM) != checksum(bytes, text))
-		return fail(RWKVK_ERROR_FILE, "%s: is damaged: the checksum of its text is another", name);
+		return fail(RWKVK_ERROR_FILE, "%s: is damaged: the checksum of its text differs", name);
 	const struct state_key found = { { get_number(bytes, AT_MODEL_HIGH), get_number(bytes, AT_MODEL_LOW) },
 		                             get_number(bytes, AT_START),
 		                             get_number(bytes, AT_PREFIX) };

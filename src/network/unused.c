@@ -49,8 +49,8 @@ rwkvk_status refuse_adapters(const struct weights *weights)
 		if (is_adapter(tensor->name))
 			return fail(
 				RWKVK_ERROR_UNSUPPORTED,
-				"%s: tensor %s is part of an adapter (LoRA or the like), which counts only when the file is named as one, "
-				"too (rwkvk_model_options.lora); or have it ignored (rwkvk_model_options.names, a line: %s -)",
+				"%s: tensor %s is part of an adapter (LoRA or the like), which takes effect only if the file is also given as "
+			    "an adapter (rwkvk_model_options.lora); or have it ignored (rwkvk_model_options.names, a line: %s -)",
 				weights->path, tensor->file_name, tensor->file_name);
 	}
 	return RWKVK_OK;
@@ -142,11 +142,10 @@ rwkvk_status check_unused(const struct weights *weights, const struct network *n
 			continue;
 		const struct tensor *matrix = matrix_of_bias(weights, net, tensor);
 		if (matrix)
-			return fail(
-				RWKVK_ERROR_UNSUPPORTED,
-				"%s: tensor %s is a bias of %s, which RWKV-%s models have not: without it the results would be others; to "
-				"run the model all the same, have it ignored (rwkvk_model_options.names, a line: %s -)",
-				weights->path, tensor->file_name, matrix->file_name, config_version(&net->config), tensor->file_name);
+			return fail(RWKVK_ERROR_UNSUPPORTED,
+			            "%s: tensor %s is a bias of %s, which RWKV-%s models do not have: without it the results would differ; "
+			            "to run the model anyway, have it ignored (rwkvk_model_options.names, a line: %s -)",
+			            weights->path, tensor->file_name, matrix->file_name, config_version(&net->config), tensor->file_name);
 		first = first ? first : tensor;
 		count++;
 	}

@@ -228,7 +228,7 @@ rwkvk_status rwkvk_prompt_begin(rwkvk_prompt *p, rwkvk_session *session)
 	size_t at, store = 0;
 	REQUIRE(p && session && session->model == p->cache->model);
 	if (p->answered)
-		return fail(RWKVK_ERROR_ARGUMENT, "the prompt has been answered: create one of the text that comes next");
+		return fail(RWKVK_ERROR_ARGUMENT, "the prompt has been answered: create another for the text that comes next");
 	struct text_state *found = find_longest(p, &at, &store);
 	rwkvk_status status = found ? session_become(session, &found->saved) : become_start(p, session);
 	text_state_release(found);
@@ -354,7 +354,8 @@ static rwkvk_status finish(rwkvk_prompt *p, rwkvk_session *session, const rwkvk_
 	if (options->on_logits)
 		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_eval_options.on_logits: a prompt's logits are not all computed");
 	if (!p->begun || (p->read < p->token_count && session->position != p->position + p->read))
-		return fail(RWKVK_ERROR_ARGUMENT, "the prompt does not go on where the session is: begin it with rwkvk_prompt_begin()");
+		return fail(RWKVK_ERROR_ARGUMENT,
+		            "the prompt does not continue from where the session is: begin it with rwkvk_prompt_begin()");
 	while ((tokens = rwkvk_prompt_next(p, &count)))
 		TRY(read_next(p, session, tokens, count, &progress));
 	return options->logits ? rwkvk_session_eval(session, NULL, 0, &(rwkvk_eval_options){ .logits = options->logits })
@@ -431,7 +432,7 @@ static rwkvk_status put_state(const rwkvk_prompt *p, const void *bytes, size_t c
 	struct saved_state saved;
 	struct text_state *state;
 	if (p->cuts < p->count)
-		return fail(RWKVK_ERROR_ARGUMENT, "the last message ends before the text of %zu bytes, which the state is of",
+		return fail(RWKVK_ERROR_ARGUMENT, "the last message ends before the text of %zu bytes that the state belongs to",
 		            p->bytes);
 	TRY(state_file_parse("the state", bytes, count, &want, &saved));
 	saved.header.counts = 0;

@@ -135,8 +135,8 @@ static rwkvk_status enter_any(rwkvk_session *s, const char *call)
 	bool used = atomic_exchange(&s->in_use, true);
 	assert(!used);
 	if (used)
-		return fail(RWKVK_ERROR_ARGUMENT,
-		            "%s: the session is in use, by the call whose callback this comes from or by another thread", call);
+		return fail(RWKVK_ERROR_ARGUMENT, "%s: the session is in use, by another thread or by the call that made this callback",
+		            call);
 	return RWKVK_OK;
 }
 
@@ -155,8 +155,8 @@ rwkvk_status session_enter(rwkvk_session *s, const char *call)
 	if (!session_steps(s))
 		return RWKVK_OK;
 	session_leave(s);
-	return fail(RWKVK_ERROR_ARGUMENT, "%s: the session writes a text in steps: go on, or end it with rwkvk_session_rewind()",
-	            call);
+	return fail(RWKVK_ERROR_ARGUMENT,
+	            "%s: the session is writing a text in steps: continue, or end it with rwkvk_session_rewind()", call);
 }
 
 /* A token whose logit is -infinity is never picked. */
@@ -280,7 +280,7 @@ static rwkvk_status check_logits(const rwkvk_session *s, const float *logits, ui
 	rwkvk_status file = check_weights(model_file(s->model));
 	model_unlock(s->model);
 	TRY(file);
-	return fail(RWKVK_ERROR_DRIVER, "the logits at position %llu are no numbers: the device has computed nonsense",
+	return fail(RWKVK_ERROR_DRIVER, "the logits at position %llu are not numbers: the device has computed nonsense",
 	            (unsigned long long)position);
 }
 

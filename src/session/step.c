@@ -139,7 +139,7 @@ static rwkvk_status next_of_text(struct part *p)
 	rwkvk_session *s = p->own.session;
 	struct stepping *own = s->stepping;
 	if (p->own.token_count > 0)
-		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_work.tokens: the session writes a text, which has not ended: expected none");
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_work.tokens: the session is still writing a text: expected none");
 	if (!own->writing)
 		TRY(begin_text(s, p->own.options));
 	rwkvk_status status = text_next(&own->text, p->own.most, &p->work, &p->asks);
@@ -195,7 +195,7 @@ static void answer(struct part *p, rwkvk_status status)
 	p->own.status = status;
 	p->own.error = status == RWKVK_OK ? ""
 	               : p->entered       ? "out of memory"
-	                                  : "another call is about this session, or its model is closed";
+	                                  : "the session is in use by another call, or its model is closed";
 	p->own.text = "";
 	if (own) {
 		snprintf(own->error, sizeof own->error, "%s", status == RWKVK_OK ? "" : rwkvk_last_error());
@@ -330,9 +330,10 @@ static rwkvk_status rewind_text(rwkvk_session *s, size_t keep)
 {
 	struct stepping *own = s->stepping;
 	if (!session_steps(s))
-		return fail(RWKVK_ERROR_ARGUMENT, "the session writes no text in steps that could be taken back");
+		return fail(RWKVK_ERROR_ARGUMENT, "the session is not writing a text in steps that could be taken back");
 	if (keep > own->count)
-		return fail(RWKVK_ERROR_ARGUMENT, "the last step has reported %zu tokens: %zu of them cannot stay", own->count, keep);
+		return fail(RWKVK_ERROR_ARGUMENT, "the last step has reported %zu tokens: %zu of them cannot be kept", own->count,
+		            keep);
 	text_cut(&own->text, own->count - keep);
 	rwkvk_status status = text_finish(&own->text, RWKVK_OK);
 	own->writing = false;

@@ -290,7 +290,7 @@ static rwkvk_status open_folder(const char *dir, struct folder *f)
 		return fail(RWKVK_ERROR_MEMORY, "no memory for the state cache");
 	TRY(folder_make(f->path));
 	if (!start_writer(f))
-		return fail(RWKVK_ERROR_MEMORY, "%s: there is no thread that writes states", f->path);
+		return fail(RWKVK_ERROR_MEMORY, "%s: cannot start the thread that writes states", f->path);
 	return RWKVK_OK;
 }
 

@@ -85,7 +85,7 @@ rwkvk_status chat_open(rwkvk_chat_template chat, const rwkvk_chat_options *given
                        const struct chat_format **out)
 {
 	if ((unsigned)chat >= FORMATS)
-		return fail(RWKVK_ERROR_ARGUMENT, "%d is no rwkvk_chat_template", (int)chat);
+		return fail(RWKVK_ERROR_ARGUMENT, "%d is not a rwkvk_chat_template", (int)chat);
 	*out = &formats[chat];
 	TRY(READ_OPTIONS(rwkvk_chat_options, tools, given, options));
 	TRY(check_think(*out, options->think));

@@ -113,8 +113,8 @@ rwkvk_status tokenizer_from_bytes(const char *path, const uint8_t *text, uint64_
 	const char *wide = wide_encoding(text, bytes);
 	*out = NULL;
 	if (bytes >= 4 && memcmp(text, "GGUF", 4) == 0)
-		return fail(RWKVK_ERROR_FILE, "%s: is a model (GGUF), not a vocabulary: give it as the model, whose own is then used",
-		            path);
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: is a model (GGUF), not a vocabulary: give it as the model: its own vocabulary is then used", path);
 	if (wide)
 		return fail(RWKVK_ERROR_FILE, "%s: expected a vocabulary in UTF-8, found one in %s: save it as UTF-8", path, wide);
 	if (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* a byte order mark, which some editors write */

@@ -1232,7 +1232,7 @@ open(sys.argv[2], "wb").write(data[:at + 4] + b"\0\20\0\0" + data[at + 8:])
 ' "$demo" "$dir/eos.gguf" || fail "no such file"
 	run tokenize -m "$dir/eos.gguf" "Once"
 	exits 0
-	err_has "rwkvk: warning: $dir/eos.gguf: tokenizer.ggml.eos_token_id is 4096, which is no token of this model"
+	err_has "rwkvk: warning: $dir/eos.gguf: tokenizer.ggml.eos_token_id is 4096, which is not a token of this model"
 	need_device
 	run generate -q -m "$dir/eos.gguf" --temp 0 -n 1 "Once"
 	exits 0
@@ -2435,7 +2435,7 @@ case_lora() {
 	cp "$data/peft/adapter_model.safetensors" "$dir/alone.safetensors"
 	run inspect --lora "$dir/alone.safetensors" "$data/model.safetensors"
 	exits 1
-	err_has "give that behind the name, as in $dir/alone.safetensors:0.5 (--lora)"
+	err_has "append that to the name, as in $dir/alone.safetensors:0.5 (--lora)"
 	run inspect --lora "$data/rwkv_peft.safetensors:2" "$data/model.safetensors"
 	exits 1
 	err_has "expected no scale with blocks.0."
@@ -2485,7 +2485,7 @@ case_convert() {
 	out_has "blk.0.time_mix_lerp_fused.weight"
 	run convert "$demo" "$dir/demo.safetensors"
 	exits 1
-	err_has "which safetensors files have not: choose f16, bf16 or f32, or write a .gguf file"
+	err_has "which safetensors files cannot hold: choose f16, bf16 or f32, or write a .gguf file"
 	[ ! -e "$dir/demo.safetensors" ] || fail "a refusal left a file"
 	run convert --type f16 "$demo" "$dir/demo.safetensors"
 	exits 0

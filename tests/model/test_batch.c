@@ -650,7 +650,7 @@ static void wrong_requests_say_what_is_expected(void **state)
 	             "256");
 	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = path, .max_batch = 2, .exact = 1 }, &model),
 	             RWKVK_ERROR_ARGUMENT, "exact");
-	assert_fails(rwkvk_session_rewind(session, 0), RWKVK_ERROR_ARGUMENT, "writes no text");
+	assert_fails(rwkvk_session_rewind(session, 0), RWKVK_ERROR_ARGUMENT, "is not writing a text in steps");
 	w.most = 2;
 	assert_ok(rwkvk_model_step(shared, &w, 1));
 	assert_true(w.status == RWKVK_OK && !w.ended && w.picked_count > 0);

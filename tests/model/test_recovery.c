@@ -120,7 +120,7 @@ static void state_survives(rwkvk_session *session, const uint32_t *prompt, uint3
 	assert_ok(gpu_read(&m->layers[0].state, at, before, floats * sizeof *before));
 	dropped = GPU_LIST;
 	only_once = true;
-	assert_fails(rwkvk_session_eval(session, prompt, count, NULL), RWKVK_ERROR_DRIVER, "which it has not done");
+	assert_fails(rwkvk_session_eval(session, prompt, count, NULL), RWKVK_ERROR_DRIVER, "that it has not done");
 	only_once = false;
 	assert_ok(gpu_read(&m->layers[0].state, at, after, floats * sizeof *after));
 	assert_memory_equal(after, before, floats * sizeof *before);
@@ -137,7 +137,7 @@ static void prompt_is_not_read(rwkvk_session *session)
 	assert_ok(rwkvk_session_eval(session, prompt, PROMPT, &(rwkvk_eval_options){ .logits = want }));
 	assert_ok(rwkvk_session_reset(session));
 	dropped = GPU_LIST;
-	assert_fails(rwkvk_session_eval(session, prompt, PROMPT, NULL), RWKVK_ERROR_DRIVER, "which it has not done");
+	assert_fails(rwkvk_session_eval(session, prompt, PROMPT, NULL), RWKVK_ERROR_DRIVER, "that it has not done");
 	test_assert_error_contains(gpu_caps(session->model->gpu)->name, __FILE__, __LINE__);
 	assert_int_equal(rwkvk_session_position(session), 0);
 	dropped = 0;
@@ -159,7 +159,7 @@ static void nothing_is_done(void **state)
 		feed(model, want);
 		for (uint32_t lost = 1; lost <= GPU_LIST; lost += GPU_LIST - 1) {
 			dropped = lost;
-			assert_fails(rwkvk_session_eval(session, text, TEXT, NULL), RWKVK_ERROR_DRIVER, "which it has not done");
+			assert_fails(rwkvk_session_eval(session, text, TEXT, NULL), RWKVK_ERROR_DRIVER, "that it has not done");
 			test_assert_error_contains(gpu_caps(model->gpu)->name, __FILE__, __LINE__);
 			dropped = 0;
 			assert_ok(rwkvk_session_reset(session));
@@ -168,7 +168,7 @@ static void nothing_is_done(void **state)
 			assert_ok(generate(session, 3));
 			assert_true(session->counts_on_device);
 			dropped = lost;
-			assert_fails(generate(session, 20), RWKVK_ERROR_DRIVER, "which it has not done");
+			assert_fails(generate(session, 20), RWKVK_ERROR_DRIVER, "that it has not done");
 			dropped = 0;
 			assert_ok(rwkvk_session_reset(session));
 		}

@@ -355,7 +355,7 @@ static void refused(void **state)
 		{ RWKVK_CHAT_G1, talk, { .tools = "[{]" }, "(line 1, column 3)" },
 		{ RWKVK_CHAT_G1, talk, { .tools = "[]" }, "at least one" },
 		{ RWKVK_CHAT_G1, talk, { .tools = "[{\"name\":\"a\"},{}]" }, "entry 1 has no name" },
-		{ (rwkvk_chat_template)5, talk, { 0 }, "5 is no rwkvk_chat_template" },
+		{ (rwkvk_chat_template)5, talk, { 0 }, "5 is not a rwkvk_chat_template" },
 	};
 	size_t bytes;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -362,8 +362,8 @@ static void test_decays(void **state)
 		open_source(&source);
 		assert_fails(rwkvk_file_export(source.file, path, NULL), RWKVK_ERROR_FILE,
 		             *cases[i].version == '4'
-		                 ? "source.bin: tensor blocks.1.att.time_decay: expected decays of 0 or less, found 0.5, of which no "
-		                   "time_decay can be made"
+		                 ? "source.bin: tensor blocks.1.att.time_decay: expected decays of 0 or less, found 0.5, which no "
+		                   "time_decay can produce"
 		                 : "source.bin: tensor blocks.1.att.time_decay: expected decays from 0 to 1, found 1.5");
 		finish_source(&source);
 		list_free(list);
@@ -586,7 +586,7 @@ static void test_quantised_source(void **state)
 
 	assert_fails(
 		rwkvk_file_export(file, plain, NULL), RWKVK_ERROR_UNSUPPORTED,
-		"q6.gguf: tensor token_embd.weight is Q6_K, which safetensors files have not: choose f16, bf16 or f32, or write "
+		"q6.gguf: tensor token_embd.weight is Q6_K, which safetensors files cannot hold: choose f16, bf16 or f32, or write "
 		"a .gguf file");
 	exported(file, plain, RWKVK_EXPORT_F32, 1);
 	back = reopen(plain);

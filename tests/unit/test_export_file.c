@@ -98,7 +98,7 @@ static void test_refused(void **state)
 	rwkvk_file *file = reopen(in);
 	assert_int_equal(link(in, link_name), 0);
 	assert_int_equal(symlink(in, soft), 0);
-	assert_fails(rwkvk_file_export(file, in, NULL), RWKVK_ERROR_FILE, "in.gguf: is the model that is read; give the new file");
+	assert_fails(rwkvk_file_export(file, in, NULL), RWKVK_ERROR_FILE, "in.gguf: is the model being read; give the new file");
 	assert_fails(rwkvk_file_export(file, link_name, NULL), RWKVK_ERROR_FILE, "link.gguf: is the model that is read");
 	assert_fails(rwkvk_file_export(file, soft, NULL), RWKVK_ERROR_FILE, "soft.gguf: is the model that is read");
 	assert_fails(rwkvk_file_export(file, "model.bin", NULL), RWKVK_ERROR_ARGUMENT,
@@ -236,7 +236,7 @@ static void test_failing_disk(void **state)
 		int error;
 		const char *text;
 	} cases[] = { { ENOSPC, " bytes: make room, or give a path on another drive" },
-		          { EIO, " bytes: the drive or its connection fails; give a path on another one" },
+		          { EIO, " bytes: the drive or its connection failed; give a path on another one" },
 		          { EFBIG, " bytes: the file system, or a limit of this process (ulimit -f), allows no file of this size" } };
 	const char *in = test_temp("whole.gguf"), *out = test_temp("full.gguf");
 	make_model(in, &wide);

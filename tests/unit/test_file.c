@@ -364,7 +364,7 @@ static void fla_has_its_epsilon(void **state)
 	assert_true(epsilon_of(write_fla("6", NULL, false), 0) == 64e-5f);
 	assert_true(epsilon_of(write_fla("6", "{\"norm_eps\": 1e-5}", false), 0) == 1e-5f);
 	assert_reports(write_fla("7", "{\"norm_eps\": 0.000025}", false), NULL,
-	               "has norm_eps 2.5e-05: LayerNorm runs with 1e-5 all the same");
+	               "has norm_eps 2.5e-05: LayerNorm uses 1e-5 regardless");
 	assert_silent(write_fla("7", "{\"norm_eps\": 1e-5}", false), NULL);
 	remove(test_temp("config.json"));
 }
@@ -386,7 +386,7 @@ static void broken_configs(void **state)
 	static const struct {
 		const char *config, *text;
 	} cases[] = {
-		{ "{", "config.json: expected JSON, which says how the model beside it runs, found" },
+		{ "{", "config.json: expected JSON that configures the model beside it, found" },
 		{ "[]", "config.json: expected a JSON object" },
 		{ "{\"norm_eps\": \"1e-5\"}", "config.json: expected \"norm_eps\" to be a number from 1e-30 to 1" },
 		{ "{\"norm_eps\": 0}", "expected \"norm_eps\" to be a number" },

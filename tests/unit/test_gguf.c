@@ -345,7 +345,7 @@ static const struct {
 	{ "token_embd.weight", 20, "\x0c", 1, RWKVK_ERROR_FILE,
 	  "the shape [3, 32], which is impossible for Q4_K (rows in blocks of 256)" },
 	{ "output_norm.weight", 16, "\1", 1, RWKVK_ERROR_FILE, "offset of tensor output_norm.weight to be a multiple of 32" },
-	{ "output_norm.weight", 16, "\0\0\0\0", 4, RWKVK_ERROR_FILE, "output_norm.weight behind the tensor before it" },
+	{ "output_norm.weight", 16, "\0\0\0\0", 4, RWKVK_ERROR_FILE, "output_norm.weight right after the tensor before it" },
 	{ "output_norm.weight", 16, "\xe0\xff\xff\xff\xff\xff\xff\xff", 8, RWKVK_ERROR_FILE, "truncated" },
 	{ "output_norm.weight", 16, "\0\0\0\0\0\1", 6, RWKVK_ERROR_FILE, "tensor output_norm.weight takes 128 bytes at offset" },
 	{ "last", 4, "\x09", 1, RWKVK_ERROR_FILE, "tensor last takes 36 bytes" },

@@ -522,7 +522,7 @@ static void model_and_adapter_in_one(void **state)
 	struct rwkvk_file file;
 	struct reports reports;
 	assert_fails(open_with(path, RWKVK_QUANT_NONE, NULL, 0, &reports, &file), RWKVK_ERROR_UNSUPPORTED,
-	             "counts only when the file is named as one, too (rwkvk_model_options.lora)");
+	             "takes effect only if the file is also given as an adapter (rwkvk_model_options.lora)");
 	assert_ok(open_with(path, RWKVK_QUANT_NONE, &lora, 1, &reports, &file));
 	assert_int_equal(reports.count, 0); /* nothing is left over */
 	file_finish(&file);
@@ -643,7 +643,7 @@ static const struct refusal {
 	{ { { "blocks.0.att.key.lora_A", RANK, WIDTH }, { "blocks.0.att.key.lora_B", WIDTH, RANK } },
 	  0,
 	  RWKVK_ERROR_FILE,
-	  "neither it nor an adapter_config.json beside it says its scale, which is alpha / rank: give that behind the name, as "
+	  "neither it nor an adapter_config.json beside it gives its scale, which is alpha / rank: append that to the name, as "
 	  "in " },
 	{ { { "blocks.0.att.key.lora_A", RANK, 16 }, { "blocks.0.att.key.lora_B", WIDTH, RANK } },
 	  1,
@@ -660,7 +660,7 @@ static const struct refusal {
 	{ { { "blocks.0.att.key.lora_A", RANK, WIDTH } },
 	  1,
 	  RWKVK_ERROR_FILE,
-	  "expected lora_A and lora_B of blocks.0.att.key, found one of them only" },
+	  "expected lora_A and lora_B of blocks.0.att.key, found only one of them" },
 	{ { { "blocks.0.att.key.lora_magnitude_vector", WIDTH, 0 } },
 	  1,
 	  RWKVK_ERROR_FILE,
@@ -668,12 +668,13 @@ static const struct refusal {
 	{ { { "blocks.0.att.key.lora_M", RANK, WIDTH } },
 	  1,
 	  RWKVK_ERROR_UNSUPPORTED,
-	  "tensor blocks.0.att.key.lora_M is of a kind of adapter that is not merged; expected LoRA, DoRA, PiSSA, bone, disha or "
+	  "tensor blocks.0.att.key.lora_M is part of an adapter of a kind that cannot be merged; expected LoRA, DoRA, PiSSA, bone, "
+	  "disha or "
 	  "miss" },
 	{ { { "blocks.0.att.key.lora_B.bias", WIDTH, 0 } },
 	  1,
 	  RWKVK_ERROR_UNSUPPORTED,
-	  "tensor blocks.0.att.key.lora_B.bias is of a kind of adapter that is not merged" },
+	  "tensor blocks.0.att.key.lora_B.bias is part of an adapter of a kind that cannot be merged" },
 	{ { { "blocks.0.att.key.disha", RANK, 30 } }, 0, RWKVK_ERROR_FILE, "tensor blocks.0.att.key.disha has the shape [4, 30]" },
 	{ { { "blocks.0.att.key.disha", RANK, WIDTH } },
 	  2,

@@ -99,7 +99,7 @@ static void test_numbers(void **state)
 	weights_close(&w);
 	make_weights(&w, names, 1);
 	assert_fails(names_apply_text(&w, "x.names", before, strlen(before)), RWKVK_ERROR_FILE,
-	             "x.names:1: cannot rename l0.x of model.pth: its number is 0, of which {i-1} would be -1");
+	             "x.names:1: cannot rename l0.x of model.pth: its number is 0, so {i-1} would be -1");
 	weights_close(&w);
 }
 

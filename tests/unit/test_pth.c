@@ -280,7 +280,7 @@ static const struct {
 } bad_dicts[] = {
 	BAD("\x80\2N.", RWKVK_ERROR_FILE, "expected a dict of tensors, as torch.save(model.state_dict(), ...) writes, found none"),
 	BAD("\x80\2}.", RWKVK_ERROR_FILE, "expected a dict of tensors"),
-	BAD("\x80\2}(X\1\0\0\0a" OK_TENSOR "K\1" OK_TENSOR "u.", RWKVK_ERROR_FILE, "found one under something else than a text"),
+	BAD("\x80\2}(X\1\0\0\0a" OK_TENSOR "K\1" OK_TENSOR "u.", RWKVK_ERROR_FILE, "found one whose key is not a text"),
 	BAD("\x80\2}X\3\0\0\0a\0b" OK_TENSOR "s.", RWKVK_ERROR_FILE, "expected tensor names in plain ASCII, found \"a?b\""),
 	BAD("\x80\2}X\3\0\0\0a b" OK_TENSOR "s.", RWKVK_ERROR_FILE, "plain ASCII, found \"a b\""),
 	BAD("\x80\2}X\0\0\0\0" OK_TENSOR "s.", RWKVK_ERROR_FILE, "plain ASCII, found \"\""),
@@ -364,10 +364,10 @@ static void test_bad_views(void **state)
 		  "24 numbers of 2 bytes, but the entry m/data/f has 96 bytes" },
 		{ { .name = "a", .storage = "FloatStorage", .key = "x", .count = 24, .rank = 1, .size = { 2 }, .stride = { 1 } },
 		  RWKVK_ERROR_FILE,
-		  "bad.pth: tensor a has its data in the entry m/data/x, which is not there" },
+		  "bad.pth: tensor a has its data in the entry m/data/x, which is missing" },
 		{ { .name = "a", .storage = "FloatStorage", .key = "../f\x1b", .count = 24, .rank = 1, .size = { 2 }, .stride = { 1 } },
 		  RWKVK_ERROR_FILE,
-		  "m/data/../f?, which is not there" },
+		  "m/data/../f?, which is missing" },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct weights w;

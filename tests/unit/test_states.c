@@ -452,7 +452,7 @@ static void read_either(void **unused)
 	saved_state_free(&got);
 	test_write_file(test_temp("junk"), "junk, of some length", 20);
 	assert_fails(state_read(test_temp("junk"), &c, &got), RWKVK_ERROR_FILE,
-	             "does not begin with RWKVKSTA, and it is no safetensors or .pth file either");
+	             "does not begin with RWKVKSTA, nor is it a safetensors or .pth file");
 }
 
 int main(void)

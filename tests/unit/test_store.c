@@ -345,7 +345,8 @@ static void no_folder_is_an_error(void **state)
 {
 	(void)state;
 	struct store *store;
-	assert_fails(store_folder_create(test_no_folder(), 1 << 20, &text_state_shape, &store), RWKVK_ERROR_FILE, "cannot be made");
+	assert_fails(store_folder_create(test_no_folder(), 1 << 20, &text_state_shape, &store), RWKVK_ERROR_FILE,
+	             "cannot be created");
 	assert_null(store);
 }
 
