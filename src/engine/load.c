@@ -418,7 +418,7 @@ static rwkvk_status check_batch(const struct rwkvk_model *m, const struct load_o
 	if (rows > 0 && chunk_bytes(model_config(m), asked->max_batch) > gpu_caps(m->gpu)->max_buffer)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
 		            "rwkvk_model_options.max_batch is %u: one binding of %s covers %" PRIu64
-		            " bytes, that many rows take %" PRIu64 "; expected fewer",
+		            " bytes, but that many rows take %" PRIu64 "; expected fewer",
 		            asked->max_batch, gpu_caps(m->gpu)->name, gpu_caps(m->gpu)->max_buffer,
 		            chunk_bytes(model_config(m), asked->max_batch));
 	if (rows == 0)

@@ -1,5 +1,5 @@
-/* Adapters onto the weights of a model.  Large matrices keep what is added as a merge; small tensors are made anew at once, and
- * what the file has whole takes its tensor's place. */
+/* Applies adapters to a model's weights.  Large matrices keep their changes as a merge.  Small tensors are recomputed at once.
+ * A tensor that the file holds whole replaces the model's. */
 #include "base/hash.h"
 #include "format/adapter.h"
 #include "format/dialects.h"
@@ -17,7 +17,7 @@ enum { LARGEST_BLOCK = 256, SAMPLE = 4096 };
 struct adapting {
 	struct weights *model;
 	const struct adapter *adapter;
-	float scale; /* as given; 0: not */
+	float scale; /* as given; 0: not given */
 	struct parallel *parallel;
 };
 
@@ -63,8 +63,7 @@ static void describe(struct tensor *target, const char *kind, uint32_t rank, flo
 		snprintf(target->change + used, room, "%s%s of %" PRIu32, used ? "; " : "", kind, rank);
 }
 
-/* Both factors as they are for a matrix [out,in]; of an embedding also the other way round, which is [width,vocabulary] then.
- */
+/* Both factors of a matrix [out,in]. Those of an embedding may also be for its transpose, [width,vocabulary]. */
 static rwkvk_status take_factors(const struct adapting *a, const struct adapter_module *m, enum adapter_role first,
                                  const struct tensor *target, struct merge_factor out[2], uint32_t *rank)
 {
@@ -85,7 +84,7 @@ static rwkvk_status take_factors(const struct adapting *a, const struct adapter_
 	return wrong_shape(a, A, target);
 }
 
-/* `target`: for messages and what is said of it, the tensor of the model, but in the shape of the merge. */
+/* `target` serves messages and the description of the change: the model's tensor, but in the shape of the merge. */
 static rwkvk_status add_product(const struct adapting *a, const struct adapter_module *m, struct tensor *target,
                                 struct merge *merge)
 {
@@ -134,7 +133,7 @@ static rwkvk_status add_bone(const struct adapting *a, const struct adapter_modu
 	return merge_by_blocks(merge, d, (uint32_t)n, m->below);
 }
 
-/* Numbers at either end of each part are looked at: any training changes all. */
+/* Samples both ends of each part: any training changes all numbers. */
 static void add_hash(const struct adapting *a, const struct adapter_module *m, struct tensor *target)
 {
 	uint64_t hash = fnv1a(target->change_hash ? target->change_hash : FNV1A_START, target->change, strlen(target->change));
@@ -168,7 +167,7 @@ static rwkvk_status add_module(const struct adapting *a, const struct adapter_mo
 
 /* ------------------------------------------------------------------------------------------------------ its tensor */
 
-/* What is read once and packed row by row. */
+/* Matrices that are read once and packed row by row. */
 static bool is_large(const char *name)
 {
 	static const char *const ends[] = { "receptance.weight", "key.weight", "value.weight", "gate.weight", "output.weight" };
@@ -197,7 +196,8 @@ static void turn(const float *from, uint64_t rows, uint64_t columns, float *to)
 			to[j * rows + i] = from[i * columns + j];
 }
 
-/* The new numbers of a small tensor, in memory of the model's, as its own type, or F32 for one that is quantised. */
+/* Stores a small tensor's new numbers in memory that the model owns, in the tensor's own type, or as F32 if that was
+ * quantised. */
 static rwkvk_status store(struct weights *model, struct tensor *tensor, const float *values)
 {
 	const enum dtype type = dtype_is_block(tensor->type) ? DTYPE_F32 : tensor->type;
@@ -211,7 +211,7 @@ static rwkvk_status store(struct weights *model, struct tensor *tensor, const fl
 	return RWKVK_OK;
 }
 
-/* A LoRA factor of the model's own: changed at once.  turned: the adapter is for its transpose. */
+/* Changes one of the model's own LoRA factors at once.  turned: the adapter is for its transpose. */
 static rwkvk_status change_small(const struct adapting *a, const struct adapter_module *m, struct tensor *target, bool turned)
 {
 	const uint64_t rows = target->shape[turned], columns = target->shape[!turned], count = rows * columns;
@@ -244,7 +244,7 @@ static rwkvk_status change_small(const struct adapting *a, const struct adapter_
 	return status;
 }
 
-/* Which tensor a module is in the model, by the name of its weight, or of a parameter. */
+/* Finds a module's tensor in the model, by the name of its weight or of a parameter. */
 static rwkvk_status find_target(const struct adapting *a, const struct adapter_module *m, struct tensor **out, bool *swapped)
 {
 	const struct weights *file = &a->adapter->weights;
@@ -276,14 +276,14 @@ static rwkvk_status apply_module(const struct adapting *a, const struct adapter_
 	if (!is_large(target->name))
 		return change_small(a, m, target, swapped != target->swapped);
 	if (target == weights_find(a->model, "emb.weight") || target == weights_find(a->model, "head.weight"))
-		a->model->metadata.tied = false; /* one of them is changed, the other is not */
+		a->model->metadata.tied = false; /* only one of them changes */
 	TRY(merge_of(a->model, target, unit_of(a->model, target->name), &merge));
 	return add_module(a, m, target, merge);
 }
 
 /* ------------------------------------------------------------------------------------------------------ whole tensors */
 
-/* What of the file is no adapter's, under its own names, as Hugging Face's peft wraps them. */
+/* Lists the file's tensors that belong to no adapter, under their own names, without the wrapping of Hugging Face's peft. */
 static rwkvk_status list_whole(const struct weights *file, struct weights *out)
 {
 	static const char wrap[] = ".modules_to_save";
@@ -300,7 +300,7 @@ static rwkvk_status list_whole(const struct weights *file, struct weights *out)
 	return RWKVK_OK;
 }
 
-/* The same thing under another name, which says in which form it is; NULL: there is none. */
+/* The same parameter under the name of its other form; NULL if there is none. */
 static struct tensor *find_other_form(const struct weights *model, const char *name)
 {
 	static const char *const pairs[][2] = { { ".att.time_decay", ".att.decay" }, { ".att.time_first", ".att.time_faaaa" } };
@@ -315,7 +315,7 @@ static struct tensor *find_other_form(const struct weights *model, const char *n
 	return NULL;
 }
 
-/* The same shape, the same but for the order of a factor's dimensions, or as many numbers of a vector. */
+/* Fits if the shapes are equal, or those of a factor are swapped, or a vector has as many numbers. */
 static bool fits(const struct tensor *whole, const struct tensor *target)
 {
 	bool same = whole->rank == target->rank && memcmp(whole->shape, target->shape, whole->rank * sizeof *whole->shape) == 0;
@@ -345,14 +345,14 @@ static rwkvk_status replace(const struct adapting *a, const struct tensor *whole
 	return RWKVK_OK;
 }
 
-/* Layer 0 of RWKV-7 may have these, which mean nothing, and not every file keeps them. */
+/* Layer 0 of RWKV-7 may have these.  They are unused, and not every file keeps them. */
 static bool is_dummy(const char *name)
 {
 	static const char stem[] = "blocks.0.att.v";
 	return strncmp(name, stem, strlen(stem)) == 0 && strlen(name) == strlen(stem) + 1 && strchr("012", name[strlen(stem)]);
 }
 
-/* A start state may be new, everything else takes a tensor's place. */
+/* A start state may be new; every other tensor replaces one of the model's. */
 static rwkvk_status apply_whole(const struct adapting *a, const struct tensor *whole)
 {
 	struct weights *model = a->model;
@@ -371,7 +371,7 @@ static rwkvk_status apply_whole(const struct adapting *a, const struct tensor *w
 	return replace(a, whole, target);
 }
 
-/* Where the head is the embedding, a new embedding is a new head, too. */
+/* If the head is the embedding, a new embedding is also the new head. */
 static rwkvk_status replace_tied(const struct adapting *a, const struct weights *whole)
 {
 	const struct tensor *emb = weights_find(whole, "emb.weight");
@@ -398,7 +398,7 @@ static rwkvk_status apply_whole_tensors(const struct adapting *a)
 		status = apply_whole(a, &whole.tensors[i]);
 	if (status == RWKVK_OK)
 		status = replace_tied(a, &whole);
-	if (status == RWKVK_OK && whole.part_count) /* copies that renaming has made */
+	if (status == RWKVK_OK && whole.part_count) /* copies made for renaming */
 		status = weights_take_memory(a->model, &whole);
 	whole.path = NULL;
 	weights_close(&whole);

@@ -1,4 +1,4 @@
-/* Adapter files: names taken apart. */
+/* Reads adapter files: splits tensor names into module and part. */
 #include "format/adapter.h"
 
 #include <ctype.h>
@@ -18,8 +18,8 @@ static bool begins_with(const char *part, size_t bytes, const char *word)
 	return bytes >= length && strncmp(part, word, length) == 0 && (bytes == length || !islower((unsigned char)part[length]));
 }
 
-/* `part` goes to the end of the name, its first `bytes` to the next dot.  Of RWKV-PEFT, Hugging Face's peft, and web-rwkv,
- * which has x.lora.0; the lora.0.weight of fla is the network's own. */
+/* `part` runs to the end of the name, and its first `bytes` to the next dot.  These are the words of RWKV-PEFT, Hugging Face's
+ * peft and web-rwkv, which has x.lora.0; fla's lora.0.weight belongs to the model itself. */
 static bool is_adapter_part(const char *part, size_t bytes)
 {
 	static const char *const words[] = { "bone", "disha", "miss", "dora", "pissa", "hada",    "loha",
@@ -32,7 +32,7 @@ static bool is_adapter_part(const char *part, size_t bytes)
 	return (bytes > 5 && memcmp(part, "lora_", 5) == 0) || (bytes > 10 && memcmp(part, "init_lora_", 10) == 0);
 }
 
-/* The first part that is an adapter's, and the bytes to its end; NULL: there is none. */
+/* The first part of the name that belongs to an adapter, and its length; NULL if there is none. */
 static const char *adapter_part(const char *name, size_t *bytes)
 {
 	for (const char *part = name; part;) {
@@ -75,7 +75,7 @@ static const struct word {
 	{ "alpha", ADAPTER_ALPHA, false, false },
 };
 
-/* What may stand behind it: nothing, "weight", and before that an adapter's own name, as "default". */
+/* What may follow the word: nothing or "weight", possibly after the adapter's own name, such as "default". */
 static bool is_end(const char *rest)
 {
 	const char *dot = *rest ? strchr(rest + 1, '.') : NULL;
@@ -83,7 +83,7 @@ static bool is_end(const char *rest)
 	       (dot && strcmp(dot, ".weight") == 0);
 }
 
-/* The word that `part` begins with, at the end of a name; NULL: none that can be merged. */
+/* The word that begins `part`, the end of a name; NULL if no such adapter can be merged. */
 static const struct word *find_word(const char *part)
 {
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
@@ -94,7 +94,7 @@ static const struct word *find_word(const char *part)
 	return NULL;
 }
 
-/* Of the convention of other programs, a number for each module. */
+/* Other programs store one alpha per module. */
 static const char *alpha_part(const char *name)
 {
 	const char *last = strrchr(name, '.');
@@ -108,7 +108,7 @@ static rwkvk_status no_memory(const struct adapter *adapter)
 	return fail(RWKVK_ERROR_MEMORY, "%s: no memory for the list of its adapters", adapter->weights.path);
 }
 
-/* The one whose name the first `bytes` are, made if there is none; NULL without memory. */
+/* The module named by the first `bytes`, created if needed; NULL if memory runs out. */
 static struct adapter_module *module_of(struct adapter *adapter, const char *name, size_t bytes)
 {
 	for (size_t i = adapter->count; i-- > 0;)
@@ -139,8 +139,7 @@ static rwkvk_status add_part(struct adapter *adapter, const struct tensor *tenso
 	if (!word || part == name)
 		return fail(RWKVK_ERROR_UNSUPPORTED,
 		            "%s: tensor %s is part of an adapter of a kind that cannot be merged; expected LoRA, DoRA, PiSSA, bone, "
-		            "disha or miss: "
-		            "merge it with the program that trained it",
+		            "disha or miss: merge it with the program that trained it",
 		            path, name);
 	if (tensor->type == DTYPE_FOREIGN || dtype_is_block(tensor->type))
 		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected tensor %s as F32, F16 or BF16, found %s", path, name,
@@ -157,7 +156,7 @@ static rwkvk_status add_part(struct adapter *adapter, const struct tensor *tenso
 	return RWKVK_OK;
 }
 
-/* Each part with those that it means nothing without. */
+/* Checks that each part comes with the parts it needs. */
 static rwkvk_status check_module(const struct adapter *adapter, const struct adapter_module *m)
 {
 	const char *path = adapter->weights.path;
@@ -186,7 +185,7 @@ static rwkvk_status find_modules(struct adapter *adapter)
 
 /* ---------------------------------------------------------------------------------------------------- the file */
 
-/* Of a folder, the file in it; for free(). */
+/* The path itself, or for a folder the file in it; the caller frees it. */
 static rwkvk_status resolve(const char *path, char **out)
 {
 	static const char *const names[] = { "adapter_model.safetensors", "adapter_model.bin" };
@@ -241,7 +240,7 @@ void adapter_config_free(struct adapter_config *config)
 
 /* ---------------------------------------------------------------------------------------------------- the scale */
 
-/* The config's for this module; 0: it does not say. */
+/* The config's alpha for this module; 0 if it gives none. */
 static double config_alpha(const struct adapter_config *config, const char *module)
 {
 	for (size_t i = 0; i < config->alpha_count; i++) {
@@ -253,7 +252,7 @@ static double config_alpha(const struct adapter_config *config, const char *modu
 	return config->alpha;
 }
 
-/* What the file itself says: a number beside the factors, or a text of safetensors. */
+/* The alpha in the file itself: a number beside the factors, or a text in a safetensors header. */
 static double file_alpha(const struct adapter *adapter, const struct adapter_module *module)
 {
 	float alpha = 0;

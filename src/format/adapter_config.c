@@ -1,5 +1,4 @@
-/* adapter_config.json, which Hugging Face's peft writes beside an adapter: how much it counts, and what it is if it is not
- * plain LoRA. */
+/* adapter_config.json, which Hugging Face's peft writes beside an adapter: its scale, and its kind if it is not plain LoRA. */
 #include "format/adapter.h"
 
 #include <inttypes.h>
@@ -10,7 +9,7 @@
 
 enum { MOST_BYTES = 1 << 20, MOST_ALPHAS = 4096 };
 
-/* Kinds whose tensors say all that there is to know. */
+/* Kinds that their tensors describe completely. */
 static rwkvk_status check_kind(const char *path, const json_t *root)
 {
 	static const char *const kinds[] = { "LORA", "BONE", "MISS" };
@@ -25,7 +24,7 @@ static rwkvk_status check_kind(const char *path, const json_t *root)
 	            show_text(kind, strlen(kind)).text);
 }
 
-/* What changes the model in ways that its tensors do not show.  These begin with another base than the model itself. */
+/* Options that change the model in ways its tensors do not show.  These kinds start from a base that differs from the model. */
 static rwkvk_status check_options(const char *path, const json_t *root)
 {
 	static const char *const others[] = { "pissa", "olora", "corda", "loftq", "lora_ga" };
@@ -48,13 +47,13 @@ static rwkvk_status check_options(const char *path, const json_t *root)
 static rwkvk_status take_alpha(const char *path, const char *name, const json_t *value, double *out)
 {
 	*out = json_number_value(value);
-	if (*out >= 1e-6 && *out <= 1e6) /* 0 of what is no number */
+	if (*out >= 1e-6 && *out <= 1e6) /* 0 if it is not a number */
 		return RWKVK_OK;
 	return fail(RWKVK_ERROR_FILE, "%s: expected \"%s\" to be a number from 0.000001 to 1000000, found something else", path,
 	            show_text(name, strlen(name)).text);
 }
 
-/* The names of its modules are regular expressions; nearly all are names. */
+/* Module names are regular expressions; nearly all are plain names. */
 static bool is_plain(const char *name)
 {
 	return *name && name[strcspn(name, "\\^$*+?{}[]|()")] == 0;

@@ -1,5 +1,5 @@
-/* Adapters in a matrix, a few rows at a time.  What takes the time is the product of low rank: A is kept in panels of sixteen
- * columns, so that the kernel reads it straight on while four rows of sums stay in registers. */
+/* Adapters in a matrix, a few rows at a time.  The low-rank product takes the time: A is kept in panels of sixteen columns, so
+ * that the kernel reads it sequentially while four rows of sums stay in registers. */
 #include "format/merge.h"
 #include "format/quants.h"
 
@@ -13,12 +13,12 @@ enum { LANES = 8, PANEL = 2 * LANES, SPAN = 256, STAGED_RANK = 512 };
 struct change {
 	enum { LOW_RANK, BY_ROWS, BY_BLOCKS } kind;
 	uint32_t rank;  /* of the product; else the size of a block */
-	float scale;    /* of the product; else of what is added: the matrix's unit */
-	bool below;     /* blocks are counted downwards */
+	float scale;    /* of the product; otherwise the unit of the matrix */
+	bool below;     /* blocks are numbered down the rows */
 	float *numbers; /* panels of A [ceil(in / PANEL)][rank][PANEL]; D [out][rank]; D [n][rank][rank] */
 	struct tensor b;
-	float *b_numbers; /* [out][rank]: of a B that is turned or of large rank; else NULL, and it is read as it is needed */
-	float *lengths;   /* [out]: what each row is multiplied by after all; NULL: nothing */
+	float *b_numbers; /* [out][rank], if B is turned or of large rank; else NULL, and B is converted as needed */
+	float *lengths;   /* [out]: the final factor of each row; NULL if none */
 };
 
 struct merge {
@@ -35,7 +35,7 @@ struct merge {
 
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 
-/* sums[i] = sum_k b[i,k] a[k], for `rows` rows, which is known when this is compiled: the sums stay in registers. */
+/* sums[i] = sum_k b[i,k] a[k] for `rows` rows.  `rows` is a compile-time constant, so the sums stay in registers. */
 INLINE void multiply_rows(const float *a, const float *b, uint32_t rank, const uint32_t rows, float (*sums)[PANEL])
 {
 	lanes low[4] = { { 0 } }, high[4] = { { 0 } };
@@ -66,7 +66,7 @@ FOR_EACH_PROCESSOR static void multiply(const float *a, const float *b, uint32_t
 
 /* ------------------------------------------------------------------------------------------------------ the steps */
 
-/* What is at hand of W: elements [first, first + count) of rows [row, row + rows), row i at out + i stride. */
+/* The part of W at hand: elements [first, first + count) of rows [row, row + rows), with row i at out + i stride. */
 struct window {
 	uint64_t row, first, count;
 	uint32_t rows;
@@ -195,7 +195,7 @@ static struct change *add_change(struct merge *merge)
 	return &more[merge->count++];
 }
 
-/* Element [row,column] of a factor that has been made floats, `columns` to a row. */
+/* Element [row,column] of a factor converted to floats, with `columns` floats in a row. */
 static float of_factor(const float *numbers, bool turned, uint64_t rows, uint64_t columns, uint64_t row, uint64_t column)
 {
 	return turned ? numbers[column * rows + row] : numbers[row * columns + column];
@@ -209,7 +209,7 @@ static void make_panels(const float *a, bool turned, uint64_t rank, uint64_t col
 				*out++ = first + u < columns ? of_factor(a, turned, rank, columns, k, first + u) : 0;
 }
 
-/* A whole tensor as floats; NULL without memory. */
+/* A whole tensor as floats; NULL if memory runs out. */
 static float *whole(const struct tensor *tensor)
 {
 	float *out = floats(tensor_elements(tensor));
@@ -218,7 +218,7 @@ static float *whole(const struct tensor *tensor)
 	return out;
 }
 
-/* The same turned: [rows,columns] of what is stored as [columns,rows]. */
+/* The same, transposed: stored as [columns,rows], returned as [rows,columns]. */
 static float *whole_turned(const struct tensor *tensor, uint64_t rows, uint64_t columns)
 {
 	float *stored = whole(tensor), *out = floats(rows * columns);
@@ -255,8 +255,8 @@ static void measure_rows(void *user, unsigned worker, uint64_t index)
 		m->lengths[row + i] = (float)sqrt(squares[i]);
 }
 
-/* The rows as they are with this step are given the lengths of the magnitude: of the whole matrix, which the file has times its
- * unit. */
+/* Scales the rows, after this step, to the lengths in the magnitude.  Those are of the whole matrix, which the file holds times
+ * its unit. */
 static rwkvk_status give_lengths(struct merge *merge, struct change *change, const struct tensor *magnitude,
                                  struct parallel *parallel)
 {

@@ -15,18 +15,18 @@
 
 enum { MERGE_ROWS = 8, MERGE_MOST_RANK = 1 << 14 };
 
-/* The merge of a matrix [out,in] of `weights`, which own it; made when there is none.  unit: what the file has all of this
- * matrix multiplied by, a power of two; what is added is, too. */
+/* The merge of a matrix [out,in].  `weights` owns it; it is created if there is none.  unit: the power of two that the file has
+ * multiplied the whole matrix by; additions are multiplied by it too. */
 rwkvk_status merge_of(struct weights *weights, struct tensor *tensor, float unit, struct merge **out);
 
-/* A factor of a product: [rows,columns], or where it is `turned` the other way round. */
+/* A factor of a product: [rows,columns], or transposed if `turned`. */
 struct merge_factor {
 	const struct tensor *tensor;
 	bool turned;
 };
 
-/* Each adds one more step to what becomes of W.  Shapes are checked, numbers are not; tensors must outlive the merge.
- * magnitude: NULL for none; its rows are measured on all of `parallel`. */
+/* Each adds one step to the merge.  Shapes are checked, numbers are not; tensors must outlive the merge.  magnitude: NULL for
+ * none; `parallel` measures its rows. */
 rwkvk_status merge_low_rank(struct merge *merge, struct merge_factor a, struct merge_factor b, uint32_t rank, float scale,
                             const struct tensor *magnitude, struct parallel *parallel);
 rwkvk_status merge_by_rows(struct merge *merge, const struct tensor *d, uint32_t block);
@@ -39,8 +39,8 @@ void merge_destroy(struct merge *merge); /* NULL is allowed */
 /* Multiply-adds for each weight. */
 uint32_t merge_effort(const struct merge *merge);
 
-/* Elements [first, first + count) of rows [row, row + rows), MERGE_ROWS at most, with what is added to them; row i at
- * out + i stride.  first: a multiple of what dtype_to_float() wants and of 256, or of every block's size.  From any thread. */
+/* Elements [first, first + count) of rows [row, row + rows), at most MERGE_ROWS, with all changes applied; row i at out + i
+ * stride.  `first` is a multiple of what dtype_to_float() requires, and of 256 or of every block's size.  From any thread. */
 void merge_rows(const struct tensor *tensor, uint64_t row, uint32_t rows, uint64_t first, uint64_t count, float *out,
                 uint64_t stride);
 
