@@ -62,7 +62,7 @@ static void texts(void **state)
 	assert_string_equal(out, "a???");
 }
 
-/* Every field set to something of its own. */
+/* Sets every field to a distinct value. */
 static void fill(const struct bench_field *fields, void *to, unsigned *next)
 {
 	for (; fields->name; fields++, ++*next) {
@@ -310,7 +310,7 @@ static size_t count_of(const char *page, const char *text)
 	return count;
 }
 
-/* Texts that several sessions wrote at once have a chart of their own, and are no points under the ceiling of one. */
+/* Texts that several sessions wrote at once have their own chart, and are not drawn under the single-session ceiling. */
 static void page_of_many_sessions(void **state)
 {
 	(void)state;

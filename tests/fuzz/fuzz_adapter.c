@@ -1,5 +1,5 @@
 /* Arbitrary bytes as the adapter_config.json beside an adapter, as the name of one of its tensors, and as a file of adapters
- * for a few matrices, of which all is computed that was accepted. */
+ * for a few matrices.  Everything that is accepted is computed. */
 #include <stdio.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-/* Arbitrary bytes as a file of `rwkvk bench -o json`; what is accepted is written and read again. */
+/* Arbitrary bytes as a file of `rwkvk bench -o json`; accepted files are written and read again. */
 #include <stdlib.h>
 #include <string.h>
 

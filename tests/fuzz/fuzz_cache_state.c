@@ -1,5 +1,5 @@
-/* States of texts from arbitrary bytes: as they are, and with both checksums put right so that what lies behind them is
- * reached.  What is accepted must be finite, and is what would be written. */
+/* States of texts from arbitrary bytes: as they are, and with both checksums corrected so that the parser reaches what follows.
+ * An accepted state must be finite, and must equal what would be written. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	parse(data, size);
 	if (size < HEADER)
 		return 0;
-	uint8_t *sealed = malloc(size); /* of the exact size, so that reading past it is seen */
+	uint8_t *sealed = malloc(size); /* allocated to the exact size, so that reading past the end is caught */
 	if (!sealed)
 		return 0;
 	memcpy(sealed, data, size);

@@ -1,4 +1,4 @@
-/* Arbitrary bytes as a file of `rwkvk chat`, as they are and with a checksum that fits; what is accepted is walked, written and
+/* Arbitrary bytes as a file of `rwkvk chat`, as they are and with a matching checksum; accepted files are walked, written and
  * read again. */
 #include <stdlib.h>
 #include <string.h>

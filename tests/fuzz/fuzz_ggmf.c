@@ -1,5 +1,5 @@
-/* Arbitrary bytes as the records of an rwkv.cpp file, behind a header that the first byte chooses: random ones lead nowhere.
- * Whole files are taken as they are, too. */
+/* Arbitrary bytes as the records of an rwkv.cpp file, after a header chosen by the first byte, because random headers lead
+ * nowhere.  Whole files are also read as they are. */
 #include "check_weights.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);

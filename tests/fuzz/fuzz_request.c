@@ -1,5 +1,5 @@
-/* Bodies of arbitrary bytes, at the endpoint that the first one chooses.  What is taken must keep the limits, and what is
- * refused must say so as an error of the client, with a message that is UTF-8 and a field's name that fits. */
+/* Bodies of arbitrary bytes, at the endpoint chosen by the first byte.  Accepted requests must keep the limits.  Refused ones
+ * must report a client error, with a message in UTF-8 and a matching field name. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

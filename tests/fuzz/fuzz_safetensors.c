@@ -1,5 +1,5 @@
-/* Arbitrary bytes as the header of a safetensors file, whose length is made to fit: most random lengths lead nowhere.  The
- * last byte says how many bytes of data follow. */
+/* Arbitrary bytes as the header of a safetensors file.  Its length is made to match, because most random lengths lead nowhere.
+ * The last byte is the number of data bytes that follow. */
 #include "check_weights.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);

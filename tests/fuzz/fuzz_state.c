@@ -1,6 +1,6 @@
-/* State files from arbitrary bytes: as they are, and with the checksum put right so that what lies behind it is reached.
- * What is accepted must be finite, and a header that is accepted must agree with the length.  Files that are of another kind,
- * as trained start states. */
+/* State files from arbitrary bytes: as they are, and with the checksum corrected so that the parser reaches what follows.  An
+ * accepted state must be finite, and its header must agree with the length.  Files of another kind are read as trained start
+ * states. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +34,7 @@ static void parse(const uint8_t *data, size_t size)
 		check(got.ids[i] < VOCAB && isfinite(got.counts[i]) && got.counts[i] >= 0);
 	for (uint32_t i = 0; i < got.header.logits; i++)
 		check(got.logits[i] < INFINITY);
-	if (got.header.format == 2) { /* what is accepted is what would be written */
+	if (got.header.format == 2) { /* an accepted state equals what would be written */
 		uint8_t *again = malloc(size);
 		check(again && state_file_bytes(&got.header) == size && state_file_build("fuzz", &got, again) == RWKVK_OK);
 		check(memcmp(again, data, size) == 0);
@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	trained(data, size);
 	if (size < HEADER)
 		return 0;
-	uint8_t *sealed = malloc(size); /* of the exact size, so that reading past it is seen */
+	uint8_t *sealed = malloc(size); /* allocated to the exact size, so that reading past the end is caught */
 	if (!sealed)
 		return 0;
 	memcpy(sealed, data, size);

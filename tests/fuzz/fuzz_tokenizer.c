@@ -1,5 +1,5 @@
-/* Vocabularies from arbitrary bytes: as World text or its JSON, and as a token list whose literals are the input's lines.  What
- * loads must encode the input to ids whose bytes are the input again, or say that a byte has no token. */
+/* Vocabularies from arbitrary bytes: as World text or its JSON, and as a token list whose literals are the input's lines.  A
+ * vocabulary that loads must encode the input to ids whose bytes are the input again, or report that a byte has no token. */
 #include <stdlib.h>
 #include <string.h>
 

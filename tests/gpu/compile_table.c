@@ -14,7 +14,8 @@
 
 #define MATRICES "att_in att_out ffn_in ffn_out head chunk_att_in chunk_att_out chunk_ffn_in chunk_ffn_out chunk_head"
 #define FEW      "chunk_att_in chunk_ffn_out"
-/* The models, and the stages of each that no line before has shown: all when there is no list.  Those of passes of few rows. */
+/* The models, with the stages of each that no earlier line has shown: all of them if there is no list.  Passes of few rows
+ * only. */
 static const struct row {
 	enum official model;
 	enum dtype type;

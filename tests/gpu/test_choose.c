@@ -86,7 +86,7 @@ static void write_slot(struct text *t)
 	assert_ok(slot_write_biases(model, slot, values));
 }
 
-/* A run of one row, whose logits are wanted. */
+/* A run of one row whose logits are needed. */
 static void write_row(uint32_t row, const struct text *t)
 {
 	uint32_t *words = table.mapped, slot = t->session->slot;
@@ -367,7 +367,7 @@ static void stops(void **state)
 	print_report();
 }
 
-/* Logits of all slots become NaN but for this text's, which run_texts() writes. */
+/* All slots' logits become NaN, except those of this text, which run_texts() writes. */
 static void poison_logits(void)
 {
 	for (uint32_t i = 0; i < ROWS; i++)
@@ -490,7 +490,7 @@ static void check_table(const struct table_row *want, uint32_t turn)
 	assert_int_equal(got[TABLE_WANTED], run);
 }
 
-/* Rows that pick, that are fed, a run of several, and one that has nothing to do. */
+/* Rows that pick, rows that are fed, a run of several, and one with nothing to do. */
 static void rows_that_end(void **state)
 {
 	(void)state;

@@ -31,7 +31,7 @@ static const struct rows_case one_ended = { .pattern = RANDOM, .runs = { 2, 1 },
 struct fixture {
 	struct rwkvk_model *model;
 	struct pass chosen; /* embedding and head where `choose` has written the table */
-	struct pass *pass; /* whose stages run */
+	struct pass *pass;  /* whose stages run */
 	struct reference reference;
 	const struct config *config;
 	uint32_t table[TABLE_WORDS], room, rows, runs; /* rows that the chunk may have, and has */
@@ -82,7 +82,7 @@ static void fill_table(struct fixture *f, const struct rows_case *c, uint32_t fi
 	f->table[TABLE_WANT(0)] = f->live_rows / 2;
 }
 
-/* NaN, but for zeros where no vector lies; past the last row nothing but NaN. */
+/* NaN, except for zeros where no vector lies; only NaN past the last row. */
 static void poison_records(struct fixture *f)
 {
 	struct region regions[MAX_REGIONS];
@@ -99,7 +99,7 @@ static void poison_records(struct fixture *f)
 	poison(f->records + f->rows * f->row_floats, (f->room - f->rows) * f->row_floats);
 }
 
-/* What a stage reads, from the reference's numbers into the records. */
+/* Copies what a stage reads from the reference's numbers into the records. */
 static void place_inputs(struct fixture *f, const struct stage *stage)
 {
 	struct region acts[MAX_REGIONS], rows[MAX_REGIONS];
@@ -191,7 +191,7 @@ static void read_records(struct fixture *f)
 		gpu_read(&f->model->chunk.buffer, ROWS_TABLE * sizeof(float), f->records, f->room * f->row_floats * sizeof(float)));
 }
 
-/* A prompt is one run, and that is what is recorded for it. */
+/* A prompt is one run, and that is recorded for it. */
 static void allow_runs(struct fixture *f, const char *stage)
 {
 	struct steps *steps = &f->pass->steps;
@@ -215,7 +215,7 @@ static bool is_scratch(const struct stage *stage, const char *name)
 	return strncmp(name, "mixed", 5) == 0 && strcmp(stage->name, "att_out");
 }
 
-/* A vector of a row that the reference wrote is close to it; one that it did not write has its bits still. */
+/* A vector that the reference wrote is close to it; one that it did not write still has its old bits. */
 static void check_vector(struct fixture *f, const struct stage *stage, uint32_t row, const struct region *got,
                          const struct region *act)
 {
@@ -229,7 +229,7 @@ static void check_vector(struct fixture *f, const struct stage *stage, uint32_t 
 		fail_msg("%s: was written, but not by the reference", what);
 }
 
-/* RWKV-6's two kinds of hidden vectors lie in one place: the one that is not written holds the other. */
+/* RWKV-6's two kinds of hidden vectors share one place: the kind that is not written holds the other. */
 static bool is_there(const struct fixture *f, const struct stage *stage, const struct region *r)
 {
 	if (f->config->version != 60 || strncmp(r->name, "hidden", 6) != 0)
@@ -616,8 +616,8 @@ static void chunks_as_stored(void **state)
 			test_spec(&specs[i], RWKVK_QUANT_NONE, turn++);
 }
 
-/* Weights quantised at load are packed by other code.  Rows that are no whole blocks; or each way on one model after the other.
- */
+/* Weights quantised at load are packed by different code.  Rows that are not a multiple of a block; or both ways, on one model
+ * after the other. */
 static void chunks_quantised(void **state)
 {
 	(void)state;

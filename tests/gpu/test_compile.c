@@ -96,7 +96,7 @@ static unsigned check_plan(struct gpu *gpu, const struct model_spec *spec, rwkvk
 	return bad;
 }
 
-/* Which types of weights a model is planned with: what it is quantised to at load is beside floats. */
+/* The types of weights that a model is planned with.  Types quantised at load come in addition to floats. */
 enum types { F16_ALONE, FLOATS, ALL_TYPES };
 
 static bool has_type(enum types types, enum dtype type)

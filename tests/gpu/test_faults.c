@@ -1,5 +1,5 @@
-/* A driver that fails: what is reported, and what still works afterwards.  The calls of the driver are entries of a table that
- * each gpu object has, so single ones are replaced here. */
+/* A driver that fails: what is reported, and what still works afterwards.  Each gpu object has a table of the driver's calls,
+ * so tests replace single entries. */
 #include "support.h"
 
 #include "gpu/vk.h"

@@ -143,7 +143,7 @@ static void two_writers(void **state)
 	assert_holds(path, "tw");
 }
 
-/* Whoever may write to the folder cannot send what is written elsewhere, or make the writer wait. */
+/* Nobody who may write to the folder can redirect what is written, or make the writer wait. */
 static void nobody_redirects(void **state)
 {
 	(void)state;
@@ -596,7 +596,7 @@ static void chain(void **state)
 	}
 }
 
-/* What the host writes into shared memory reaches the next submission, with nothing recorded anew. */
+/* The host's writes to shared memory reach the next submission without recording anything again. */
 static void control_words(void **state)
 {
 	(void)state;
@@ -886,7 +886,7 @@ static void statistics(void **state)
 	gpu_close(gpu);
 }
 
-/* Runs this program again with an argument, for what needs a process of its own; its exit status. */
+/* Runs this program again with an argument, for cases that need their own process; returns its exit status. */
 static int run_self(const char *part, bool quiet)
 {
 	fflush(NULL);
@@ -1096,7 +1096,7 @@ static void pipeline_cache(void **state)
 
 	setenv("RWKVK_CACHE_DIR", "", 1); /* switched off */
 	compile_and_save(1);
-	setenv("RWKVK_CACHE_DIR", test_no_folder(), 1); /* cannot be made: no matter */
+	setenv("RWKVK_CACHE_DIR", test_no_folder(), 1); /* cannot be created: harmless */
 	compile_and_save(1);
 	unsetenv("RWKVK_CACHE_DIR");
 
@@ -1187,6 +1187,6 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "compile-only"))
 		return compile_only_part();
 	if (argc > 1)
-		_exit(mistakes_part()); /* at once: what it leaks on purpose is no business of the leak sanitizer */
+		_exit(mistakes_part()); /* at once: the leak sanitizer must not see what this leaks on purpose */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

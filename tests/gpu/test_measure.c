@@ -1,5 +1,5 @@
-/* Measuring a device: every number is finite and plausible, what the device lacks is 0, and it can be given up.  How large the
- * numbers are is no test's business. */
+/* Measuring a device: every number is finite and plausible, features the device lacks measure 0, and measuring can be
+ * cancelled.  How large the numbers are is not tested. */
 #include "support.h"
 
 #include <math.h>

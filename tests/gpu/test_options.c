@@ -1,5 +1,5 @@
-/* What gpu_open() may be told, beside the environment: where caches lie, how much memory may be taken, who hears of messages,
- * how compiling is given up. */
+/* Options of gpu_open(), besides the environment: where caches lie, how much memory it may use, who receives messages, how to
+ * cancel compiling. */
 #include "support.h"
 
 #include <dirent.h>

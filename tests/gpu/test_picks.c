@@ -59,7 +59,7 @@ static uint32_t device_pick(const rwkvk_sampling *s, const float *logits, uint64
 	set_float(io + IO_DECAY, s->decay);
 	if (bare) {
 		memcpy(slot_logits(model, session->slot), logits, VOCAB * sizeof *logits);
-	} else { /* what the head would have told */
+	} else { /* what the head would have computed */
 		static float ready[VOCAB];
 		float largest = -INFINITY;
 		const uint64_t at = PICKS_SLOT(VOCAB, session->slot);
@@ -153,7 +153,7 @@ static void many_seeds(void **state)
 	free(logits);
 }
 
-/* Penalties and biases are rounded alike, so even tokens that differ in the last bit are told apart alike. */
+/* Penalties and biases are rounded the same way, so both sides distinguish even tokens that differ in the last bit. */
 static void penalties_and_biases(void **state)
 {
 	(void)state;

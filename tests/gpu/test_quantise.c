@@ -19,7 +19,7 @@ enum { TYPES = sizeof types / sizeof *types, SOURCES = sizeof sources / sizeof *
 
 /* ------------------------------------------------------------------------------------------------------ values */
 
-/* What a block of 256 weights may look like. */
+/* Kinds of blocks of 256 weights. */
 enum values {
 	USUAL,
 	ZEROS,
@@ -34,7 +34,7 @@ enum values {
 	TWO_VALUES,
 	LONG_TAILS,
 	EMPTY_GROUPS,
-	LARGE, /* of which some have no scale in f16 */
+	LARGE, /* some of them have no scale in f16 */
 	ONE_NAN,
 	ONE_INFINITY,
 	ALL_VALUES,
@@ -433,7 +433,7 @@ static const struct model_spec models[] = {
 	  .lora_type = DTYPE_F16 },
 };
 
-/* Progress is told in order, and to the end. */
+/* Progress is reported in order, and to the end. */
 static bool in_order(void *user, uint64_t done, uint64_t total)
 {
 	uint64_t *last = user;

@@ -24,7 +24,7 @@ struct fixture {
 	const char *what; /* for messages */
 };
 
-/* Every slot but this one gets what no stage may read, and then holds it still.  Bits: it is no number. */
+/* Every slot except this one gets a value that no stage may read, and must hold it afterwards.  Compared as bits: it is NaN. */
 static void poison_others(struct fixture *f, struct gpu_buffer *state, uint32_t slot)
 {
 	struct rwkvk_model *m = f->model;

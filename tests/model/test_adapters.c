@@ -1,5 +1,5 @@
-/* Adapters on a device: its memory holds the same bytes as of a model that numpy has merged, also where the device quantises
- * that one; verification and logits see what is merged. */
+/* Adapters on a device: its memory holds the same bytes as for a model merged by numpy, also where the device quantises;
+ * verification and logits see the merged weights. */
 #include "support.h"
 
 #include <stdio.h>

@@ -434,7 +434,7 @@ static void steady_steps_only_submit(void **state)
 	}
 }
 
-/* A text gets a token with every piece of a long prompt, none of which is longer than the model was opened for. */
+/* A text gets a token with every piece of a long prompt, and no piece is longer than the model was opened for. */
 static void texts_flow_while_a_prompt_is_read(void **state)
 {
 	(void)state;
@@ -478,7 +478,7 @@ static bool allow(void *user, uint32_t *allowed, size_t words)
 	return true;
 }
 
-/* A mask is asked before each token and nothing else is picked; one that leaves nothing fails alone. */
+/* The mask is asked before each token, and nothing else is picked; a mask that allows nothing fails only its own session. */
 static void masks_bound_what_is_picked(void **state)
 {
 	(void)state;
@@ -636,7 +636,7 @@ static void failures_leave_right_positions(void **state)
 	}
 }
 
-/* What is refused, and how. */
+/* What is refused, and with which message. */
 static void wrong_requests_say_what_is_expected(void **state)
 {
 	(void)state;

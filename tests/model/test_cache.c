@@ -1,4 +1,4 @@
-/* The state cache: a text gives the same tokens, and the same bits, whatever is known of it, and what is known is not read
+/* The state cache: a text gives the same tokens, and the same bits, whatever part of it is known, and known parts are not read
  * again. */
 #include "cache_world.h"
 
@@ -325,7 +325,7 @@ static void prompts_are_read_in_steps(void **state)
 	rwkvk_cache_destroy(cache);
 }
 
-/* A state that cannot be kept is no failure, one that cannot be taken is. */
+/* A state that cannot be kept is not a failure; one that cannot be restored is. */
 static void drivers_fail(void **state)
 {
 	(void)state;
@@ -458,7 +458,7 @@ static void states_survive_on_disk(void **state)
 	rwkvk_cache_destroy(cache);
 }
 
-/* Where nothing else is said, both follow from the model and the machine. */
+/* By default, both follow from the model and the machine. */
 static void usual_places(void **state)
 {
 	(void)state;
@@ -658,7 +658,7 @@ static void say_something(struct talk *t, uint64_t *random)
 	say(t, test_random(random) % 5 ? "User" : "Tool", text);
 }
 
-/* A message becomes another one, and what followed it is gone. */
+/* A message is replaced, and all that followed it is gone. */
 static void edit(struct talk *t, uint64_t *random)
 {
 	t->count = test_random(random) % t->count;

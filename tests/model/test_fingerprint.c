@@ -1,5 +1,5 @@
-/* Which models, vocabularies and options have states in common: every one that makes another state is seen as a stranger, also
- * through a folder that all of them share, and nothing else is. */
+/* Which models, vocabularies and options share states: every change that affects the state gets another fingerprint, also in a
+ * folder that all of them share, and no other change does. */
 #include "cache_world.h"
 
 #include "format/readers.h"
@@ -177,7 +177,7 @@ static void turn(const char *path, const char *tensor, uint64_t at)
 	weights_close(&w);
 }
 
-/* Both ends of a tensor count, what is between them is taken on trust. */
+/* Only the two ends of a tensor are hashed; what lies between is trusted. */
 static void other_weights(void **state)
 {
 	(void)state;

@@ -139,7 +139,7 @@ static bool has(const struct subject *s, enum format format)
 {
 	bool seven = *s->version == '7';
 	if (format == FLA || format == FLA_FUSED)
-		return (seven || (*s->version == '6' && format == FLA)) && !s->sizes.states; /* which fla has not */
+		return (seven || (*s->version == '6' && format == FLA)) && !s->sizes.states; /* fla does not have it */
 	if (format == WEB && seven)
 		return s->sizes.rank != WIDTH; /* all factors square: docs/formats.md */
 	if (format == HUGGING_FACE || format == BINS)
@@ -344,7 +344,7 @@ static void rescaling_changes_nothing(void **state)
 		run_bytes("rescaled", write_safetensors(list, DTYPE_F32), options, &got);
 		assert_same("rescaled", &got, &want);
 		divide_outputs(divided, 1);
-		if (*versions[i] != '7') { /* of which GGUF has no such key */
+		if (*versions[i] != '7') { /* GGUF has no key for it */
 			run_gguf("stored rescaled", &s, divided, false, 1, &got);
 			assert_same("stored rescaled", &got, &want);
 		}

@@ -265,7 +265,7 @@ static void all_versions(void **state)
 	assert_all(check_manifest(SHARED_DIR "/golden", "manifest.json"), 44);
 }
 
-/* The digit reverser as its author published it, with names of its own, against the case of its standard form. */
+/* The digit reverser as its author published it, under its own tensor names, against the case of its standard form. */
 static void original_reverser(void **state)
 {
 	(void)state;
@@ -323,7 +323,7 @@ static void digit_reverser(void **state)
 	rwkvk_model_close(model);
 }
 
-/* The story model as it is embedded, 8-bit, against the vectors of its F16 weights. */
+/* The story model as embedded, 8-bit, against the vectors of its F16 weights. */
 static void story_model(void **state)
 {
 	(void)state;

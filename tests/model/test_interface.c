@@ -409,7 +409,7 @@ static void stop_everywhere(rwkvk_model *of)
 		}
 }
 
-/* Texts in whose callbacks others are written, so deep that these have all snapshots when `then` is called. */
+/* Texts whose callbacks write further texts, nested so deep that all snapshots are taken when `then` is called. */
 struct nest {
 	rwkvk_model *model;
 	int depth;
@@ -458,7 +458,7 @@ static void stop_texts_anywhere(void **state)
 	without_snapshots(0, "8", stop_everywhere);
 }
 
-/* Text of which the end is held back after every token: the way back is short all the same. */
+/* The end of the text is held back after every token, but the way back is still short. */
 struct long_run {
 	rwkvk_model *model;
 	size_t bytes, end_at;
@@ -1505,7 +1505,7 @@ static void device_memory_is_bounded(void **state)
 	assert_fails(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .device_memory = 100000 }, &other),
 	             RWKVK_ERROR_MEMORY, "device_memory");
 	assert_null(other);
-	uint64_t enough = info_of(model).device_bytes + (64 << 20); /* what is uploaded may have to be staged */
+	uint64_t enough = info_of(model).device_bytes + (64 << 20); /* uploads may have to be staged */
 	assert_ok(rwkvk_model_open(&(rwkvk_model_options){ .path = chain_path, .device_memory = enough }, &other));
 	assert_true(info_of(other).device_bytes <= enough);
 	rwkvk_model_close(other);

@@ -138,7 +138,7 @@ static void check_asserted(int line, const char *call)
 #define NOTHING(call) TRAPPED(#call, call)
 /* No status: gives this. */
 #define GIVES(condition) TRAPPED(#condition, (condition) ? (void)0 : complain(__LINE__, #condition, "is not so"))
-/* What is allowed, although it looks wrong. */
+/* Calls that are allowed, although they look wrong. */
 #define FINE(call)                                                                                                             \
 	do {                                                                                                                       \
 		snprintf(doing, 400, "line %d: %s", __LINE__, #call);                                                                  \
@@ -301,7 +301,7 @@ static void opening(void)
 	rwkvk_model_close(NULL);
 }
 
-/* What is true of models only. */
+/* Cases for models only. */
 static void models(void)
 {
 	rwkvk_model_info info = { 0 };
@@ -581,7 +581,7 @@ static void sampling(void)
 	close_world();
 }
 
-/* Numbers at the end of what floats hold: what is picked is what they say. */
+/* Numbers at the limits of floats: they still decide what is picked. */
 static void extreme_biases(void)
 {
 	static const rwkvk_bias up[] = { { 'x', 3e38f }, { 'x', 3e38f } }, down[] = { { 'd', -3e38f }, { 'd', -3e38f } };
@@ -1054,7 +1054,7 @@ static void run_in_child(void **state)
 		if (abandoned == 0 && LEAKS())
 			complain(__LINE__, "leaks", "see above");
 		fflush(NULL);
-		_exit(failures ? 1 : 0); /* what is to be done at exit is the parent's */
+		_exit(failures ? 1 : 0); /* the parent does what is to be done at exit */
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	if (WIFSIGNALED(status))

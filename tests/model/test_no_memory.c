@@ -159,7 +159,7 @@ static rwkvk_status use_model(struct visit *v)
 	return rwkvk_model_verify(v->model, &(rwkvk_verify_options){ .tokens = 1 }, &row, 1, &rows);
 }
 
-/* A conversation with a cache, in which a state that cannot be kept is no failure; what saves the session at the end is one. */
+/* A conversation with a cache.  A state that cannot be kept is not a failure; failing to save the session at the end is. */
 static rwkvk_status use_cache(struct visit *v)
 {
 	static const char first[] = "abcab", history[] = "abcabdefcd";

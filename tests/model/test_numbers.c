@@ -1,5 +1,5 @@
-/* Weights that are no numbers: the file's tensor is named, by whichever call it is that sees it first, and a device is accused
- * only where the file is sound. */
+/* Weights that are not numbers: the first call to see them names the tensor in the file, and blames the device only if the file
+ * is sound. */
 #include "support.h"
 
 #include <math.h>
@@ -13,7 +13,7 @@ enum { VOCAB = 20, WIDTH = 64 };
 static const struct list_sizes sizes = { .vocab = VOCAB, .width = WIDTH, .head_size = 32, .ffn = 128, .layers = 2, .rank = 8 };
 static const uint32_t text[] = { 3, 7, 1 };
 
-/* The model with one number of its own. */
+/* The model with one number changed. */
 static const char *write_model(const char *version, const char *name, float value, enum dtype type, bool biases)
 {
 	const char *path = test_temp("model.safetensors");
@@ -116,7 +116,7 @@ static void refused_at_once(const char *path, rwkvk_quant quant, const char *say
 
 static const struct {
 	const char *version, *name;
-	bool copied; /* as it is in the file, so that only results show it */
+	bool copied; /* stored as in the file, so only results show it */
 } tensors[] = {
 	{ "7", "emb.weight", true },
 	{ "7", "head.weight", true },
@@ -152,7 +152,7 @@ static void files_are_to_blame(void **state)
 	}
 }
 
-/* What is rounded is looked at, by threads; where the device makes blocks, it shows in what comes out. */
+/* Threads check weights that are rounded; where the device makes blocks, the results show it. */
 static void files_are_to_blame_for_what_is_rounded(void **state)
 {
 	(void)state;

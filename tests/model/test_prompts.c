@@ -14,8 +14,7 @@ static uint32_t prompt[TOKENS];
 
 /* ------------------------------------------------------------------------------------------------------ submissions */
 
-/* Linked in the place of the engine's (-Wl,--wrap): as if each layer took long, so that every one has a submission of its own.
- */
+/* Replaces the engine's function at link time (-Wl,--wrap), as if each layer took so long that it needs its own submission. */
 void __real_pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
 void __wrap_pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
 static bool slow;
@@ -58,7 +57,7 @@ static uint32_t first_model(void)
 	return (SMALL_MODELS - 1) % test_every();
 }
 
-/* A session and what it holds. */
+/* A session and its contents. */
 struct reading {
 	rwkvk_session *session;
 	float logits[SMALL_VOCAB], *state;

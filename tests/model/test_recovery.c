@@ -1,5 +1,5 @@
-/* A driver that fails under a model: what is reported, and that the model, or the next one, still works.  The calls of the
- * driver are entries of a table that each gpu object has, so single ones are replaced here. */
+/* A driver that fails under a model: what is reported, and that this model, or the next one, still works.  Each gpu object has
+ * a table of the driver's calls, so tests replace single entries. */
 #include "support.h"
 
 #include <stdio.h>
@@ -70,7 +70,7 @@ static void read_prompt(rwkvk_model *model)
 
 static const struct load_options one_session = { .max_sessions = 1 };
 
-/* A model by hand, before it is loaded. */
+/* A model built by hand, not yet loaded. */
 static void begin(rwkvk_model *m, struct gpu_options options)
 {
 	*m = (rwkvk_model){ 0 };
@@ -111,7 +111,7 @@ static rwkvk_model *open_lazy(const char *tokens_at_once)
 	return model;
 }
 
-/* No copy was made that the state could go back to, so it stays what it was. */
+/* No copy was made that the state could return to, so it stays as it was. */
 static void state_survives(rwkvk_session *session, const uint32_t *prompt, uint32_t count)
 {
 	rwkvk_model *m = session->model;
@@ -254,7 +254,7 @@ static struct tuning other_tuning(const rwkvk_model *m, uint32_t i)
 	return tuning;
 }
 
-/* Whichever call fails, the model goes on with the plan it has; and what is left of the other one is not in its way. */
+/* Whichever call fails, the model continues with its plan, and remains of the other plan do no harm. */
 static void another_plan(void **state)
 {
 	(void)state;
@@ -290,15 +290,14 @@ static void another_plan(void **state)
 	rwkvk_model_close(model);
 }
 
-/* It tries one tuning after another and skips what the driver cannot have; when it fails altogether, the model is as it was.
- */
+/* It tries one tuning after another and skips those the driver cannot run.  If it fails altogether, the model is as before. */
 static void tuning(void **state)
 {
 	(void)state;
 	setenv("RWKVK_CACHE_DIR", test_temp("cache"), 1); /* not where the same test on another kind of device writes */
 	rwkvk_model *model = open_model();
 	const struct tuning usual = model->plan.tuning;
-	const rwkvk_tune_options options = { .seconds = 0.01 }; /* the first tuning, and what is needed for it */
+	const rwkvk_tune_options options = { .seconds = 0.01 }; /* the first tuning, and what it needs */
 	rwkvk_tune_row rows[RWKVK_TUNE_ROWS] = { { 0 } };
 	float want[VOCAB], got[VOCAB];
 	size_t count;
@@ -420,7 +419,7 @@ static rwkvk_status open_tuned(rwkvk_model *m, struct heard *heard, enum call ca
 	return tuned_plan(m, &tuned);
 }
 
-/* What tuning has found serves until it fails; then the usual tuning does, and it is said once. */
+/* A tuning serves until it fails.  Then the default replaces it, and this is reported once. */
 static void stored_tunings(void **state)
 {
 	(void)state;
@@ -461,7 +460,7 @@ static void stored_tunings(void **state)
 	}
 }
 
-/* A stored tile serves until a prompt is read that it cannot; then the usual one does, and it is said once. */
+/* A stored tile serves until it cannot read a prompt.  Then the default replaces it, and this is reported once. */
 static void stored_tiles(void **state)
 {
 	(void)state;

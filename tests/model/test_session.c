@@ -608,7 +608,7 @@ static void *write_text(void *user)
 	return NULL;
 }
 
-/* Sessions of one model that write at the same time take turns; each keeps a snapshot of its own while it writes. */
+/* Sessions of one model that write at the same time take turns; each keeps its own snapshot while it writes. */
 static void writers_take_turns(void **state)
 {
 	(void)state;
@@ -631,7 +631,7 @@ static void writers_take_turns(void **state)
 			assert_int_equal(w[i].collected.count, count);
 			assert_memory_equal(w[i].collected.tokens, alone.collected.tokens, count * sizeof(uint32_t));
 		}
-		for (size_t i = 0; i < 4; i++) { /* what is in the states, after all have written */
+		for (size_t i = 0; i < 4; i++) { /* the states, after all have written */
 			rwkvk_session *b = started(one);
 			struct writer again = { .session = b, .stop_after = w[i].stop_after };
 			write_text(&again);
@@ -759,7 +759,8 @@ static void states_move_at_once(void **state)
 	assert_int_equal(submits(five), by_host);
 	assert_ok(rwkvk_session_reset(b));
 	assert_int_equal(submits(five), by_host);
-	/* the first token by the host, five and five, of which the caller takes two: back to the snapshot, and those again at once */
+	/* the host picks the first token, then five and five, of which the caller takes two: back to the snapshot, and those again
+	 */
 	struct writer w = { .session = a, .stop_after = 8 };
 	write_text(&w);
 	assert_int_equal(submits(five), 5 + 2 * by_host); /* counts, and which tokens do not count */

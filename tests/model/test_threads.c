@@ -53,7 +53,7 @@ static atomic_int mistakes;
 		}                                                                                                                      \
 	} while (0)
 
-/* What a call may say here: done, cancelled, or that the model has been closed meanwhile. */
+/* What a call may return here: success, cancelled, or that the model has been closed in the meantime. */
 static bool fine(rwkvk_status status)
 {
 	return status == RWKVK_OK || status == RWKVK_CANCELLED || (status == RWKVK_ERROR_ARGUMENT && atomic_load(&closed));

@@ -1,4 +1,4 @@
-/* Tuning: what it chooses is used and found again, is the same bits each time, and agrees with every other choice. */
+/* Tuning: its choice is used and found again, gives the same bits each time, and agrees with every other choice. */
 #include "support.h"
 
 #include <dirent.h>
@@ -265,8 +265,8 @@ static void the_choice_is_kept(void **state)
 	rwkvk_model_close(m);
 }
 
-/* A tile of the file: what the device can have is used, and has the same bits; what it cannot have, and half a tile, are not.
- */
+/* A tile from the file: one that the device can run is used and gives the same bits; one that it cannot run, or half a tile, is
+ * not used. */
 static void tiles_are_kept(void **state)
 {
 	(void)state;

@@ -190,7 +190,7 @@ static void assert_starts(rwkvk_session *s, const float *want, uint64_t floats)
 	free(state);
 }
 
-/* The model as it would be without its time_state: from zero, until it is loaded. */
+/* The model without its time_state: sessions start from zero until it is loaded. */
 static void check_untrained(const char *path, const char *trained_path, uint64_t floats, const float *want)
 {
 	static const char names[] = "blocks.{i}.att.time_state -\n";
@@ -371,7 +371,7 @@ static void quantising_is_verified(void **state)
 	rwkvk_model_close(model);
 }
 
-/* A weight that changed on the device, which no stage is told of. */
+/* A weight that changed on the device without any stage being informed. */
 static void a_wrong_weight_is_found(void **state)
 {
 	(void)state;
@@ -390,8 +390,8 @@ static void a_wrong_weight_is_found(void **state)
 	rwkvk_model_close(model);
 }
 
-/* Logits that are no numbers: nothing can be picked, and verification says what is wrong all the same.  Of weights that are
- * none the file is refused. */
+/* Logits that are not numbers: nothing can be picked, and verification still reports what is wrong.  A file with such weights
+ * is refused. */
 static void logits_are_no_numbers(void **state)
 {
 	(void)state;

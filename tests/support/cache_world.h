@@ -1,5 +1,5 @@
-/* Shared by tests of the state cache: a small model whose vocabulary is sensitive to where texts are split, and
- * conversations. */
+/* Shared by tests of the state cache: conversations, and a small model whose vocabulary is sensitive to where texts are
+ * split. */
 #ifndef RWKVK_TEST_CACHE_WORLD_H
 #define RWKVK_TEST_CACHE_WORLD_H
 
@@ -42,7 +42,7 @@ static inline const char *make_cache_vocabulary(const char *name, char last)
 	return path;
 }
 
-/* Messages as a chat has them, the ends of which are known. */
+/* Messages as a chat has them, with their ends known. */
 struct talk {
 	char text[20000];
 	size_t bytes, ends[64], count;

@@ -1,4 +1,4 @@
-/* Zip archives and pickles as PyTorch writes them, and as it does not: built byte by byte in memory, for tests and fuzzing. */
+/* Zip archives and pickles as PyTorch writes them, and as it never does, built byte by byte in memory for tests and fuzzing. */
 #ifndef RWKVK_TEST_MAKE_PTH_H
 #define RWKVK_TEST_MAKE_PTH_H
 

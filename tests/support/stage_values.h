@@ -71,7 +71,7 @@ static inline bool is_among(const char *name, const char *const *list)
 	return *list != NULL;
 }
 
-/* What a stage reads gets values, what it writes NaN, in an activation buffer whose rest is left alone. */
+/* Fills a stage's inputs with values and its outputs with NaN, in an activation buffer whose rest is unchanged. */
 static inline void fill_act(uint64_t *random, const struct config *c, const struct stage *stage, uint32_t layer, float *act,
                             enum pattern pattern)
 {

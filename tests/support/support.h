@@ -62,15 +62,15 @@ const char *test_nowhere(const char *name);
 const char *test_no_folder(void);
 void test_write_file(const char *path, const void *data, size_t bytes);
 
-/* Of many alike cases take every so manieth: RWKVK_TEST_FEW, 1 when it is not set.  For devices that differ in little. */
+/* Of many similar cases, run only every n-th: RWKVK_TEST_FEW, or 1 if unset.  For devices that differ little. */
 unsigned test_every(void);
 /* Which of them, so that kinds of devices that are alike take different ones between them: RWKVK_TEST_TURN, from 0. */
 unsigned test_turn(void);
 /* RWKVK_TEST_ALL=1: take all cases, however long it takes; test_every() is then 1. */
 bool test_everything(void);
 
-/* The path of a file beside the project that some tests need (golden data, foreign models); NULL, after a loud message on
- * stderr naming the file and the test, when it is not there.  Valid until exit. */
+/* The path of a file beside the project that some tests need (golden data, foreign models). If it is missing: NULL, and a loud
+ * message on stderr that names the file and the test.  Valid until exit. */
 const char *test_shared(const char *relative);
 
 #endif

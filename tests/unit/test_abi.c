@@ -1,5 +1,5 @@
-/* The layout of the structs of rwkvk.h, which programs that are already built rely on: within version 0.1 nothing of it may
- * change but what is added behind the last member.  As it is where pointers and sizes have 64 bits. */
+/* The layout of the structs of rwkvk.h, on which programs already built rely: within version 0.1, members may only be added at
+ * the end.  For targets with 64-bit pointers and sizes. */
 #include "support.h"
 
 #include "rwkvk.h"
@@ -286,7 +286,7 @@ static void members_stay(void **state)
 	}
 }
 
-/* Padding at the end is part of sizeof, so a program that was built before would seem to have set what is put there later. */
+/* Padding at the end is part of sizeof.  A program built earlier would seem to have set a member that later takes its place. */
 static void nothing_is_hidden_behind_the_last_member(void **state)
 {
 	(void)state;

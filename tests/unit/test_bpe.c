@@ -195,7 +195,8 @@ static void not_text(void **state)
 	(void)state;
 	rwkvk_tokenizer *t = open_file(TINY);
 	size_t count;
-	/* A byte that is no part of a character cuts: the space after it begins a piece, and th + e is merged, t and he are not. */
+	/* A byte that is not part of a character splits the text: the space after it begins a piece, and th + e merge, but t and he
+	 * do not. */
 	assert_encodes(t, "cut", "the\x80 the", 8, (const uint32_t[]){ 256, 129, 257 }, 3, "the\x80 the", 8);
 	assert_encodes(t, "half a character", "\xe2\x9c", 2, (const uint32_t[]){ 226, 157 }, 2, "\xe2\x9c", 2);
 	assert_encodes(t, "half an accent", "e\xcc", 2, (const uint32_t[]){ 102, 204 }, 2, "e\xcc", 2);
@@ -214,7 +215,7 @@ static void not_text(void **state)
 	rwkvk_tokenizer_close(t);
 }
 
-/* Words of letters, merged by searching all pairs anew after every merge. */
+/* Words of letters, merged by searching all pairs again after every merge. */
 static const struct {
 	const char *left, *right;
 } oracle[] = { { "h", "e" },   { "t", "he" },      { "a", "b" }, { "b", "c" },   { "ab", "c" },
@@ -480,7 +481,7 @@ static void cut_off(void **state)
 	size_t bytes;
 	uint8_t *text = test_read_file(TINY, &bytes);
 	for (size_t n = 1; n < bytes - 2; n += 61) {
-		uint8_t *copy = malloc(n); /* of the exact size, so that reading past it is seen */
+		uint8_t *copy = malloc(n); /* allocated to the exact size, so that reading past the end is caught */
 		memcpy(copy, text, n);
 		rwkvk_tokenizer *t;
 		assert_fails(tokenizer_from_bytes("cut.json", copy, n, &t), RWKVK_ERROR_FILE, "cut.json: line 1: is not JSON");

@@ -1,5 +1,5 @@
-/* Chats: every template and think mode to the byte, at once and message by message; answers told apart wherever they are cut;
- * what ends them; the JSON of tools; which template is whose. */
+/* Chats: every template and think mode to the byte, at once and message by message; answers split at every place; what ends
+ * them; the JSON of tools; which model has which template. */
 #include "support.h"
 
 #include <stdio.h>
@@ -479,7 +479,7 @@ static void answers_are_told_apart(void **state)
 	}
 }
 
-/* What may not become a tag, and is no white space, is there at once. */
+/* Text that cannot become a tag and is not white space is shown at once. */
 static void nothing_waits_without_need(void **state)
 {
 	(void)state;

@@ -55,7 +55,7 @@ static rwkvk_status open_list(const struct list *list, struct rwkvk_file *file)
 	return file_init(&(rwkvk_model_options){ .path = "x.st", .data = bytes.data, .data_bytes = bytes.bytes }, file);
 }
 
-/* A model whose tensor is not there under its name.  `also`: another one, unless NULL; the text is the whole message. */
+/* A model without the tensor of that name.  `also`: another missing tensor, or NULL; the text is the whole message. */
 static void lacks(const char *version, const char *name, const char *also, const char *text)
 {
 	struct list *list = list_official(version, &sizes);
@@ -125,7 +125,7 @@ static void test_forms(void **state)
 	file_finish(&file);
 	list_free(list);
 
-	list = list_official("5.1", &sizes); /* a .st file has them for each channel, so that it is a 5.2 */
+	list = list_official("5.1", &sizes); /* a .st file has them per channel, which makes it a 5.2 */
 	list_to_web(list, "5.1", &sizes);
 	assert_ok(open_list(list, &file));
 	assert_int_equal(file.network.config.version, 52);
@@ -240,7 +240,7 @@ static const struct model_spec two_layers = { .layers = 2,
 	                                          .rank_value = 32,
 	                                          .seed = 1 };
 
-/* The device's type of this tensor; "" when the file has no such tensor, "-" when it is not used. */
+/* The device's type of this tensor; "" if the file has no such tensor, "-" if it is not used. */
 static const char *type_on_device(const rwkvk_file *file, const char *name)
 {
 	rwkvk_tensor_info info = { 0 };
@@ -295,7 +295,7 @@ static void test_presets(void **state)
 	}
 }
 
-/* What a file has quantised stays so; outer LoRA factors of block types are widened. */
+/* Tensors quantised in the file keep their types; outer LoRA factors of block types are widened. */
 static void test_quantised_stays(void **state)
 {
 	(void)state;

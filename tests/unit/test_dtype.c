@@ -151,7 +151,7 @@ static void test_q8_hostile(void **state)
 		assert_true(out[i] == 0);
 }
 
-/* One number among many, at every place of a run that is no multiple of anything. */
+/* One number among many, at every place of a run of prime length. */
 static void check_fits(enum dtype type, float value, float limit, bool want)
 {
 	enum { COUNT = 37 };

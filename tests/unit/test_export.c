@@ -1,4 +1,5 @@
-/* What is in an exported file: every version, from every family of files, written and read again; mixtures of types; keys. */
+/* The contents of an exported file: every version, from every family of files, written and read back; mixtures of types;
+ * keys. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -44,7 +45,7 @@ static void open_source(struct source *source)
 	assert_ok(rwkvk_file_open(&options, &source->file));
 }
 
-/* false: this family has no such version. */
+/* false: this family does not have this version. */
 static bool make_source(enum family family, const char *version, const struct list_sizes *s, enum dtype type,
                         struct source *out)
 {
@@ -531,7 +532,7 @@ static void assert_noted(const char *text)
 	fail_msg("not noted: %s", text);
 }
 
-/* Rows that are no whole blocks. */
+/* Rows that are not a multiple of a block. */
 static void test_substitutes(void **state)
 {
 	(void)state;
@@ -561,7 +562,7 @@ static void test_substitutes(void **state)
 	}
 }
 
-/* What is quantised: kept, made smaller, or floats again. */
+/* Quantised tensors: kept, made smaller, or converted back to floats. */
 static void test_quantised_source(void **state)
 {
 	(void)state;

@@ -196,7 +196,7 @@ static void test_killed(void **state)
 			assert_memory_equal(data, "before", 6);
 			free(data);
 		}
-		exported(file, out, RWKVK_EXPORT_Q8_0, 1); /* the rest is no obstacle */
+		exported(file, out, RWKVK_EXPORT_Q8_0, 1); /* the rest does no harm */
 		rwkvk_file_close(reopen(out));
 		assert_int_equal(remove_rests(out), 1);
 		assert_int_equal(unlink(out), 0);
@@ -257,7 +257,7 @@ static void test_failing_disk(void **state)
 	fail_sync = 0;
 	assert_fails(status, RWKVK_ERROR_FILE, "full.gguf: cannot be written: Input/output error after");
 	assert_absent(out);
-	fail_write_after = 1000; /* short writes alone are no failure */
+	fail_write_after = 1000; /* short writes alone are not failures */
 	exported(file, out, RWKVK_EXPORT_KEEP, 1);
 	fail_write_after = -1;
 	rwkvk_file *back = reopen(out);

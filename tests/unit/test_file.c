@@ -1,4 +1,4 @@
-/* Opening model files without a device: what is refused, what is reported, and that it is reported once. */
+/* Opens model files without a device: which are refused, what is reported, and that it is reported only once. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -286,7 +286,7 @@ static void adapters_can_be_ignored(void **state)
 	assert_int_equal(reports.count, 0);
 }
 
-/* Of every matrix that has a weight of its own name. */
+/* Checks a bias for every matrix that has a weight of its own. */
 static void biases_are_refused(void **state)
 {
 	(void)state;
@@ -309,7 +309,7 @@ static void biases_are_refused(void **state)
 	}
 }
 
-/* Told by the names of the file where those are others. */
+/* Recognised by the file's own names if those differ. */
 static void biases_of_other_names(void **state)
 {
 	(void)state;
@@ -560,7 +560,7 @@ static void foreign_types(void **state)
 	}
 }
 
-/* What a safetensors file cannot hold is left out, the rest stays as it is. */
+/* Tensors that a safetensors file cannot hold are left out; the rest stays as it is. */
 static void foreign_types_are_copied(void **state)
 {
 	(void)state;

@@ -83,7 +83,7 @@ static void test_q8(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- bad files */
 
-/* Bytes laid over the good file, `skip` bytes from the start of the record whose name is `record` (from the file's start when
+/* Bytes written over the good file, `skip` bytes from the start of the record named `record` (from the start of the file if
  * NULL): 0 rank, 4 length of the name, 8 type, 12 dimensions. */
 static const struct {
 	const char *record;

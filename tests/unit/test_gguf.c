@@ -136,7 +136,7 @@ static rwkvk_status open_bytes(const void *data, size_t bytes, struct weights *o
 	return weights_open("bad.gguf", copy, bytes, NULL, out);
 }
 
-/* Fails as it should, names the file and leaves nothing. */
+/* Fails as expected, names the file and leaves nothing behind. */
 static void refuse(const char *what, const void *data, size_t bytes, rwkvk_status status, const char *text)
 {
 	struct weights weights;
@@ -736,7 +736,7 @@ static void same_model(const struct weights *exact, const struct weights *rounde
 		assert_true(x && y);
 		dtype_to_float(a->type, a->data, 0, count, x);
 		dtype_to_float(b->type, b->data, 0, count, y);
-		/* Q4_0: a step, an eighth of the largest value, of which the scale's rounding may add its share */
+		/* Q4_0: one step, an eighth of the largest value, plus the rounding of the scale */
 		assert_close(a->name, y, x, count, b->type == DTYPE_Q8_0 ? 0.005 : b->type == DTYPE_Q4_0 ? (1 + 0x1p-11) / 8 : 0);
 		free(x);
 		free(y);

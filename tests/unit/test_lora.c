@@ -1,5 +1,5 @@
-/* Adapters merged while a model is loaded: what is packed for the device is, byte for byte, what a model that was merged before
- * gives, of every version, layout and type.  What does not fit is refused, and says what was expected. */
+/* Adapters merged while a model is loaded: what is packed for the device equals, byte for byte, what a model merged beforehand
+ * gives, for every version, layout and type.  Whatever does not fit is refused with a message that says what was expected. */
 #include "support.h"
 
 #include <math.h>
@@ -252,7 +252,7 @@ static void every_version(void **state)
 		}
 }
 
-/* What `list` calls the matrix whose official name begins with `stem`: the one with the same numbers. */
+/* The name in `list` of the matrix whose official name begins with `stem`: the one with the same numbers. */
 static const char *called(const struct list *list, const char *version, const char *stem, size_t length)
 {
 	struct list *official = list_official(version, &sizes);
@@ -339,7 +339,7 @@ static void turned_factors(void **state)
 	list_free(model);
 }
 
-/* peft's block of rows, and its own bat, whose blocks are counted downwards. */
+/* peft's block of rows, and its own bat, which numbers blocks down the rows. */
 static void blocks_of_rows(void **state)
 {
 	(void)state;
@@ -507,7 +507,7 @@ static void model_and_adapter_in_one(void **state)
 	struct list *model = list_official("7", &sizes), *both = list_official("7", &sizes);
 	struct list *adapter = adapt_all(model, 0.25f, ".lora_A", ".lora_B");
 	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
-	for (size_t i = 0; i < both->count; i++) { /* as peft saves all of a model, of which it has wrapped some */
+	for (size_t i = 0; i < both->count; i++) { /* peft saves the whole model this way, with some of its layers wrapped */
 		char *name = both->items[i].name, stem[48];
 		snprintf(stem, sizeof stem, "%.*s", (int)(strrchr(name, '.') - name), name);
 		if (is_matrix(&both->items[i]))
@@ -597,7 +597,7 @@ static void tied_heads(void **state)
 	}
 }
 
-/* Start states may be new, dummies of layer 0 mean nothing. */
+/* Start states may be new; dummies of layer 0 are ignored. */
 static void new_tensors(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* Files of aliases: what they rename, and what is wrong with them is said with the line's number. */
+/* Files of aliases: what they rename, and the messages about their errors, with line numbers. */
 #include "support.h"
 
 #include <stdio.h>

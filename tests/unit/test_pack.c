@@ -17,7 +17,7 @@ struct test_matrix {
 	struct matrix_part part;
 	uint32_t rows, columns;
 	void *data;
-	float *want; /* [rows,PAD(columns,256)] as the device's type holds them: what is zero past the end need not stay so */
+	float *want; /* [rows,PAD(columns,256)] as the device's type holds them: zeros past the end need not stay zero */
 };
 
 static float *random_rows(uint64_t *seed, size_t count)
@@ -354,7 +354,7 @@ static void test_interleaved(void **state)
 
 /* ------------------------------------------------------------------------------------------------------ what is no number */
 
-/* A matrix with one element of its own, packed both ways. */
+/* A matrix with one given element, packed both ways. */
 static void check_number(enum dtype from, uint32_t to, float value, uint32_t row, uint32_t column, bool want)
 {
 	enum { ROWS = 12, COLUMNS = 320, MOST = 1 << 20 };

@@ -1,4 +1,4 @@
-/* Files by their names: such as not all systems take as they are, and what is put in the place of a file that is in use. */
+/* File names: those that not all systems accept as they are, and replacing a file that is in use. */
 #include "support.h"
 
 #include <stdio.h>
@@ -93,7 +93,7 @@ static void test_replace_in_use(void **state)
 	file_unmap(&before);
 }
 
-/* The same file by another name, and one that looks the same. */
+/* The same file under another name, and one that only looks the same. */
 static void test_identity(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* The pickle machine: what it builds, and that it refuses whatever a model does not need. */
+/* The pickle machine: what it builds, and that it refuses everything a model does not need. */
 #include "support.h"
 
 #include <stdio.h>
@@ -313,6 +313,6 @@ int main(void)
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	struct pickle p;
-	parse("", 0, &p); /* lets go of the last one */
+	parse("", 0, &p); /* frees the last one */
 	return failed;
 }

@@ -119,7 +119,7 @@ static void later_text_changes_nothing(void **state)
 				assert_int_equal(shorter[k].bytes, list[k].bytes);
 				assert_true(shorter[k].hash == list[k].hash);
 			}
-			/* What is missing ends behind it, or needs text up to a step behind it. */
+			/* Every missing prefix ends past the shorter prompt, or needs text up to a step past it. */
 			for (size_t k = shorter_found; k < found; k++)
 				assert_true(list[k].bytes > less || (list[k].bytes / PREFIX_STEP + 1) * PREFIX_STEP > less);
 			free(shorter);

@@ -159,7 +159,7 @@ static void test_strides(void **state)
 	static const struct tensor_spec specs[] = {
 		{ FLOATS("transposed", 1, { 3, 2 }), .stride = { 1, 3 } }, { FLOATS("gaps", 0, { 2, 2 }), .stride = { 10, 5 } },
 		{ FLOATS("expanded", 9, { 2, 2 }), .stride = { 0, 1 } },   { FLOATS("whole", 0, { 4, 6 }), .stride = { 6, 1 } },
-		{ FLOATS("unit", 3, { 1, 4 }), .stride = { 77, 1 } }, /* the stride of a unit dimension means nothing */
+		{ FLOATS("unit", 3, { 1, 4 }), .stride = { 77, 1 } }, /* the stride of a unit dimension is irrelevant */
 		{ FLOATS("last", 23, { 1, 1 }), .stride = { 5, 5 } },
 	};
 	static const float transposed[] = { 1, 4, 2, 5, 3, 6 }, gaps[] = { 0, 5, 10, 15 }, expanded[] = { 9, 10, 9, 10 };
@@ -235,7 +235,7 @@ static void test_nesting(void **state)
 	           "a.weight", &w));
 	assert_int_equal(w.count, 1);
 	weights_close(&w);
-	/* names without a dot, for a file of aliases; what is no tensor is passed over */
+	/* names without a dot, for a file of aliases; entries that are not tensors are skipped */
 	assert_ok(NESTED("}X\5\0\0\0epochK\7sX\5\0\0\0model}s", "", "weight", &w));
 	assert_int_equal(w.count, 1);
 	assert_string_equal(w.tensors[0].name, "weight");
@@ -677,6 +677,6 @@ int main(void)
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 	struct weights w;
-	open_bytes("", 0, &w); /* lets go of the last file */
+	open_bytes("", 0, &w); /* frees the last file */
 	return failed;
 }

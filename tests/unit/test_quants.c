@@ -60,7 +60,7 @@ static enum dtype type_named(const char *name)
 	return DTYPE_COUNT;
 }
 
-/* tests/data/make_quants.py computed them element by element.  Bits, but for the sign of zeros. */
+/* tests/data/make_quants.py computed them element by element.  Bits are compared, except for the sign of zeros. */
 static void test_vectors(void **state)
 {
 	(void)state;
@@ -328,7 +328,7 @@ static void test_bounds(void **state)
 				in[i] = size * (round % 2 ? test_uniform(&seed) + shift : heavy_tailed(&seed) - shift);
 				if (round % 11 == 0 && i % 2)
 					in[i] = 0;
-				if (round % 13 == 0) /* nearly all the same, so that a group's integers are */
+				if (round % 13 == 0) /* nearly equal, so that a group's integers are too */
 					in[i] = size * (round % 2 ? 1 : -1) * (1 + 1e-6f * test_uniform(&seed));
 			}
 			check_block(type, in, &worst);
@@ -371,7 +371,7 @@ static void test_round_trip(void **state)
 	}
 }
 
-/* What a search is for: the weighted error of scales taken from the range, with the same codes, is larger. */
+/* Why the search is worth it: scales taken from the range, with the same codes, have a larger weighted error. */
 static void naive(enum dtype type, const float *in, float *out)
 {
 	const struct dtype_info *info = &dtype_info[type];

@@ -189,7 +189,7 @@ static void test_bin(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- bad ones */
 
-/* What is wrong inside a file is said of that file, and each is a file of its own for the limits on what it may hold. */
+/* Errors inside a file name that file, and the limits on contents apply to each file separately. */
 static void test_bad_bins(void **state)
 {
 	(void)state;
@@ -299,7 +299,7 @@ static void test_disagreement(void **state)
 	list_free(list);
 }
 
-/* What is wrong inside a file is said of that file. */
+/* Errors inside a file name that file. */
 static void test_bad_parts(void **state)
 {
 	(void)state;

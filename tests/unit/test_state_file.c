@@ -1,4 +1,4 @@
-/* State files: what is written is read, byte for byte as documented, and anything else is refused with its own message. */
+/* State files: what is written is read back, byte for byte as documented, and anything else is refused with its own message. */
 #include "support.h"
 
 #include <math.h>

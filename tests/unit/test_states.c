@@ -80,7 +80,7 @@ static void open_layers(unsigned layers, struct weights *out)
 
 /* ---------------------------------------------------------------------------------------------------- trained states */
 
-/* RWKV-5 and 6 want [key][value], RWKV-7 [value][key]; the file has [value][key] unless it is swapped. */
+/* RWKV-5 and 6 need [key][value], RWKV-7 needs [value][key]; the file has [value][key] unless it is swapped. */
 static void orientation(void **unused)
 {
 	(void)unused;
@@ -312,7 +312,7 @@ static void inspect(void **unused)
 	assert_true(info.least == 1 && info.greatest == number(LAYERS - 1, HEADS - 1, N - 1, N - 1));
 }
 
-/* A damaged file is described; one whose header makes no sense is not. */
+/* A damaged file is described; one with a nonsensical header is not. */
 static void damaged(void **unused)
 {
 	(void)unused;
@@ -387,7 +387,7 @@ static void convert(void **unused)
 	             "/nowhere/x.state: ");
 }
 
-/* With a model, whose sizes bare numbers and trained states are checked against. */
+/* With a model, against whose sizes bare numbers and trained states are checked. */
 static void with_model(void **unused)
 {
 	(void)unused;
@@ -429,7 +429,7 @@ static void with_model(void **unused)
 	rwkvk_file_close(model);
 }
 
-/* What a session loads: either kind, told by content. */
+/* Files that a session loads: both kinds, recognised by content. */
 static void read_either(void **unused)
 {
 	(void)unused;

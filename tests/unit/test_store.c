@@ -1,4 +1,4 @@
-/* What the cache keeps states in: which ones it gives up, and what it makes of a folder that others write in, too. */
+/* Stores of the state cache: which states they drop, and how they handle a folder that others write to as well. */
 #include "support.h"
 
 #include <dirent.h>
@@ -234,7 +234,7 @@ static void states_outlive_the_store(void **state)
 	text_state_release(found);
 	text_state_release(want);
 	assert_false(has(store, 1, "b") || has(store, 2, "a"));
-	assert_true(is_there(file_of(dir, 1))); /* it is another text's, and no damage */
+	assert_true(is_there(file_of(dir, 1))); /* it belongs to another text: not damage */
 	assert_int_equal(stat(file_of(dir, 1), &info), 0);
 	assert_int_equal(info.st_mode & 0777, 0600);
 	snprintf(path, sizeof path, "%s/states", dir);
@@ -331,7 +331,7 @@ static void those_used_longest_ago_go(void **state)
 	store = again(store, dir, 3 * one); /* a smaller limit is heeded at once */
 	assert_true(stats_of(store).disk_bytes <= 3 * one);
 	assert_int_equal(stats_of(store).dropped, 5);
-	char *text = calloc(3 * one + 1, 1); /* longer than all may be: it is not written, and nothing goes for it */
+	char *text = calloc(3 * one + 1, 1); /* larger than the limit: it is not written, and nothing is removed for it */
 	memset(text, 'x', 3 * one);
 	put(store, 10, text, false);
 	free(text);

@@ -74,7 +74,7 @@ static void test_pieces(void **state)
 	}
 }
 
-/* The end lets go of everything; without `characters` nothing waits for the rest of a character; which stop text it was. */
+/* The end releases all text; without `characters`, nothing waits for the rest of a character; which stop text it was. */
 static void test_end(void **state)
 {
 	(void)state;

@@ -159,7 +159,7 @@ static void plausible(void **state)
 		used += act[ACT_F(c->width) + i] != 0;
 	double spread = sqrt(sum / c->vocab), share = (double)used / c->ffn;
 	print_message("logits %.2f, share of inputs %.2f\n", spread, share);
-	assert_true(spread > 0.5 && spread < 2); /* false for what is no number */
+	assert_true(spread > 0.5 && spread < 2); /* false for NaN */
 	assert_true(share > 0.4 && share < 0.6);
 	reference_finish(&ref);
 	free(states);

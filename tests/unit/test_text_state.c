@@ -1,4 +1,5 @@
-/* States of texts as bytes: what is built is parsed, and anything else is refused; and the hash that tells models apart. */
+/* States of texts as bytes: what is built can be parsed, and anything else is refused; and the hash that distinguishes
+ * models. */
 #include "support.h"
 
 #include "make_text_state.h"

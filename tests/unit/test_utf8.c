@@ -94,7 +94,7 @@ static void every_split(void **state)
 	}
 }
 
-/* Streaming: what is shown piece by piece is the text, whatever the pieces and the bytes. */
+/* Streaming: the pieces shown add up to the text, whatever the pieces and the bytes. */
 static void streamed(void **state)
 {
 	(void)state;
