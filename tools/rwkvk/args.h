@@ -7,7 +7,7 @@
  *     if (code != ARGS_GO_ON)
  *             return code;
  *
- * Numbers are whole strings within a range; what does not fit is named with what was expected and what was found. */
+ * A number must fill its whole string and lie within a range; an error names the option, the expectation and the finding. */
 #ifndef RWKVK_TOOL_ARGS_H
 #define RWKVK_TOOL_ARGS_H
 
@@ -15,15 +15,15 @@
 
 enum arg_kind {
 	ARG_FLAG,   /* bool: becomes true */
-	ARG_SWITCH, /* int: becomes .store, for pairs such as --bos and --no-bos */
+	ARG_SWITCH, /* int: set to .store, for pairs such as --bos and --no-bos */
 	ARG_TEXT,   /* const char * */
-	ARG_TEXTS,  /* struct arg_texts: may be given several times, none empty */
+	ARG_TEXTS,  /* struct arg_texts: may be given several times; none may be empty */
 	ARG_WORD,   /* int: the index in .words */
 	ARG_COUNT,  /* struct arg_count, from 0 to .high */
 	ARG_SIZE,   /* struct arg_count: bytes, as 500M or 4G */
 	ARG_NUMBER, /* struct arg_number, from .low to .high */
 	ARG_IDS,    /* struct arg_ids: token ids */
-	ARG_COUNTS, /* struct arg_ids: how many, for each of several measurements */
+	ARG_COUNTS, /* struct arg_ids: a list of counts, one for each measurement */
 	ARG_LORAS,  /* struct arg_loras: FILE or FILE:SCALE, may be given several times */
 };
 
@@ -56,14 +56,14 @@ struct arg_loras {
 };
 
 struct arg {
-	const char *group; /* heading above this row in --help; NULL: the row before goes on */
-	const char *name;  /* without dashes; NULL: only a letter */
-	char letter;       /* 0: only a name */
+	const char *group; /* heading above this row in --help; NULL: same group as the row before */
+	const char *name;  /* without dashes; NULL: the option has only a letter */
+	char letter;       /* 0: the option has only a name */
 	enum arg_kind kind;
 	void *target;
-	const char *value;    /* what the value is called in --help; NULL: takes none */
+	const char *value;    /* the value's name in --help; NULL: takes none */
 	const char *help;     /* what it does */
-	const char *standard; /* the default; NULL: nothing to say */
+	const char *standard; /* the default, as --help shows it; NULL: not shown */
 	int store;
 	const char *const *words; /* ends in NULL */
 	double low;
@@ -76,10 +76,10 @@ struct usage {
 	const char *about;
 	const struct arg *args;
 	size_t arg_count;
-	const char *operand; /* what the argument that is no option is called; NULL: there is none */
-	size_t operands;     /* how many there may be; 0: one */
+	const char *operand; /* name of the positional argument; NULL: there is none */
+	size_t operands;     /* the most that may be given; 0: one */
 	const char *notes;   /* after the options */
-	const char *parts;   /* commands of its own: "info convert"; NULL: it has none */
+	const char *parts;   /* subcommands: "info convert"; NULL: none */
 };
 
 enum { ARGS_GO_ON = -1 };
@@ -88,10 +88,10 @@ enum { ARGS_GO_ON = -1 };
  * help or an error. */
 int args_parse(const struct usage *usage, int argc, char **argv, const char **operand);
 
-/* From now on --help gives the table to `show` instead of printing it; NULL: prints. */
+/* From now on --help passes the table to `show` instead of printing it; NULL: prints it. */
 void args_show_usage(void (*show)(const struct usage *usage));
 
-/* What a whole text says: a number from 0 to high, or from low to high.  false if it is anything else. */
+/* The number that the whole text holds, from 0 to high, or from low to high.  false if it holds anything else. */
 bool args_count(const char *text, uint64_t high, uint64_t *out);
 bool args_size(const char *text, uint64_t *out); /* bytes: 4096, 500M, 4G (powers of 1000, as sizes are shown) */
 bool args_number(const char *text, double low, double high, float *out);
@@ -99,7 +99,7 @@ bool args_number(const char *text, double low, double high, float *out);
 /* Reads "1,2,3" or "1 2 3".  ARGS_GO_ON, or EXIT_USAGE after a message that names `option` and what was `expected`. */
 int args_ids(const char *command, const char *option, const char *text, const char *expected, struct arg_ids *ids);
 
-/* What of token ids is expected. */
+/* What the messages say is expected of token ids. */
 extern const char args_token_ids[];
 
 #endif

@@ -1,6 +1,6 @@
-/* What `rwkvk bench` measured, as a struct: written as JSON and read again, shown as a table, a comparison or a page.
+/* The results of `rwkvk bench` as a struct: written as JSON and read back, shown as a table, a comparison or a page.
  *
- *   bench_report.c   the struct and its fields' names; JSON both ways; mean, deviation, hash
+ *   bench_report.c   the struct and the names of its fields; JSON both ways; mean, deviation, hash
  *   cmd_bench.c      options, the device, all models
  *   bench_run.c      one model
  *   bench_table.c    Markdown, CSV, JSON lines, and two reports side by side
@@ -15,8 +15,7 @@
 
 enum { BENCH_TESTS = 32, BENCH_STAGES = 40, BENCH_SESSIONS = 256 };
 
-/* Numbers that are not known are NaN, and null in JSON.  The names there are those of the fields; docs/benchmark.md says what
- * each means. */
+/* Unknown numbers are NaN, and null in JSON.  JSON uses the names of the fields; docs/benchmark.md explains each one. */
 struct bench_device {
 	char rwkvk[32], date[32]; /* the program's version; UTC */
 	char device[256], driver[512], device_type[16], vulkan[24];
@@ -29,16 +28,16 @@ struct bench_test {
 	char test[24]; /* "pp512": reading a prompt of 512 tokens; "tg128": writing 128; "tg128 x 8": in each of 8 sessions at once
 	                */
 	uint64_t tokens, repetitions;
-	uint64_t sessions; /* how many write at once; 0: one alone, in a model for itself: pp and tg */
-	double tokens_per_s, tokens_per_s_sd, ms_per_token; /* of all sessions */
-	double tokens_per_s_each;                           /* of one of several sessions */
+	uint64_t sessions;                                  /* that write at once; 0: one session alone in its model (pp and tg) */
+	double tokens_per_s, tokens_per_s_sd, ms_per_token; /* all sessions together */
+	double tokens_per_s_each;                           /* one of several sessions */
 	double dispatches_per_token, barriers_per_token, submits_per_token, host_calls_per_token;
 	double gb_per_s, read_share;         /* only where each token reads all weights: tg */
 	double gflop_per_s, f32_share;       /* only where weights are read for many tokens: pp, and several sessions */
 	char greedy_hash[20], repeatable[8]; /* "" for pp; "yes": every repetition gave the same tokens */
 };
 
-/* Of runs of their own, with the device's timestamps: of a written token, and of one of a prompt ("chunk att_in"). */
+/* Measured in separate runs with the device's timestamps: per written token, and per prompt token ("chunk att_in"). */
 struct bench_stage {
 	char stage[24];
 	double runs_per_token, us_per_token, stage_gb_per_s;
@@ -63,14 +62,14 @@ struct bench_report {
 /* ---------------------------------------------------------------------------------------------------- bench_report.c */
 
 double bench_mean(const double *values, size_t count);
-/* Of a sample: divided by count - 1; 0 of fewer than two values. */
+/* Of a sample: divided by count - 1; 0 for fewer than two values. */
 double bench_deviation(const double *values, size_t count);
 
 /* FNV-1a of the ids as little-endian words.  Begin with BENCH_HASH_START. */
 #define BENCH_HASH_START UINT64_C(0xcbf29ce484222325)
 uint64_t bench_hash(uint64_t hash, uint32_t id);
 
-/* Copies a text of unknown origin: cut to `size`, control characters as '?', what is not UTF-8 as ASCII. */
+/* Copies a text of unknown origin: cut to `size`, control characters as '?', invalid UTF-8 as ASCII. */
 void bench_text(char *out, size_t size, const char *text);
 
 /* A number with three digits or more and its unit; "-" where it is not known. */
@@ -80,14 +79,14 @@ struct bench_cell {
 struct bench_cell bench_number(double value, const char *unit);
 /* How a model's matrices are stored: "Q4K", or "Q4K (q4)" where loading made it so. */
 struct bench_cell bench_storage(const struct bench_model *model);
-/* What a test does: reads a prompt, writes a text, or several at once. */
+/* The kind of a test: reads a prompt, writes a text, or writes several at once. */
 enum bench_what { BENCH_PROMPTS, BENCH_TEXTS, BENCH_MANY };
 enum bench_what bench_what(const struct bench_test *test);
-/* How many tests of a model are of that kind. */
+/* The number of a model's tests of that kind. */
 size_t bench_what_count(const struct bench_model *model, enum bench_what what);
-/* Whether it is one of a prompt's. */
+/* Whether the stage belongs to reading a prompt. */
 bool bench_is_prompt_stage(const struct bench_stage *stage);
-/* Microseconds a token of all stages of that kind. */
+/* Microseconds per token, summed over all stages of that kind. */
 double bench_stages_total(const struct bench_model *model, bool of_prompt);
 
 enum bench_kind { BENCH_TEXT, BENCH_COUNT, BENCH_REAL };
@@ -101,26 +100,26 @@ extern const struct bench_field bench_device_fields[], bench_model_fields[], ben
 
 /* NULL when out of memory. */
 json_t *bench_to_json(const struct bench_report *report);
-/* The fields of an object of that kind are added to `object`. */
+/* Adds the fields of a struct of that kind to `object`. */
 void bench_add_fields(json_t *object, const struct bench_field *fields, const void *from);
 
-/* Reads a file that -o json wrote; `path` is for messages.  On failure *out is zeroed and the text says where in the file what
- * was expected and what was found. */
+/* Reads a file that -o json wrote; `path` is for messages.  On failure *out is zeroed, and the text names the place in
+ * the file, the expectation and the finding. */
 bool bench_from_json(const char *path, const char *text, size_t bytes, struct bench_report *out, char *error,
                      size_t error_size);
 void bench_report_free(struct bench_report *report);
 
 /* ---------------------------------------------------------------------------------------------------- bench_run.c */
 
-/* What is done with each model: prompts and texts of so many tokens, texts in so many sessions at once; 0 for none. */
+/* The tests of each model: prompt lengths and text lengths in tokens, and numbers of sessions that write at once; 0: none. */
 struct bench_tests {
 	const uint32_t *prompts, *texts, *sessions;
 	size_t prompt_count, text_count, session_count, repetitions; /* repetitions: not counting the first */
 	bool stages;
 };
 
-/* Opens the model and fills in *out, but for each test's share of what the device can do.  EXIT_DONE, or the exit code after a
- * message. */
+/* Opens the model and fills in *out, except for each test's share of the device's ceiling.  EXIT_DONE, or the exit code after
+ * a message. */
 struct model_args;
 int bench_run(const struct bench_tests *tests, const struct model_args *args, struct bench_model *out);
 
@@ -130,26 +129,26 @@ void bench_print_table(const struct bench_report *report);
 void bench_print_csv(const struct bench_report *report);
 int bench_print_lines(const struct bench_report *report);
 
-/* A model of one report and the one of the other that it is compared with; NULL: there is none. */
+/* A model of one report and its counterpart in the other; NULL: there is none. */
 struct bench_pair {
 	const struct bench_model *a, *b;
 };
-/* Models with the same name and storage belong together; if both reports have one model only, these do, too.  Returns how many
- * pairs there are; `out` has room for one for each model of both. */
+/* Pairs models with the same name and storage; if each report has only one model, these two are a pair as well.  Returns the
+ * number of pairs; `out` has room for as many as both reports have models. */
 size_t bench_pairs(const struct bench_report *a, const struct bench_report *b, struct bench_pair *out);
 int bench_print_comparison(const char *const names[2], const struct bench_report reports[2]);
 
 /* ---------------------------------------------------------------------------------------------------- bench_html.c */
 
-/* One page of one report or two; names: what they are called, or NULL.  EXIT_DONE, or EXIT_FAILED after a message. */
+/* One page for one report or two; names: the reports' names, or NULL.  EXIT_DONE, or EXIT_FAILED after a message. */
 int bench_write_html(const char *path, const char *const *names, const struct bench_report *reports, size_t count);
 
-/* Text with what HTML would misread replaced, and cut to `most` characters, 0: all of it. */
+/* Text with HTML's special characters replaced, cut to `most` characters; 0: all of it. */
 void html_text(FILE *page, const char *text, size_t most);
 
 /* ---------------------------------------------------------------------------------------------------- bench_chart.c */
 
-/* Each writes an <svg> or, where there is nothing to draw, a sentence.  Colours are classes of the page's style sheet. */
+/* Each writes an <svg> or, where there is nothing to draw, a sentence.  Colours are classes in the page's style sheet. */
 enum { CHART_WIDTH = 880 };
 void chart_speed(FILE *page, const struct bench_report *reports, size_t count, enum bench_what what);
 void chart_roofline(FILE *page, const struct bench_report *reports, size_t count);

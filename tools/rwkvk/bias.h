@@ -16,7 +16,7 @@ struct bias_list {
 
 /* EXIT_DONE, or EXIT_USAGE after a message. */
 int bias_read(const char *command, const struct bias_args *args, struct bias_list *out);
-/* The same when an id is not below `vocab`. */
+/* The same; an error is an id that is not below `vocab`. */
 int bias_check(const char *command, const struct bias_list *list, uint32_t vocab);
 
 #endif

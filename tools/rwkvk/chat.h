@@ -1,5 +1,5 @@
-/* What the parts of `rwkvk chat` share: cmd_chat.c opens it, chat_turn.c has the model answer, chat_commands.c does what a line
- * that begins with / asks for. */
+/* Shared by the parts of `rwkvk chat`: cmd_chat.c starts it, chat_turn.c makes the model answer, chat_commands.c runs the
+ * lines that begin with /. */
 #ifndef RWKVK_TOOL_CHAT_H
 #define RWKVK_TOOL_CHAT_H
 
@@ -11,7 +11,7 @@
 /* Of one answer, or of all together. */
 struct chat_counts {
 	uint64_t answers, prompt_tokens, cached_tokens, tokens;
-	double first_seconds, text_seconds; /* from the message to the first of the answer; from there to its end */
+	double first_seconds, text_seconds; /* from the message to the answer's first token; from there to its end */
 };
 
 struct chat {
@@ -21,7 +21,7 @@ struct chat {
 	struct arg_count most_tokens, cache_memory, cache_disk;
 	const char *template_name, *system, *history, *path, *state; /* NULL: not given */
 	int think, bos;                                              /* -1: not given */
-	/* what is open */
+	/* resources */
 	rwkvk_file *file; /* until the model has it */
 	rwkvk_model *model;
 	rwkvk_session *session;
@@ -32,33 +32,33 @@ struct chat {
 	struct system_lock *lock;
 	struct conversation conversation;
 	struct line_reader *lines;
-	/* on its way */
+	/* progress */
 	struct chat_counts last, all;
-	bool shown;  /* an answer is on standard output, so another one follows after an empty line */
+	bool shown;  /* an answer is on standard output, so an empty line precedes the next */
 	bool ended;  /* by /quit or a signal */
-	bool failed; /* something has, which counts where nobody types */
+	bool failed; /* something failed, which matters when nobody is typing */
 };
 
-/* The model answers the last message of the branch, which is the user's.  The answer is on standard output and in the
- * conversation, as far as Ctrl-C lets it come; where nothing has come the branch ends as before.  EXIT_DONE, or the exit code
+/* The model answers the last message of the branch, which is the user's.  The answer goes to standard output and into the
+ * conversation, up to where Ctrl-C stopped it; if nothing was written, the branch is unchanged.  EXIT_DONE, or the exit code
  * after a message. */
 int chat_answer(struct chat *chat);
 
-/* Writes the conversation to its file, if it has one, or to another, with the last state of the branch that the cache has.
+/* Writes the conversation to its file, if it has one, or to another, with the branch's latest state in the cache.
  * EXIT_DONE, or EXIT_FAILED after a message. */
 int chat_keep(struct chat *chat);
 int chat_keep_in(struct chat *chat, const char *path);
 
-/* Another conversation in place of this one, from a file or new (then `path` is for messages); it belongs to the chat from now
- * on.  What does not fit the model is said.  EXIT_DONE, or EXIT_FAILED after a message. */
+/* Replaces the conversation with another, from a file or new (then `path` is for messages); the chat takes ownership.  Reports
+ * anything that does not fit the model.  EXIT_DONE, or EXIT_FAILED after a message. */
 int chat_take(struct chat *chat, struct conversation *conversation, const char *path);
-/* Gives the cache the state that came with it, if that still stands for the text. */
+/* Puts the conversation's saved state into the cache, if the state still matches the text. */
 void chat_restore(struct chat *chat, const char *path);
 
-/* Whether the template has the mode; else false, and the library's last error says which has. */
+/* Whether the template has the mode; if not, the library's last error says which template does. */
 bool chat_can_think(rwkvk_chat_template chat, rwkvk_chat_think think);
 
-/* What the user has asked to be told: a line on standard error, also with -q. */
+/* A reply to the user's command: a line on standard error, even with -q. */
 void chat_say(const char *format, ...) TOOL_PRINTF(1, 2);
 
 /* A line that begins with /.  EXIT_DONE, or EXIT_FAILED after a message. */

@@ -1,4 +1,4 @@
-/* The current branch of a conversation as text, and that text in the session. */
+/* The current branch of a conversation as text, and feeding that text to the session. */
 #ifndef RWKVK_TOOL_CHAT_PROMPT_H
 #define RWKVK_TOOL_CHAT_PROMPT_H
 
@@ -16,7 +16,7 @@ struct rendered {
 int render_branch(const struct conversation *conversation, bool messages_only, struct rendered *out);
 void rendered_free(struct rendered *rendered);
 
-/* For a prompt of so many bytes of the text, as long as that. */
+/* For a prompt that is the first so many bytes of the text. */
 rwkvk_prompt_options prompt_options(const struct chat *chat, const struct rendered *text, size_t bytes);
 
 #endif

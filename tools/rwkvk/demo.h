@@ -1,4 +1,4 @@
-/* The model that is part of the program: a GGUF file of a story teller, placed in the program by embed.S. */
+/* The built-in model: a GGUF file that tells stories, embedded in the program by embed.S. */
 #ifndef RWKVK_DEMO_H
 #define RWKVK_DEMO_H
 

@@ -4,7 +4,7 @@
 
 #include "tool.h"
 
-/* What `text` stands for: \n \t \r \\ \" \' are what they are in C, \xHH is a byte and \uHHHH a character.  EXIT_DONE and a
+/* What `text` stands for: \n \t \r \\ \" \' are what they are in C, \xHH is a byte and \uHHHH a character.  EXIT_DONE with a
  * text to be freed, or the exit code after a message that names `option`. */
 int escape_read(const char *command, const char *option, const char *text, char **out);
 

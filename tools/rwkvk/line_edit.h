@@ -1,4 +1,4 @@
-/* libedit behind what line.c needs of it. */
+/* The part of libedit that line.c needs. */
 #ifndef RWKVK_TOOL_LINE_EDIT_H
 #define RWKVK_TOOL_LINE_EDIT_H
 

@@ -6,18 +6,18 @@
 
 struct many {
 	rwkvk_model *model;                    /* with a session and a place in max_batch for each text */
-	const rwkvk_generate_options *options; /* without callbacks; the first text has this seed, each other one the next */
+	const rwkvk_generate_options *options; /* without callbacks; the first text uses its seed, each further text the next */
 	size_t count;
-	bool json; /* an object a line, else the text after a line "--- 1" */
+	bool json; /* one object per line; otherwise each text after a line "--- 1" */
 };
 
-/* Of all texts. */
+/* Totals over all texts. */
 struct many_done {
 	uint64_t tokens, close_draws;
 };
 
-/* Continues what `first` has read.  Each text is printed as a whole once it and those before it have ended; after Ctrl-C as far
- * as it has come.  EXIT_DONE, or the exit code after a message. */
+/* Continues what `first` has read.  Prints each text whole once it and all before it have ended; after Ctrl-C, as far as it
+ * got.  EXIT_DONE, or the exit code after a message. */
 int many_write(const struct many *many, rwkvk_session *first, struct many_done *done);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the commands that use a model share: its options, opening it with a progress line, and the tokens to feed. */
+/* Shared by the commands that use a model: its options, opening it with a progress line, and the tokens to feed. */
 #ifndef RWKVK_TOOL_MODEL_H
 #define RWKVK_TOOL_MODEL_H
 
@@ -15,7 +15,7 @@ struct model_args {
 	struct arg_number group_norm_epsilon;
 	const char *cache_dir;
 	struct arg_count rescale, threads;
-	uint32_t batch; /* how many sessions there are, in one pass (rwkvk_model_options.max_batch); 0: one, alone */
+	uint32_t batch; /* the sessions in one pass (rwkvk_model_options.max_batch); 0: a single session */
 	bool read_file, exact;
 	bool quiet;
 };
@@ -35,7 +35,7 @@ extern const char *const quant_words[];
 		.help = "merge this adapter, times SCALE, while loading; may be given several times; see docs/formats.md",             \
 		.standard = "none; SCALE: alpha / rank, as FILE says"                                                                  \
 	}
-/* What the tensors are called, and what is added to them. */
+/* The tensors' names, and what is added to them. */
 #define ARGS_TENSORS(m)                                                                                                        \
 	ARG_LORA(m),                                                                                                               \
 	{                                                                                                                          \
@@ -53,7 +53,7 @@ extern const char *const quant_words[];
 		.name = "quant", .kind = ARG_WORD, .target = &(m).quant, .words = quant_words, .value = "none|f16|q8|q6|q5|q4",        \
 		.help = "store large float matrices with fewer bits; faster, less memory", .standard = "none"                          \
 	}
-/* What a file does not say of itself. */
+/* What a file does not say about itself. */
 #define ARGS_NUMERICS(m)                                                                                                       \
 	{ .name = "group-norm-epsilon",                                                                                            \
 	  .kind = ARG_NUMBER,                                                                                                      \
@@ -102,7 +102,7 @@ extern const char *const quant_words[];
 	}
 /* clang-format on */
 
-/* The library's options for these, but for a shape. */
+/* The library's options for these, except for a shape. */
 rwkvk_model_options model_options(const struct model_args *args);
 
 /* "model.gguf", or "the built-in model". */
@@ -111,13 +111,13 @@ const char *model_title(const struct model_args *args);
 /* An error: the model has no vocabulary, which `what` needs; names the file to give, and `otherwise` if not NULL. */
 int no_vocabulary(const struct model_args *args, const rwkvk_model_info *info, const char *what, const char *otherwise);
 
-/* Opens it and notes what it is and how long that took.  From here on Ctrl-C is caught: name interrupt_flag() in what is done
- * with the model.  `file`: from model_peek(), or NULL; it is the model's from now on, or closed.  EXIT_DONE, or the exit code
- * after a message. */
+/* Opens the model, and prints a note with its description and the time it took.  From here on Ctrl-C is caught: pass
+ * interrupt_flag() to every call that uses the model.  `file`: from model_peek(), or NULL; the model takes it over, or it is
+ * closed.  EXIT_DONE, or the exit code after a message. */
 int model_open(const struct model_args *args, rwkvk_file *file, bool profile, rwkvk_model **out);
 
-/* The same with a first token, and the first of a prompt of so many tokens: what a driver compiles at the first use of a
- * pipeline belongs to loading, not to a rate. */
+/* The same, and runs a first token and the start of a prompt of so many tokens: a driver compiles at a pipeline's first use,
+ * and that time belongs to loading, not to a rate. */
 int model_open_warm(const struct model_args *args, rwkvk_file *file, size_t prompt, rwkvk_model **out);
 
 /* The id of token `index` that a step has picked. */
@@ -127,7 +127,7 @@ struct feed_args {
 	int bos;            /* -1: as the model says, 0: no, 1: yes */
 	struct arg_ids ids; /* --tokens */
 	const char *prompt; /* "-": standard input; NULL: none */
-	const char *file;   /* -f: where it is instead */
+	const char *file;   /* -f: the file that holds it instead */
 	bool escapes;       /* -e */
 	const char *state_in, *state_out;
 };
@@ -168,27 +168,27 @@ struct feed_args {
 	}
 /* clang-format on */
 
-/* What is fed at the start. */
+/* The tokens that are fed first. */
 struct feed {
 	uint8_t *text; /* the prompt's bytes; NULL for --tokens */
 	size_t bytes;
 	uint32_t *ids; /* the token that begins a text if due, then the prompt */
 	size_t count;
-	bool bos; /* ids[0] was put there by --bos or by the model's wish */
+	bool bos; /* ids[0] is there because of --bos, or because the model asks for it */
 };
 
-/* A text of the command line, with -e as it is meant; to be freed. */
+/* A text from the command line, with its escapes replaced under -e; to be freed. */
 int text_read(const char *command, const char *option, const char *text, bool escapes, char **out);
 
-/* Before the model is opened: reads the prompt.  EXIT_DONE, or the exit code after a message; then nothing is to be freed. */
+/* Reads the prompt, before the model is opened.  EXIT_DONE, or the exit code after a message; then nothing is to be freed. */
 int feed_read(const char *command, const struct feed_args *args, struct feed *feed);
 
-/* With the model's file: the tokens.  EXIT_DONE, or the exit code after a message.  At least one token, or an error. */
+/* Makes the tokens, with the model's file.  EXIT_DONE, or the exit code after a message.  No token at all is an error. */
 int feed_tokens(const char *command, const struct feed_args *args, const struct model_args *model_args, const rwkvk_file *file,
                 struct feed *feed);
 
-/* Whether the state to start from is one of this model's, and that to save can be written.  EXIT_DONE, or the exit code after a
- * message. */
+/* Checks that the state to start from fits this model, and that the state to save can be written.  EXIT_DONE, or the exit code
+ * after a message. */
 int feed_check(const struct feed_args *args, const rwkvk_file *file);
 
 /* The model's file, to check what can be checked before it is loaded, which reports on it. */

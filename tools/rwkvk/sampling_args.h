@@ -1,4 +1,4 @@
-/* How tokens are picked, as a user says it: options of several commands, and what follows from them and from the model. */
+/* Sampling options, shared by several commands, and the settings that follow from them and from the model. */
 #ifndef RWKVK_TOOL_SAMPLING_ARGS_H
 #define RWKVK_TOOL_SAMPLING_ARGS_H
 
@@ -78,20 +78,20 @@ struct sampling_args {
 /* A number to tell runs apart, short enough to be typed again. */
 uint64_t sampling_random_seed(void);
 
-/* The model's recommendation, with what the user wants instead; "--temp 0" means: no chance, and no penalty either.  Without a
- * seed in args it is 0.  `biases` must stay as long as what is returned. */
+/* The model's recommendation, overridden by the user's options; "--temp 0" also turns penalties off.  Without a seed in args
+ * the seed is 0.  `biases` must live as long as the returned struct. */
 rwkvk_sampling sampling_choose(const struct sampling_args *args, const rwkvk_model *model, const struct bias_list *biases);
 
-/* Whether chance plays a part. */
+/* Whether tokens are picked at random. */
 bool sampling_is_drawn(const rwkvk_sampling *sampling);
 
 /* "temperature 1, top-p 0.3, ..., seed 7" in `out`.  Returns out. */
 const char *sampling_show(char *out, size_t size, const rwkvk_sampling *sampling);
 
-/* What a whole word such as "top-p=0.5" asks for, from the rows above.  EXIT_DONE, or EXIT_FAILED after a message. */
+/* Applies a word such as "top-p=0.5", by the rows above.  EXIT_DONE, or EXIT_FAILED after a message. */
 int sampling_set(struct sampling_args *args, const char *word);
 
-/* "temp" and so on; NULL past the last. */
+/* The names, from "temp" on; NULL past the last. */
 const char *sampling_name(const void *user, size_t index);
 
 void sampling_args_free(struct sampling_args *args);

@@ -7,24 +7,24 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* First of all: streams are bytes, a terminal shows UTF-8, and what cannot be written is an error rather than the end. Standard
- * error may have a buffer from then on. */
+/* To be called first: streams are bytes, a terminal shows UTF-8, and a failed write is an error and does not end the program.
+ * Standard error may have a buffer from then on. */
 void system_begin(void);
 
 /* Unguessable bits; false: the system has none. */
 bool system_entropy(uint64_t *bits);
 
 bool system_is_terminal(FILE *stream);
-int system_write_error(void);                   /* of errno.h, right after one: EPIPE if nobody reads the pipe */
-bool system_output_is_closed(void);             /* whether nobody reads standard output any more, as far as the system tells */
-bool system_is_special(const char *path);       /* a pipe or a device */
-const char *system_path_name(const char *path); /* its last part, in it */
+int system_write_error(void);             /* of errno.h, right after one: EPIPE if nobody reads the pipe */
+bool system_output_is_closed(void);       /* whether the reader of standard output has gone, as far as the system reports it */
+bool system_is_special(const char *path); /* a pipe or a device */
+const char *system_path_name(const char *path); /* its last part, a pointer into it */
 
-/* Files and folders that are made from now on are this user's alone. */
+/* Files and folders created from now on are private to this user. */
 void system_keep_private(void);
 
-/* Locks the file, which is there as long, against the other call in any program; the lock ends with the program, however that
- * does.  NULL: another one has it, if *taken, or the file cannot be made. */
+/* Locks the file, which exists while the lock is held, against the same call in any program; the lock ends with the program,
+ * however that ends.  NULL: another program holds it, if *taken; otherwise the file cannot be created. */
 struct system_lock *system_lock(const char *path, bool *taken);
 void system_unlock(struct system_lock *lock); /* NULL is allowed */
 
@@ -37,14 +37,14 @@ struct memory_stream {
 bool memory_open(struct memory_stream *out);
 bool memory_close(struct memory_stream *memory); /* false: not all of it was written */
 
-/* Calls `caught` at each Ctrl-C or SIGTERM, from where only little may be done; false: the program ends as it would have. */
+/* Each Ctrl-C or SIGTERM calls `caught`, in a context where little is allowed; if that returns false, the program ends. */
 void system_catch_interrupts(bool (*caught)(int number));
-/* Whether each ends a read that waits, too; at first it does not. */
+/* Whether each also interrupts a waiting read; by default it does not. */
 void system_interrupts_end_reads(bool value);
-/* Ends the program as that does, where shells look at more than the exit code. */
+/* Ends the program by that signal, where shells look at more than the exit code. */
 void system_end_as(int number);
 
-/* Bytes of the largest resident memory since the process began, or since the other call where the system can count anew. */
+/* The peak resident memory in bytes, since the process began or, where the system can reset it, since the other call. */
 uint64_t system_peak_memory(void);
 void system_restart_peak(void);
 

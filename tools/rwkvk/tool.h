@@ -1,4 +1,4 @@
-/* What the parts of the program share: exit codes, the messages on standard error, the commands. */
+/* Shared by all parts of the program: exit codes, the messages on standard error, the commands. */
 #ifndef RWKVK_TOOL_H
 #define RWKVK_TOOL_H
 
@@ -13,7 +13,7 @@ enum exit_code {
 	EXIT_DONE = 0,
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
-	EXIT_INTERRUPTED = 130, /* what shells show of a program that Ctrl-C has ended */
+	EXIT_INTERRUPTED = 130, /* what shells report for a program that Ctrl-C ended */
 };
 
 #if defined(__MINGW32__) && !defined(__clang__) /* where `printf` means Microsoft's */
@@ -27,16 +27,16 @@ enum exit_code {
 /* Prints "rwkvk: TEXT" on standard error and returns EXIT_FAILED. */
 int failed(const char *format, ...) TOOL_PRINTF(1, 2);
 
-/* The library's last error, in the same form, with the program's options for what the library calls them. */
+/* The library's last error, in the same form, with the library's names replaced by the program's options. */
 int failed_call(void);
 
-/* The same after a call that Ctrl-C may have ended: then EXIT_INTERRUPTED without a message. */
+/* The same after a call that Ctrl-C may have ended: in that case EXIT_INTERRUPTED without a message. */
 int failed_with(rwkvk_status status);
 
-/* A mistake on the command line: the same, then where the help is; returns EXIT_USAGE.  `command` may be NULL. */
+/* A mistake on the command line: the message, then how to get help; returns EXIT_USAGE.  `command` may be NULL. */
 int misused(const char *command, const char *format, ...) TOOL_PRINTF(2, 3);
 
-/* "rwkvk: warning: TEXT" on standard error, also with -q. */
+/* "rwkvk: warning: TEXT" on standard error, even with -q. */
 void warn(const char *format, ...) TOOL_PRINTF(1, 2);
 
 /* A line for the user on standard error that -q silences. */
@@ -44,7 +44,7 @@ void note(const char *format, ...) TOOL_PRINTF(1, 2);
 void set_quiet(bool quiet);
 bool is_quiet(void);
 
-/* The candidate that `word` was most likely meant to be, or NULL.  `get(user, i)` returns NULL past the last one. */
+/* The candidate that the user most likely meant by `word`, or NULL.  `get(user, i)` returns NULL past the last one. */
 const char *nearest(const char *word, const char *(*get)(const void *user, size_t index), const void *user);
 
 int cmd_generate(int argc, char **argv);

@@ -1,4 +1,4 @@
-/* Who may use the server: keys, and what a browser says of where a request comes from. */
+/* Who may use the server: keys, and where a browser says a request comes from. */
 #ifndef RWKVK_SERVE_ACCESS_H
 #define RWKVK_SERVE_ACCESS_H
 
@@ -10,11 +10,11 @@ struct keys {
 	size_t count;
 };
 
-/* A key a line; empty lines, and those that begin with #, are none.  EXIT_DONE, or the exit code after a message. */
+/* One key per line; empty lines and lines that begin with # are skipped.  EXIT_DONE, or the exit code after a message. */
 int keys_read(const char *path, struct keys *out);
 void keys_free(struct keys *keys);
 
-/* Whether "Bearer KEY" has one of them, in a time that does not depend on how much of it is right.  NULL is allowed. */
+/* Whether "Bearer KEY" holds one of the keys, in a time that does not depend on how much of it matches.  NULL is allowed. */
 bool keys_match(const struct keys *keys, const char *authorization);
 
 /* Whether a Host header, with a port or without, means this machine. */

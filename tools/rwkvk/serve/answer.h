@@ -1,4 +1,4 @@
-/* One text of a job: what begins it, and what becomes of the tokens that a step has picked. */
+/* One text of a job: how it begins, and how it takes in the tokens that a step has picked. */
 #ifndef RWKVK_SERVE_ANSWER_H
 #define RWKVK_SERVE_ANSWER_H
 
@@ -7,7 +7,7 @@
 /* Before its first step.  The session has read the prompt. */
 bool answer_begin(const struct server *server, struct job *job, uint32_t index);
 
-/* After a step.  choice->ended says whether it goes on. */
+/* After a step.  choice->ended says whether the text is complete. */
 bool answer_take(const struct server *server, struct job *job, uint32_t index, const rwkvk_work *work);
 
 #endif

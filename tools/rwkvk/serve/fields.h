@@ -1,5 +1,5 @@
 /* Fields of a JSON object, each with its type and range.  A field that is absent or null leaves *out as it is; one that does
- * not fit is refused by its name, with what was expected and what was found. */
+ * not fit is refused with a message that names the field, the expectation and the finding. */
 #ifndef RWKVK_SERVE_FIELDS_H
 #define RWKVK_SERVE_FIELDS_H
 
@@ -10,7 +10,7 @@ struct fields {
 	struct refusal *refusal;
 };
 
-/* NULL also for null. */
+/* NULL for null as well. */
 json_t *field_get(const struct fields *f, const char *name);
 bool field_flag(struct fields *f, const char *name, bool *out);
 bool field_text(struct fields *f, const char *name, const char **out); /* the object's */
@@ -20,7 +20,7 @@ bool field_number(struct fields *f, const char *name, double low, double high, f
 /* Refuses the field, and returns false. */
 bool field_unexpected(struct fields *f, const char *name, const char *expected, const json_t *got);
 
-/* Whether none is there that is refused at this endpoint. */
+/* Whether the object has no field that this endpoint refuses. */
 bool fields_check(struct fields *f, enum endpoint endpoint);
 
 #endif

@@ -1,6 +1,6 @@
-/* A generation on its way: from the request to the last byte of its reply.  Two threads know a job: that of HTTP, which makes
- * it and sends what is in `output`, and that of the loop, which does everything in between.  What both touch is under the
- * server's lock; the rest is the loop's from the moment the job is queued. */
+/* One generation, from the request to the last byte of its reply.  Two threads share a job: the HTTP thread creates it and
+ * sends what is in `output`; the loop does everything in between.  What both touch is under the server's lock; the rest
+ * belongs to the loop from the moment the job is queued. */
 #ifndef RWKVK_SERVE_JOB_H
 #define RWKVK_SERVE_JOB_H
 
@@ -13,7 +13,7 @@ struct server;
 
 enum { MOST_CHOICE_STOPS = MOST_STOPS + 8 };
 
-/* Between the parts of a text with a gap. */
+/* Separates the parts of a text with a gap. */
 #define FIM_MARK "\xe2\x9c\xbf"
 
 /* One of the n texts. */
@@ -24,12 +24,12 @@ struct choice {
 	rwkvk_sampling sampling;
 	const char *stops[MOST_CHOICE_STOPS];
 	struct text raw;             /* all that the model wrote */
-	struct text text, reasoning; /* as they are told apart */
+	struct text text, reasoning; /* the two parts of raw */
 	size_t text_sent, reasoning_sent;
-	json_t *logprobs; /* of tokens that have not been sent; NULL: not asked for */
+	json_t *logprobs; /* of tokens not yet sent; NULL: not requested */
 	size_t logprobs_offset;
 	uint64_t tokens, reasoning_tokens;
-	bool begun; /* the client has its role */
+	bool begun; /* the client has received the role */
 	bool thinking, ended;
 	bool beyond; /* the session has read more than the text */
 	const char *finish;
@@ -39,7 +39,7 @@ enum phase {
 	PHASE_QUEUED,
 	PHASE_READING,
 	PHASE_WRITING,
-	PHASE_KEEPING, /* the reply is complete; what separates messages is read, for the next turn */
+	PHASE_KEEPING, /* the reply is complete; the session reads what separates messages, for the next turn */
 	PHASE_DONE,
 };
 
@@ -52,7 +52,7 @@ struct job {
 	rwkvk_chat_options chat_options;
 	struct choice *choices;
 	enum phase phase;
-	uint32_t sessions; /* that it has or will have */
+	uint32_t sessions; /* that it holds or will need */
 	char id[40];
 	int64_t created;
 	uint64_t prompt_tokens;
@@ -66,22 +66,21 @@ struct job {
 	bool suspended, gone;
 	uint64_t cached_tokens, written_tokens;
 	struct text output;
-	int status;    /* of HTTP, once the reply is complete or for a stream */
-	bool complete; /* nothing is added to output any more */
+	int status;    /* HTTP status, once the reply is complete or for a stream */
+	bool complete; /* output grows no further */
 };
 
-/* What the request asks for as a prompt, with one reference for each thread.  NULL after *refusal.  The request is taken over
- * in any case. */
+/* A job with the request's prompt, and one reference for each thread.  On failure fills *refusal and returns NULL.  Takes the
+ * request over in any case. */
 struct job *job_create(struct server *server, struct request *request, struct refusal *refusal);
 
-/* With the lock held: one of the two threads is done with it. */
+/* With the lock held: one of the two threads is done with the job. */
 void job_release(struct job *job);
 
-/* What the model has written so far, as the history that the next prompt will begin with.  RWKVK_OK with *text NULL: there is
- * no memory for it. */
+/* The text so far, as the next prompt's history will hold it.  RWKVK_OK with *text NULL: out of memory. */
 void job_history(const struct job *job, const struct choice *choice, struct text *text, size_t *ends, size_t *end_count);
 
-/* The calls that an answer is, as OpenAI has them; NULL: it is none. */
+/* The tool calls that the answer consists of, in OpenAI's form; NULL: it is not a call. */
 json_t *job_calls(const struct job *job, const struct choice *choice);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "serve/server.h"
 
-/* Until Ctrl-C or SIGTERM; then no longer than options.drain until what runs has ended.  The program's exit code. */
+/* Runs until Ctrl-C or SIGTERM, then waits at most options.drain for what still runs.  Returns the program's exit code. */
 int loop_run(struct server *server);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the server counts, as Prometheus reads it. */
+/* The server's metrics, in Prometheus's text format. */
 #ifndef RWKVK_SERVE_METRICS_H
 #define RWKVK_SERVE_METRICS_H
 
@@ -10,7 +10,7 @@ struct text;
 enum { METRIC_BUCKETS = 10, METRIC_STATUSES = 600 };
 
 struct histogram {
-	uint64_t counts[METRIC_BUCKETS]; /* at most this; what is more is in `count` alone */
+	uint64_t counts[METRIC_BUCKETS]; /* up to each bucket's limit; larger values are in `count` alone */
 	uint64_t count;
 	double sum;
 };
@@ -18,15 +18,15 @@ struct histogram {
 struct metrics {
 	uint64_t requests[METRIC_STATUSES]; /* by HTTP status */
 	uint64_t steps, prompt_tokens, cached_tokens, generated_tokens;
-	struct histogram batch;         /* works a step */
-	struct histogram token_seconds; /* of a text, from token to token */
+	struct histogram batch;         /* works per step */
+	struct histogram token_seconds; /* from token to token of one text */
 };
 
 /* With the server's lock held. */
 void metrics_batch(struct metrics *metrics, uint64_t works);
 void metrics_tokens(struct metrics *metrics, uint64_t tokens, double seconds);
 
-/* Not with the lock held.  Appends the text. */
+/* Appends the text.  Without the lock held. */
 void metrics_write(struct server *server, struct text *out);
 
 #endif

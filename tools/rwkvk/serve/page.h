@@ -1,4 +1,4 @@
-/* The page that people see, placed in the program by embed.S, and what it may load and run. */
+/* The web page, embedded in the program by embed.S, and the policy that says what it may load and run. */
 #ifndef RWKVK_SERVE_PAGE_H
 #define RWKVK_SERVE_PAGE_H
 

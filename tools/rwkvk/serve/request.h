@@ -1,5 +1,5 @@
-/* What a client asks for: the JSON of a body as a struct, every field of it checked.  Knows neither model nor socket; what
- * depends on the model is in the limits. */
+/* A request: the JSON of a body as a struct, with every field checked.  Knows neither model nor socket; what depends on the
+ * model is in the limits. */
 #ifndef RWKVK_SERVE_REQUEST_H
 #define RWKVK_SERVE_REQUEST_H
 
@@ -16,7 +16,7 @@ enum endpoint {
 
 enum { MOST_STOPS = 16, MOST_BIASES = 1024, MOST_TOP_LOGPROBS = 20 };
 
-/* Why a request is not done: what becomes OpenAI's error object. */
+/* Why a request is refused, for OpenAI's error object. */
 struct refusal {
 	int status;       /* of HTTP */
 	const char *code; /* a constant; NULL: none */
@@ -24,27 +24,27 @@ struct refusal {
 	char message[480];
 };
 
-/* What requests are measured by. */
+/* Limits and defaults for requests. */
 struct request_limits {
 	const char *model; /* the id */
 	uint32_t vocab;
-	uint32_t choices;        /* most n */
-	uint64_t max_tokens;     /* most, and where a request does not say */
-	rwkvk_sampling sampling; /* where a request does not say */
+	uint32_t choices;        /* the largest n */
+	uint64_t max_tokens;     /* the limit, and the default */
+	rwkvk_sampling sampling; /* the default */
 	const char *const *states;
 	size_t state_count;
 };
 
 struct request {
 	enum endpoint endpoint;
-	json_t *body; /* has the texts that are not owned by others */
+	json_t *body; /* owns the texts that nothing else owns */
 	/* chat */
 	rwkvk_chat_message *messages;
 	size_t message_count;
-	json_t *texts; /* a list that keeps the texts of messages */
+	json_t *texts; /* a list that owns the messages' texts */
 	rwkvk_chat_think think;
 	char *tools; /* those that may be called, as JSON; NULL: none */
-	bool call;   /* one has to be */
+	bool call;   /* the model must call one */
 	bool one_call;
 	/* completions, tokenize */
 	const char *prompt, *suffix; /* suffix NULL: none */
@@ -66,7 +66,7 @@ struct request {
 	size_t state; /* index in the limits' states, plus 1; 0: the empty one */
 };
 
-/* false, with *refusal, for what is refused; then nothing is to be freed. */
+/* false, with *refusal filled, if the request is refused; then there is nothing to free. */
 bool request_read(struct request *request, enum endpoint endpoint, const char *body, size_t bytes,
                   const struct request_limits *limits, struct refusal *refusal);
 void request_free(struct request *request);
@@ -75,13 +75,13 @@ void request_free(struct request *request);
 bool refuse(struct refusal *refusal, int status, const char *code, const char *param, const char *format, ...)
 	TOOL_PRINTF(5, 6);
 
-/* What becomes of a field: docs/server.md has this list, and a test compares the two. */
+/* How each field is treated: docs/server.md has this list, and a test compares the two. */
 enum field_use { FIELD_HONOURED, FIELD_IGNORED, FIELD_REFUSED };
 struct field {
 	const char *name;
 	unsigned endpoints;
 	enum field_use use;
-	const char *neutral; /* of a refused one: the JSON that asks for nothing, besides null; NULL: none */
+	const char *neutral; /* of a refused field: the JSON value, besides null, that asks for nothing; NULL: none */
 };
 extern const struct field request_fields[];
 extern const size_t request_field_count;

@@ -1,4 +1,4 @@
-/* What all of `rwkvk serve` shares. */
+/* Shared by all parts of `rwkvk serve`. */
 #ifndef RWKVK_SERVE_SERVER_H
 #define RWKVK_SERVE_SERVER_H
 
@@ -10,13 +10,13 @@
 
 enum {
 	MOST_BODY = 4 << 20,    /* bytes of a request */
-	MOST_BODIES = 64 << 20, /* of all requests that are on their way */
-	MOST_OUTPUT = 64 << 10, /* bytes that wait for a client before its text waits, too */
-	MOST_CONNECTIONS = 900, /* below the 1024 files that a process mostly may have */
-	REQUEST_SECONDS = 30,   /* in which a request has to be whole, counted from the connection or the last reply */
-	LOOK_SECONDS = 1,       /* between two looks whether a client that asks nothing is still there */
+	MOST_BODIES = 64 << 20, /* of all requests in progress */
+	MOST_OUTPUT = 64 << 10, /* bytes waiting for a client before its text waits as well */
+	MOST_CONNECTIONS = 900, /* below 1024, the usual limit on a process's open files */
+	REQUEST_SECONDS = 30,   /* for a request to arrive whole, from the connection or the last reply on */
+	LOOK_SECONDS = 1,       /* between checks that an idle client is still connected */
 	STUCK_SECONDS = 30,     /* that a client may leave its output unread */
-	ALIVE_SECONDS = 5,      /* after which a stream that is silent gets a comment */
+	ALIVE_SECONDS = 5,      /* after which a silent stream gets a comment */
 	MOST_ERROR_TEXT = 400,
 };
 
@@ -24,7 +24,7 @@ struct serve_options {
 	uint32_t parallel;
 	uint64_t queue, max_prompt, max_tokens, drain;
 	const char *cors; /* an origin, or "*"; NULL: none */
-	bool open;        /* anyone may, from anywhere */
+	bool open;        /* anyone may use it, from anywhere */
 	struct keys keys;
 };
 
@@ -41,11 +41,11 @@ struct server {
 
 	pthread_mutex_t lock;
 	pthread_cond_t work;            /* something is queued, or a client has read */
-	struct job *queue, **queue_end; /* not begun */
-	struct job *active;             /* those that have sessions; the loop's */
-	uint64_t queued, running;       /* how many */
-	uint32_t sessions;              /* taken */
-	uint64_t exchanges;             /* requests whose reply is on its way */
+	struct job *queue, **queue_end; /* not started */
+	struct job *active;             /* jobs that hold sessions; the loop's */
+	uint64_t queued, running;       /* numbers of jobs */
+	uint32_t sessions;              /* in use */
+	uint64_t exchanges;             /* requests whose reply is not finished */
 	struct connection *connections;
 	bool draining;
 	struct metrics metrics;

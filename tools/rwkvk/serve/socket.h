@@ -1,4 +1,4 @@
-/* Sockets: the system's headers, and what they do not have alike; in socket_posix.c or socket_windows.c. */
+/* Sockets: the system's headers, and where systems differ; in socket_posix.c or socket_windows.c. */
 #ifndef RWKVK_SERVE_SOCKET_H
 #define RWKVK_SERVE_SOCKET_H
 
@@ -15,16 +15,16 @@
 #include <microhttpd.h>
 #include <stdbool.h>
 
-/* Before any other of these. */
+/* To be called before the others. */
 bool sockets_begin(void);
 /* Why the last call failed. */
 const char *socket_error(void);
 
-/* Nobody else listens at the address, but what remains of a server that has ended does not count. */
+/* Lets nobody else listen at the address; connections left over from a server that has ended do not block it. */
 void socket_take_address(MHD_socket socket);
-/* Whether its client is gone, or has said that it sends no more. */
+/* Whether the client has gone, or has closed its sending side. */
 bool socket_is_left(MHD_socket socket);
-/* Both sides see the end of the connection; it is still to be closed. */
+/* Both sides see the end of the connection; the socket must still be closed. */
 void socket_end(MHD_socket socket);
 void socket_close(MHD_socket socket);
 
