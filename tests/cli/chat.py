@@ -68,7 +68,7 @@ class Terminal:
         os.write(self.file, text.encode())
 
     def read(self, seconds):
-        """What has come within so many seconds; False: the program has ended."""
+        """Output within so many seconds; False if the program has ended."""
         if not select.select([self.file], [], [], seconds)[0]:
             return True
         try:
@@ -192,7 +192,7 @@ def case_mistakes():
 
 
 def case_lines():
-    """Messages of several lines, and what begins with /; as plain text they are read as they are."""
+    """Messages of several lines, and those that begin with /; plain text is read as it is."""
     name = path("lines.chat")
     chat('one \\\ntwo\n"""\n a\n\n/b\n"""\n//x\n\xe9\r\n'.encode("latin-1"), "--conversation", name, *SHORT)
     said = [m["text"] for m in read_file(name)[0]["messages"] if m["role"] == "user"]
@@ -220,7 +220,7 @@ def cached(result):
 
 
 def case_copies():
-    """What was read is not read again, wherever the conversation goes."""
+    """Text already read is not read again, wherever the conversation goes."""
     got = chat("Once upon a time there was a dog\n The dog saw\n/stats\n/retry\n/stats\n/undo\n The cat saw\n/stats\n/fork b\n"
                " It ran\n/stats\n/switch main\n It slept\n/stats\n", *SHORT)
     for tokens, known in cached(got):
@@ -241,7 +241,7 @@ def case_reasoning():
 
 
 def case_state():
-    """A start state is another beginning, and is told from another one."""
+    """A start state is another beginning, and differs from other start states."""
     name, state = path("start.chat"), path("start.state")
     subprocess.run([program, "generate", "-q", "-n", "0", "--save-state", state, "Tom had a red ball."], check=True,
                    stdout=subprocess.DEVNULL)
@@ -257,7 +257,7 @@ def case_state():
 
 
 def case_conversation():
-    """A conversation that goes on in another run is the one that never ended, with nothing read twice."""
+    """A conversation continued in another run equals one that never ended, with nothing read twice."""
     name, whole = path("a.chat"), path("whole.chat")
     lines = ["Once upon a time\n", " The dog\n", "/system There was a king.\n The cat\n"]
     chat("".join(lines), "--conversation", whole, *SHORT)
@@ -335,7 +335,7 @@ def case_disk():
 
 
 def case_models():
-    """With another model the text is read again, with that model's template; other options are told, too."""
+    """With another model the text is read again, with that model's template; changed options are reported too."""
     name = path("models.chat")
     chat("Hello\n", "--conversation", name, *chain())
     check(b"read again" not in chat("/stats\n", "--conversation", name, *chain()).err, "the same")
@@ -346,7 +346,7 @@ def case_models():
 
 
 def case_killed():
-    """kill -9 at 50 moments: the file opens, and what was said stays said."""
+    """kill -9 at 50 moments: the file still opens, and no message is lost."""
     name, moments = path("killed.chat"), random.Random(7)
     said, lines, rounds, unanswered = [], 0, 50, 0
     for i in range(rounds):

@@ -43,12 +43,12 @@ fail() {
 	exit 1
 }
 
-# Whether the program spoils results when told to, so that verify has something to find.
+# Whether the program can corrupt results on request, so that verify has something to find.
 developer() {
 	[ "${RWKVK_DEVELOPER:-1}" = 1 ] || ! echo "*** NOT TESTED: stages are spoilt in builds with RWKVK_DEVELOPER alone ***" >&2
 }
 
-# What sends signals, or needs devices and limits of POSIX, is skipped for a program of Windows, which WINDOWS=1 says it is.
+# Cases that send signals, or need POSIX devices and limits, are skipped for a Windows program (WINDOWS=1).
 posix() {
 	[ "${WINDOWS:-0}" = 0 ] || skip "not on Windows"
 }
@@ -96,14 +96,14 @@ bytes_of() {
 	wc -c <"$1" | tr -d ' '
 }
 
-# Skips where the program says that there is no device; any other failure of it is one of the test.
+# Skips if the program reports that there is no device; any other failure of the program fails the test.
 need_device() {
 	run devices
 	[ "$code" != 1 ] || ! grep -q "^rwkvk: " "$err" || skip "$(cat "$err")"
 	exits 0
 }
 
-# Options under which the built-in model never ends its text: what it has said once it says again.
+# Options under which the built-in model never ends its text: it repeats itself.
 endless=(--temp 0 --presence -100 -n 1000000)
 
 # A model of this version and width 32 in $dir/VERSION.st.
@@ -231,7 +231,7 @@ case_usage() {
 	usage_error 'got 2 arguments' generate "- one" two
 }
 
-# What begins with - and has a blank where no option has one is a text.
+# An argument that begins with - but has a blank where no option has one is a text.
 case_dashed_text() {
 	local text
 	for text in "- one" "-- a line" "-1 and -2" "--stop here" "-q and so on"; do
@@ -397,7 +397,7 @@ case_tokenize_vocab() {
 	err_has "story.gguf: is a model; expected a state"
 }
 
-# A tokenizer.json is told by its content, whatever it is called.
+# A tokenizer.json is recognised by its content, whatever its name.
 case_tokenize_json() {
 	local vocab=$root/tests/data/tiny_bpe.json
 	run tokenize --vocab "$vocab" "the there's"
@@ -489,7 +489,7 @@ open(sys.argv[4], "wb").write(struct.pack("<Q", len(text)) + text + body + b"\1\
 ' "$root/tests/data/v7-c192-bf16.safetensors" "$1" "$2" "$3" || fail "cannot write $3"
 }
 
-# What a model does not use is reported once, also with -q; what would change it is refused, in every command.
+# Tensors that a model does not use are reported once, even with -q; those that would change it are refused, by every command.
 case_unused_tensors() {
 	extend head_q.weight F32 "$dir/unused.safetensors"
 	local warning="rwkvk: warning: $dir/unused.safetensors: an RWKV-7 model does not use 1 of its tensors (head_q.weight)"
@@ -594,7 +594,7 @@ assert len(model["tensors"]) > 50 and all(t["bytes"] > 0 and t["shape"] and t["d
 ' "$out" || fail "the JSON does not say what it should"
 }
 
-# What a file says besides its tensors: a line a key, whatever is in it.
+# The metadata of a file: one line per key, whatever it contains.
 case_inspect_keys() {
 	run inspect --keys
 	exits 0
@@ -632,7 +632,7 @@ open(sys.argv[2], "wb").write(struct.pack("<Q", len(text)) + text + data[8 + siz
 	! grep -q "$(printf '\033')" "$out" || fail "a command to the terminal"
 }
 
-# What --quant makes of a tensor; the file's own blocks stay.
+# How --quant converts a tensor; the file's own blocks stay.
 case_inspect_quant() {
 	tiny_model 6
 	run inspect "$dir/6.st"
@@ -659,7 +659,7 @@ assert device["blocks.1.att.key.weight"] == "Q4K" and device["emb.weight"] == "Q
 	grep -qE '^output\.weight +Q8_0 +Q8 ' "$out" || fail "expected what the file has quantised to stay"
 }
 
-# What a version does not have is not listed.
+# Parts that a version does not have are not listed.
 case_inspect_versions() {
 	local version
 	for version in 4 5.0 5.1 5.2 6; do
@@ -694,7 +694,7 @@ assert m["group_norm_epsilon"] == 0.00064 and m["rescale"] == 0, m
 ' "$out" || fail "the JSON does not say what it should"
 }
 
-# A file that is no model: one line that names it, exit code 1.
+# A file that is not a model: one line that names it, exit code 1.
 case_bad_files() {
 	local file
 	head -c 100000 "$demo" >"$dir/truncated.gguf"
@@ -742,7 +742,7 @@ for d in devices:
 ' "$out" || fail "the JSON does not say what it should"
 }
 
-# No driver at all: a sentence that tells what to do.
+# No driver at all: a sentence that says what to do.
 case_devices_none() {
 	VK_ICD_FILENAMES=$dir/none.json VK_DRIVER_FILES=$dir/none.json run devices
 	exits 1
@@ -855,7 +855,7 @@ case_seed() {
 	cmp -s "$out" "$dir/random" || fail "the shown seed gave another text"
 }
 
-# -q hides no seed that nobody has given: each text of a chain can be had again.
+# -q does not hide a seed that the program chose: each text of a chain can be reproduced.
 case_seed_quiet() {
 	local i seeds=()
 	need_device
@@ -921,7 +921,7 @@ case_stop() {
 	out_is "Once upon a time, there was"
 }
 
-# A stop text may end within a submission of several tokens: what is saved is the state where it ended.
+# A stop text may end within a submission of several tokens: the state saved is the one where it ended.
 case_stop_state() {
 	local at_once
 	need_device
@@ -938,7 +938,7 @@ case_stop_state() {
 	err_has "calls of Vulkan"
 }
 
-# A text that ended at a stop text goes on as if that had never been written, from a state of what was shown.
+# A text that ended at a stop text continues as if that had never been written, from the state of the text shown.
 case_stop_goes_on() {
 	local at_once stop
 	need_device
@@ -966,7 +966,7 @@ case_stop_goes_on() {
 	[[ "$(cat "$out")" = "$(cat "$dir/shown")"* ]] || fail "expected the uninterrupted text, got: $(cat "$dir/shown")"
 }
 
-# Texts at the same time: in order, each that of its seed, whatever the others are.
+# Texts at the same time: printed in order, each as its seed gives it, whatever the others are.
 case_count() {
 	local k texts=(--count 3 --seed 7 -n 30 --temp 1.2 --top-p 0.9)
 	needs_python
@@ -1005,7 +1005,7 @@ END
 	grep -qE '^seed [0-9]+$' "$err" || fail "no seed shown"
 }
 
-# Texts end each at its own place; what follows prints no sooner than what precedes.
+# Each text ends at its own place; a text is printed only after those before it.
 case_count_ends() {
 	needs_python
 	need_device
@@ -1220,7 +1220,7 @@ case_profile() {
 	err_has "wkv"
 }
 
-# What may not be what one expects is said with -q, too; it is no failure.
+# Possible surprises are reported even with -q; they are not failures.
 case_warning() {
 	command -v python3 >/dev/null || skip "no python3"
 	python3 -c '
@@ -1291,7 +1291,7 @@ case_interrupt() {
 	exits 0
 }
 
-# A prompt that was not read to its end is no state to save, and -q does not hide that.
+# The state of a prompt that was not read to its end is not saved, and -q does not hide that.
 case_interrupt_prompt() {
 	posix
 	local i signal
@@ -1328,7 +1328,7 @@ case_terminate() {
 	[ -s "$dir/state" ] || fail "no state was written"
 }
 
-# What is half written is removed, by the first signal and by two at once.
+# Half-written files are removed, by the first signal and by two at once.
 case_interrupt_writing() {
 	posix
 	local times i
@@ -1366,7 +1366,7 @@ case_no_mmap() {
 	cmp -s "$dir/read.gguf" "$dir/mapped.gguf" || fail "the files differ"
 }
 
-# What a file's header and the command line tell is checked before the model is loaded.
+# Whatever the file's header and the command line reveal is checked before the model is loaded.
 case_checked_first() {
 	need_device
 	tiny_model 7
@@ -1439,7 +1439,7 @@ case_closed_pipe_prompt() {
 	[ -s "$dir/state" ] || fail "no state was written"
 }
 
-# A model that loads, and what writes no text, is ended by it as a program that does not catch it; nothing follows.
+# While a model loads, and in commands that write no text, Ctrl-C ends the program as if not caught; nothing follows.
 case_interrupt_loading() {
 	posix
 	need_device
@@ -1574,7 +1574,7 @@ case_logits() {
 	err_has "$dir/no/such/folder"
 }
 
-# What a file does not say of itself reaches the device.
+# Options that a file does not set reach the device.
 case_numerics() {
 	local version option
 	need_device
@@ -1605,7 +1605,7 @@ case_logits_terminal() {
 
 # ---------------------------------------------------------------------------------------------- bench
 
-# A short run of the built-in model, so that what is compared is there once for all cases.
+# A short run of the built-in model, made once and compared by all cases.
 quick=(-p 3 -n 4,5 -r 2 --no-measure)
 
 # needs_python: the cases that look into JSON and pages.
@@ -1766,7 +1766,7 @@ case_bench_usage() {
 	err_has "$dir/none.gguf"
 }
 
-# Reports that differ in what is changed here: no device is needed.
+# Reports edited here so that they differ; no device is needed.
 case_bench_compare() {
 	needs_python
 	local report=$root/tests/fuzz/corpus/bench/report.json
@@ -2037,7 +2037,7 @@ assert same["kl"] == 0 and same["largest_kl"] == 0 and same["same_best"] == 1, s
 	err_has "$demo: expected a vocabulary of 40 tokens, as $dir/6.st has, found 2048"
 }
 
-# A model whose logits are no numbers: 70000 is beyond F16.
+# A model whose logits are not numbers: 70000 exceeds F16.
 case_perplexity_not_finite() {
 	need_device
 	tiny_model 5.2
@@ -2061,7 +2061,7 @@ open(sys.argv[1], "wb").write(data)
 	err_has "$dir/5.2.st: tensor head.weight has numbers too large for F16"
 }
 
-# One that the file has itself: no command computes with it, and none says a word against the device.
+# A number in the file itself that is not finite: no command computes with it, and none blames the device.
 case_not_finite() {
 	local command
 	need_device
@@ -2359,7 +2359,7 @@ case_no_vocabulary() {
 
 # ---------------------------------------------------------------------------------------------- .pth, --names
 
-# A .pth file gives what the same tensors give as safetensors, to the bit.
+# A .pth file gives the same bits as the same tensors in safetensors.
 case_pth() {
 	command -v python3 >/dev/null || skip "no python3"
 	local data=$root/tests/data

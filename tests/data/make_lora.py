@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a tiny RWKV-7 model, two adapters for it and what both make of it, merged by numpy in F32: make_lora.py FOLDER.
+"""Writes a tiny RWKV-7 model, two adapters for it and the model with both, merged by numpy in F32: make_lora.py FOLDER.
 
 Sums over a rank go from its first to its last, which is the order that docs/formats.md promises; so the merged model is equal to
 the bit.  Needs numpy; its files are in tests/data/lora."""

@@ -759,8 +759,7 @@ static void states_move_at_once(void **state)
 	assert_int_equal(submits(five), by_host);
 	assert_ok(rwkvk_session_reset(b));
 	assert_int_equal(submits(five), by_host);
-	/* the host picks the first token, then five and five, of which the caller takes two: back to the snapshot, and those again
-	 */
+	/* the first token from the host, five and five, of which the caller takes two: back to the snapshot, those again */
 	struct writer w = { .session = a, .stop_after = 8 };
 	write_text(&w);
 	assert_int_equal(submits(five), 5 + 2 * by_host); /* counts, and which tokens do not count */

@@ -509,7 +509,7 @@ class Page(unittest.TestCase):
             self.hostile_imports(folder, exported)
 
     def hostile_imports(self, folder, exported):
-        """Files that are none of ours are refused with a sentence; of what is wrong within one, nothing is left."""
+        """Foreign files are refused with a sentence; nothing of an invalid file remains."""
         root = {"id": "root", "parent": None, "role": "root", "picked": "a"}
         loop = [
             root,

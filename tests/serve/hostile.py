@@ -1,4 +1,4 @@
-"""Clients that mean harm, or are broken: what they get, that others do not notice, and that nothing of them stays."""
+"""Malicious or broken clients: the replies they get, that others do not notice, and that they leave nothing behind."""
 
 import concurrent.futures
 import json
@@ -77,7 +77,7 @@ class Hostile(unittest.TestCase):
         self.assertEqual((status, reply["choices"][0]["text"]), (200, self.expected))
 
     def ask(self, data):
-        """What comes back until the server closes, or has answered; b"" if it closes without a word."""
+        """The reply until the server closes or has answered; b"" if it closes without one."""
         with self.server.connect() as client:
             try:
                 client.sendall(data)
@@ -96,7 +96,7 @@ class Hostile(unittest.TestCase):
             return reply
 
     def last_words(self, data):
-        """What comes back when nothing follows the data."""
+        """The reply if nothing follows the data."""
         with self.server.connect() as client:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
@@ -324,7 +324,7 @@ class Hostile(unittest.TestCase):
             list(pool.map(client, [draw.random() for _ in range(300)]))
 
     def test_500_connections(self):
-        """All at once: each is answered, or told to come back."""
+        """All at once: each is answered, or asked to come back later."""
         clients = [self.server.connect() for _ in range(500)]
         for client in clients:
             client.sendall(message(GOOD, "Connection: close"))

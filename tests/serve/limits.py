@@ -1,4 +1,4 @@
-"""Who may, how many wait, what becomes of clients that go away or do not read, and how the server ends."""
+"""Access, queueing, clients that go away or do not read, and how the server ends."""
 
 import json
 import os

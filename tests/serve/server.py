@@ -1,4 +1,4 @@
-"""A running `rwkvk serve` and what tests ask of it: sockets, JSON, events of a stream.  Standard library only."""
+"""A running `rwkvk serve` and the requests of tests: sockets, JSON, events of a stream.  Standard library only."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ PROGRAM = os.environ["RWKVK"]
 
 
 def wait_for(what, seconds=60):
-    """Until what() is true."""
+    """Waits until what() is true."""
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it did not happen"
@@ -22,7 +22,7 @@ def wait_for(what, seconds=60):
 
 
 class Server:
-    """The program on a free port, or one that was had before; its log is kept."""
+    """The program on a free port, or on one used before; its log is kept."""
 
     def __init__(self, *options, port=0):
         self.process = subprocess.Popen([PROGRAM, "serve", "--port", str(port), *options], stdout=subprocess.PIPE,
@@ -44,7 +44,7 @@ class Server:
         return self.wait()
 
     def wait(self):
-        """The exit code of one that ends."""
+        """Waits for the program to end; returns its exit code."""
         code = self.process.wait(60)
         self.reader.join(10)
         self.process.stdout.close()
@@ -101,7 +101,7 @@ class Server:
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
     def open_stream(self, path, body):
-        """A socket whose request is sent and whose reply is not read."""
+        """A socket with its request sent and its reply unread."""
         data = json.dumps({**body, "stream": True}).encode()
         client = self.connect()
         client.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"

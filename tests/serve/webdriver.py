@@ -23,7 +23,7 @@ KEYS = {
 
 
 class Browser:
-    """A browser of its own, without what others have stored.  with Browser() as browser: ..."""
+    """A separate browser, without anything that others have stored.  with Browser() as browser: ..."""
 
     def __init__(self, width=1280, height=800):
         with socket.socket() as free:
@@ -109,7 +109,7 @@ class Browser:
         )
 
     def scheme(self, name):
-        """What the system prefers: light or dark."""
+        """The system's preference: light or dark."""
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
 
     def open(self, url):
@@ -161,7 +161,7 @@ class Browser:
         )
 
     def errors(self):
-        """What the console has of errors since the last call, refused requests aside."""
+        """The console's errors since the last call, except refused requests."""
         return [
             entry["message"]
             for entry in self.command("POST", "/se/log", {"type": "browser"})
