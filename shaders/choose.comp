@@ -79,7 +79,7 @@ void make_biases(uint pick)
 	barrier();
 }
 
-// ------------------------------------------------------------------------------------------------------- what is likely
+// ------------------------------------------------------------------------------------------------------- likelihood
 
 // log x of x >= 1 to the last bit or two, the same on all devices.
 float logarithm(float x)
@@ -113,7 +113,7 @@ float log_share(float logit, float log_all)
 	return max(logit - drawing.largest - log_all, -LARGEST);
 }
 
-// Reports the place-th largest logit to the host; id NO_ROW: there are no more.
+// Reports the place-th largest logit to the host; id NO_ROW if there are no more.
 void write_top(uint fed, uint place, uint id, float logit, float log_all)
 {
 	uint at = words_at + ASK_TOPS + 2 * (MAX_TOP * fed + place);
@@ -121,7 +121,7 @@ void write_top(uint fed, uint place, uint id, float logit, float log_all)
 	io[at + 1] = floatBitsToUint(log_share(logit, log_all));
 }
 
-// Those of the bins up to `last`, `count` of which the list holds: a token's place is how many stand before it.
+// Ranks the tokens of the bins up to `last`; the list holds `count`.  A token's place is the number of tokens before it.
 void rank_listed(uint last, uint count, uint fed, uint top, float log_all)
 {
 	if (thread == 0)

@@ -1,4 +1,4 @@
-// After a chunk whose last token's logits are wanted: copies its x to that of a single token, as the input of the head. Binding
+// After a chunk whose last token's logits are needed: copies its x to that of a single token, as the input of the head. Binding
 // 0 is the rows' buffer, binding 1 the activations.  Recorded by src/engine/chunk_plan.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require

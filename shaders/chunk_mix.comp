@@ -3,7 +3,7 @@
 //
 //   x_q = n + (n' - n) (time_maa_q + time_maa_w2[q] t_q)                      q in w, k, v, r, g;  t_q [rank] from ROW_H
 //
-// n' is that of the row before or comes from the state.  Reads ROW_N1, ROW_H, the shift state; writes ROW_MIXED.  Recorded by
+// n' is n of the previous row, or comes from the state.  Reads ROW_N1, ROW_H, the shift state; writes ROW_MIXED.  Recorded by
 // src/engine/rwkv6.c.
 #version 450
 #extension GL_GOOGLE_include_directive : require

@@ -3,7 +3,7 @@
 //
 //   n = LN(x; ln1 or ln2)                    x_q = n + (n' - n) mix_q           q: bits of MIXED, from VEC_MIX_R or VEC_MIX_FFN on
 //
-// n' is that of the row before, made again here, or comes from the state.  FLAG_HEAD: n = LN(x; ln_out) of the rows whose logits
+// n' is n of the previous row, recomputed here, or comes from the state.  FLAG_HEAD: n = LN(x; ln_out) of the rows whose logits
 // are wanted, one after the other.  Reads ROW_X, the shift state; writes ROW_MIXED and n to ROW_N1 or ROW_N2: a later stage moves
 // that of a run's last row into the state.  Recorded by src/engine/chunk_plan.c.
 #version 450

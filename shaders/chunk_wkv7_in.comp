@@ -35,7 +35,7 @@ void factor_rows(uint head, uint i, uint channel, uint first, out float sums[ROW
 	lora_rows(head * all + before, lora_words(rank(i)), channel, ROW_H(D, F) + hidden, first, sums);
 }
 
-// What comes of factor i for channel c, float `at` of a row's vectors.
+// The result of factor i for channel c, float `at` of a row's vectors.
 void emit(uint i, uint at, uint c, float lora, inout float square)
 {
 	if (i == 0) {

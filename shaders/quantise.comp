@@ -28,7 +28,7 @@ layout(set = 0, binding = 3) readonly restrict buffer Source { uvec4 source[]; }
 #define SOURCE(i) source[i]
 #endif
 
-// Of a row's group: what it shares with its neighbours, and for the transpose of a matrix by input its integers.
+// A row's group: the part it shares with its neighbours, and, for the transpose of a matrix by input, its integers.
 shared float s_scale[WORKGROUP], s_second[WORKGROUP];
 shared uint s_codes[256], s_tops[32], s_integers[8 * 256];
 
@@ -305,7 +305,7 @@ float search_centred(uint begin)
 	return found;
 }
 
-// The code of a scale, never 0 but for d = 0, and the integers under it.
+// The code of a scale, which is 0 only if d = 0, and the integers under it.
 uint code_half(uint begin, float scale, float d)
 {
 	precise float ratio = scale * inverse(d) + 128, shifted = clamp(ratio, 0, 255) + 0.5;
@@ -459,9 +459,9 @@ void put_by_input(uint row_block, uint span)
 	put_tops(tops + span * VALUE_TOP_WORDS(TYPE), part);
 }
 
-// ------------------------------------------------------------------------------------------------------ all of it
+// ------------------------------------------------------------------------------------------------------ all steps
 
-// A row's group, as far as it is its thread's alone.
+// The part of a row's group that belongs to its thread alone.
 void quantise_group(uint row, uint row_in_block, uint column)
 {
 	locate(row, column);

@@ -8,7 +8,7 @@
 // nothing.  An embedding table of several slices has a dispatch for each; the first picks, the one that holds the token's row
 // writes x.  Recorded by plan_select() in src/engine/plan.c.
 //
-// Sums go through shared memory on all devices.  So they are the same on all; and for devices without subgroup sums, some
+// Sums go through shared memory on all devices.  So they are equal everywhere; and for devices without subgroup sums, some
 // compilers turn one into a dozen loops.
 #version 450
 #extension GL_GOOGLE_include_directive : require

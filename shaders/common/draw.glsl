@@ -176,7 +176,7 @@ void list_bins(uint last)
 	}
 }
 
-// Step 2.  Lists the tokens among which the last one kept is, if the list holds them.  Returns what is below their keys.
+// Step 2.  Lists the tokens among which the last one kept is, if the list holds them.  Returns a bound below all their keys.
 uint find_candidates(float enough, float most)
 {
 	uint count = 0, last = 0;

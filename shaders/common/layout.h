@@ -53,7 +53,7 @@
 #define FLAG_FFN          2048  // chunk stages: of channel-mix
 #define FLAG_OUTPUT       4096  // chunk_matrix: att.output
 #define FLAG_INTERLEAVED 16384  // chunk_matrix: three products, 8 rows of each in turn (RWKV-4)
-#define FLAG_HEAD         8192  // chunk_shift, chunk_matrix: of the rows whose logits are wanted
+#define FLAG_HEAD         8192  // chunk_shift, chunk_matrix: of the rows whose logits are needed
 #define FLAG_CHOSEN      32768  // chunk_embed: `choose` has written the rows' table
 #define FLAG_SLOT_LOGITS 65536  // chunk_matrix: logits of a wanted row go to its slot's
 
@@ -223,7 +223,7 @@
 #define PICK_PENALTY         4 // with penalties for tokens that were picked before
 #define PICK_BIAS            8 // with a number added to each logit
 #define PICK_MASK           16 // `choose`: tokens that ASK_MASK does not have are never picked
-#define PICK_LOGPROB        32 // `choose`: the logarithms of probabilities are wanted, too
+#define PICK_LOGPROB        32 // `choose`: the logarithms of probabilities are needed too
 
 // The host's table of rows whose tokens `choose` finds, one at a time: TABLE_*, then for each row a block that begins with the words
 // above.  A row has ended once ASK_MOST tokens are fed or IO_DONE is neither 0 nor DONE_UNKNOWN; it is then no row any more:

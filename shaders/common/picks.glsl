@@ -9,7 +9,7 @@ uint picks_at; // where the slot's own begins, set by who picks
 const float LARGEST = 3.402823466e38;
 #define INFINITE uintBitsToFloat(0x7f800000u)
 
-// NaN or +infinity: the device has computed nonsense.  Tested by bits, since compilers may assume that there are no such
+// NaN or +infinity: the device has computed nonsense.  Tested by bits, because compilers may assume that there are no such
 // numbers.
 bool broken(float logit)
 {

@@ -1,6 +1,6 @@
 // Which rows of its two matrices a workgroup of the first stage of time-mix has: the products are parts of one matrix, each padded
 // to 8 rows, and so are the inner LoRA factors.
-const uint RECEPTANCE = 0, KEY = 1, VALUE = 2, GATE = 3; // the products, of which PRODUCTS are there
+const uint RECEPTANCE = 0, KEY = 1, VALUE = 2, GATE = 3; // the products; there are PRODUCTS of them
 const uint DECAY = 4, ICLR = 5, GATE_LORA = 6, VALUE_LORA = 7, MATRICES = 8; // LoRA factors; mix_in's one has the decay's place
 const uint DP8 = PAD(D, 8);
 

@@ -24,7 +24,7 @@ void tile_inputs(uint at, out uint from[HELD])
 		from[b] = (row_at(min(gl_WorkGroupID.x * TILE_ROWS + b * SUBGROUP + lane, row_count() - 1)) + at) / 4;
 }
 
-// What vec4 `v` of row n's inputs has in component k; x holds them as tile_inputs() has them.
+// Component k of vec4 `v` of row n's inputs; x holds them in the order of tile_inputs().
 #define TILE_INPUT(x, n, k) subgroupShuffle(x[(n) / SUBGROUP][k], (n) % SUBGROUP)
 #else
 const uint STRIDE = TILE_DEPTH / 4 + 1; // vec4s of a row in shared memory: neighbouring rows begin at other banks
