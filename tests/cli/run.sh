@@ -1359,7 +1359,7 @@ case_no_mmap() {
 	cmp -s "$out" "$dir/text" || fail "the texts differ"
 	run quantize --no-mmap --type q8_0 "$dir/model.gguf" "$dir/model.gguf"
 	exits 1
-	err_has "is the model that is read"
+	err_has "is the model being read"
 	run convert --no-mmap "$dir/model.gguf" "$dir/read.gguf"
 	exits 0
 	run convert "$dir/model.gguf" "$dir/mapped.gguf"
@@ -2497,7 +2497,7 @@ case_convert() {
 	out_has '"add_bos": true'
 	run convert "$dir/demo.gguf" "$dir/demo.gguf"
 	exits 1
-	err_has "$dir/demo.gguf: is the model that is read"
+	err_has "$dir/demo.gguf: is the model being read"
 	! ls "$dir"/demo.gguf.*tmp >/dev/null 2>&1 || fail "a temporary file is left"
 	need_device
 	run generate -q -m "$data/v7-c192-bf16.safetensors" --temp 0 -n 5 --tokens 1,2,3

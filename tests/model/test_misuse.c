@@ -981,7 +981,7 @@ static void files(void)
 	WRONG(rwkvk_file_export(file, gguf, &(rwkvk_export_options){ .type = (rwkvk_export_type)-1 }), "type");
 	OPTION_SIZES(rwkvk_export_options, NONE, rwkvk_file_export(file, gguf, o));
 	GIVES(access(gguf, F_OK) != 0 && glob(temporary, 0, NULL, &found) == GLOB_NOMATCH);
-	REFUSED(rwkvk_file_export(file, chain_path, NULL), RWKVK_ERROR_FILE, "is the model that is read");
+	REFUSED(rwkvk_file_export(file, chain_path, NULL), RWKVK_ERROR_FILE, "is the model being read");
 	FINE(rwkvk_file_export(file, gguf, &(rwkvk_export_options){ .threads = UINT32_MAX }));
 	unlink(gguf);
 	rwkvk_output *output = NULL;

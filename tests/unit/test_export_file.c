@@ -99,8 +99,8 @@ static void test_refused(void **state)
 	assert_int_equal(link(in, link_name), 0);
 	assert_int_equal(symlink(in, soft), 0);
 	assert_fails(rwkvk_file_export(file, in, NULL), RWKVK_ERROR_FILE, "in.gguf: is the model being read; give the new file");
-	assert_fails(rwkvk_file_export(file, link_name, NULL), RWKVK_ERROR_FILE, "link.gguf: is the model that is read");
-	assert_fails(rwkvk_file_export(file, soft, NULL), RWKVK_ERROR_FILE, "soft.gguf: is the model that is read");
+	assert_fails(rwkvk_file_export(file, link_name, NULL), RWKVK_ERROR_FILE, "link.gguf: is the model being read");
+	assert_fails(rwkvk_file_export(file, soft, NULL), RWKVK_ERROR_FILE, "soft.gguf: is the model being read");
 	assert_fails(rwkvk_file_export(file, "model.bin", NULL), RWKVK_ERROR_ARGUMENT,
 	             "model.bin: expected a name that ends in .gguf or .safetensors");
 	assert_fails(rwkvk_file_export(file, test_temp("x.safetensors"), &(rwkvk_export_options){ .type = RWKVK_EXPORT_Q8_0 }),
