@@ -89,7 +89,7 @@ static bool listed(const char *list, const char *stage)
 	return !list;
 }
 
-/* As the table has it: without spaces, and with the most rows of a pass of few. */
+/* As the table has it: without spaces, and with the largest number of rows in a pass of few. */
 static void name_stage(const char *stage, uint32_t few, char name[32])
 {
 	if (few)
@@ -153,7 +153,7 @@ static rwkvk_status add_row(struct gpu *gpu, const struct row *row)
 	return status;
 }
 
-/* What quantises F16 while loading. */
+/* The shaders that quantise F16 while loading. */
 static rwkvk_status add_quantisers(struct gpu *gpu)
 {
 	static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K };

@@ -144,7 +144,7 @@ static void add_biases(struct text *t, uint32_t count, uint64_t *random)
 	t->asking.bias_count = count;
 }
 
-/* Every so manieth token is allowed. */
+/* Every n-th token is allowed. */
 static void add_mask(struct text *t, uint32_t every, uint64_t *random)
 {
 	memset(t->mask, 0, sizeof t->mask);
@@ -544,7 +544,7 @@ static void rows_that_end(void **state)
 		assert_int_equal(words[TABLE_DONE], TABLE_TEXTS);
 		check_table(want, turn);
 	}
-	words_at(1)[IO_STOP_COUNT] = 0; /* what has ended stays so */
+	words_at(1)[IO_STOP_COUNT] = 0; /* ended texts stay ended */
 	assert_ok(gpu_cmd_run(choose));
 	assert_int_equal(words_at(0)[IO_FED], 3);
 	assert_int_equal(words_at(1)[IO_FED], 0);

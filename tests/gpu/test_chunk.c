@@ -152,9 +152,9 @@ static void rescaled_models(void **state)
 			test_model(&specs[i], 1);
 }
 
-enum { TOKENS = 81 }; /* whose logits are all wanted */
+enum { TOKENS = 81 }; /* all of their logits are needed */
 
-/* What on_logits is called with. */
+/* The arguments of on_logits. */
 struct rows {
 	float *logits;
 	size_t vocab, count;

@@ -113,7 +113,7 @@ static void place_inputs(struct fixture *f, const struct stage *stage)
 	}
 }
 
-/* Where RWKV-6's decay is padded, the hidden vectors of token shift have left numbers, which must count for nothing. */
+/* If RWKV-6's decay is padded, token shift's hidden vectors have left numbers there, which must have no effect. */
 static void place_leftovers(struct fixture *f, const struct stage *stage)
 {
 	const uint32_t rank = f->config->rank_decay, at = ROW_H(f->config->width, f->config->ffn);
@@ -286,7 +286,7 @@ static void check_states(struct fixture *f, const struct stage *stage, uint32_t 
 
 /* ------------------------------------------------------------------------------------------------------ shift */
 
-/* What token shift leaves between two stages: LN(x), and its mixes with that of the row before. */
+/* Token shift's output between two stages: LN(x), and its mixes with that of the previous row. */
 static void check_shift(struct fixture *f, const struct stage *stage, uint32_t layer)
 {
 	const uint32_t D = f->config->width;
@@ -535,7 +535,7 @@ static void make_chunks(struct rwkvk_model *m, uint32_t rows)
 	assert_true(m->plan.last.count == 1 && m->chunk.logits_rows == rows);
 }
 
-/* What the passes of a batch have instead of a chunk's. */
+/* The passes of a batch, in place of a chunk's. */
 static void make_chosen(struct fixture *f)
 {
 	f->chosen = f->model->chunk.pass;

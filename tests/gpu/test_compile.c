@@ -129,7 +129,7 @@ static enum types types_of(const struct model_spec *spec)
 	return test_everything() ? FLOATS : F16_ALONE;
 }
 
-/* What quantises while loading. */
+/* The shaders that quantise while loading. */
 static unsigned check_quantisers(struct gpu *gpu, unsigned *pipelines)
 {
 	static const uint32_t types[] = { TYPE_Q8, TYPE_Q6K, TYPE_Q5K, TYPE_Q4K }, floats[] = { TYPE_F32, TYPE_F16, TYPE_BF16 };

@@ -223,7 +223,7 @@ static void push_constants(void **state)
 
 /* ------------------------------------------------------------------------------------------------------ tokens */
 
-/* What a call costs on the host: every submission is three calls of Vulkan. */
+/* The cost of a call on the host: every submission is three Vulkan calls. */
 static uint32_t submits, waits, resets;
 static struct VolkDeviceTable real;
 

@@ -90,7 +90,7 @@ static void files(void **state)
 	assert_ok(file_map(path, &mapping));
 	assert_int_equal(mapping.bytes, 3);
 	file_unmap(&mapping);
-	assert_ok(file_read(path, &mapping)); /* what was read stays, whatever becomes of the file */
+	assert_ok(file_read(path, &mapping)); /* contents already read stay, whatever becomes of the file */
 	assert_true(file_is_mapped(path, &mapping));
 	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(mapping.bytes, 3);
@@ -515,7 +515,7 @@ static void out_of_memory(void **state)
 		test_assert_error_contains("19.1 MiB in all", __FILE__, __LINE__);
 		assert_true(gpu_memory_used(gpu) <= 20000000);
 		gpu_buffer_destroy(&buffers[0]);
-		extra = make(gpu, size, GPU_DEVICE); /* what was given back can be had again */
+		extra = make(gpu, size, GPU_DEVICE); /* released memory can be allocated again */
 		gpu_buffer_destroy(&extra);
 		for (size_t i = 1; i < count; i++)
 			gpu_buffer_destroy(&buffers[i]);

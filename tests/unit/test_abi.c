@@ -18,7 +18,7 @@ struct member {
 struct layout {
 	const char *name;
 	size_t bytes, want; /* sizeof */
-	size_t end;         /* of the last member: what is added later begins there, so there may be no padding behind it */
+	size_t end;         /* the end of the last member: later additions begin there, so no padding may follow it */
 	struct member members[32];
 };
 

@@ -542,7 +542,7 @@ static void fits(void **state)
 	assert_string_equal(tokenizer_file_for(65536), "rwkv_vocab_v20230424.txt");
 }
 
-/* Id 0, ids without text and holes: what counts is how many ids there are. */
+/* Id 0, ids without text and holes: only the number of ids counts. */
 static void counts_ids(void **state)
 {
 	(void)state;

@@ -69,7 +69,7 @@ static const rwkvk_chat_message talk[] = {
 };
 enum { TALK = sizeof talk / sizeof *talk };
 
-/* What all modes of a template share, and what follows it. */
+/* Text that all modes of a template share, and what follows it. */
 static void golden_modes(void **state)
 {
 	(void)state;
@@ -111,7 +111,7 @@ static void golden_modes(void **state)
 	assert_renders(RWKVK_CHAT_PLAIN, talk + 3, 1, &(rwkvk_chat_options){ .messages_only = true }, "2 + 2?");
 }
 
-/* What only single messages have. */
+/* Cases for single messages only. */
 static void golden_messages(void **state)
 {
 	(void)state;
@@ -136,7 +136,7 @@ static void golden_messages(void **state)
 		assert_renders(cases[i].chat, &cases[i].message, 1, &(rwkvk_chat_options){ .messages_only = true }, cases[i].want);
 }
 
-/* As Python's re.sub(r'\n{2,}', '\n', t.replace('\r\n', '\n')).strip() has them. */
+/* The same as Python's re.sub(r'\n{2,}', '\n', t.replace('\r\n', '\n')).strip(). */
 static void cleaning(void **state)
 {
 	(void)state;

@@ -108,7 +108,7 @@ static struct list *converted(enum family family, const char *version, const str
 	return list;
 }
 
-/* Of RWKV-5.1, a .st file has one number for each channel where the official file has one for each head. */
+/* In RWKV-5.1, a .st file has one number per channel where the official file has one per head. */
 static void spread_heads(struct list *list, const struct list_sizes *s)
 {
 	for (size_t i = 0; i < list->count; i++) {
@@ -170,7 +170,7 @@ static void test_square_factors(void **state)
 	check_safetensors(OFFICIAL, "7", &square);
 	check_safetensors(FLA, "7", &square);
 
-	/* of RWKV-7 in a .st file one factor that is not square is enough */
+	/* in an RWKV-7 .st file, one factor that is not square is enough */
 	struct list *want = list_official("7", &square), *list = list_official("7", &square);
 	for (int i = 0; i < 2; i++) {
 		struct list_item *item = list_find(i ? want : list, "blocks.1.att.v2");
@@ -286,7 +286,7 @@ static void test_wrong_rows(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- rwkv.cpp, GGUF */
 
-/* What rwkv.cpp's converter has computed already. */
+/* Values that rwkv.cpp's converter has already computed. */
 static void compute(struct list *list, const char *version)
 {
 	for (size_t i = 0; i < list->count; i++) {

@@ -125,7 +125,7 @@ static void test_q8_rounding(void **state)
 		assert_int_equal(block[i], 0);
 }
 
-/* What 8 bits cannot hold must not come back as a plausible number. */
+/* Numbers that 8 bits cannot hold must not come back as plausible ones. */
 static void test_q8_hostile(void **state)
 {
 	(void)state;
@@ -187,7 +187,7 @@ static void test_fits(void **state)
 	check_fits(DTYPE_F32, 65520, 65520, false);
 }
 
-/* Where the f16s of a block lie, as docs/formats.md has it. */
+/* The places of a block's f16s, as docs/formats.md gives them. */
 static void test_scales_fit(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* What becomes of an exported file on the disk: for any number of threads, when it may not be written, when writing is
- * cancelled, killed, or fails. */
+/* Exported files on disk: with any number of threads, when writing is not permitted, and when it is cancelled, killed, or
+ * fails. */
 #include <errno.h>
 #include <glob.h>
 #include <math.h>
@@ -167,7 +167,7 @@ static void test_cancelled(void **state)
 	rwkvk_file_close(file);
 }
 
-/* Killed half-way: what was there before is still there, or nothing is. */
+/* Killed half-way: the old file is still there, or no file is. */
 static void test_killed(void **state)
 {
 	(void)state;

@@ -369,7 +369,7 @@ static void fla_has_its_epsilon(void **state)
 	remove(test_temp("config.json"));
 }
 
-/* Official names: what lies beside them is not theirs. */
+/* Official names: files beside them are not theirs. */
 static void other_files_have_no_config(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* rwkv.cpp files: what good ones mean, and that every kind of bad one is answered with a sentence. */
+/* rwkv.cpp files: how good ones are read, and that every kind of bad one is refused with a sentence. */
 #include "support.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* GGUF files: what good ones mean, and that every kind of bad one is answered with a sentence. */
+/* GGUF files: how good ones are read, and that every kind of bad one is refused with a sentence. */
 #include "support.h"
 
 #include <math.h>
@@ -394,7 +394,7 @@ static void test_patches(void **state)
 	free(good);
 }
 
-/* Of a type that no model has, known to the format or not: a tensor goes to where the next one begins, or to the end. */
+/* Tensors of a type that no model has, known to the format or not: they extend to the next tensor, or to the end. */
 static void test_foreign_types(void **state)
 {
 	(void)state;

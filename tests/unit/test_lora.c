@@ -311,7 +311,7 @@ static void every_layout(void **state)
 	}
 }
 
-/* What web-rwkv's converter leaves: A is the other way round, and an alpha is in the file. */
+/* The output of web-rwkv's converter: A is transposed, and the file holds an alpha. */
 static void turned_factors(void **state)
 {
 	(void)state;
@@ -570,7 +570,7 @@ static void replace_embedding(struct list *adapter, struct list_item *emb, struc
 	memcpy(head->values, item->values, emb->count * sizeof *emb->values);
 }
 
-/* Where the head is the embedding, a product changes one of them, and a whole tensor takes the place of both. */
+/* If the head is the embedding, a product changes only one of them, and a whole tensor replaces both. */
 static void tied_heads(void **state)
 {
 	(void)state;

@@ -19,7 +19,7 @@ struct job {
 	bool slow;
 };
 
-/* What threads inherit; Windows has no signals. */
+/* State that threads inherit; Windows has no signals. */
 static bool signals_blocked(void)
 {
 #ifdef _WIN32
@@ -80,7 +80,7 @@ static void test_each_once(void **state)
 	}
 }
 
-/* Where a piece takes a while, all of them have a share. */
+/* If a piece takes a while, every thread gets a share. */
 static void test_all_work(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* PyTorch's .pth files: what good ones mean, and that every kind of bad or malicious one is answered with a sentence. */
+/* PyTorch's .pth files: how good ones are read, and that every kind of bad or malicious one is refused with a sentence. */
 #include "support.h"
 
 #include <stdio.h>
@@ -124,7 +124,7 @@ static void test_types(void **state)
 	}
 }
 
-/* Of types that no weights have; the storages as test_types() has them. */
+/* Tensors of types that no weights have; the storages are those of test_types(). */
 static void test_foreign_types(void **state)
 {
 	(void)state;

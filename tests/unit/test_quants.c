@@ -20,7 +20,7 @@ static uint32_t groups_of(enum dtype type)
 	return dtype_info[type].block / dtype_info[type].group;
 }
 
-/* Where a type has its f16 numbers; returns how many. */
+/* The places of a type's f16 numbers; returns their number. */
 static unsigned halves_of(enum dtype type, size_t at[2])
 {
 	at[0] = type == DTYPE_Q2_K ? 80 : type == DTYPE_Q3_K ? 108 : type == DTYPE_Q6_K ? 208 : 0;
@@ -433,7 +433,7 @@ static void test_search(void **state)
 	}
 }
 
-/* What no scale can hold must not come back as a number, and harms no other block. */
+/* Values that no scale can hold must not come back as numbers, and must not affect other blocks. */
 static void test_hostile(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* safetensors files: what good ones mean, and that every kind of bad one is answered with a sentence. */
+/* safetensors files: how good ones are read, and that every kind of bad one is refused with a sentence. */
 #include "support.h"
 
 #include <stdio.h>

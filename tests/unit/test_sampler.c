@@ -396,7 +396,7 @@ static void biases(void **state)
 		{ { { 2, 5 }, { 2, -INFINITY }, { 1, -2 } }, 0 },
 		{ { { 0, FLT_MAX }, { 0, FLT_MAX }, { 2, FLT_MAX } }, 0 }, /* never infinite */
 		{ { { 0, -FLT_MAX }, { 1, -INFINITY }, { 2, -INFINITY } }, 0 },
-		{ { { 3, FLT_MAX }, { 3, 5 }, { 0, 0 } }, 2 }, /* what cannot come stays so */
+		{ { { 3, FLT_MAX }, { 3, 5 }, { 0, 0 } }, 2 }, /* impossible tokens stay impossible */
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		rwkvk_sampling s = { .biases = cases[i].biases, .bias_count = 3 };

@@ -173,7 +173,7 @@ static void test_bin(void **state)
 	refuse("one part, no index", in_folder(FIRST_BIN), RWKVK_ERROR_FILE,
 	       "open " INDEX_BIN ", which belongs beside it but is missing");
 
-	/* where there are both, as in many folders, safetensors files are taken */
+	/* if a folder has both, as many do, the safetensors files are used */
 	list_free(write_model_as(INDEX_BIN, FIRST_BIN, SECOND_BIN));
 	write_part("model.safetensors", list, 0, list->count);
 	check_model(folder, "safetensors");

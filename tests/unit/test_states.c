@@ -92,7 +92,7 @@ static void orientation(void **unused)
 		float state[LAYERS * LAYER];
 		open_layers(LAYERS, &weights);
 		for (size_t t = 0; t < weights.count; t++)
-			weights.tensors[t].swapped = swapped; /* what lies there is now said to be [key][value] */
+			weights.tensors[t].swapped = swapped; /* the numbers there are now declared as [key][value] */
 		memset(state, 0x55, sizeof state);
 		assert_true(has_trained_state(&weights));
 		assert_ok(trained_state(&weights, &c, state));

@@ -131,7 +131,7 @@ static void too_large_a_state_drops_nothing(void **state)
 	store->destroy(store);
 }
 
-/* Of different texts, the same key. */
+/* Different texts with the same key. */
 static void equal_keys_are_no_equal_texts(void **state)
 {
 	(void)state;
@@ -180,7 +180,7 @@ static struct store *open_folder(const char *dir, uint64_t limit)
 	return store;
 }
 
-/* What has been put is written when the store goes. */
+/* States put into the store are written before it is destroyed. */
 static struct store *again(struct store *store, const char *dir, uint64_t limit)
 {
 	store->destroy(store);

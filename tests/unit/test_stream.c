@@ -8,7 +8,7 @@
 
 enum { MOST = 256 };
 
-/* What was shown so far. */
+/* The text shown so far. */
 struct shown {
 	char text[MOST];
 	size_t count;

@@ -48,7 +48,7 @@ static int free_table(void **state)
 	return 0;
 }
 
-/* What must be withheld of a text that ends in these three bytes. */
+/* The bytes to hold back from a text that ends in these three. */
 static size_t withheld(const uint8_t last[3])
 {
 	if (begins[3][last[0] << 16 | last[1] << 8 | last[2]])
