@@ -275,7 +275,7 @@ static bool takes_text(const struct usage *usage)
 	return usage->operand && (strcmp(usage->operand, "PROMPT") == 0 || strcmp(usage->operand, "TEXT") == 0);
 }
 
-/* How a text is given, for those who expect an option for it or have one that looks like options; or "". */
+/* How to give the text, for users who expect an option for it or whose text looks like options; or "". */
 static const char *text_hint(const struct usage *usage, const char *name)
 {
 	if (!takes_text(usage))
@@ -350,14 +350,13 @@ static bool value_follows(const struct usage *usage, const char *word)
 	return false;
 }
 
-/* Of an option that getopt_long() complains of: mingw-w64's does so in the same way where a value is missing and where there is
- * one too many. */
+/* For an option that getopt_long() rejects: mingw-w64's reports a missing value and an unexpected value in the same way. */
 static bool needs_value(const struct usage *usage, int value)
 {
 	return value != HELP_VALUE && find_arg(usage, value)->value;
 }
 
-/* Whether `word` begins with '-' and cannot be options, since there is a blank where none of them has one. */
+/* Whether `word` begins with '-' but cannot be options, since it has a blank where options have none. */
 static bool is_dashed_text(const struct usage *usage, const char *word)
 {
 	if (word[0] != '-' || !strpbrk(word, " \t\n"))
@@ -368,7 +367,7 @@ static bool is_dashed_text(const struct usage *usage, const char *word)
 	return word[1] != 'h' && !(arg && arg->value);
 }
 
-/* Takes such a text out of the words, which are options else; NULL: there is none. */
+/* Removes such a text from the words, so that getopt_long() does not take it for options; NULL: there is none. */
 static char *take_dashed_text(const struct usage *usage, int *argc, char **argv)
 {
 	for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++) {

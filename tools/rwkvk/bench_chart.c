@@ -50,7 +50,7 @@ static void describe(char *out, size_t size, const struct bench_report *report, 
 	bench_text(out, size, all);
 }
 
-/* 1, 2 or 5 times a power of ten, so that about `steps` of them make `range`. */
+/* 1, 2 or 5 times a power of ten, so that about `steps` of these intervals fill `range`. */
 static double nice_step(double range, int steps)
 {
 	double rough = range / steps, power = pow(10, floor(log10(rough)));
@@ -334,7 +334,7 @@ void chart_roofline(FILE *page, const struct bench_report *reports, size_t count
 
 /* ---------------------------------------------------------------------------------------------------- stages */
 
-/* Names of all stages in the order in which they come, so that a stage has one colour in all bars. */
+/* Names of all stages in order of first appearance, so that a stage has the same colour in every bar. */
 struct legend {
 	const char *names[64];
 	size_t count;

@@ -1,5 +1,5 @@
-/* `bench --html`: one page that needs nothing but itself, no script, no font, no network.  It is well-formed XML as well as
- * HTML, so that a test can take it apart. */
+/* `bench --html`: one self-contained page, with no script, no font and no network.  It is well-formed XML as well as HTML, so
+ * that a test can parse it. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>

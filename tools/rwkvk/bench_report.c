@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT = 2 }; /* of the JSON; to be raised when a reader would misunderstand it */
+enum { FORMAT = 2 }; /* of the JSON; raise it when an older reader would misread the file */
 
 /* ---------------------------------------------------------------------------------------------------- numbers */
 
@@ -43,7 +43,7 @@ void bench_text(char *out, size_t size, const char *text)
 		out[count] = c < 32 || c == 127 || (ascii && c > 127) ? '?' : text[count];
 	}
 	while (text[count] && count > 0 && ((unsigned char)text[count] & 0xc0) == 0x80)
-		count--; /* cut within a character: without it */
+		count--; /* cut inside a character: drop it */
 	out[count] = 0;
 	json_decref(string);
 }

@@ -71,7 +71,7 @@ static rwkvk_status write_text(struct run *run, size_t count, double *seconds)
 	return status;
 }
 
-/* A step of `count` works, of which each wants what it says; those that found no room are done in the next. */
+/* One step of `count` works; a work that finds no room is done in the next step. */
 static rwkvk_status step(struct run *run, rwkvk_work *works, size_t count)
 {
 	if (interrupt_seen())
@@ -104,7 +104,7 @@ static rwkvk_status begin_many(struct run *run, size_t sessions)
 	return status;
 }
 
-/* Until all have written their tokens, which takes all as many steps. */
+/* Runs until all sessions have written their tokens; each takes the same number of steps. */
 static rwkvk_status write_steps(struct run *run, size_t sessions, const rwkvk_generate_options *options, uint64_t *hashes)
 {
 	rwkvk_work works[BENCH_SESSIONS];
@@ -318,7 +318,7 @@ static void close_run(struct run *run)
 	run->model = NULL;
 }
 
-/* The profile counts from opening on: a second reading tells what the tokens between took. */
+/* The profile counts from opening on: the difference of two readings is the time of the tokens in between. */
 struct reading {
 	rwkvk_profile_row rows[BENCH_STAGES];
 	size_t count;
@@ -339,7 +339,7 @@ static bool is_described(const struct bench_model *model, const char *stage)
 	return false;
 }
 
-/* What ran between two readings, for `tokens` tokens, and has not been described. */
+/* The stages that ran between two readings, for `tokens` tokens, and have not been described. */
 static void describe_stages(struct bench_model *out, const struct reading *a, const struct reading *b, double tokens)
 {
 	for (size_t i = 0; i < b->count && out->stage_count < BENCH_STAGES; i++) {
@@ -360,7 +360,7 @@ static void describe_stages(struct bench_model *out, const struct reading *a, co
 	}
 }
 
-/* Weights of ffn.value that were not read since their inputs were zero. */
+/* Weights of ffn.value that were skipped because their inputs were zero. */
 static void describe_skipped(struct run *run)
 {
 	rwkvk_sparsity row = { 0 };
@@ -403,7 +403,7 @@ static rwkvk_status profile_prompt(struct run *run)
 	return status;
 }
 
-/* Timestamps cost time themselves, so the stages are timed in a run of their own. */
+/* Timestamps cost time, so the stages are timed in a separate run. */
 static int run_stages(struct run *run)
 {
 	int code = open_run(run, true);

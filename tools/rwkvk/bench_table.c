@@ -1,4 +1,4 @@
-/* Reports as text: Markdown tables, CSV, JSON lines, and two reports beside each other. */
+/* Reports as text: Markdown tables, CSV, JSON lines, and two reports side by side. */
 #include "bench.h"
 
 #include <inttypes.h>
@@ -226,7 +226,7 @@ static const struct bench_test *find_test(const struct bench_model *model, const
 	return NULL;
 }
 
-/* A row of the table: two numbers and how often the first goes into the second. */
+/* A row of the table: two numbers and the ratio of the second to the first. */
 static void print_numbers(const char *what, const char *unit, double a, double b)
 {
 	char ratio[40] = "-";
@@ -285,7 +285,7 @@ static void compare_models(const struct bench_pair *pair)
 	              b ? 1e-6 * (double)b->bytes_per_token : (double)NAN);
 }
 
-/* What makes the numbers of two models mean different things.  Returns how many hashes differ. */
+/* Notes why the numbers of two models may not be comparable.  Returns how many hashes differ. */
 static int note_differences(const char *const names[2], const struct bench_pair *pair)
 {
 	const struct bench_model *a = pair->a, *b = pair->b;

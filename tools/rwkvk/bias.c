@@ -7,7 +7,7 @@
 
 #include "streams.h"
 
-static const float MOST = 1000; /* more than any logit: such a token comes always, or never */
+static const float MOST = 1000; /* more than any logit: such a token is always picked, or never */
 
 static int append(struct bias_list *list, uint32_t token, float value)
 {

@@ -1,4 +1,4 @@
-/* Lines that begin with /: one table, from which the help and completion follow, too. */
+/* Lines that begin with /: one table, which help and completion use as well. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -117,7 +117,7 @@ static const char *branch_name(const void *user, size_t index)
 	return index < c->branch_count ? c->branches[index].name : NULL;
 }
 
-/* What was said last there, so that one knows where one is. */
+/* The last message there, to show the user where they are. */
 static void show_end(const struct conversation *c)
 {
 	enum { MOST = 200 };

@@ -1,4 +1,4 @@
-/* The conversation's file: what goes into it after each turn, and what a chat makes of one that it finds. */
+/* The conversation's file: saving it after each turn, and continuing from an existing one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +27,8 @@ static bool keep_session(struct chat *chat, const struct rendered *text, size_t 
 	return true;
 }
 
-/* Whether the cache has the state after so many bytes, where a message ends; then it is the session's.  It has the logits there
- * only of a text that ends so, and they are not wanted; hence the byte more, of which it has none. */
+/* Whether the cache has the state after so many bytes, where a message ends; if so, the session gets it.  For a text that ends
+ * there the cache would need logits as well, which are not wanted here; hence the extra byte, which it has never seen. */
 static bool recall(struct chat *chat, const struct rendered *text, size_t bytes)
 {
 	static const char more = 'x';
@@ -50,8 +50,8 @@ static bool recall(struct chat *chat, const struct rendered *text, size_t bytes)
 	return known;
 }
 
-/* The last state of the branch that the cache has.  Of an answer with reasoning it is at the end of the message before, and of
- * a message that has no answer yet before that. */
+/* Keeps the branch's latest state in the cache.  After an answer with reasoning that is the end of the message before it; for a
+ * message without an answer, it is one further back. */
 static void keep_state(struct chat *chat)
 {
 	enum { MOST = 3 };
@@ -68,7 +68,7 @@ static void keep_state(struct chat *chat)
 	rendered_free(&text);
 }
 
-/* What the file's own name for the model is, or else that of the file. */
+/* The model's name in its file, or else the file's name. */
 static char *model_name(const struct chat *chat)
 {
 	rwkvk_model_info info = { .size = sizeof(info) };
@@ -103,7 +103,7 @@ bool chat_can_think(rwkvk_chat_template chat, rwkvk_chat_think think)
 	return rwkvk_chat_render(chat, NULL, 0, &options, NULL, 0, &bytes, NULL) == RWKVK_OK;
 }
 
-/* The model is not asked, and does not warn, where the user has chosen, or greet() says what it is. */
+/* If the user has chosen, or greet() reports it, the model's template is not consulted and does not warn. */
 static rwkvk_status choose_template(const struct chat *chat, rwkvk_chat_template *out)
 {
 	*out = RWKVK_CHAT_PLAIN;
@@ -112,7 +112,7 @@ static rwkvk_status choose_template(const struct chat *chat, rwkvk_chat_template
 	return chat->template_name ? rwkvk_chat_find(chat->template_name, out) : rwkvk_model_chat(chat->model, out);
 }
 
-/* The template of a conversation with another model says nothing of this one. */
+/* The template of a conversation with another model says nothing about this one. */
 static int settle(struct chat *chat, const char *path)
 {
 	struct conversation *c = &chat->conversation;

@@ -1,4 +1,4 @@
-/* A turn: the branch as a prompt, of which the cache has most, and the answer as it comes. */
+/* A turn: the branch as a prompt, most of which is cached, and the answer as it arrives. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +10,11 @@
 
 enum { STANDARD_COUNT = 2048 };
 
-/* An answer on its way. */
+/* An answer in progress. */
 struct writing {
 	struct chat *chat;
 	rwkvk_chat_answer *answer;
-	struct memory_stream raw, said; /* all that the model has written; the text of it */
+	struct memory_stream raw, said; /* everything the model has written; the answer's text alone */
 	struct progress progress;
 	double start, first; /* first: 0 until something has come */
 	bool new_stops, thought, dimmed;
@@ -23,7 +23,7 @@ struct writing {
 
 /* ---------------------------------------------------------------------------------------------------- the prompt */
 
-/* The session has read the text afterwards. */
+/* Afterwards the session has read the text. */
 static int read_prompt(struct chat *chat, rwkvk_prompt *prompt)
 {
 	struct progress progress;
@@ -45,7 +45,7 @@ static void count_prompt(struct chat *chat, const rwkvk_prompt *prompt)
 
 /* ---------------------------------------------------------------------------------------------------- showing */
 
-/* Reasoning is for the person in front; elsewhere standard output has the answer alone. */
+/* Reasoning is shown on a terminal only; otherwise standard output holds just the answer. */
 static bool shows_reasoning(void)
 {
 	return system_is_terminal(stdout);
@@ -131,7 +131,7 @@ static int generate(struct writing *w, rwkvk_generate_result *result)
 	return code;
 }
 
-/* What was held back comes, too. */
+/* Includes the text that was held back. */
 static int write_answer(struct writing *w, rwkvk_generate_result *result)
 {
 	rwkvk_chat_part part = { .size = sizeof(part) };
@@ -175,8 +175,8 @@ static void close_writing(struct writing *w)
 
 /* ---------------------------------------------------------------------------------------------------- after an answer */
 
-/* What stands between the answer and the next message, with which the session is where the next turn begins.  A failure costs
- * that turn some reading, no more. */
+/* Reads the separator between the answer and the next message, so that the session is where the next turn begins.  A failure
+ * only costs that turn some reading. */
 static void finish_history(struct chat *chat, const struct writing *w, rwkvk_prompt *prompt)
 {
 	struct rendered text;
@@ -189,7 +189,7 @@ static void finish_history(struct chat *chat, const struct writing *w, rwkvk_pro
 	rendered_free(&text);
 }
 
-/* The answer as a message, if there is one. */
+/* Adds the answer as a message, if there is one. */
 static int take_answer(struct chat *chat, struct writing *w, rwkvk_prompt *prompt)
 {
 	if (!end_writing(w))
@@ -215,7 +215,7 @@ static void count_answer(struct chat *chat, const struct writing *w, double end)
 	chat->all.text_seconds += chat->last.text_seconds;
 }
 
-/* What the user should know of how it ended. */
+/* What the user should know about how the answer ended. */
 static void note_end(const struct chat *chat, const struct writing *w, rwkvk_end reason)
 {
 	if (interrupt_seen())

@@ -1,5 +1,5 @@
-/* rwkvk bench: how fast a device runs models, against what the device can do at best.  The result is on standard output, what
- * happens meanwhile on standard error. */
+/* rwkvk bench: how fast a device runs models, compared with the device's ceiling.  Results go to standard output, progress to
+ * standard error. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ struct bench {
 	int output;
 	const char *html, *compare;
 	bool stages, unmeasured, read_file, exact, quiet;
-	const char *files[MOST_FILES]; /* arguments that are no options */
+	const char *files[MOST_FILES]; /* positional arguments */
 };
 
 /* ---------------------------------------------------------------------------------------------------- lists */
@@ -129,7 +129,7 @@ static int measure_device(const struct bench *args, struct bench_device *out)
 	return status == RWKVK_OK ? EXIT_DONE : failed_with(status);
 }
 
-/* What is not known stays so: NaN. */
+/* Unknown numbers stay NaN. */
 static void share_ceilings(struct bench_report *report)
 {
 	for (size_t i = 0; i < report->model_count; i++)

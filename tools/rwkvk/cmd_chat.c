@@ -1,5 +1,4 @@
-/* rwkvk chat: a conversation.  Standard output is the answers and nothing else; what else there is to say goes to standard
- * error. */
+/* rwkvk chat: a conversation.  Standard output holds only the answers; everything else goes to standard error. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +73,7 @@ static enum line_end read_message(struct chat *chat, char **out)
 
 /* ---------------------------------------------------------------------------------------------------- the talk */
 
-/* The message is in the file before it is answered.  One that has not been answered makes room for it. */
+/* The message is saved before it is answered.  It replaces one that was never answered. */
 static int say(struct chat *chat, const char *text)
 {
 	struct conversation *c = &chat->conversation;
@@ -91,7 +90,7 @@ static int say(struct chat *chat, const char *text)
 	return code == EXIT_DONE ? kept : code;
 }
 
-/* A line of blanks is nothing. */
+/* A blank line is skipped. */
 static int take_line(struct chat *chat, char *line)
 {
 	if (line[strspn(line, " \t\n")] == 0)
@@ -101,7 +100,7 @@ static int take_line(struct chat *chat, char *line)
 	return say(chat, line + (line[0] == '/'));
 }
 
-/* Ctrl-C ends a chat in which nobody types; where someone does, SIGTERM. */
+/* Ctrl-C ends a chat in which nobody types; one with a person typing ends at SIGTERM. */
 static bool goes_on_after_clear(struct chat *chat)
 {
 	if (!interrupt_seen())
@@ -136,7 +135,7 @@ static int open_lines(struct chat *chat)
 	return chat->lines ? EXIT_DONE : failed("out of memory");
 }
 
-/* What the options say goes before what the file says. */
+/* Options take precedence over the file. */
 static int apply_options(struct chat *chat)
 {
 	struct conversation *c = &chat->conversation;
@@ -158,7 +157,7 @@ static int apply_options(struct chat *chat)
 	return EXIT_DONE;
 }
 
-/* That of the file or, where there is none yet, a new one. */
+/* The file's conversation or, if there is no file yet, a new one. */
 static int open_conversation(struct chat *chat, struct conversation *found)
 {
 	if (chat->path && conversation_is_there(chat->path))
@@ -206,7 +205,7 @@ static int open_cache(struct chat *chat)
 
 static int open_model(struct chat *chat)
 {
-	enum { LONG_PROMPT = 16 }; /* tokens: what is compiled for chunks is wanted, too */
+	enum { LONG_PROMPT = 16 }; /* tokens: the pipelines for chunks are needed as well */
 	rwkvk_file *file = chat->file;
 	chat->file = NULL;
 	return model_open_warm(&chat->model_args, file, LONG_PROMPT, &chat->model);
@@ -225,7 +224,7 @@ static int hash_start(struct chat *chat)
 	return EXIT_DONE;
 }
 
-/* All that can be wrong without the model being loaded. */
+/* Everything that can be checked before the model is loaded. */
 static int prepare(struct chat *chat)
 {
 	rwkvk_model_info info = { .size = sizeof(info) };
@@ -274,7 +273,7 @@ static int run(struct chat *chat)
 {
 	struct conversation found = { 0 };
 	set_quiet(chat->model_args.quiet);
-	system_keep_private(); /* whatever is written here holds what people have said */
+	system_keep_private(); /* the files hold what people have written */
 	int code = chat->path ? conversation_lock(chat->path, &chat->lock) : EXIT_DONE;
 	if (code == EXIT_DONE)
 		code = open_conversation(chat, &found);

@@ -121,7 +121,7 @@ static int list_devices(bool json)
 		print_table(devices, count);
 	free(devices);
 	if (count == 0 && rwkvk_device_find(NULL, &(rwkvk_device_info){ 0 }) != RWKVK_OK)
-		return failed_call(); /* says what to do about it */
+		return failed_call(); /* the message says what to do */
 	return code;
 }
 

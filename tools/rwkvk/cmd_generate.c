@@ -1,5 +1,5 @@
-/* rwkvk generate: text that continues a prompt.  Standard output is the whole text, prompt included, and nothing else;
- * what the user may want to know besides goes to standard error. */
+/* rwkvk generate: text that continues a prompt.  Standard output holds only the whole text, prompt included; everything else
+ * goes to standard error. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +51,7 @@ static rwkvk_sampling choose_sampling(const struct run *run)
 	return sampling;
 }
 
-/* What -q hides as well can be given again, but not a seed that nobody chose. */
+/* -q may hide settings that the user can give again, but not a seed that was drawn at random. */
 static void note_sampling(const struct run *run, const rwkvk_sampling *s)
 {
 	char text[200];
@@ -155,7 +155,7 @@ static void note_counters(const struct run *run)
 	     b->recordings - a->recordings);
 }
 
-/* Layer by layer, and what it comes to. */
+/* Layer by layer, and the total. */
 static void note_sparsity(const struct run *run)
 {
 	rwkvk_sparsity row = { 0 };
@@ -209,7 +209,7 @@ static void note_profile(const struct run *run)
 
 /* ---------------------------------------------------------------------------------------------------- the run */
 
-/* For nobody there is no need to go on, unless the state is wanted. */
+/* Without a reader there is no need to go on, unless the state is wanted. */
 static bool on_prompt(void *user, uint64_t done, uint64_t total)
 {
 	struct run *run = user;
@@ -242,7 +242,7 @@ static rwkvk_generate_options text_options(const struct run *run, const rwkvk_sa
 	};
 }
 
-/* EXIT_DONE also of a text that Ctrl-C has ended; else the exit code after a message. */
+/* EXIT_DONE, even for a text that Ctrl-C ended; else the exit code after a message. */
 static int write_one(struct run *run, rwkvk_generate_options *options)
 {
 	bool has_text = rwkvk_model_tokenizer(run->model);
@@ -285,7 +285,7 @@ static int prompt_failed(struct run *run, rwkvk_status status)
 	if (status != RWKVK_CANCELLED)
 		return failed_call();
 	if (!interrupt_seen())
-		return EXIT_FAILED; /* nobody reads what is written */
+		return EXIT_FAILED; /* the reader has gone */
 	const char *path = run->args->feed.state_out;
 	failed("interrupted after %" PRIu64 " of %zu tokens of the prompt%s%s%s", run->prompt_tokens, run->feed.count,
 	       path ? "; " : "", path ? path : "", path ? " is not written" : "");
@@ -338,7 +338,7 @@ static int run_model(struct run *run)
 	return code;
 }
 
-/* What does not go with several texts, or with one alone. */
+/* Options that exclude several texts, or need them. */
 static int check_texts(const struct generate *args)
 {
 	uint64_t count = args->texts.value;
@@ -362,7 +362,7 @@ static int check_texts(const struct generate *args)
 	return EXIT_DONE;
 }
 
-/* Everything that can be wrong without the model being loaded. */
+/* Everything that can be checked before the model is loaded. */
 static int prepare(struct run *run)
 {
 	const struct generate *args = run->args;

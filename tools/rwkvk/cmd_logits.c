@@ -23,7 +23,7 @@ struct sink {
 	int code; /* of writing rows so far */
 };
 
-/* Whatever was written and not finished is gone. */
+/* Discards an output that was not finished. */
 static void sink_close(struct sink *sink)
 {
 	free(sink->values);
@@ -102,7 +102,7 @@ static int run_session(const struct logits *run, rwkvk_session *session, const s
 	return EXIT_DONE;
 }
 
-/* Everything that can be wrong without the model being loaded, and the output. */
+/* Everything that can be checked before the model is loaded, and the output. */
 static int prepare(const struct logits *run, rwkvk_file **file, struct feed *feed, struct sink *sink)
 {
 	rwkvk_model_info info = { 0 };

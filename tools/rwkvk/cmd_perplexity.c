@@ -1,5 +1,5 @@
 /* rwkvk perplexity: how well a model predicts a text, and how far it is from another one, such as its own weights before
- * quantising.  The sums are on standard output, a line a chunk on standard error. */
+ * quantising.  Totals go to standard output, one line per chunk to standard error. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -168,7 +168,7 @@ static int feed_both(struct run *run, const uint32_t *tokens, size_t count)
 	return code == EXIT_DONE ? feed_side(&run->reference, tokens, count) : code;
 }
 
-/* What is expected after the last of `count` tokens comes before the next call's. */
+/* Moves the logits after the last of `count` tokens to the front, for the next call. */
 static void carry_side(struct side *side, size_t count)
 {
 	if (side->model)
@@ -205,7 +205,7 @@ static int distribution_of(const struct side *side, size_t row, struct distribut
 	              model_title(&side->args), quant_words[side->args.quant]);
 }
 
-/* The token by what was expected in `row`. */
+/* Scores the token by the logits in `row`. */
 static int score_next(struct run *run, size_t row, uint32_t token, struct score *score)
 {
 	const rwkvk_tokenizer *tokenizer = rwkvk_model_tokenizer(run->model.model);

@@ -1,5 +1,5 @@
-/* rwkvk serve: OpenAI's API and a page.  Standard output is the address, once there is somebody to answer; the log is standard
- * error. */
+/* rwkvk serve: OpenAI's API and a page.  The address goes to standard output once the server can answer; the log goes to
+ * standard error. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -62,7 +62,7 @@ static int listen_at(const struct serve *args, const struct addrinfo *found, MHD
 	return code;
 }
 
-/* `*url` is what a browser on this machine finds the server by. */
+/* `*url` is the server's address for a browser on this machine. */
 static int open_socket(const struct serve *args, MHD_socket *out, char *url, size_t size)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE };
@@ -98,7 +98,7 @@ static int check_model(const struct serve *args, rwkvk_file **file)
 	return rwkvk_file_tokenizer(*file) ? EXIT_DONE : no_vocabulary(&args->model, &info, "a server", NULL);
 }
 
-/* What requests call the model: the file's name without folder and kind. */
+/* The model's id in requests: the file's name without folder and extension. */
 static const char *model_name(const struct serve *args, char *out, size_t size)
 {
 	const char *path = args->model.path;

@@ -101,7 +101,7 @@ uint8_t *conversation_to_bytes(const struct conversation *conversation, size_t *
 
 /* ---------------------------------------------------------------------------------------------------- reading */
 
-/* What reading knows; `error` has the first thing that was wrong, or "". */
+/* The reader; `error` holds the first error, or "". */
 struct reader {
 	const char *name;
 	char *error;
@@ -272,7 +272,7 @@ static bool read_settings(struct reader *reader, const json_t *root)
 	return (conversation_set(&c->model, model) && conversation_set(&c->system, said)) || out_of_memory(reader);
 }
 
-/* The header, from which follows what lies where. */
+/* The header, which gives the place of each part. */
 static bool read_header(struct reader *reader, const uint8_t *data, size_t bytes, struct header *header)
 {
 	if (bytes < sizeof(*header) || memcmp(data, magic, sizeof(magic)) != 0)
@@ -334,7 +334,7 @@ int conversation_load(const char *path, struct conversation *out)
 	return ok ? EXIT_DONE : failed("%s", error);
 }
 
-/* Whether there is a file that begins otherwise. */
+/* Whether a file exists that is not a conversation. */
 static bool is_foreign(const char *path)
 {
 	char found[sizeof(magic)] = "";

@@ -9,7 +9,7 @@ struct name {
 	const char *library, *program;
 };
 
-/* What there is no option for is left out: the program does not set it, so no message is about it. */
+/* Members without an option are left out: the program does not set them, so no message names them. */
 static const struct name fields[] = {
 	{ "rwkvk_model_options.path", "-m" },
 	{ "rwkvk_model_options.device", "--device" },

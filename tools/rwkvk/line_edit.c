@@ -1,4 +1,4 @@
-/* The keys are those of Emacs, as libedit has them, but for four.  Ctrl-C and Ctrl-Z come as characters while a line is edited,
+/* The keys are libedit's Emacs keys, except for four.  Ctrl-C and Ctrl-Z come as characters while a line is edited,
  * since libedit would pass their signals on to all programs of the group. */
 #include "line_edit.h"
 

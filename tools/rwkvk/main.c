@@ -133,7 +133,7 @@ static size_t edit_distance(const char *a, const char *b)
 const char *nearest(const char *word, const char *(*get)(const void *user, size_t index), const void *user)
 {
 	const char *best = NULL;
-	size_t best_distance = strlen(word) / 3 + 1; /* further away it would be a guess */
+	size_t best_distance = strlen(word) / 3 + 1; /* a larger distance would be guessing */
 	for (size_t i = 0;; i++) {
 		const char *candidate = get(user, i);
 		if (!candidate)

@@ -34,7 +34,7 @@ static void take_parts(const struct usage *usage)
 	parts = usage->parts ? usage->parts : "";
 }
 
-/* The commands that a command has of its own, "" if none. */
+/* A command's subcommands, "" if none. */
 static const char *parts_of(const struct command *command)
 {
 	args_show_usage(take_parts);

@@ -70,7 +70,7 @@ static void take_token(struct writing *w, struct text *text, uint32_t id)
 	w->tokens++;
 }
 
-/* What a step has made of it. */
+/* Takes in the result of a step. */
 static int take(struct writing *w, struct text *text, const rwkvk_work *work)
 {
 	char error[FIELDS_SIZE];

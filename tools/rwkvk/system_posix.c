@@ -62,7 +62,7 @@ struct system_lock {
 	char path[];
 };
 
-/* Whether the open file is still the one of that name: who had it before may have removed it. */
+/* Whether the open file still has that name: the lock's previous holder may have removed it. */
 static bool is_at(int file, const char *path)
 {
 	struct stat mine, there;

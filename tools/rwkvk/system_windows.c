@@ -45,7 +45,7 @@ bool system_is_terminal(FILE *stream)
 	return GetConsoleMode((HANDLE)_get_osfhandle(_fileno(stream)), &mode);
 }
 
-/* The C library has no number of its own for a pipe whose reader is gone. */
+/* The C library has no error number for a pipe whose reader has gone. */
 int system_write_error(void)
 {
 	switch (_doserrno) {
@@ -82,7 +82,7 @@ const char *system_path_name(const char *path)
 
 /* ---------------------------------------------------------------------------------------------------- private files, locks */
 
-/* What is in a user's folders is. */
+/* Files in a user's folders are private already. */
 void system_keep_private(void)
 {
 }

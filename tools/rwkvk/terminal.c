@@ -40,7 +40,7 @@ static struct short_text amount(const struct progress *progress, uint64_t value)
 	return out;
 }
 
-/* How long steps take says little of those to come. */
+/* The time of past steps says little about those to come. */
 static void add_speed(const struct progress *progress, uint64_t done, uint64_t total, double now, char *line, size_t size)
 {
 	double speed = (double)done / (now - progress->start);

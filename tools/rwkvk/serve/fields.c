@@ -7,8 +7,8 @@
 
 enum { CHAT = ENDPOINT_CHAT, COMPLETIONS = ENDPOINT_COMPLETIONS, BOTH = CHAT | COMPLETIONS };
 
-/* Refused is what would change the answer and is not there; ignored what only tells the operator something, or how to be fast.
- */
+/* A field is refused if it would change the answer and is not supported, and ignored if it only informs the operator or
+ * concerns speed. */
 const struct field request_fields[] = {
 	{ "model", BOTH, FIELD_HONOURED, NULL },
 	{ "messages", CHAT, FIELD_HONOURED, NULL },

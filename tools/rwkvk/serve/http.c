@@ -159,7 +159,7 @@ static enum MHD_Result send_response(struct server *server, struct MHD_Connectio
 static enum MHD_Result send_text(struct server *server, struct MHD_Connection *connection, struct exchange *x, int status,
                                  const char *type, struct text *text)
 {
-	if (text->failed) { /* nothing can be said without memory */
+	if (text->failed) { /* without memory no reply is possible */
 		text_free(text);
 		return MHD_NO;
 	}
@@ -180,7 +180,7 @@ static enum MHD_Result send_refusal(struct server *server, struct MHD_Connection
 
 /* ---------------------------------------------------------------------------------------------------- generations */
 
-/* What there is to send of a stream; the connection sleeps while there is nothing. */
+/* The next bytes of a stream; the connection sleeps while there are none. */
 static ssize_t read_stream(void *user, uint64_t position, char *buffer, size_t most)
 {
 	struct job *job = user;
@@ -394,7 +394,7 @@ static bool check_body(struct MHD_Connection *connection, struct refusal *refusa
 	       refuse(refusal, 415, NULL, NULL, "Content-Type: expected application/json, got \"%.100s\"", type ? type : "");
 }
 
-/* Everything that the head of a request tells. */
+/* Checks everything that a request's head contains. */
 static bool check_head(struct server *server, struct MHD_Connection *connection, const char *path, const char *method,
                        struct refusal *refusal)
 {
@@ -453,7 +453,7 @@ static struct exchange *begin_exchange(struct server *server, struct MHD_Connect
 	return x;
 }
 
-/* What is refused anyway is read on, but not kept. */
+/* The body of a refused request is read, but not kept. */
 static void take_body(struct exchange *x, const char *bytes, size_t count)
 {
 	if (x->refusal.status)
@@ -492,7 +492,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 
 /* ---------------------------------------------------------------------------------------------------- the log */
 
-/* What the request was for is nobody's business. */
+/* The log does not say what a request asked for. */
 static void log_exchange(const struct exchange *x, const char *tokens)
 {
 	time_t now = time(NULL);

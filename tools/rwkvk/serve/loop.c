@@ -18,7 +18,7 @@ enum {
 	LAST_SECONDS = 2,        /* for the last bytes to be sent when the time to drain is over */
 };
 
-/* A step in the making: each work with whose it is. */
+/* A step being assembled: each work with its owner. */
 struct stepping {
 	rwkvk_work *works; /* one a session */
 	struct job **jobs;
@@ -232,7 +232,7 @@ static void take_prompt(struct server *server, struct job *job, const rwkvk_work
 	deliver(server, job, &piece, 200, false);
 }
 
-/* false: the device is lost, and with it all that the server could do. */
+/* false: the device is lost, so the server cannot go on. */
 static bool take_work(struct server *server, const struct stepping *s, size_t index)
 {
 	struct job *job = s->jobs[index];
@@ -348,7 +348,7 @@ static void admit(struct server *server)
 		begin_job(server, job);
 }
 
-/* A stream that has nothing to say shows that it is alive.  With the lock held. */
+/* A silent stream sends a sign of life.  With the lock held. */
 static void keep_alive(struct job *job, double now)
 {
 	static char comment[] = ": waiting\n\n";
@@ -357,7 +357,7 @@ static void keep_alive(struct job *job, double now)
 		put(job, &piece, 200, false);
 }
 
-/* Clients that have gone, or do not read, give their places away. */
+/* Clients that have gone, or do not read, lose their places. */
 static void look_at_clients(struct server *server)
 {
 	double now = server_now();

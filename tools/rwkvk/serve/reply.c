@@ -34,7 +34,7 @@ void reply_error(const struct refusal *refusal, bool stream, struct text *out)
 
 /* ---------------------------------------------------------------------------------------------------- log-probabilities */
 
-/* JSON knows no infinity; OpenAI has this for what is as good as impossible. */
+/* JSON has no infinity; OpenAI uses this value for a practically impossible token. */
 static json_t *probability(float value)
 {
 	return isnan(value) ? json_null() : json_real(value > -9999 ? (double)value : -9999.0);
@@ -71,7 +71,7 @@ static size_t characters(const char *text)
 	return count;
 }
 
-/* The lists that completions have instead. */
+/* Completions have these lists instead. */
 static json_t *completion_logprobs(struct choice *choice)
 {
 	json_t *tokens = json_array(), *values = json_array(), *tops = json_array(), *offsets = json_array(), *entry, *top;
