@@ -20,6 +20,6 @@ endif()
 
 # The tests' cmocka, whose package names a DLL.
 set(CMAKE_C_FLAGS_INIT "-isystem ${RWKVK_LIBRARIES}/include")
-# A program, or a DLL, brings what it needs of the compiler's own libraries with it, and the same sources make the same bytes.
+# Programs and DLLs contain what they need from the compiler's own libraries, and the same sources make the same bytes.
 set(CMAKE_EXE_LINKER_FLAGS_INIT "-static -Wl,--no-insert-timestamp -L${RWKVK_LIBRARIES}/lib")
 set(CMAKE_SHARED_LINKER_FLAGS_INIT "-static -Wl,--no-insert-timestamp")

@@ -1,4 +1,4 @@
-# What compilers.sh and those parts of test.sh share that need another Debian: a chroot, made as root and kept.  Sourced after
+# Shared by compilers.sh and the parts of test.sh that need another Debian: a chroot, created as root and kept.  Sourced after
 # setup.sh.  `cache` is its folder here, which is /cache inside, and `chroot` the one with its files.  MIRROR names a Debian mirror
 # other than the one that apt uses here.
 

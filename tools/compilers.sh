@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the compilers of real GPU drivers make of every pipeline, on any machine: the drivers are Mesa's own, told to compile for
-# hardware that is not there.  Writes a table for each target to tests/data/compiled, so that a change shows as a diff, and the
+# Compiles every pipeline with the compilers of real GPU drivers, on any machine: the drivers are Mesa's own, set to compile for
+# hardware that is absent.  Writes a table for each target to tests/data/compiled, so that a change shows as a diff, and the
 # one in docs/drivers.md that has llama.cpp's kernels beside ours.
 #
 #     tools/compilers.sh radv             this machine's own RADV, for the families that the tests compare (seconds)
@@ -51,7 +51,7 @@ install_inside() {
         gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross libvulkan-dev libvulkan-volk-dev libcmocka-dev
 }
 
-# One library of Mesa, not Mesa.
+# One of Mesa's libraries, not all of Mesa.
 make_intel_shim() {
     sources source deb-src trixie && apt_inside update &&
         apt_inside -t trixie-backports install meson ninja-build g++ pkg-config libdrm-dev python3-mako python3-yaml \

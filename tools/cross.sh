@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds rwkvk for another system than this one, with the libraries that it stands on, from the source packages of Debian 12.
+# Builds rwkvk for another system, with the libraries that it needs, from the source packages of Debian 12.
 #
 #     tools/cross.sh windows            x86-64 Windows, in build/windows: rwkvk.exe, rwkvk.dll and a zip with both
 #     tools/cross.sh windows libraries  only the libraries, in build/windows-libraries, after which the preset `windows` works
@@ -33,7 +33,7 @@ with_cmake() {
     quietly "$work/log" cmake --install "$work/build" || die "installing $source"
 }
 
-# What is in files of models is stored or deflated; nothing else of libzip is built, and nothing of the system's encryption.
+# Model files hold stored or deflated entries, so libzip is built without any other compression and without encryption.
 build_windows_libraries() {
     say "building zlib" # whose configure, by its right name, asks for files of Windows that Debian leaves out
     (cd "$work"/zlib-[0-9]* && CHOST=x86_64-w64-mingw32 quietly "$work/log" ./configure --static --uname=GNU "--prefix=$libraries" &&
@@ -53,7 +53,7 @@ build_windows_libraries() {
     (cd "$work/build" && quietly "$work/log" ../libmicrohttpd-[0-9]*/configure --host=x86_64-w64-mingw32 "--prefix=$libraries" \
         --disable-shared --disable-https --disable-doc --disable-examples --disable-curl --disable-tools &&
         quietly "$work/log" make -j "$(nproc)" install) || die "building libmicrohttpd"
-    # Of Vulkan only headers are needed, and volk as a source, which are those of this machine.
+    # Vulkan needs only its headers, and volk as source; both come from this machine.
     cp -r /usr/include/vulkan /usr/include/vk_video /usr/include/volk.h /usr/include/volk.c "$libraries/include/"
 }
 
@@ -73,7 +73,7 @@ libraries_of() {
     rm -rf "$work"
 }
 
-# What is linked comes from these, from the compiler's own libraries and from volk, whose licence is among the notices.
+# The linked code comes from these, from the compiler's own libraries and from volk, whose licence is among the notices.
 add_licences() {
     cp "$libraries"/licenses/*.txt "$1/"
     cp "$root/src/demo/LICENSE.md" "$1/story-model.md"
@@ -82,7 +82,7 @@ add_licences() {
     done
 }
 
-# A zip, whose bytes depend on nothing but its files: it has them by name, and the date of the last commit.
+# A zip whose bytes depend only on its files: sorted by name, with the date of the last commit.
 pack() {
     date=$(TZ=UTC git -C "$root" log -1 --date=format-local:'%Y-%m-%d %H:%M:%S' --format=%cd 2>/dev/null) || date='2000-01-01 00:00:00'
     rm -f "$2"

@@ -1,4 +1,4 @@
-# What run.sh, test.sh and its parts share: find out what is missing, install it with apt or say what to install, configure, build.
+# Shared by run.sh, test.sh and its parts: find what is missing, install it with apt or say what to install, configure, build.
 # Sourced, not run.  POSIX sh.  Everything printed goes to standard error; the long output of tools goes to a log file that
 # is shown when something fails.
 
@@ -33,8 +33,8 @@ took() {
     printf '%d:%02d' $((seconds / 60)) $((seconds % 60))
 }
 
-# One need a line: group, check, what is looked for, then the package on Debian/Ubuntu, Fedora, Arch and Homebrew.
-# "run" is what building and running the program takes, "test" what the tests need besides.
+# One need per line: group, check, what it looks for, then the package on Debian/Ubuntu, Fedora, Arch and Homebrew.
+# "run" is needed to build and run the program, "test" also to run the tests.
 needs() {
     cat <<'END'
 run  command cc                 gcc                     gcc                      gcc                      -
@@ -93,7 +93,7 @@ present() {
     esac
 }
 
-# missing SYSTEM GROUP...: that system's packages for everything of these groups that is not there.
+# missing SYSTEM GROUP...: that system's packages for everything missing from these groups.
 missing() {
     system=$1
     shift
@@ -138,7 +138,7 @@ install_with_apt() {
     fi
     say "installing $packages"
     log=$(mktemp)
-    # The package lists of a fresh machine are empty and those of an old one name files that are gone: fetch them then.
+    # A fresh machine has no package lists, and an old one's lists name files that have gone: fetch them in that case.
     # shellcheck disable=SC2086
     if ! apt_install $packages >"$log" 2>&1 </dev/null; then
         quietly "$log" as_root apt-get -o DPkg::Lock::Timeout=600 update || die "apt-get update failed"
@@ -177,7 +177,7 @@ check_cmake() {
     esac
 }
 
-# install_needs GROUP...: afterwards everything of these groups is there, or the script has ended.
+# install_needs GROUP...: installs everything in these groups, or ends the script.
 install_needs() {
     brew=
     if command -v brew >/dev/null 2>&1; then
@@ -191,7 +191,7 @@ install_needs() {
     check_cmake
 }
 
-# build PRESET TARGET CMAKE-OPTION...: into build/PRESET.  Other options than last time configure it again.
+# build PRESET TARGET CMAKE-OPTION...: into build/PRESET.  Configures again if the options have changed.
 build() {
     preset=$1
     target=$2

@@ -1,4 +1,4 @@
-/* A first program with the library: opens a model, reads a prompt, prints how the text goes on.
+/* A first program with the library: opens a model, reads a prompt, prints the continuation.
  *
  *     rwkvk_example MODEL [PROMPT]
  *
@@ -33,7 +33,7 @@ static int tell(rwkvk_model *model, rwkvk_session *session, const char *prompt)
 	rwkvk_sampling sampling = { 0 };
 	rwkvk_model_get_info(model, &info);
 	tokens[0] = info.begin_token;
-	first = info.add_bos ? 0 : 1; /* whether the model wants that one before a text */
+	first = info.add_bos ? 0 : 1; /* whether the model expects begin_token before a text */
 	if (!tokenizer) {
 		fprintf(stderr, "this model has no vocabulary: name one in rwkvk_model_options.vocab\n");
 		return EXIT_FAILURE;

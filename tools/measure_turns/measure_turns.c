@@ -1,5 +1,5 @@
-/* How long the first token of a conversation's turn takes, with a state cache that knows nothing, that knows the turns before,
- * and that knows them on disk (docs/speed.md).
+/* How long the first token of a conversation's turn takes, with a state cache that is empty, that holds the turns before, and
+ * that holds them on disk (docs/speed.md).
  *
  *     measure_turns MODEL ROUNDS FOLDER
  *
@@ -170,7 +170,7 @@ static void print(const char *way, bool reasoning, struct sample *s)
 	       s->milliseconds[0], s->milliseconds[s->count - 1]);
 }
 
-/* What is asked of, and with what. */
+/* The measured conversations and caches. */
 struct run {
 	rwkvk_model *model;
 	rwkvk_session *session;
@@ -222,7 +222,7 @@ static void make_history(struct run *r, rwkvk_cache *cache, unsigned turns, stru
 	free(state);
 }
 
-/* What an empty cache is asked takes long, varies little, and is the same with reasoning: it is asked once. */
+/* A turn with an empty cache takes long, varies little, and is the same with reasoning: it is measured once. */
 static void run(struct run *r, unsigned rounds)
 {
 	r->early_cache = make_cache(r->model, NULL);

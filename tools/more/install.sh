@@ -20,7 +20,7 @@ step() {
     quietly "$work/log" "$@" || die "failed: $what"
 }
 
-# The programs tell the same story everywhere, and it is one.
+# The programs tell the same story everywhere, and it is not empty.
 tells() {
     "$2" "$model" >"$work/text" || die "$1 does not run"
     [ -f "$work/story" ] || cp "$work/text" "$work/story"
@@ -36,7 +36,7 @@ cmake_project() {
     step "building $name" cmake --build "$work/$name" -j "$(nproc)"
 }
 
-# What the outside project has installed, found by a project that knows nothing of rwkvk.
+# A project that knows nothing about rwkvk finds what the outside project has installed.
 used_by_third() {
     cmake_project "$1/user" "$outside/user" "-DCMAKE_PREFIX_PATH=$2"
     tells "$1/user" "$work/$1/user/user_tell"
@@ -90,7 +90,7 @@ by_pkg_config() {
     say "$kind: found by pkg-config after $(took)"
 }
 
-# The static one in a project that optimises while linking, which the library leaves alone.
+# The static library in a project that uses link-time optimisation, which does not affect the library.
 as_folder() {
     case $kind in
     static) set -- -DCMAKE_INTERPROCEDURAL_OPTIMIZATION=ON ;;

@@ -26,7 +26,7 @@ warnings=$(MANWIDTH=80 LC_ALL=C.UTF-8 man --warnings -l -Tutf8 -Z "$page" 2>&1 >
 MANWIDTH=1000 LC_ALL=C.UTF-8 man -l -P cat "$page" | col -b >"$work/page"
 program=$work/prefix/bin/rwkvk
 
-# All that --help names is in the page, and nothing else.
+# The page names exactly what --help names.
 "$program" help | sed -n 's/^  \([a-z]*\)  *[a-z].*/\1/p' >"$work/commands"
 [ "$(wc -l <"$work/commands")" -gt 10 ] || die "there are too few commands in: $("$program" help)"
 while read -r command; do

@@ -1,7 +1,7 @@
 #!/bin/sh
 # the program, the tests and the DLL for x86-64 Windows, built with warnings as errors, under Wine on lavapipe
 #
-# What is built is that of tools/cross.sh windows, and stays in build/windows*.
+# Builds with tools/cross.sh windows; the results stay in build/windows*.
 set -eu
 . "$(dirname -- "$0")/../setup.sh"
 
@@ -12,7 +12,7 @@ work=$root/build/windows-test
 program=$root/build/windows/tools/rwkvk/rwkvk.exe
 ours=$root/build/release/tools/rwkvk/rwkvk
 
-# Wine's Vulkan needs a screen, a virtual one will do.
+# Wine's Vulkan needs a screen; a virtual one will do.
 start_wine() {
     rm -rf "$work"
     mkdir -p "$work"
@@ -82,7 +82,7 @@ assert answer["usage"]["completion_tokens"] == 16 and len(answer["choices"][0]["
 END
 }
 
-# The library as others get it: its package is found, and a program that links its import library runs beside it.
+# The library as its users get it: CMake finds its package, and a program that links its import library runs beside it.
 use_dll() {
     package=$(echo "$root"/build/windows/rwkvk-*-windows-x86_64)
     mkdir "$work/outside"
