@@ -46,7 +46,7 @@ void keys_free(struct keys *keys)
 	*keys = (struct keys){ .keys = NULL };
 }
 
-/* As long as what the client sent takes, whatever the key is. */
+/* The time depends on what the client sent, not on the key. */
 static bool same(const char *key, const char *given)
 {
 	size_t bytes = strlen(key), count = strlen(given);

@@ -5,8 +5,7 @@
 
 #include "serve/reply.h"
 
-/* The stops are others while the model reasons: a text ends there for the library, and the next one goes on from its session.
- */
+/* Other stops apply while the model reasons: at the switch the library's text ends, and the next goes on from its session. */
 static void begin_text(const struct job *job, struct choice *choice)
 {
 	const struct request *request = &job->request;
@@ -56,7 +55,7 @@ static const rwkvk_token *picked(const rwkvk_work *work, size_t index)
 	return (const void *)((const char *)work->picked + index * work->picked->size);
 }
 
-/* Whether reasoning begins or ends with this token: then the stops are others from here on. */
+/* Whether reasoning begins or ends with this token: from here on other stops apply. */
 static bool push(const struct server *server, struct choice *choice, const rwkvk_token *token)
 {
 	rwkvk_chat_part part = { .size = sizeof part };
@@ -128,7 +127,7 @@ static void end_before(const struct job *job, struct choice *choice, size_t from
 	choice->text.count = count;
 }
 
-/* The library's text has ended.  One that was begun with other stops may have to go on. */
+/* The library's text has ended.  If it began with other stops, it may have to go on. */
 static void take_end(const struct job *job, struct choice *choice, const rwkvk_work *work, bool stale, size_t from)
 {
 	bool may_go_on = stale && work->reason == RWKVK_END_STOP_TOKEN && choice->options.stop_tokens;

@@ -28,11 +28,11 @@ struct connection {
 	struct connection *next;
 	MHD_socket socket;
 	bool busy;     /* a whole request has come, and its reply is not sent */
-	double since;  /* it has not been busy */
-	double looked; /* at it, while it was not busy */
+	double since;  /* when it last stopped being busy */
+	double looked; /* when it was last checked while not busy */
 };
 
-static size_t bodies; /* bytes of requests that are on their way: this thread's alone */
+static size_t bodies; /* bytes of requests in progress; only this thread uses it */
 
 /* ---------------------------------------------------------------------------------------------------- clients */
 
@@ -53,7 +53,7 @@ static void look_at(struct job *job)
 	http_wake(job);
 }
 
-/* The daemon itself misses the end of a client that comes together with its last bytes (libmicrohttpd 0.9.75). */
+/* The daemon misses a client's hang-up that arrives together with its last bytes (libmicrohttpd 0.9.75). */
 static bool is_no_use(struct connection *c, double now)
 {
 	if (c->busy || now - c->looked < LOOK_SECONDS)
@@ -70,7 +70,7 @@ void http_look(struct server *server, double now)
 		look_at(job);
 	for (struct connection *c = server->connections; c; c = c->next)
 		if (is_no_use(c, now))
-			socket_end(c->socket); /* the daemon sees the end of it, and closes it */
+			socket_end(c->socket); /* the daemon sees the connection end, and closes it */
 }
 
 static MHD_socket socket_of(struct MHD_Connection *connection)
@@ -209,12 +209,12 @@ static enum MHD_Result send_stream(struct server *server, struct MHD_Connection 
 	struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, read_stream, x->job, NULL);
 	if (response) {
 		MHD_add_response_header(response, "Cache-Control", "no-cache");
-		MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx passes events on at once */
+		MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* so that nginx passes events on at once */
 	}
 	return send_response(server, connection, x, response, 200, "text/event-stream");
 }
 
-/* Whether there is room in the queue.  With it the job is the loop's, and its connection may sleep. */
+/* Whether the queue has room.  If so, the loop takes the job over, and its connection may sleep. */
 static bool queue_job(struct server *server, struct MHD_Connection *connection, struct exchange *x, struct job *job)
 {
 	pthread_mutex_lock(&server->lock);
@@ -479,7 +479,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 	(void)version;
 	if (!x) {
 		*context = x = begin_exchange(server, connection, path, method);
-		/* A body that is too long is not waited for. */
+		/* Do not wait for a body that is too long. */
 		return !x ? MHD_NO : x->refusal.status == 413 ? serve(server, connection, x, path, method) : MHD_YES;
 	}
 	if (*upload_bytes > 0) {

@@ -10,7 +10,7 @@
 #include "system.h"
 #include "serve/server.h"
 
-/* Nobody can guess it. */
+/* A number that nobody can guess. */
 static uint64_t draw(void)
 {
 	uint64_t bits;

@@ -14,8 +14,8 @@
 #define PROGRESS_SECONDS 0.5 /* at least, from chunk to chunk of a stream that reports how far its prompt is */
 
 enum {
-	IDLE_MILLISECONDS = 100, /* at most, until a client that has gone is noticed, or a signal */
-	LAST_SECONDS = 2,        /* for the last bytes to be sent when the time to drain is over */
+	IDLE_MILLISECONDS = 100, /* at most, until a signal or a lost client is noticed */
+	LAST_SECONDS = 2,        /* to send the last bytes after the time to drain */
 };
 
 /* A step being assembled: each work with its owner. */
@@ -277,7 +277,7 @@ static bool step(struct server *server, struct stepping *s)
 
 /* ---------------------------------------------------------------------------------------------------- who runs */
 
-/* Takes from the list what is over, and puts first what the last step had no room for. */
+/* Removes finished jobs from the list, and puts first those that the last step had no room for. */
 static void sort_active(struct server *server)
 {
 	struct job *first = NULL, **first_end = &first, *rest = NULL, **rest_end = &rest;

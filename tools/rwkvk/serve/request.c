@@ -166,7 +166,7 @@ static const char *tool_name(const json_t *tool)
 	return type && strcmp(type, "function") == 0 ? json_string_value(json_object_get(function, "name")) : NULL;
 }
 
-/* Those that may be called: all, none, or the one that the choice names. */
+/* The tools that may be called: all, none, or the one that the choice names. */
 static bool keep_tools(struct reading *r, const json_t *tools, const char *only)
 {
 	json_t *kept = json_array(), *tool;

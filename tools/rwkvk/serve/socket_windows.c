@@ -19,7 +19,7 @@ const char *socket_error(void)
 	return "Windows Sockets refuse it";
 }
 
-/* SO_REUSEADDR would let others listen at the same address. */
+/* SO_REUSEADDR would let other programs listen at the same address. */
 void socket_take_address(MHD_socket socket)
 {
 	const BOOL yes = TRUE;
