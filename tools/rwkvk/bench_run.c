@@ -20,13 +20,13 @@ struct run {
 	rwkvk_session *many[BENCH_SESSIONS]; /* instead of one, where several write at once */
 	size_t many_count;
 	struct bench_model *out;
-	uint32_t first; /* what stands before a text */
+	uint32_t first; /* the token that begins a text */
 	uint64_t hash;  /* of the tokens of a repetition */
 };
 
 /* ---------------------------------------------------------------------------------------------------- tests */
 
-/* A text of no meaning: always the same, without token 0. */
+/* A meaningless text: always the same, without token 0. */
 static void make_prompt(uint32_t *ids, size_t count, uint32_t vocab)
 {
 	uint32_t state = 1;
@@ -141,7 +141,7 @@ static rwkvk_status write_many(struct run *run, size_t sessions, size_t count, d
 	return status;
 }
 
-/* What the host asked of the device, by a repetition's tokens.  A repetition of tg includes the token that begins the text. */
+/* The host's requests to the device, per token of a repetition.  A repetition of tg includes the token that begins the text. */
 static void count_work(const rwkvk_counters *a, const rwkvk_counters *b, struct bench_test *test)
 {
 	double tokens = (double)(b->tokens - a->tokens);

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-/* The messages of the branch, with what the system says before them; to be freed.  NULL: out of memory. */
+/* The messages of the branch, after the system message; to be freed.  NULL: out of memory. */
 static rwkvk_chat_message *branch_messages(const struct conversation *c, size_t *count)
 {
 	size_t length = conversation_path(c, NULL), *path = calloc(length + 1, sizeof(*path)), n = 0;

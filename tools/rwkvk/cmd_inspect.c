@@ -198,7 +198,7 @@ static void print_tensors(const rwkvk_file *file)
 	out_printf("\n");
 }
 
-/* On one line whatever is in it, and not much longer than that; cut between characters. */
+/* Always on one line, whatever the value holds, and cut between characters if it is long. */
 static void print_value(const rwkvk_metadata *entry)
 {
 	char text[96];

@@ -1,4 +1,4 @@
-/* rwkvk state: what is in a state file, and the same state as another program has it.  Without a device. */
+/* rwkvk state: the contents of a state file, and its conversion for other programs.  Without a device. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -119,7 +119,7 @@ static int print_json(const rwkvk_state_info *info)
 	return out_json(root);
 }
 
-/* A damaged file is shown all the same, and the exit code says that it is. */
+/* A damaged file is shown all the same; the exit code reports the damage. */
 static int state_info(const struct state *args)
 {
 	rwkvk_file *model = NULL;

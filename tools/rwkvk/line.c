@@ -47,7 +47,7 @@ bool line_is_typed(const struct line_reader *reader)
 	return reader->typed;
 }
 
-/* A byte more in the line; false: out of memory. */
+/* Appends a byte to the line; false: out of memory. */
 static bool add(struct line_reader *reader, size_t count, int byte)
 {
 	if (count + 1 >= reader->capacity) {

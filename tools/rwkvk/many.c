@@ -26,7 +26,7 @@ struct text {
 struct writing {
 	const struct many *many;
 	struct text *texts;
-	rwkvk_work *works; /* of those that have not ended */
+	rwkvk_work *works; /* of the texts that have not ended */
 	size_t printed, ended;
 	uint64_t tokens;
 	struct progress progress;

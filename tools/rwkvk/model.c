@@ -135,7 +135,7 @@ int model_open_warm(const struct model_args *args, rwkvk_file *file, size_t prom
 	return EXIT_DONE;
 }
 
-/* The library may know a longer struct. */
+/* The library's struct may be longer. */
 uint32_t work_token(const rwkvk_work *work, size_t index)
 {
 	const char *token = (const char *)work->picked + index * work->picked->size;

@@ -33,7 +33,7 @@ double distribution_kl(const struct distribution *reference, const struct distri
 		double log_p = -distribution_nats(reference, i);
 		sum += exp(log_p) * (log_p + distribution_nats(other, i));
 	}
-	return fmax(sum, 0); /* of almost equal ones rounding may leave less */
+	return fmax(sum, 0); /* for almost equal distributions, rounding may leave less */
 }
 
 void score_token(struct score *score, const struct distribution *d, const struct distribution *reference, size_t id,
