@@ -222,7 +222,6 @@ static void make_history(struct run *r, rwkvk_cache *cache, unsigned turns, stru
 	free(state);
 }
 
-/* A turn with an empty cache takes long, varies little, and is the same with reasoning: it is measured once. */
 static void run(struct run *r, unsigned rounds)
 {
 	r->early_cache = make_cache(r->model, NULL);
@@ -230,11 +229,9 @@ static void run(struct run *r, unsigned rounds)
 	make_history(r, r->early_cache, SHORT - 2, &r->early);
 	make_history(r, r->late_cache, TURNS - 2, &r->late);
 	for (unsigned round = 0; round < rounds; round++)
-		for (enum way way = WARM_SHORT; way < WAYS; way++)
+		for (enum way way = EMPTY; way < WAYS; way++)
 			run_way(r, way, round);
-	if (!r->reasoning)
-		run_way(r, EMPTY, 0);
-	for (enum way way = r->reasoning ? WARM_SHORT : EMPTY; way < WAYS; way++)
+	for (enum way way = EMPTY; way < WAYS; way++)
 		print(ways[way], r->reasoning, &r->samples[way]);
 	fflush(stdout);
 	rwkvk_cache_destroy(r->early_cache);
