@@ -36,6 +36,7 @@ rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_op
 		            "%d models: rwkvk_tools_options.shape and .file replace rwkvk_model_options.path and .data", models);
 	if (!own->data && own->data_bytes)
 		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.data_bytes is %zu without data", own->data_bytes);
+	REQUIRE(own->lora || own->lora_count == 0);
 	return check_numbers(own);
 }
 
@@ -155,7 +156,6 @@ static void report_requantised(const struct rwkvk_file *file, const struct liste
 
 static rwkvk_status merge_adapters(const rwkvk_model_options *options, struct weights *weights)
 {
-	REQUIRE(options->lora || options->lora_count == 0);
 	for (size_t i = 0; i < options->lora_count; i++) {
 		rwkvk_lora lora;
 		TRY(read_lora(options, i, &lora));

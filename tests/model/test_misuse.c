@@ -952,7 +952,7 @@ static void files(void)
 	WRONG(rwkvk_file_open(&(rwkvk_model_options){ 0 }, &opened_file), "rwkvk_model_options");
 	WRONG(rwkvk_file_open(&(rwkvk_model_options){ .path = chain_path, .group_norm_epsilon = NAN }, &opened_file), "epsilon");
 	WRONG(rwkvk_file_open(&(rwkvk_model_options){ .path = chain_path, .quant = (rwkvk_quant)6 }, &opened_file), "quant");
-	WRONG(rwkvk_file_open(&(rwkvk_model_options){ .path = chain_path, .lora_count = 1 }, &opened_file), "options->lora");
+	WRONG(rwkvk_file_open(&(rwkvk_model_options){ .path = chain_path, .lora_count = 1 }, &opened_file), "own->lora");
 	OPTION_SIZES(rwkvk_model_options, { .path = chain_path }, rwkvk_file_open(o, &opened_file));
 	REFUSED(rwkvk_file_open(&(rwkvk_model_options){ .path = "/nowhere/model" }, &opened_file), RWKVK_ERROR_FILE,
 	        "/nowhere/model");
