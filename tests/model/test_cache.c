@@ -707,13 +707,16 @@ static void assert_same_answer(const struct talk *asked, const struct answer *an
 /* What has been kept for certain: texts up to ends of messages. */
 struct memories {
 	struct talk list[4 * ROUNDS];
+	uint64_t positions[4 * ROUNDS]; /* of the state of an answer; 0: the text was read */
 	size_t count;
+	size_t answers; /* states of answers that prompts began at */
 };
 
-static void remember(struct memories *m, const struct talk *t, size_t messages)
+static void remember(struct memories *m, const struct talk *t, size_t messages, uint64_t position)
 {
 	if (messages == 0)
 		return;
+	m->positions[m->count] = position;
 	struct talk *kept = &m->list[m->count++];
 	*kept = *t;
 	kept->bytes = t->ends[messages - 1];
@@ -732,6 +735,21 @@ static void check_known(const struct memories *m, const struct talk *asked, size
 	assert_in_range(known, least, most);
 }
 
+/* The state of an answer has counted the picked tokens, whatever reading its text would split it into.  How many such states
+ * the text may be of; one of them has the position. */
+static size_t check_position(const struct memories *m, const struct talk *asked, size_t known, uint64_t position)
+{
+	size_t answers = 0;
+	bool found = false;
+	for (size_t i = 0; i < m->count; i++)
+		if (m->positions[i] > 0 && m->list[i].bytes == known && common(&m->list[i], asked) >= known) {
+			answers++;
+			found |= m->positions[i] == position;
+		}
+	assert_true(found || answers == 0);
+	return answers;
+}
+
 static void turn_of_any(rwkvk_cache *cache, bool only, struct talk *t, struct memories *m)
 {
 	struct answer answer;
@@ -742,21 +760,26 @@ static void turn_of_any(rwkvk_cache *cache, bool only, struct talk *t, struct me
 	rwkvk_prompt *prompt = make_prompt(cache, &asked);
 	assert_ok(rwkvk_prompt_begin(prompt, session));
 	size_t known = known_bytes(prompt, &asked);
-	if (m)
+	uint64_t position = rwkvk_session_position(session);
+	if (m) {
 		check_known(m, &asked, known);
+		m->answers += check_position(m, &asked, known, position);
+	}
+	position += info_of(prompt).tokens - info_of(prompt).cached;
 	assert_ok(rwkvk_prompt_finish(prompt, session, NULL));
+	assert_int_equal(rwkvk_session_position(session), position);
 	if (only)
-		assert_int_equal(rwkvk_session_position(session), info_of(prompt).tokens);
+		assert_int_equal(position, info_of(prompt).tokens);
 	write_answer(&answer);
 	assert_ok(rwkvk_session_eval(session, NULL, 0, &(rwkvk_eval_options){ .logits = logits }));
 	add_answer(t, &answer);
 	assert_ok(rwkvk_prompt_answered(prompt, session, answer.text, answer.bytes, t->text, t->bytes, t->ends, t->count));
 	assert_ok(rwkvk_prompt_finish(prompt, session, NULL));
 	if (m) {
-		remember(m, t, asked.count);
-		remember(m, t, asked.count - 1);
+		remember(m, t, asked.count, 0);
+		remember(m, t, asked.count - 1, 0);
 		if (!only)
-			remember(m, t, t->count);
+			remember(m, t, t->count, rwkvk_session_position(session));
 	}
 	rwkvk_prompt_destroy(prompt);
 	if (only)
@@ -802,7 +825,9 @@ static void any_conversation_is_as_if_read_anew(void **state)
 	grow_trees(&(rwkvk_cache_options){ .read_states_only = true, .memory = 4 * one, .disk = 30 * one, .dir = test_temp("t") },
 	           3, NULL);
 	m.count = 0;
+	assert_int_equal(m.answers, 0);
 	grow_trees(&(rwkvk_cache_options){ .read_states_only = false }, 4, &m);
+	assert_true(m.answers > ROUNDS / test_every() / 4);
 }
 
 /* Without max_batch, and in chunks alone by hand, the bits are others, but not with a cache. */
