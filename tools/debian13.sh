@@ -9,9 +9,13 @@ make_trixie() {
     make_base trixie
 }
 
+needs_inside() {
+    needs | awk '$1 == "run" || $1 == "test" { print $4 }' | sort -u
+}
+
 install_inside() {
     # shellcheck disable=SC2046
-    apt_inside install $(needs | awk '$1 == "run" || $1 == "test" { print $4 }' | sort -u)
+    apt_inside install $(needs_inside)
 }
 
 # want_inside PACKAGE...: a part's own packages in the chroot, without which it is skipped.
@@ -38,6 +42,8 @@ enter_debian13() {
     fi
     want_packages debootstrap debian-archive-keyring
     make_chroot "Debian 13" make_trixie install_inside || skip "the chroot could not be made"
+    # shellcheck disable=SC2046
+    want_inside $(needs_inside) # an older chroot lacks what is needed since
     copy_sources
     say "building with $(inside gcc --version | head -n 1)"
     quietly "$cache/log" inside cmake -S /cache/source -B /cache/build --preset dev -DRWKVK_WERROR=ON || die "configuring failed"

@@ -1,13 +1,13 @@
 /* adapter_config.json, which Hugging Face's peft writes beside an adapter: its scale, and its kind if it is not plain LoRA. */
 #include "format/adapter.h"
+#include "format/readers.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
-enum { MOST_BYTES = 1 << 20, MOST_ALPHAS = 4096 };
+enum { MOST_ALPHAS = 4096 };
 
 /* Kinds that their tensors describe completely. */
 static rwkvk_status check_kind(const char *path, const json_t *root)
@@ -101,17 +101,9 @@ static rwkvk_status take(const char *path, const json_t *root, struct adapter_co
 
 rwkvk_status adapter_config_parse(const char *path, const struct mapping *file, struct adapter_config *out)
 {
-	json_error_t error;
+	json_t *root;
 	*out = (struct adapter_config){ 0 };
-	if (file->bytes > MOST_BYTES)
-		return fail(RWKVK_ERROR_FILE, "%s: expected at most %d bytes, found %" PRIu64, path, MOST_BYTES, file->bytes);
-	json_t *root = json_loadb((const char *)file->data, (size_t)file->bytes, JSON_REJECT_DUPLICATES, &error);
-	if (!root && json_error_code(&error) == json_error_out_of_memory)
-		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for it", path);
-	if (!root)
-		return fail(RWKVK_ERROR_FILE,
-		            "%s: expected JSON with the scale of the adapter beside it, found %s (line %d): correct it or delete it",
-		            path, show_text(error.text, strlen(error.text)).text, error.line);
+	TRY(config_json_load(path, file, "with the scale of the adapter", &root));
 	rwkvk_status status = take(path, root, out);
 	json_decref(root);
 	if (status != RWKVK_OK)

@@ -25,18 +25,25 @@ static rwkvk_status take(const char *path, const json_t *root, struct config_jso
 	return RWKVK_OK;
 }
 
-rwkvk_status config_json_parse(const char *path, const struct mapping *file, struct config_json *out)
+rwkvk_status config_json_load(const char *path, const struct mapping *file, const char *what, json_t **root)
 {
 	json_error_t error;
+	*root = NULL;
 	if (file->bytes > MOST_BYTES)
 		return fail(RWKVK_ERROR_FILE, "%s: expected at most %d bytes, found %" PRIu64, path, MOST_BYTES, file->bytes);
-	json_t *root = json_loadb((const char *)file->data, (size_t)file->bytes, JSON_REJECT_DUPLICATES, &error);
-	if (!root && json_error_code(&error) == json_error_out_of_memory)
+	*root = json_loadb((const char *)file->data, (size_t)file->bytes, JSON_REJECT_DUPLICATES, &error);
+	if (!*root && json_error_code(&error) == json_error_out_of_memory)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for it", path);
-	if (!root)
-		return fail(RWKVK_ERROR_FILE,
-		            "%s: expected JSON that configures the model beside it, found %s (line %d): correct it or delete it", path,
+	if (!*root)
+		return fail(RWKVK_ERROR_FILE, "%s: expected JSON %s beside it, found %s (line %d): correct it or delete it", path, what,
 		            show_text(error.text, strlen(error.text)).text, error.line);
+	return RWKVK_OK;
+}
+
+rwkvk_status config_json_parse(const char *path, const struct mapping *file, struct config_json *out)
+{
+	json_t *root;
+	TRY(config_json_load(path, file, "that configures the model", &root));
 	rwkvk_status status = take(path, root, out);
 	json_decref(root);
 	return status;

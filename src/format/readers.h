@@ -32,6 +32,8 @@ rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file
 bool pth_is(const struct mapping *file);
 rwkvk_status pth_add(struct weights *weights, const struct mapping *file);
 
+struct json_t;
+
 /* config_json.c: what a config.json beside a model's file says, as Hugging Face's programs write it; zeroed without one.  One
  * that cannot be read is RWKVK_ERROR_FILE. */
 struct config_json {
@@ -39,6 +41,8 @@ struct config_json {
 	bool says_tied, tied; /* tie_word_embeddings */
 };
 rwkvk_status config_json_read(const struct weights *weights, struct config_json *out);
+/* The JSON of such a file; `what` completes "expected JSON ... beside it".  *root is for json_decref(). */
+rwkvk_status config_json_load(const char *path, const struct mapping *file, const char *what, struct json_t **root);
 rwkvk_status config_json_parse(const char *path, const struct mapping *file, struct config_json *out); /* its bytes */
 
 /* What to open for `path`: of a folder, the index or the model in it.  *out is for free(). */
