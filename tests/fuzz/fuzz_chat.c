@@ -26,7 +26,7 @@ struct prompt {
 static rwkvk_status render(rwkvk_chat_template chat, const rwkvk_chat_message *messages, size_t count,
                            const rwkvk_chat_options *options, struct prompt *out)
 {
-	size_t again;
+	size_t again = 0;
 	*out = (struct prompt){ .text = NULL };
 	TRY(rwkvk_chat_render(chat, messages, count, options, NULL, 0, &out->bytes, out->ends));
 	out->text = malloc(out->bytes + 1);

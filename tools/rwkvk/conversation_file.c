@@ -8,7 +8,7 @@
 
 #include "streams.h"
 
-static const char magic[8] = "rwkvchat";
+static const char magic[8] = { 'r', 'w', 'k', 'v', 'c', 'h', 'a', 't' };
 enum { VERSION = 1 };
 
 /* What a file begins with; then the JSON text, then the state.  Little-endian, as all machines that rwkvk runs on. */
