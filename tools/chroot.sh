@@ -30,16 +30,16 @@ sources() {
         "$2" "$(cat "$chroot/mirror")" "$3" >"$chroot/etc/apt/sources.list.d/$1.sources"
 }
 
-# make_base SUITES: Debian 13, with these to install from.  The functions that make a chroot run where `set -e` does not count: each
-# step begins where the one before succeeded.
+# make_base RELEASE SUITES: a minimal Debian of that release, with these to install from.  The functions that make a chroot run
+# where `set -e` does not count: each step begins where the one before succeeded.
 make_base() {
     mirror=$(mirror)
     rm -rf "$chroot"
     # shellcheck disable=SC2086
-    debootstrap --variant=minbase trixie "$chroot" $mirror &&
+    debootstrap --variant=minbase "$1" "$chroot" $mirror &&
         sed -n 's/^deb \(http[^ ]*\) .*/\1/p' "$chroot/etc/apt/sources.list" | head -n 1 >"$chroot/mirror" &&
         : >"$chroot/etc/apt/sources.list" &&
-        sources debian deb "$1" || return 1
+        sources debian deb "$2" || return 1
     cp /etc/resolv.conf "$chroot/etc/resolv.conf" 2>/dev/null
     cp /etc/apt/apt.conf.d/*proxy* "$chroot/etc/apt/apt.conf.d/" 2>/dev/null
     apt_inside update

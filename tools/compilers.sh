@@ -42,7 +42,7 @@ END
 }
 
 make_trixie() {
-    make_base 'trixie trixie-backports' && inside dpkg --add-architecture arm64
+    make_base trixie 'trixie trixie-backports' && inside dpkg --add-architecture arm64
 }
 
 install_inside() {

@@ -6,7 +6,7 @@ cache=${RWKVK_DEBIAN13:-${XDG_CACHE_HOME:-$HOME/.cache}/rwkvk/debian13}
 chroot=$cache/trixie
 
 make_trixie() {
-    make_base trixie
+    make_base trixie trixie
 }
 
 needs_inside() {
