@@ -256,6 +256,13 @@ typedef struct rwkvk_model_options {
 	 * one of them, if it holds an adapter.  NULL: none.  Not used after rwkvk_model_open() has returned. */
 	const rwkvk_lora *lora;
 	size_t lora_count;
+	/* A file that is already open for reading, instead of path, which is then only a name for messages (NULL: "file descriptor
+	 * N"): Android gives its apps no more than that.  0: none, so standard input cannot be one.  The model is the fd_length
+	 * bytes from fd_offset on, which may be any; fd_length 0: all from there.  A pipe is RWKVK_ERROR_FILE; Windows, where each
+	 * C library has its own numbers, RWKVK_ERROR_UNSUPPORTED.  The descriptor stays the caller's, who may close it once
+	 * rwkvk_model_open() has returned; its position is neither used nor changed. */
+	int fd;
+	uint64_t fd_offset, fd_length;
 } rwkvk_model_options;
 
 /* Opens a model on a device: reads the file (memory-mapped: it must stay unchanged while the model is open, unless read_file is

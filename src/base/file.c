@@ -8,28 +8,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-static rwkvk_status read_all(intptr_t file, const char *path, uint8_t *data, uint64_t bytes)
+static rwkvk_status read_all(intptr_t file, const char *path, uint64_t offset, uint8_t *data, uint64_t bytes)
 {
 	for (uint64_t at = 0; at < bytes;) {
 		uint64_t most = (uint64_t)1 << 30, left = bytes - at;
 		size_t done;
-		int error = system_read(file, data + at, (size_t)(left < most ? left : most), &done);
+		int error = system_read(file, offset + at, data + at, (size_t)(left < most ? left : most), &done);
 		if (error)
 			return fail(RWKVK_ERROR_FILE, "%s: cannot be read: %s", path, system_error_text(error));
 		if (done == 0)
 			return fail(RWKVK_ERROR_FILE, "%s: became shorter while it was read: expected %" PRIu64 " bytes, found %" PRIu64,
-			            path, bytes, at);
+			            path, offset + bytes, offset + at);
 		at += done;
 	}
 	return RWKVK_OK;
 }
 
-static rwkvk_status copy_file(intptr_t file, const char *path, struct mapping *out)
+static rwkvk_status copy_file(intptr_t file, const char *path, uint64_t offset, struct mapping *out)
 {
 	uint8_t *data = malloc((size_t)out->bytes);
 	if (!data)
 		return fail(RWKVK_ERROR_MEMORY, "%s: no memory for its %" PRIu64 " bytes", path, out->bytes);
-	rwkvk_status status = read_all(file, path, data, out->bytes);
+	rwkvk_status status = read_all(file, path, offset, data, out->bytes);
 	if (status != RWKVK_OK)
 		free(data);
 	else
@@ -37,17 +37,32 @@ static rwkvk_status copy_file(intptr_t file, const char *path, struct mapping *o
 	return status;
 }
 
-static rwkvk_status map_file(intptr_t file, const char *path, struct mapping *out)
+static rwkvk_status map_file(intptr_t file, const char *path, uint64_t offset, struct mapping *out)
 {
-	int error = system_map(file, (size_t)out->bytes, &out->data);
+	int error = system_map(file, offset, (size_t)out->bytes, &out->data);
 	if (error)
 		return fail(RWKVK_ERROR_FILE, "%s: cannot be mapped (%" PRIu64 " bytes): %s", path, out->bytes,
 		            system_error_text(error));
 	return RWKVK_OK;
 }
 
+/* How many bytes from `offset` on: `bytes`, or 0 for all. */
+static rwkvk_status find_part(const char *path, uint64_t whole, uint64_t offset, uint64_t bytes, uint64_t *out)
+{
+	if (whole == 0)
+		return fail(RWKVK_ERROR_FILE, "%s: is empty", path);
+	if (offset >= whole || bytes > whole - offset)
+		return fail(RWKVK_ERROR_FILE,
+		            "%s: expected %" PRIu64 " bytes or more from byte %" PRIu64 " on, found a file of %" PRIu64, path,
+		            bytes ? bytes : 1, offset, whole);
+	*out = bytes ? bytes : whole - offset;
+	if (*out > SIZE_MAX)
+		return fail(RWKVK_ERROR_FILE, "%s: has %" PRIu64 " bytes, more than this machine can address", path, *out);
+	return RWKVK_OK;
+}
+
 /* Mapped, or with `copy` read. */
-static rwkvk_status take_file(intptr_t file, const char *path, bool copy, struct mapping *out)
+static rwkvk_status take_file(intptr_t file, const char *path, uint64_t offset, uint64_t bytes, bool copy, struct mapping *out)
 {
 	struct file_facts facts;
 	int error = system_file_facts(file, &facts);
@@ -56,14 +71,9 @@ static rwkvk_status take_file(intptr_t file, const char *path, bool copy, struct
 	if (facts.kind != FILE_REGULAR)
 		return fail(RWKVK_ERROR_FILE, "%s: is %s; a regular file is needed", path,
 		            facts.kind == FILE_FOLDER ? "a directory" : "not a regular file");
-	if (facts.bytes == 0)
-		return fail(RWKVK_ERROR_FILE, "%s: is empty", path);
-	if (facts.bytes > SIZE_MAX)
-		return fail(RWKVK_ERROR_FILE, "%s: has %" PRIu64 " bytes, more than this machine can address", path, facts.bytes);
-	struct mapping found = {
-		.bytes = facts.bytes, .mapped = true, .read = copy, .identity = { facts.identity[0], facts.identity[1] }
-	};
-	TRY(copy ? copy_file(file, path, &found) : map_file(file, path, &found));
+	struct mapping found = { .mapped = true, .read = copy, .identity = { facts.identity[0], facts.identity[1] } };
+	TRY(find_part(path, facts.bytes, offset, bytes, &found.bytes));
+	TRY(copy ? copy_file(file, path, offset, &found) : map_file(file, path, offset, &found));
 	*out = found;
 	return RWKVK_OK;
 }
@@ -75,7 +85,7 @@ static rwkvk_status open_mapping(const char *path, bool copy, struct mapping *ou
 	int error = system_open(path, &file);
 	if (error)
 		return fail(RWKVK_ERROR_FILE, "%s: cannot be opened: %s", path, system_error_text(error));
-	rwkvk_status status = take_file(file, path, copy, out);
+	rwkvk_status status = take_file(file, path, 0, 0, copy, out);
 	system_close(file); /* the mapping stays */
 	return status;
 }
@@ -88,6 +98,16 @@ rwkvk_status file_map(const char *path, struct mapping *out)
 rwkvk_status file_read(const char *path, struct mapping *out)
 {
 	return open_mapping(path, true, out);
+}
+
+rwkvk_status file_map_descriptor(const struct descriptor *from, const char *name, bool copy, struct mapping *out)
+{
+	intptr_t file;
+	*out = (struct mapping){ 0 };
+	int error = system_from_descriptor(from->fd, &file);
+	if (error)
+		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: cannot be used: %s", name, system_error_text(error));
+	return take_file(file, name, from->offset, from->bytes, copy, out);
 }
 
 void file_unmap(struct mapping *mapping)

@@ -17,6 +17,16 @@ struct mapping {
 rwkvk_status file_map(const char *path, struct mapping *out);
 /* The same with a copy in memory, for files that may change. */
 rwkvk_status file_read(const char *path, struct mapping *out);
+
+/* Part of a file that the caller has open, on POSIX systems. */
+struct descriptor {
+	int fd;
+	uint64_t offset, bytes; /* bytes 0: all from the offset on */
+};
+/* Maps it, or with `copy` reads it.  The descriptor's position stays, and it may be closed afterwards.  `name` is for messages.
+ */
+rwkvk_status file_map_descriptor(const struct descriptor *from, const char *name, bool copy, struct mapping *out);
+
 void file_unmap(struct mapping *mapping); /* zeroed mappings are allowed */
 /* Whether `path` is the mapped file, under whatever name. */
 bool file_is_mapped(const char *path, const struct mapping *mapping);

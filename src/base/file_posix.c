@@ -72,11 +72,17 @@ static int moved(ssize_t count, size_t *done)
 	return count >= 0 ? 0 : errno;
 }
 
-int system_read(intptr_t file, void *data, size_t bytes, size_t *done)
+int system_from_descriptor(int fd, intptr_t *out)
+{
+	*out = fd;
+	return 0;
+}
+
+int system_read(intptr_t file, uint64_t offset, void *data, size_t bytes, size_t *done)
 {
 	ssize_t count;
 	do
-		count = read((int)file, data, bytes);
+		count = pread((int)file, data, bytes, (off_t)offset);
 	while (count < 0 && errno == EINTR);
 	return moved(count, done);
 }
@@ -100,16 +106,26 @@ int system_sync(intptr_t file)
 	return fsync((int)file) == 0 ? 0 : errno;
 }
 
-int system_map(intptr_t file, size_t bytes, const uint8_t **out)
+/* A mapping begins at a page: how many bytes before this offset or address. */
+static size_t before(uint64_t at)
 {
-	void *data = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, (int)file, 0);
-	*out = data;
-	return data == MAP_FAILED ? errno : 0;
+	return (size_t)(at % (uint64_t)sysconf(_SC_PAGESIZE));
+}
+
+int system_map(intptr_t file, uint64_t offset, size_t bytes, const uint8_t **out)
+{
+	size_t more = before(offset);
+	void *data = mmap(NULL, more + bytes, PROT_READ, MAP_PRIVATE, (int)file, (off_t)(offset - more));
+	if (data == MAP_FAILED)
+		return errno;
+	*out = (const uint8_t *)data + more;
+	return 0;
 }
 
 void system_unmap(const uint8_t *data, size_t bytes)
 {
-	munmap((void *)(uintptr_t)data, bytes);
+	size_t more = before((uintptr_t)data);
+	munmap((void *)((uintptr_t)data - more), more + bytes);
 }
 
 int system_replace(const char *file, const char *other)

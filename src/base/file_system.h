@@ -24,14 +24,15 @@ int system_create(const char *path, intptr_t *out);        /* to be written; EEX
 int system_close(intptr_t file);
 
 int system_file_facts(intptr_t file, struct file_facts *out);
+int system_from_descriptor(int fd, intptr_t *out); /* an open file by the number that the C library gave it */
 /* These may transfer fewer bytes than asked for. */
-int system_read(intptr_t file, void *data, size_t bytes, size_t *done);
+int system_read(intptr_t file, uint64_t offset, void *data, size_t bytes, size_t *done); /* 0 bytes at the end */
 int system_write(intptr_t file, const void *data, size_t bytes, size_t *done);
 int system_sync(intptr_t file);
 int system_make_private(intptr_t file); /* for the user alone */
 
-/* Read-only; stays mapped when the file is closed. */
-int system_map(intptr_t file, size_t bytes, const uint8_t **out);
+/* Read-only, from any offset on; stays mapped when the file is closed. */
+int system_map(intptr_t file, uint64_t offset, size_t bytes, const uint8_t **out);
 void system_unmap(const uint8_t *data, size_t bytes);
 
 /* Replaces a file with another.  The replaced file may be open and mapped. */

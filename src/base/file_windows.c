@@ -73,6 +73,8 @@ const char *system_error_text(int error)
 		return "another program uses it";
 	case EILSEQ:
 		return "its name is not UTF-8";
+	case ENOTSUP:
+		return "another C library may have given the number on Windows; use the file's path";
 	}
 	return strerror(error);
 }
@@ -139,12 +141,20 @@ struct file_facts system_facts(const char *path)
 	return facts;
 }
 
-int system_read(intptr_t file, void *data, size_t bytes, size_t *done)
+int system_from_descriptor(int fd, intptr_t *out)
+{
+	(void)fd;
+	(void)out;
+	return ENOTSUP;
+}
+
+int system_read(intptr_t file, uint64_t offset, void *data, size_t bytes, size_t *done)
 {
 	DWORD count = 0;
-	BOOL read = ReadFile((HANDLE)file, data, (DWORD)bytes, &count, NULL);
+	OVERLAPPED from = { .Offset = (DWORD)offset, .OffsetHigh = (DWORD)(offset >> 32) };
+	BOOL read = ReadFile((HANDLE)file, data, (DWORD)bytes, &count, &from);
 	*done = count;
-	return read ? 0 : last_error();
+	return read || GetLastError() == ERROR_HANDLE_EOF ? 0 : last_error();
 }
 
 int system_write(intptr_t file, const void *data, size_t bytes, size_t *done)
@@ -167,13 +177,24 @@ int system_sync(intptr_t file)
 	return FlushFileBuffers((HANDLE)file) ? 0 : last_error();
 }
 
-int system_map(intptr_t file, size_t bytes, const uint8_t **out)
+/* A mapping begins at a multiple of 64 KiB: how many bytes before this offset or address. */
+static size_t before(uint64_t at)
 {
+	SYSTEM_INFO info;
+	GetSystemInfo(&info);
+	return (size_t)(at % info.dwAllocationGranularity);
+}
+
+int system_map(intptr_t file, uint64_t offset, size_t bytes, const uint8_t **out)
+{
+	size_t more = before(offset);
+	uint64_t begin = offset - more;
 	HANDLE mapping = CreateFileMappingW((HANDLE)file, NULL, PAGE_READONLY, 0, 0, NULL);
 	if (!mapping)
 		return last_error();
-	*out = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, bytes);
-	int error = *out ? 0 : last_error();
+	const uint8_t *data = MapViewOfFile(mapping, FILE_MAP_READ, (DWORD)(begin >> 32), (DWORD)begin, more + bytes);
+	int error = data ? 0 : last_error();
+	*out = data ? data + more : NULL;
 	CloseHandle(mapping);
 	return error;
 }
@@ -181,7 +202,7 @@ int system_map(intptr_t file, size_t bytes, const uint8_t **out)
 void system_unmap(const uint8_t *data, size_t bytes)
 {
 	(void)bytes;
-	UnmapViewOfFile(data);
+	UnmapViewOfFile(data - before((uintptr_t)data));
 }
 
 /* ---------------------------------------------------------------------------------------------------- names */

@@ -53,7 +53,7 @@ rwkvk_status config_json_read(const struct weights *weights, struct config_json 
 {
 	struct mapping file = { 0 };
 	*out = (struct config_json){ 0 };
-	if (!weights->mapping.mapped) /* bytes in memory have no companion file */
+	if (weights->alone)
 		return RWKVK_OK;
 	char *path = file_join(weights->path, (size_t)(file_part(weights->path) - weights->path), "config.json");
 	if (!path)

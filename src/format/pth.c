@@ -515,7 +515,7 @@ rwkvk_status pth_add(struct weights *weights, const struct mapping *file)
 rwkvk_status pth_read(struct weights *weights)
 {
 	snprintf(weights->format, sizeof weights->format, "PyTorch .pth");
-	if (weights->mapping.mapped)
+	if (!weights->alone)
 		TRY(shards_refuse_part(weights->path));
 	TRY(pth_add(weights, &weights->mapping));
 	return weights_rename(weights, NAMES_TORCH);

@@ -111,41 +111,56 @@ static rwkvk_status read_contents(struct weights *weights, const char *names)
 	return refuse_duplicates(weights);
 }
 
-static rwkvk_status open_any(const char *path, const void *data, size_t bytes, const char *names, bool read_files,
-                             struct weights *out)
+/* Of a model without a path. */
+static rwkvk_status set_name(struct weights *weights, const char *name)
 {
-	*out = (struct weights){ 0 };
-	REQUIRE(path || data);
-	struct weights weights = {
-		.read_files = read_files,
-		.path = data ? strdup(path ? path : "embedded model") : NULL,
-		.mapping = { .data = data, .bytes = bytes },
-		.metadata.sampling = usual_sampling,
-	};
-	rwkvk_status status = RWKVK_OK;
-	if (!data)
-		status = shards_resolve(path, &weights.path);
-	else if (!weights.path)
-		status = fail(RWKVK_ERROR_MEMORY, "no memory for a file name");
-	if (status == RWKVK_OK && !data)
-		status = read_files ? file_read(weights.path, &weights.mapping) : file_map(weights.path, &weights.mapping);
+	weights->alone = true;
+	weights->path = strdup(name);
+	return weights->path ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "no memory for a file name");
+}
+
+static rwkvk_status map_path(struct weights *weights, const char *path)
+{
+	TRY(shards_resolve(path, &weights->path));
+	return weights->read_files ? file_read(weights->path, &weights->mapping) : file_map(weights->path, &weights->mapping);
+}
+
+/* Once its bytes are there, or have failed to be: `status`. */
+static rwkvk_status read_mapped(struct weights *weights, rwkvk_status status, const char *names)
+{
+	weights->metadata.sampling = usual_sampling;
 	if (status == RWKVK_OK)
-		status = read_contents(&weights, names);
-	if (status == RWKVK_OK)
-		*out = weights;
-	else
-		weights_close(&weights);
+		status = read_contents(weights, names);
+	if (status != RWKVK_OK)
+		weights_close(weights);
 	return status;
 }
 
 rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out)
 {
-	return open_any(path, data, bytes, names, false, out);
+	*out = (struct weights){ 0 };
+	REQUIRE(path || data);
+	out->mapping = (struct mapping){ .data = data, .bytes = bytes };
+	rwkvk_status status = data ? set_name(out, path ? path : "embedded model") : map_path(out, path);
+	return read_mapped(out, status, names);
 }
 
 rwkvk_status weights_open_read(const char *path, const char *names, struct weights *out)
 {
-	return open_any(path, NULL, 0, names, true, out);
+	*out = (struct weights){ .read_files = true };
+	return read_mapped(out, map_path(out, path), names);
+}
+
+rwkvk_status weights_open_descriptor(const struct descriptor *from, const char *name, bool read_file, const char *names,
+                                     struct weights *out)
+{
+	char number[48];
+	snprintf(number, sizeof number, "file descriptor %d", from->fd);
+	*out = (struct weights){ .read_files = read_file };
+	rwkvk_status status = set_name(out, name ? name : number);
+	if (status == RWKVK_OK)
+		status = file_map_descriptor(from, out->path, read_file, &out->mapping);
+	return read_mapped(out, status, names);
 }
 
 static rwkvk_status read_tensors(struct weights *weights)

@@ -9,6 +9,9 @@
 rwkvk_status weights_open(const char *path, const void *data, size_t bytes, const char *names, struct weights *out);
 /* The same from files that are read into memory instead of being mapped. */
 rwkvk_status weights_open_read(const char *path, const char *names, struct weights *out);
+/* The same from a file that is already open, mapped or read.  `name` is for messages; NULL: "file descriptor N". */
+rwkvk_status weights_open_descriptor(const struct descriptor *from, const char *name, bool read_file, const char *names,
+                                     struct weights *out);
 
 /* The tensors of a safetensors or .pth file under the names that they have there; no other format, no index. */
 rwkvk_status weights_open_tensors(const char *path, bool read_files, struct weights *out);

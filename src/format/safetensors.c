@@ -199,7 +199,7 @@ rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file
 rwkvk_status safetensors_read(struct weights *weights)
 {
 	snprintf(weights->format, sizeof weights->format, "safetensors");
-	if (weights->mapping.mapped)
+	if (!weights->alone)
 		TRY(shards_refuse_part(weights->path));
 	TRY(safetensors_add(weights, &weights->mapping));
 	return weights_rename(weights, NAMES_TORCH);

@@ -74,6 +74,7 @@ struct merge;
 
 struct weights {
 	char *path;      /* for messages; "embedded model" when opened from memory */
+	bool alone;      /* opened from memory or a descriptor, so that no files lie beside it */
 	char format[32]; /* "GGUF v3", "safetensors", "rwkv.cpp v101", "PyTorch .pth" ... */
 	bool read_files; /* into memory, instead of mapping them */
 	struct mapping mapping;

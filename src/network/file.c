@@ -24,16 +24,28 @@ static rwkvk_status check_numbers(const rwkvk_model_options *o)
 	return RWKVK_OK;
 }
 
+static rwkvk_status check_fd(const rwkvk_model_options *o)
+{
+	if (o->fd < 0)
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.fd is %d: expected an open file's descriptor", o->fd);
+	if (o->fd == 0 && (o->fd_offset || o->fd_length))
+		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.fd_offset or .fd_length is set without fd");
+	if (o->fd && o->data)
+		return fail(RWKVK_ERROR_ARGUMENT, "2 models: set rwkvk_model_options.fd or .data");
+	return RWKVK_OK;
+}
+
 rwkvk_status read_model_options(const rwkvk_model_options *given, rwkvk_model_options *own, rwkvk_tools_options *tools)
 {
-	TRY(READ_OPTIONS(rwkvk_model_options, lora_count, given, own));
+	TRY(READ_OPTIONS(rwkvk_model_options, fd_length, given, own));
 	TRY(READ_OPTIONS(rwkvk_tools_options, file, own->tools, tools));
-	int models = (own->path || own->data) + (tools->shape != NULL) + (tools->file != NULL);
+	TRY(check_fd(own));
+	int models = (own->path || own->data || own->fd) + (tools->shape != NULL) + (tools->file != NULL);
 	if (models == 0)
-		return fail(RWKVK_ERROR_ARGUMENT, "no model: set rwkvk_model_options.path or .data");
+		return fail(RWKVK_ERROR_ARGUMENT, "no model: set rwkvk_model_options.path, .data or .fd");
 	if (models > 1)
 		return fail(RWKVK_ERROR_ARGUMENT,
-		            "%d models: rwkvk_tools_options.shape and .file replace rwkvk_model_options.path and .data", models);
+		            "%d models: rwkvk_tools_options.shape and .file replace rwkvk_model_options.path, .data and .fd", models);
 	if (!own->data && own->data_bytes)
 		return fail(RWKVK_ERROR_ARGUMENT, "rwkvk_model_options.data_bytes is %zu without data", own->data_bytes);
 	REQUIRE(own->lora || own->lora_count == 0);
@@ -113,6 +125,10 @@ static rwkvk_status open_weights(const rwkvk_model_options *options, struct weig
 	TRY(READ_OPTIONS(rwkvk_tools_options, file, options->tools, &tools));
 	if (tools.shape)
 		return synthetic_weights(tools.shape, tools.shape_type, out);
+	if (options->fd)
+		return weights_open_descriptor(
+			&(struct descriptor){ .fd = options->fd, .offset = options->fd_offset, .bytes = options->fd_length }, options->path,
+			options->read_file, options->names, out);
 	if (options->read_file && !options->data)
 		return weights_open_read(options->path, options->names, out);
 	return weights_open(options->path ? options->path : "embedded model", options->data, options->data_bytes, options->names,

@@ -47,7 +47,7 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_device_info, device_memory, 832),
 		MEMBER(rwkvk_device_info, reason, 840),
 	} },
-	{ STRUCT(rwkvk_model_options, 176, lora_count), {
+	{ STRUCT(rwkvk_model_options, 200, fd_length), {
 		MEMBER(rwkvk_model_options, size, 0),
 		MEMBER(rwkvk_model_options, path, 8),
 		MEMBER(rwkvk_model_options, data, 16),
@@ -75,6 +75,9 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_model_options, mixed_rows, 156),
 		MEMBER(rwkvk_model_options, lora, 160),
 		MEMBER(rwkvk_model_options, lora_count, 168),
+		MEMBER(rwkvk_model_options, fd, 176),
+		MEMBER(rwkvk_model_options, fd_offset, 184),
+		MEMBER(rwkvk_model_options, fd_length, 192),
 	} },
 	{ STRUCT(rwkvk_lora, 24, reserved), {
 		MEMBER(rwkvk_lora, size, 0),

@@ -357,7 +357,7 @@ static void test_memory(void **state)
 	static const char index[] = "{\"weight_map\":{\"a\":\"b\"}}";
 	struct weights weights;
 	assert_fails(weights_open(NULL, index, sizeof index - 1, NULL, &weights), RWKVK_ERROR_UNSUPPORTED,
-	             "embedded model: expected a whole model in memory, found an index of files");
+	             "embedded model: expected a whole model, found an index of files: open it by its path");
 }
 
 int main(void)
