@@ -17,9 +17,9 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title=
 # does not end.  What the page sent last is kept in `sent`.
 FAKE = """
 const [model, chunks, open] = arguments, real = window.fetch;
-window.fetch = async (path, options) => {
-    if (path === '/v1/models' && model) return new Response(JSON.stringify({data: [model]}));
-    if (!options?.body || !chunks) return real(path, options);
+window.fetch = async (address, options) => {
+    if (address.endsWith('/v1/models') && model) return new Response(JSON.stringify({data: [model]}));
+    if (!options?.body || !chunks) return real(address, options);
     window.sent = JSON.parse(options.body);
     const text = chunks.map(chunk => 'data: ' + JSON.stringify(chunk) + '\\n\\n').join('') + (open ? '' : 'data: [DONE]\\n\\n');
     return new Response(new ReadableStream({start: stream => {
@@ -642,25 +642,31 @@ class Page(unittest.TestCase):
         self.browser.errors()
 
     def test_key(self):
-        with tempfile.NamedTemporaryFile("w", suffix=".keys") as keys:
-            keys.write("open-sesame\n")
-            keys.flush()
-            server = Server("--api-key", keys.name)
-            self.addCleanup(server.stop)
-            self.browser.open(f"http://{server.host}:{server.port}")
-            for key in ("wrong", "open-sesame"):
-                wait(lambda: self.browser.visible("#key-dialog"), "the page to ask for a key")
-                self.browser.run("document.querySelector('#key').value = ''")
-                self.browser.type("#key", key)
-                self.browser.press("enter")
+        with tempfile.TemporaryDirectory() as folder:
+            keys = os.path.join(folder, "keys")
+
+            def serve(key, port=0):
+                with open(keys, "w") as file:
+                    file.write(key + "\n")
+                return Server("--api-key", keys, port=port)
+
+            server = serve("open-sesame")
+            address = f"{server.host}:{server.port}"
+            self.browser.open(f"http://any:wrong@{address}")
+            self.assertFalse(self.browser.run("return document.querySelector('#app')"), "there is no page without a key")
+            self.browser.open(f"http://any:open-sesame@{address}")
             self.up()
-            self.assertFalse(self.browser.visible("#key-dialog"))
             self.chat()
             self.say("Once upon a time")
             self.assertGreater(len(self.turns()[1]), 50)
-            self.browser.reload()
+            self.browser.open(f"http://{address}")
             self.up()
-            self.assertEqual(len(self.turns()), 2)
+            self.assertEqual(len(self.turns()), 2, "the browser remembers the password")
+            server.stop()
+            self.addCleanup(serve("another", server.port).stop)
+            self.say("And then")
+            wait(lambda: self.state() == "key", "the page to notice that the key is no longer one")
+            self.assertIn("Reload this page", self.browser.texts("#banner p")[0])
             self.browser.errors()
 
 

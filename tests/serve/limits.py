@@ -1,5 +1,6 @@
 """Access, queueing, clients that go away or do not read, and how the server ends."""
 
+import base64
 import json
 import os
 import subprocess
@@ -17,6 +18,11 @@ LONG = {"prompt": "Once upon a time", "max_tokens": 4096, "temperature": 0, "log
 def words(count, first="word"):
     """A prompt of at least so many tokens."""
     return first + " " + " ".join(f"{i % 97}" for i in range(count))
+
+
+def basic(password, user="anyone"):
+    """The header of a browser that has asked for a password."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
 class Limits(unittest.TestCase):
@@ -134,8 +140,37 @@ class Keys(unittest.TestCase):
                 status, _, data = self.server.request("GET", path, headers={"Authorization": header})
                 self.assertEqual((status, json.loads(data)["error"]["code"]), (401, "invalid_api_key"), header)
             self.assertEqual(self.server.post(COMPLETIONS, {"prompt": "x"}, {"Authorization": header})[0], 401)
-        for path in ("/health", "/"):
-            self.assertEqual(self.server.get(path)[0], 200)
+        self.assertEqual(self.server.get("/health")[0], 200)
+
+    def test_what_is_there_is_a_secret_too(self):
+        for path in ("/nothing", "/v1/models/other", "/v1/models/mine"):
+            self.assertEqual(self.server.get(path)[0], 401, path)
+        self.assertEqual(self.server.get("/v1/models/other", Authorization="Bearer first-key")[0], 404)
+
+    def test_the_page_asks_for_a_password(self):
+        status, headers, _ = self.server.request("GET", "/")
+        self.assertEqual((status, headers["WWW-Authenticate"]), (401, 'Basic realm="rwkvk", charset="UTF-8"'))
+        self.assertEqual(self.server.request("GET", "/metrics")[1]["WWW-Authenticate"], "Bearer")
+        for password, status in (("first-key", 200), ("second-key", 200), ("first-ke", 401), ("", 401), ("first-key:", 401)):
+            for user in ("", "anyone"):
+                for path in ("/", "/v1/models", "/metrics"):
+                    self.assertEqual(self.server.get(path, **basic(password, user))[0], status, (user, password, path))
+        for text in ("first-key", "Zmlyc3Qta2V5", "Zmlyc3Qta2V5OmZpcnN0LWtleQ", "====", ""):  # no base64, no colon, cut
+            self.assertEqual(self.server.get("/", Authorization="Basic " + text)[0], 401, text)
+
+    def test_pages_elsewhere_cannot_use_a_password(self):
+        """Browsers send it with every page's requests."""
+        body = {"prompt": "x", "max_tokens": 1}
+        own = {"Host": "server.example:8080", **basic("first-key")}
+        for origin, status in ((None, 200), ("http://server.example:8080", 200), ("https://page.example", 200),
+                               ("http://evil.example", 403), ("null", 403), ("http://server.example", 403)):
+            for path, content in ((COMPLETIONS, body), ("/tokenize", {"content": "x"})):
+                self.assertEqual(self.server.post(path, content, {**own, "Origin": origin})[0], status, (origin, path))
+            self.assertEqual(self.server.request("GET", "/v1/models", headers={**own, "Origin": origin})[0], status, origin)
+        for kind in ("text/plain", "application/x-www-form-urlencoded", None):
+            self.assertEqual(self.server.post(COMPLETIONS, json.dumps(body).encode(), {**own, "Content-Type": kind})[0], 415)
+        bearer = {"Authorization": "Bearer first-key", "Origin": "http://evil.example"}
+        self.assertEqual(self.server.post(COMPLETIONS, body, bearer)[0], 200, "no browser sends this by itself")
 
     def test_cors(self):
         asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}

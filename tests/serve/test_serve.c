@@ -132,9 +132,13 @@ static void keys_match_whole(void **state)
 	(void)state;
 	char first[] = "alpha", second[] = "beta", *list[] = { first, second };
 	const struct keys keys = { list, 2 };
-	assert_true(keys_match(&keys, "Bearer alpha") && keys_match(&keys, "bearer beta"));
-	assert_false(keys_match(&keys, "Bearer alph") || keys_match(&keys, "Bearer alphaa") || keys_match(&keys, "Bearer "));
-	assert_false(keys_match(&keys, NULL) || keys_match(&keys, "alpha") || keys_match(&keys, "Bearer alphaalpha"));
+	assert_true(keys_match(&keys, "alpha") && keys_match(&keys, "beta"));
+	assert_false(keys_match(&keys, "alph") || keys_match(&keys, "alphaa") || keys_match(&keys, ""));
+	assert_false(keys_match(&keys, "alphaalpha") || keys_match(&keys, "Bearer alpha"));
+	assert_string_equal(bearer_key("Bearer alpha"), "alpha");
+	assert_string_equal(bearer_key("bearer beta"), "beta");
+	assert_string_equal(bearer_key("Bearer "), "");
+	assert_true(!bearer_key(NULL) && !bearer_key("alpha") && !bearer_key("Basic YTph") && !bearer_key("Bearer"));
 }
 
 static void origins_are_compared_whole(void **state)

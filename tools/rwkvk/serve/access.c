@@ -56,15 +56,19 @@ static bool same(const char *key, const char *given)
 	return different == 0;
 }
 
-bool keys_match(const struct keys *keys, const char *authorization)
+bool keys_match(const struct keys *keys, const char *given)
+{
+	bool found = false;
+	for (size_t i = 0; i < keys->count; i++)
+		found |= same(keys->keys[i], given);
+	return found;
+}
+
+const char *bearer_key(const char *authorization)
 {
 	static const char scheme[] = "Bearer ";
-	bool found = false;
-	if (!authorization || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0)
-		return false;
-	for (size_t i = 0; i < keys->count; i++)
-		found |= same(keys->keys[i], authorization + sizeof scheme - 1);
-	return found;
+	size_t bytes = sizeof scheme - 1;
+	return authorization && strncasecmp(authorization, scheme, bytes) == 0 ? authorization + bytes : NULL;
 }
 
 bool host_is_loopback(const char *host)

@@ -14,8 +14,11 @@ struct keys {
 int keys_read(const char *path, struct keys *out);
 void keys_free(struct keys *keys);
 
-/* Whether "Bearer KEY" holds one of the keys, in a time that does not depend on how much of it matches.  NULL is allowed. */
-bool keys_match(const struct keys *keys, const char *authorization);
+/* Whether this is one of the keys, in a time that does not depend on how much of it matches. */
+bool keys_match(const struct keys *keys, const char *given);
+
+/* The key in an Authorization header "Bearer KEY"; NULL for other headers, and for none (NULL). */
+const char *bearer_key(const char *authorization);
 
 /* Whether a Host header, with a port or without, means this machine. */
 bool host_is_loopback(const char *host);

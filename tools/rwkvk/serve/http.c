@@ -126,6 +126,9 @@ static const char *header(struct MHD_Connection *connection, const char *name)
 	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
 }
 
+/* The page alone has it: browsers then ask for a password, and send it along with the page's requests. */
+#define BROWSERS_ASK "Basic realm=\"rwkvk\", charset=\"UTF-8\""
+
 /* Scripts of that origin may read it. */
 static void add_cors(const struct server *server, struct MHD_Response *response)
 {
@@ -146,7 +149,7 @@ static enum MHD_Result send_response(struct server *server, struct MHD_Connectio
 	MHD_add_response_header(response, "Content-Type", type);
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
 	if (status == 401)
-		MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+		MHD_add_response_header(response, "WWW-Authenticate", strcmp(x->path, "/") == 0 ? BROWSERS_ASK : "Bearer");
 	if (status == 503)
 		MHD_add_response_header(response, "Retry-After", "2");
 	add_cors(server, response);
@@ -341,7 +344,7 @@ static const struct route {
 	enum endpoint post; /* instead */
 	bool is_public;     /* needs no key */
 } routes[] = {
-	{ "/", serve_page, 0, true },
+	{ "/", serve_page, 0, false },
 	{ "/health", serve_health, 0, true },
 	{ "/metrics", serve_metrics, 0, false },
 	{ "/v1/models", serve_models, 0, false },
@@ -363,20 +366,46 @@ static const struct route *find_route(const struct server *server, const char *p
 
 /* ---------------------------------------------------------------------------------------------------- who may */
 
-static bool check_access(struct server *server, struct MHD_Connection *connection, const struct route *route,
+static bool check_origin(const struct server *server, struct MHD_Connection *connection, struct refusal *refusal)
+{
+	const char *host = header(connection, "Host"), *origin = header(connection, "Origin");
+	return origin_is_allowed(origin, host, server->options.cors) ||
+	       refuse(refusal, 403, NULL, NULL, "Origin: pages of \"%.100s\" may not use this server; see --cors", origin);
+}
+
+/* Whether a key is the password, whoever the user is. */
+static bool has_password(const struct keys *keys, struct MHD_Connection *connection)
+{
+	char *password = NULL, *user = MHD_basic_auth_get_username_password(connection, &password);
+	bool found = password && keys_match(keys, password);
+	MHD_free(user);
+	MHD_free(password);
+	return found;
+}
+
+static bool check_key(const struct server *server, struct MHD_Connection *connection, struct refusal *refusal)
+{
+	const struct keys *keys = &server->options.keys;
+	const char *key = bearer_key(header(connection, "Authorization"));
+	if (key && keys_match(keys, key))
+		return true;
+	if (has_password(keys, connection))
+		return check_origin(server, connection, refusal); /* browsers send it with the requests of any page */
+	return refuse(refusal, 401, "invalid_api_key", NULL,
+	              "expected one of the server's keys as \"Authorization: Bearer KEY\", or as the password of any user");
+}
+
+/* `route` is NULL for paths that are not there. */
+static bool check_access(const struct server *server, struct MHD_Connection *connection, const struct route *route,
                          struct refusal *refusal)
 {
-	const struct serve_options *o = &server->options;
-	const char *host = header(connection, "Host"), *origin = header(connection, "Origin");
-	if (o->keys.count > 0)
-		return route->is_public || keys_match(&o->keys, header(connection, "Authorization")) ||
-		       refuse(refusal, 401, "invalid_api_key", NULL,
-		              "expected one of the server's keys as \"Authorization: Bearer KEY\"");
-	if (!o->open && !host_is_loopback(host))
+	const char *host = header(connection, "Host");
+	if (server->options.keys.count > 0)
+		return (route && route->is_public) || check_key(server, connection, refusal);
+	if (!server->options.open && !host_is_loopback(host))
 		return refuse(refusal, 403, NULL, NULL, "Host: expected this machine's own address, such as localhost, got \"%.100s\"",
 		              host ? host : "");
-	return origin_is_allowed(origin, host, o->cors) ||
-	       refuse(refusal, 403, NULL, NULL, "Origin: pages of \"%.100s\" may not use this server; see --cors", origin);
+	return check_origin(server, connection, refusal);
 }
 
 static bool is_json(const char *type)
@@ -401,13 +430,13 @@ static bool check_head(struct server *server, struct MHD_Connection *connection,
 	const struct route *route = find_route(server, path);
 	bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0, post = strcmp(method, "POST") == 0;
 	bool preflight = server->options.cors && strcmp(method, "OPTIONS") == 0;
-	if (!route)
-		return refuse(refusal, 404, strncmp(path, "/v1/models/", 11) == 0 ? "model_not_found" : NULL, NULL,
-		              "there is no %.60s here", path);
 	if (preflight)
 		return true;
 	if (!check_access(server, connection, route, refusal))
 		return false;
+	if (!route)
+		return refuse(refusal, 404, strncmp(path, "/v1/models/", 11) == 0 ? "model_not_found" : NULL, NULL,
+		              "there is no %.60s here", path);
 	if (route->post ? !post : !get)
 		return refuse(refusal, 405, NULL, NULL, "%.60s: expected %s, got %.20s", path, route->post ? "POST" : "GET", method);
 	return !post || check_body(connection, refusal);
