@@ -189,11 +189,49 @@ static float unit_of(const struct weights *model, const char *name)
 	return rescaled && model->metadata.rescale ? ldexpf(1, -(int)(layer / model->metadata.rescale)) : 1;
 }
 
-static void turn(const float *from, uint64_t rows, uint64_t columns, float *to)
+/* A small tensor as the matrix [rows,columns] that an adapter is for. */
+struct view {
+	const struct official_name *name;
+	uint64_t rows, columns;
+	bool turned; /* the tensor is its transpose */
+};
+
+/* Whether the tensor is such a matrix, or in as many parts as that. */
+static bool view_of(const struct official_name *name, const struct tensor *target, struct view *out)
 {
-	for (uint64_t i = 0; i < rows; i++)
-		for (uint64_t j = 0; j < columns; j++)
-			to[j * rows + i] = from[i * columns + j];
+	const uint64_t *shape = target->shape, parts = name->parts;
+	*out = (struct view){ .name = name, .turned = name->swapped != target->swapped };
+	if (target->rank != (name->beside ? 3 : 2) || (name->beside && shape[0] != parts))
+		return false;
+	const uint64_t *last = shape + target->rank - 2;
+	out->rows = last[out->turned];
+	out->columns = last[!out->turned] * (name->beside ? parts : 1);
+	return name->beside || out->rows % parts == 0;
+}
+
+/* Where the tensor has the matrix's element [row,column]. */
+static uint64_t place_of(const struct view *v, uint64_t row, uint64_t column)
+{
+	uint64_t *along = v->name->beside ? &column : &row, size = (v->name->beside ? v->columns : v->rows) / v->name->parts;
+	if (v->name->parts > 1)
+		*along = v->name->order[*along / size] * size + *along % size;
+	if (v->turned)
+		return column * v->rows + row;
+	return v->name->beside ? (column / size * v->rows + row) * size + column % size : row * v->columns + column;
+}
+
+static void gather(const struct view *v, const float *tensor, float *matrix)
+{
+	for (uint64_t i = 0; i < v->rows; i++)
+		for (uint64_t j = 0; j < v->columns; j++)
+			*matrix++ = tensor[place_of(v, i, j)];
+}
+
+static void scatter(const struct view *v, const float *matrix, float *tensor)
+{
+	for (uint64_t i = 0; i < v->rows; i++)
+		for (uint64_t j = 0; j < v->columns; j++)
+			tensor[place_of(v, i, j)] = *matrix++;
 }
 
 /* Stores a small tensor's new numbers in memory that the model owns, in the tensor's own type, or as F32 if that was
@@ -211,32 +249,34 @@ static rwkvk_status store(struct weights *model, struct tensor *tensor, const fl
 	return RWKVK_OK;
 }
 
-/* Changes one of the model's own LoRA factors at once.  turned: the adapter is for its transpose. */
-static rwkvk_status change_small(const struct adapting *a, const struct adapter_module *m, struct tensor *target, bool turned)
+/* Changes one of the model's own LoRA factors at once. */
+static rwkvk_status change_small(const struct adapting *a, const struct adapter_module *m, struct tensor *target,
+                                 const struct view *view)
 {
-	const uint64_t rows = target->shape[turned], columns = target->shape[!turned], count = rows * columns;
+	const uint64_t count = view->rows * view->columns;
 	struct weights own = { .path = a->model->path };
-	struct tensor shaped = *target;
+	struct tensor matrix = { .name = target->name, .file_name = target->file_name, .rank = 2 };
 	struct merge *merge;
 	float *values = malloc(count * sizeof *values), *other = malloc(count * sizeof *other);
 	rwkvk_status status = values && other ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "%s: no memory for adapters", own.path);
-	if (status == RWKVK_OK && turned) {
+	if (status == RWKVK_OK) {
 		dtype_to_float(target->type, target->data, 0, count, other);
-		turn(other, columns, rows, values);
-		shaped = (struct tensor){ .name = target->name, .file_name = target->file_name, .rank = 2, .shape = { rows, columns } };
-		shaped.data = values;
+		gather(view, other, values);
+		matrix.shape[0] = view->rows;
+		matrix.shape[1] = view->columns;
+		matrix.data = values;
+		memcpy(matrix.change, target->change, sizeof matrix.change);
+		matrix.change_hash = target->change_hash;
+		status = merge_of(&own, &matrix, 1, &merge);
 	}
 	if (status == RWKVK_OK)
-		status = merge_of(&own, &shaped, 1, &merge);
-	if (status == RWKVK_OK)
-		status = add_module(a, m, &shaped, merge);
+		status = add_module(a, m, &matrix, merge);
 	if (status == RWKVK_OK) {
-		tensor_to_float(&shaped, 0, count, other);
-		if (turned)
-			turn(other, rows, columns, values);
-		memcpy(target->change, shaped.change, sizeof target->change);
-		target->change_hash = shaped.change_hash;
-		status = store(a->model, target, turned ? values : other);
+		tensor_to_float(&matrix, 0, count, other);
+		scatter(view, other, values);
+		memcpy(target->change, matrix.change, sizeof target->change);
+		target->change_hash = matrix.change_hash;
+		status = store(a->model, target, values);
 	}
 	weights_close(&(struct weights){ .merges = own.merges, .merge_count = own.merge_count });
 	free(values);
@@ -245,17 +285,18 @@ static rwkvk_status change_small(const struct adapting *a, const struct adapter_
 }
 
 /* Finds a module's tensor in the model, by the name of its weight or of a parameter. */
-static rwkvk_status find_target(const struct adapting *a, const struct adapter_module *m, struct tensor **out, bool *swapped)
+static rwkvk_status find_target(const struct adapting *a, const struct adapter_module *m, struct tensor **out,
+                                struct official_name *official)
 {
 	const struct weights *file = &a->adapter->weights;
-	char name[OFFICIAL_BYTES], official[OFFICIAL_BYTES];
+	char name[OFFICIAL_BYTES];
 	const struct tensor *first = NULL;
 	for (int i = 0; i < ADAPTER_ROLES && !first; i++)
 		first = m->parts[i];
 	for (int i = 0; i < 2; i++) {
 		snprintf(name, sizeof name, "%.*s%s", OFFICIAL_BYTES - 16, m->name, i == 0 ? ".weight" : "");
-		TRY(weights_official_name(file, a->model, name, official, swapped));
-		*out = (struct tensor *)(uintptr_t)weights_find(a->model, official); /* a->model is not const */
+		TRY(weights_official_name(file, a->model, name, official));
+		*out = (struct tensor *)(uintptr_t)weights_find(a->model, official->text); /* a->model is not const */
 		if (*out)
 			return RWKVK_OK;
 	}
@@ -266,15 +307,16 @@ static rwkvk_status find_target(const struct adapting *a, const struct adapter_m
 static rwkvk_status apply_module(const struct adapting *a, const struct adapter_module *m)
 {
 	struct tensor *target;
+	struct official_name name;
+	struct view view;
 	struct merge *merge;
-	bool swapped;
-	TRY(find_target(a, m, &target, &swapped));
-	if (target->rank != 2 || target->type == DTYPE_FOREIGN)
+	TRY(find_target(a, m, &target, &name));
+	if (target->type == DTYPE_FOREIGN || !view_of(&name, target, &view))
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: expected an adapter for a matrix of floats or blocks, found one for %s, %s of shape %s",
 		            a->adapter->weights.path, target->name, tensor_type(target), show_shape(target->rank, target->shape).text);
 	if (!is_large(target->name))
-		return change_small(a, m, target, swapped != target->swapped);
+		return change_small(a, m, target, &view);
 	if (target == weights_find(a->model, "emb.weight") || target == weights_find(a->model, "head.weight"))
 		a->model->metadata.tied = false; /* only one of them changes */
 	TRY(merge_of(a->model, target, unit_of(a->model, target->name), &merge));

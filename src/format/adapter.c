@@ -185,23 +185,25 @@ static rwkvk_status find_modules(struct adapter *adapter)
 
 /* ---------------------------------------------------------------------------------------------------- the file */
 
-/* The path itself, or for a folder the file in it; the caller frees it. */
+/* The path itself, or for a folder the file in it; the caller frees it.  A folder without adapters of its own may be the model,
+ * which then holds them. */
 static rwkvk_status resolve(const char *path, char **out)
 {
 	static const char *const names[] = { "adapter_model.safetensors", "adapter_model.bin" };
 	bool folder = file_kind(path) == FILE_FOLDER;
-	*out = folder ? NULL : strdup(path);
 	for (size_t i = 0; folder && i < sizeof names / sizeof *names; i++) {
 		*out = file_join(path, strlen(path), names[i]);
-		if (!*out || file_kind(*out) != FILE_MISSING)
-			break;
+		if (!*out)
+			return fail(RWKVK_ERROR_MEMORY, "%s: no memory for a path", path);
+		if (file_kind(*out) != FILE_MISSING)
+			return RWKVK_OK;
 		free(*out);
-		*out = NULL;
-		if (i == 1)
-			return fail(RWKVK_ERROR_FILE, "%s: expected a folder with %s or %s, found neither: name the adapter's file", path,
-			            names[0], names[1]);
 	}
-	return *out ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "%s: no memory for a path", path);
+	rwkvk_status status = shards_resolve(path, out);
+	if (status != RWKVK_ERROR_FILE)
+		return status;
+	return fail(RWKVK_ERROR_FILE, "%s: expected a folder with %s, %s or a model, found none of them: name the adapter's file",
+	            path, names[0], names[1]);
 }
 
 rwkvk_status adapter_open(const char *path, bool read_files, struct adapter *out)
@@ -252,21 +254,41 @@ static double config_alpha(const struct adapter_config *config, const char *modu
 	return config->alpha;
 }
 
-/* The alpha in the file itself: a number beside the factors, or a text in a safetensors header. */
-static double file_alpha(const struct adapter *adapter, const struct adapter_module *module)
+/* A number beside the factors, as other programs store it. */
+static rwkvk_status stored_alpha(const char *path, const struct tensor *tensor, double *out)
 {
-	float alpha = 0;
-	const struct tensor *tensor = module->parts[ADAPTER_ALPHA];
-	const char *text = weights_text(&adapter->weights, "lora_alpha");
-	if (tensor && tensor_elements(tensor) == 1)
-		dtype_to_float(tensor->type, tensor->data, 0, 1, &alpha);
-	return tensor ? (double)alpha : text ? strtod(text, NULL) : 0;
+	float number;
+	if (tensor_elements(tensor) != 1)
+		return fail(RWKVK_ERROR_FILE, "%s: expected tensor %s to be one number, found the shape %s", path, tensor->file_name,
+		            show_shape(tensor->rank, tensor->shape).text);
+	dtype_to_float(tensor->type, tensor->data, 0, 1, &number);
+	*out = (double)number;
+	if (number >= (float)SMALLEST_ALPHA && number <= (float)LARGEST_ALPHA)
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_FILE, "%s: expected tensor %s to be a number from %g to %g, found %g", path, tensor->file_name,
+	            SMALLEST_ALPHA, LARGEST_ALPHA, *out);
+}
+
+/* The alpha in the file itself, beside the factors or in a safetensors header; 0 if there is none. */
+static rwkvk_status file_alpha(const struct adapter *adapter, const struct adapter_module *module, double *out)
+{
+	const char *path = adapter->weights.path, *text = weights_text(&adapter->weights, "lora_alpha");
+	if (module->parts[ADAPTER_ALPHA])
+		return stored_alpha(path, module->parts[ADAPTER_ALPHA], out);
+	*out = text ? text_number(text) : 0;
+	if (!text || (*out >= SMALLEST_ALPHA && *out <= LARGEST_ALPHA))
+		return RWKVK_OK;
+	return fail(RWKVK_ERROR_FILE, "%s: expected \"lora_alpha\" in \"__metadata__\" to be a number from %g to %g, found \"%s\"",
+	            path, SMALLEST_ALPHA, LARGEST_ALPHA, show_text(text, strlen(text)).text);
 }
 
 rwkvk_status adapter_scale(const struct adapter *adapter, const struct adapter_module *module, uint32_t rank, float given,
                            float *out)
 {
-	double own = file_alpha(adapter, module), alpha = own != 0 ? own : config_alpha(&adapter->config, module->name);
+	double own = 0;
+	if (given == 0)
+		TRY(file_alpha(adapter, module, &own));
+	double alpha = own != 0 ? own : config_alpha(&adapter->config, module->name);
 	bool root = own == 0 && adapter->config.rank_root;
 	*out = given != 0 ? given : (float)(alpha / (root ? sqrt(rank) : rank));
 	if (given == 0 && alpha == 0 && module->parts[ADAPTER_INIT_A])

@@ -5,6 +5,10 @@
 
 #include "format/weights.h"
 
+/* What alpha may be, wherever it is given. */
+#define SMALLEST_ALPHA 1e-6
+#define LARGEST_ALPHA  1e6
+
 enum adapter_role {
 	ADAPTER_A, /* [rank,in]; of an embedding [rank,vocabulary] */
 	ADAPTER_B, /* [out,rank]; of an embedding [width,rank] */
@@ -45,8 +49,9 @@ struct adapter {
 /* Whether a tensor's name marks it as part of an adapter of any kind. */
 bool is_adapter(const char *name);
 
-/* A safetensors or .pth file, or a folder with adapter_model.safetensors or .bin.  Kinds that cannot be merged fail with
- * RWKVK_ERROR_UNSUPPORTED, and the message names them.  On failure *out is zeroed. */
+/* A safetensors or .pth file, an index of several, or a folder: with adapter_model.safetensors or .bin, else with a model that
+ * holds its adapters.  Kinds that cannot be merged fail with RWKVK_ERROR_UNSUPPORTED, and the message names them.  On failure
+ * *out is zeroed. */
 rwkvk_status adapter_open(const char *path, bool read_files, struct adapter *out);
 void adapter_close(struct adapter *adapter); /* zeroed is allowed */
 

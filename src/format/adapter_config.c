@@ -47,10 +47,10 @@ static rwkvk_status check_options(const char *path, const json_t *root)
 static rwkvk_status take_alpha(const char *path, const char *name, const json_t *value, double *out)
 {
 	*out = json_number_value(value);
-	if (*out >= 1e-6 && *out <= 1e6) /* 0 if it is not a number */
+	if (*out >= SMALLEST_ALPHA && *out <= LARGEST_ALPHA) /* 0 if it is not a number */
 		return RWKVK_OK;
-	return fail(RWKVK_ERROR_FILE, "%s: expected \"%s\" to be a number from 0.000001 to 1000000, found something else", path,
-	            show_text(name, strlen(name)).text);
+	return fail(RWKVK_ERROR_FILE, "%s: expected \"%s\" to be a number from %g to %g, found something else", path,
+	            show_text(name, strlen(name)).text, SMALLEST_ALPHA, LARGEST_ALPHA);
 }
 
 /* Module names are regular expressions; nearly all are plain names. */

@@ -40,6 +40,14 @@ rwkvk_status config_json_load(const char *path, const struct mapping *file, cons
 	return RWKVK_OK;
 }
 
+double text_number(const char *text)
+{
+	json_t *number = json_loads(text, JSON_DECODE_ANY, NULL);
+	double value = json_number_value(number);
+	json_decref(number);
+	return value;
+}
+
 rwkvk_status config_json_parse(const char *path, const struct mapping *file, struct config_json *out)
 {
 	json_t *root;

@@ -633,28 +633,38 @@ rwkvk_status weights_rename_like(struct weights *weights, const struct weights *
 	return rename_all(weights, NAMES_TORCH, tables);
 }
 
+static void take_form(const struct rule *rule, struct official_name *out)
+{
+	bool parts = rule->how == STACKED || rule->how == BESIDE;
+	out->swapped = rule->how == SWAPPED || parts;
+	out->parts = parts ? (uint32_t)strlen(rule->rows) : 1;
+	out->beside = rule->how == BESIDE;
+	for (uint32_t i = 0; parts && i < out->parts; i++)
+		out->order[i] = (uint8_t)(strchr(MIXES_6, rule->rows[i]) - MIXES_6);
+}
+
 rwkvk_status weights_official_name(const struct weights *weights, const struct weights *model, const char *name,
-                                   char out[OFFICIAL_BYTES], bool *swapped)
+                                   struct official_name *out)
 {
 	const struct rule *tables[MOST_TABLES], *rule;
 	const char *bare = without_prefix(NAMES_TORCH, name);
 	struct captures found;
 	tables_like(model, tables);
-	*swapped = false;
 	for (size_t i = 0; i < MOST_TABLES; i++)
 		for (rule = tables[i]; rule && rule->from; rule++) {
 			found.count = 0;
 			if (!matches(rule->from, bare, &found))
 				continue;
-			if (rule->how != PLAIN && rule->how != SWAPPED)
+			if (rule->how == ROWS)
 				return fail(RWKVK_ERROR_UNSUPPORTED,
 				            "%s: adapters of %s, which holds several tensors of the model, are not supported", weights->path,
 				            show_text(name, strlen(name)).text);
-			*swapped = rule->how == SWAPPED;
-			if (expand(rule->to, &found, 0, out))
+			take_form(rule, out);
+			if (expand(rule->to, &found, 0, out->text))
 				return RWKVK_OK;
 		}
-	snprintf(out, OFFICIAL_BYTES, "%.*s", OFFICIAL_BYTES - 1, bare);
+	*out = (struct official_name){ .parts = 1 };
+	snprintf(out->text, OFFICIAL_BYTES, "%.*s", OFFICIAL_BYTES - 1, bare);
 	return RWKVK_OK;
 }
 

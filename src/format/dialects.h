@@ -19,10 +19,19 @@ rwkvk_status weights_rename(struct weights *weights, enum naming naming);
 /* The same for tensors of a file that is not a model, whose names may be of any dialect of PyTorch models; `model` tells which
  * version's. */
 rwkvk_status weights_rename_like(struct weights *weights, const struct weights *model);
-/* What a tensor of such a name is called officially, in `out`, and whether it is the other way round than in an official file.
- * RWKVK_ERROR_UNSUPPORTED: it is made of several. */
+/* What a tensor of such a name is called officially, and how its matrix differs from the official tensor. */
+struct official_name {
+	char text[OFFICIAL_BYTES];
+	bool swapped; /* the last two dimensions are swapped */
+	/* 5: the matrix consists of as many, under each other or side by side, in the order of fla's RWKV-6; else 1.  Part k is
+	 * officially part order[k]. */
+	uint32_t parts;
+	bool beside;
+	uint8_t order[8];
+};
+/* RWKVK_ERROR_UNSUPPORTED: the name stands for several tensors. */
 rwkvk_status weights_official_name(const struct weights *weights, const struct weights *model, const char *name,
-                                   char out[OFFICIAL_BYTES], bool *swapped);
+                                   struct official_name *out);
 /* The last step of all: the embedding becomes the head, too, where metadata.tied allows it and there is none. */
 rwkvk_status weights_tie(struct weights *weights);
 

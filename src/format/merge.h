@@ -1,9 +1,9 @@
 /* Adapters in a matrix: what W becomes with them is computed a few rows at a time, when the matrix is packed, written or
  * compared.  The merged matrix as a whole is never in memory.
  *
- *     low rank    W + scale B A, with B [out,rank] and A [rank,in]; with a magnitude m [out] each row then gets the length m
- * (DoRA) rows        W[i,j] + D[j mod r, i], with D [r,out]: bone, disha and miss blocks      V + V D_k + D_k for each block V
- * of r by r weights, k its number among those below (or beside) each other: bat
+ *     low rank    W + scale B A, with B [out,rank] and A [rank,in]; DoRA: each row then gets its length in m [out]
+ *     rows        W[i,j] + D[j mod r, i], with D [r,out]: bone, disha and miss
+ *     blocks      V + V D_k + D_k for each block V of r by r weights, k its number from top to bottom or left to right: bat
  *
  * Everything is F32 and added in a fixed order, with no fused multiply-adds: sums over a rank go from its first to its last, so
  * the result depends neither on the processor nor on how many rows are asked for at once. */

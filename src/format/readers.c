@@ -170,6 +170,8 @@ static rwkvk_status read_tensors(struct weights *weights)
 		return safetensors_add(weights, &weights->mapping);
 	if (pth_is(&weights->mapping))
 		return pth_add(weights, &weights->mapping);
+	if (weights->mapping.bytes && *weights->mapping.data == '{')
+		return shards_add(weights);
 	return refuse_file(weights, &weights->mapping, "expected a safetensors or PyTorch file");
 }
 

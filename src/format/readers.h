@@ -13,7 +13,7 @@ rwkvk_status weights_open_read(const char *path, const char *names, struct weigh
 rwkvk_status weights_open_descriptor(const struct descriptor *from, const char *name, bool read_file, const char *names,
                                      struct weights *out);
 
-/* The tensors of a safetensors or .pth file under the names that they have there; no other format, no index. */
+/* The tensors of a safetensors or .pth file, or of an index of such files, under the names that they have there. */
 rwkvk_status weights_open_tensors(const char *path, bool read_files, struct weights *out);
 
 /* The readers: weights->path and mapping are set, they fill the rest.  On failure they may leave partial contents, which
@@ -34,6 +34,7 @@ bool safetensors_is(const struct mapping *file);
 rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file);
 bool pth_is(const struct mapping *file);
 rwkvk_status pth_add(struct weights *weights, const struct mapping *file);
+rwkvk_status shards_add(struct weights *weights); /* of all files that the index weights->mapping lists */
 
 struct json_t;
 
@@ -47,6 +48,8 @@ rwkvk_status config_json_read(const struct weights *weights, struct config_json 
 /* The JSON of such a file; `what` completes "expected JSON ... beside it".  *root is for json_decref(). */
 rwkvk_status config_json_load(const char *path, const struct mapping *file, const char *what, struct json_t **root);
 rwkvk_status config_json_parse(const char *path, const struct mapping *file, struct config_json *out); /* its bytes */
+/* The number that a text holds in JSON's notation, whatever the locale; 0 if it is none. */
+double text_number(const char *text);
 
 /* What to open for `path`: of a folder, the index or the model in it.  *out is for free(). */
 rwkvk_status shards_resolve(const char *path, char **out);

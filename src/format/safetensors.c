@@ -113,9 +113,7 @@ static rwkvk_status read_epsilon(struct weights *weights, const json_t *text)
 	if (!text)
 		return RWKVK_OK;
 	const char *digits = json_is_string(text) ? json_string_value(text) : "";
-	json_t *number = json_loads(digits, JSON_DECODE_ANY, NULL);
-	double value = json_number_value(number); /* 0 of what is none */
-	json_decref(number);
+	double value = text_number(digits);
 	if (!(value >= 1e-30 && value <= 1))
 		return fail(RWKVK_ERROR_FILE,
 		            "%s: expected \"" SAFETENSORS_EPSILON "\" in \"__metadata__\" to be a number from 1e-30 to 1, found \"%s\"",

@@ -187,10 +187,10 @@ static rwkvk_status read_index(struct weights *weights, json_t *index, json_t *f
 	TRY(check_missing(weights, map));
 	size_t length = strlen(weights->format);
 	snprintf(weights->format + length, sizeof weights->format - length, ", %zu files", json_object_size(files));
-	return weights_rename(weights, NAMES_TORCH);
+	return RWKVK_OK;
 }
 
-rwkvk_status shards_read(struct weights *weights)
+rwkvk_status shards_add(struct weights *weights)
 {
 	json_error_t error;
 	uint64_t bytes = weights->mapping.bytes;
@@ -209,4 +209,10 @@ rwkvk_status shards_read(struct weights *weights)
 	json_decref(files);
 	json_decref(index);
 	return status;
+}
+
+rwkvk_status shards_read(struct weights *weights)
+{
+	TRY(shards_add(weights));
+	return weights_rename(weights, NAMES_TORCH);
 }

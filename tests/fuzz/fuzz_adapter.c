@@ -22,25 +22,39 @@ static void check_name(const uint8_t *data, size_t bytes)
 
 enum { ROWS = 16, COLUMNS = 32 };
 
-static void add_matrix(struct weights *model, const char *name, uint64_t rows, uint64_t columns)
+static void add_tensor(struct weights *model, const char *name, uint64_t matrices, uint64_t rows, uint64_t columns)
 {
 	static const float numbers[ROWS * COLUMNS] = { 1 };
 	const struct mapping in = { .data = (const uint8_t *)numbers, .bytes = sizeof numbers };
-	const uint64_t shape[] = { rows, columns };
-	CHECK(weights_add(model, &in, name, name, DTYPE_F32, 2, shape, 0, rows * columns * sizeof *numbers) == RWKVK_OK);
+	const uint64_t shape[] = { matrices, rows, columns };
+	uint32_t rank = matrices ? 3 : 2;
+	uint64_t bytes = (matrices ? matrices : 1) * rows * columns * sizeof *numbers;
+	CHECK(weights_add(model, &in, name, name, DTYPE_F32, rank, shape + 3 - rank, 0, bytes) == RWKVK_OK);
 }
 
-/* `path` holds the input. */
-static void check_file(const char *path)
+/* Either version's own LoRA factors, which have names of their own in fla. */
+static void add_factors(struct weights *model, bool six)
+{
+	if (!six) {
+		add_tensor(model, "blocks.0.att.w1", 0, COLUMNS, 4);
+		return;
+	}
+	add_tensor(model, "blocks.0.att.time_maa_x", 0, 1, COLUMNS);
+	add_tensor(model, "blocks.0.att.time_maa_w1", 0, COLUMNS, 10);
+	add_tensor(model, "blocks.0.att.time_maa_w2", 5, 2, COLUMNS);
+}
+
+/* `path` holds the input.  In one case, its scale must be there, too. */
+static void check_file(const char *path, bool six)
 {
 	struct weights model = { .path = strdup("model.pth") };
 	float values[ROWS * COLUMNS];
 	CHECK(model.path);
-	add_matrix(&model, "blocks.0.att.key.weight", ROWS, COLUMNS);
-	add_matrix(&model, "blocks.0.att.w1", COLUMNS, 4);
-	add_matrix(&model, "emb.weight", 8, COLUMNS);
-	add_matrix(&model, "ln_out.weight", 1, COLUMNS);
-	rwkvk_status status = weights_adapt(&model, path, 0.5f, 1);
+	add_tensor(&model, "blocks.0.att.key.weight", 0, ROWS, COLUMNS);
+	add_factors(&model, six);
+	add_tensor(&model, "emb.weight", 0, 8, COLUMNS);
+	add_tensor(&model, "ln_out.weight", 0, 1, COLUMNS);
+	rwkvk_status status = weights_adapt(&model, path, six ? 0 : 0.5f, 1);
 	if (status != RWKVK_OK)
 		check_refusal(status, path);
 	for (size_t i = 0; i < model.count && status == RWKVK_OK; i++)
@@ -55,7 +69,8 @@ static void check_as_file(const uint8_t *data, size_t bytes)
 	int file = mkstemp(path);
 	CHECK(file >= 0 && write(file, data, bytes) == (ssize_t)bytes);
 	close(file);
-	check_file(path);
+	check_file(path, false);
+	check_file(path, true);
 	unlink(path);
 }
 

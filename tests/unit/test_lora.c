@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "format/adapter.h"
 #include "make_files.h"
@@ -311,6 +312,50 @@ static void every_layout(void **state)
 	}
 }
 
+/* Writes a model under the names and in the layout of one family of files. */
+static const char *write_form(int form, const char *version)
+{
+	struct list *list = list_official(version, &sizes);
+	const char *gguf = test_temp("base.gguf");
+	char architecture[16];
+	if (form == 1)
+		list_to_fla(list, false);
+	if (form == 2)
+		list_to_web(list, version, &sizes);
+	if (form == 3)
+		list_to_gguf(list, version, true);
+	snprintf(architecture, sizeof architecture, "rwkv%s", version);
+	if (form == 3)
+		write_gguf(gguf, list, architecture, (uint32_t)sizes.head_size, 0);
+	const char *path = form == 3 ? gguf : write_file("base.safetensors", write_safetensors(list, DTYPE_F32));
+	list_free(list);
+	return path;
+}
+
+/* Adapters of all linear layers of fla: the model's own LoRA factors are among them, and RWKV-6's x_proj, whose five parts are
+ * in another order there. */
+static void factors_of_fla(void **state)
+{
+	(void)state;
+	static const char *const with_factors[] = { "6", "7" };
+	for (int v = 0; v < 2; v++) {
+		struct list *model = list_official(with_factors[v], &sizes);
+		list_to_fla(model, false);
+		struct list *adapter = adapt_all(model, 0.5f, ".lora_A.weight", ".lora_B.weight");
+		const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
+		const rwkvk_lora lora = { .size = sizeof lora,
+			                      .scale = 0.5f,
+			                      .path = write_file("lora.safetensors", write_safetensors(adapter, DTYPE_F32)) };
+		assert_non_null(list_find(adapter, v ? "model.layers.1.attn.g_lora.lora.2.lora_B.weight"
+		                                     : "model.layers.1.attn.x_proj.2.lora_B.weight"));
+		for (int form = 0; form < 4; form++)
+			assert_equal(with_factors[v], pack_file(write_form(form, with_factors[v]), RWKVK_QUANT_NONE, &lora, 1),
+			             pack_file(merged, RWKVK_QUANT_NONE, NULL, 0));
+		list_free(adapter);
+		list_free(model);
+	}
+}
+
 /* The output of web-rwkv's converter: A is transposed, and the file holds an alpha. */
 static void turned_factors(void **state)
 {
@@ -338,6 +383,97 @@ static void turned_factors(void **state)
 	list_free(adapter);
 	list_free(model);
 }
+
+/* ---------------------------------------------------------------------------------------------------- where alpha is */
+
+/* A safetensors file whose header begins with __metadata__. */
+static struct file_bytes with_metadata(struct file_bytes file, const char *text)
+{
+	const size_t length = strlen(text);
+	struct file_bytes out = { .data = malloc(file.bytes + length), .bytes = file.bytes + length };
+	uint64_t header;
+	assert_non_null(out.data);
+	memcpy(&header, file.data, 8);
+	header += length;
+	memcpy(out.data, &header, 8);
+	out.data[8] = '{';
+	memcpy(out.data + 9, text, length);
+	memcpy(out.data + 9 + length, file.data + 9, file.bytes - 9);
+	free(file.data);
+	return out;
+}
+
+static const char adapter_config[] = "{\"peft_type\": \"LORA\", \"lora_alpha\": 2}";
+
+/* Where an adapter of rank 4 and scale 0.5 may have its alpha. */
+static const struct alpha_place {
+	const char *folder, *file, *metadata, *config;
+	bool pth, name_folder;
+} alpha_places[] = {
+	{ "a", "lora.safetensors", "\"__metadata__\":{\"lora_alpha\":\"2.0\"},", NULL, false, false },
+	{ "b", "lora.safetensors", "\"__metadata__\":{\"lora_alpha\":\"2\"},", "{\"peft_type\": \"LORA\", \"lora_alpha\": 7}",
+	  false, false },
+	{ "c", "adapter_model.safetensors", NULL, adapter_config, false, true },
+	{ "d", "adapter_model.bin", NULL, adapter_config, true, true },
+	{ "e", "rwkv-9.pth", NULL, adapter_config, true, false },
+};
+
+static const char *write_place(const struct alpha_place *place, const struct list *adapter)
+{
+	char path[64];
+	const char *folder = test_temp(place->folder);
+	assert_int_equal(mkdir(folder, 0700), 0);
+	if (place->config) {
+		snprintf(path, sizeof path, "%s/adapter_config.json", place->folder);
+		test_write_file(test_temp(path), place->config, strlen(place->config));
+	}
+	snprintf(path, sizeof path, "%s/%s", place->folder, place->file);
+	struct file_bytes file = place->pth ? write_pth(adapter, DTYPE_F32, NULL) : write_safetensors(adapter, DTYPE_F32);
+	const char *whole = write_file(path, place->metadata ? with_metadata(file, place->metadata) : file);
+	return place->name_folder ? folder : whole;
+}
+
+static void alpha_is_found(void **state)
+{
+	(void)state;
+	struct list *model = list_official("7", &sizes);
+	const char *base = write_file("base.safetensors", write_safetensors(model, DTYPE_F32));
+	struct list *adapter = adapt_all(model, 2.0f / RANK, ".lora_A", ".lora_B");
+	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
+	for (size_t i = 0; i < sizeof alpha_places / sizeof *alpha_places; i++) {
+		const rwkvk_lora lora = { .size = sizeof lora, .path = write_place(&alpha_places[i], adapter) };
+		assert_equal(alpha_places[i].file, pack_file(base, RWKVK_QUANT_NONE, &lora, 1),
+		             pack_file(merged, RWKVK_QUANT_NONE, NULL, 0));
+	}
+	list_free(adapter);
+	list_free(model);
+}
+
+/* A scale that is given makes the text irrelevant. */
+static void alpha_is_no_number(void **state)
+{
+	(void)state;
+	static const char *const texts[] = { "\"__metadata__\":{\"lora_alpha\":\"many\"},",
+		                                 "\"__metadata__\":{\"lora_alpha\":\"-2\"}," };
+	struct list *model = list_official("7", &sizes);
+	const char *base = write_file("base.safetensors", write_safetensors(model, DTYPE_F32));
+	struct list *adapter = adapt_all(model, 1, ".lora_A", ".lora_B");
+	for (int i = 0; i < 2; i++) {
+		rwkvk_lora lora = { .size = sizeof lora };
+		struct rwkvk_file file;
+		struct reports reports;
+		lora.path = write_file("lora.safetensors", with_metadata(write_safetensors(adapter, DTYPE_F32), texts[i]));
+		assert_fails(open_with(base, RWKVK_QUANT_NONE, &lora, 1, &reports, &file), RWKVK_ERROR_FILE,
+		             "expected \"lora_alpha\" in \"__metadata__\" to be a number from 1e-06 to 1e+06, found \"");
+		lora.scale = 1;
+		assert_ok(open_with(base, RWKVK_QUANT_NONE, &lora, 1, &reports, &file));
+		file_finish(&file);
+	}
+	list_free(adapter);
+	list_free(model);
+}
+
+/* ---------------------------------------------------------------------------------------------------- blocks */
 
 /* peft's block of rows, and its own bat, which numbers blocks down the rows. */
 static void blocks_of_rows(void **state)
@@ -501,22 +637,38 @@ static void quantised_files(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- a file for both */
 
-static void model_and_adapter_in_one(void **state)
+/* A model, which becomes what its adapter makes of it, and both together as peft saves them: the whole model, with some of its
+ * layers wrapped.  The latter share the adapter's numbers. */
+static struct list *list_both(struct list *model, struct list **adapter)
 {
-	(void)state;
-	struct list *model = list_official("7", &sizes), *both = list_official("7", &sizes);
-	struct list *adapter = adapt_all(model, 0.25f, ".lora_A", ".lora_B");
-	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
-	for (size_t i = 0; i < both->count; i++) { /* peft saves the whole model this way, with some of its layers wrapped */
+	struct list *both = list_official("7", &sizes);
+	*adapter = adapt_all(model, 0.25f, ".lora_A", ".lora_B");
+	for (size_t i = 0; i < both->count; i++) {
 		char *name = both->items[i].name, stem[48];
 		snprintf(stem, sizeof stem, "%.*s", (int)(strrchr(name, '.') - name), name);
 		if (is_matrix(&both->items[i]))
 			snprintf(name, sizeof both->items[i].name, "base_model.model.%s.base_layer.weight", stem);
 	}
-	for (size_t i = 0; i < adapter->count; i++) {
-		both->items[both->count] = adapter->items[i];
-		snprintf(both->items[both->count++].name, sizeof both->items->name, "base_model.model.%s", adapter->items[i].name);
+	for (size_t i = 0; i < (*adapter)->count; i++) {
+		both->items[both->count] = (*adapter)->items[i];
+		snprintf(both->items[both->count++].name, sizeof both->items->name, "base_model.model.%s", (*adapter)->items[i].name);
 	}
+	return both;
+}
+
+static void free_both(struct list *model, struct list *both, struct list *adapter)
+{
+	both->count -= adapter->count;
+	list_free(both);
+	list_free(adapter);
+	list_free(model);
+}
+
+static void model_and_adapter_in_one(void **state)
+{
+	(void)state;
+	struct list *adapter, *model = list_official("7", &sizes), *both = list_both(model, &adapter);
+	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
 	const char *path = write_file("both.safetensors", write_safetensors(both, DTYPE_F32));
 	const rwkvk_lora lora = { .size = sizeof lora, .path = path, .scale = 0.25f };
 	struct rwkvk_file file;
@@ -529,10 +681,52 @@ static void model_and_adapter_in_one(void **state)
 	assert_equal("both", pack_file(path, RWKVK_QUANT_NONE, &lora, 1), pack_file(merged, RWKVK_QUANT_NONE, NULL, 0));
 	assert_fails(open_with(merged, RWKVK_QUANT_NONE, &(rwkvk_lora){ .path = merged }, 1, &reports, &file), RWKVK_ERROR_FILE,
 	             ": expected adapters in it, found none");
-	both->count -= adapter->count; /* they own the same numbers */
-	list_free(both);
-	list_free(adapter);
-	list_free(model);
+	free_both(model, both, adapter);
+}
+
+/* The same in two files with an index, each of which holds parts of both; it goes by the index or by the folder. */
+static const char *write_split(struct list *both)
+{
+	static const char *const names[] = { "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors" };
+	char index[16384] = "{\"weight_map\": {", path[64];
+	struct list *parts[] = { calloc(1, sizeof *both), calloc(1, sizeof *both) };
+	assert_true(parts[0] && parts[1]);
+	assert_int_equal(mkdir(test_temp("split"), 0700), 0);
+	for (size_t i = 0; i < both->count; i++) {
+		size_t at = strlen(index);
+		snprintf(index + at, sizeof index - at, "%s\"%s\": \"%s\"", i ? ", " : "", both->items[i].name, names[i % 2]);
+		parts[i % 2]->items[parts[i % 2]->count++] = both->items[i];
+	}
+	strcat(index, "}}");
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof path, "split/%s", names[i]);
+		write_file(path, write_safetensors(parts[i], DTYPE_F32));
+		free(parts[i]);
+	}
+	const char *whole = test_temp("split/model.safetensors.index.json");
+	test_write_file(whole, index, strlen(index));
+	return whole;
+}
+
+static void model_and_adapter_in_several(void **state)
+{
+	(void)state;
+	struct list *adapter, *model = list_official("7", &sizes), *both = list_both(model, &adapter);
+	const char *merged = write_file("merged.safetensors", write_safetensors(model, DTYPE_F32));
+	const char *const paths[] = { write_split(both), test_temp("split") };
+	struct rwkvk_file file;
+	struct reports reports;
+	assert_fails(open_with(paths[0], RWKVK_QUANT_NONE, NULL, 0, &reports, &file), RWKVK_ERROR_UNSUPPORTED,
+	             "takes effect only if the file is also given as an adapter (rwkvk_model_options.lora)");
+	for (int i = 0; i < 4; i++) {
+		const rwkvk_lora lora = { .size = sizeof lora, .path = paths[i / 2], .scale = 0.25f };
+		assert_ok(open_with(paths[i % 2], RWKVK_QUANT_NONE, &lora, 1, &reports, &file));
+		assert_int_equal(reports.count, 0);
+		file_finish(&file);
+		assert_equal("split", pack_file(paths[i % 2], RWKVK_QUANT_NONE, &lora, 1),
+		             pack_file(merged, RWKVK_QUANT_NONE, NULL, 0));
+	}
+	free_both(model, both, adapter);
 }
 
 /* ---------------------------------------------------------------------------------------------------- tied, whole */
@@ -694,10 +888,20 @@ static const struct refusal {
 	  1,
 	  RWKVK_ERROR_FILE,
 	  "expected one adapter of blocks.0.att.key, found two tensors for the same part of it" },
+	{ { { "blocks.0.att.key.lora_A", RANK, WIDTH },
+	    { "blocks.0.att.key.lora_B", WIDTH, RANK },
+	    { "blocks.0.att.key.alpha", 3, 0 } },
+	  0,
+	  RWKVK_ERROR_FILE,
+	  "expected tensor blocks.0.att.key.alpha to be one number, found the shape [3]" },
 	{ { { "layers.0.attn.x_proj.0.linear.lora_A", RANK, WIDTH }, { "layers.0.attn.x_proj.0.linear.lora_B", WIDTH, RANK } },
 	  1,
+	  RWKVK_ERROR_FILE,
+	  "tensor layers.0.attn.x_proj.0.linear.lora_B has the shape [32, 4], which does not fit blocks.0.att.time_maa_w1 of " },
+	{ { { "layers.0.attn.x_bias.lora_A", RANK, WIDTH }, { "layers.0.attn.x_bias.lora_B", 5, RANK } },
+	  1,
 	  RWKVK_ERROR_UNSUPPORTED,
-	  "adapters of layers.0.attn.x_proj.0.linear.weight, which holds several tensors of the model" },
+	  "adapters of layers.0.attn.x_bias, which holds several tensors of the model" },
 };
 
 static void write_adapter(const char *path, const struct part *parts)
@@ -722,7 +926,7 @@ static void refused(void **state)
 	(void)state;
 	const char *path = test_temp("lora.safetensors");
 	for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
-		struct list *model = list_official(i + 1 < sizeof refusals / sizeof *refusals ? "7" : "6", &sizes);
+		struct list *model = list_official(strncmp(refusals[i].parts[0].name, "layers.", 7) ? "7" : "6", &sizes);
 		const char *base = write_file("base.safetensors", write_safetensors(model, DTYPE_F32));
 		const rwkvk_lora lora = { .size = sizeof lora, .path = path, .scale = refusals[i].scale };
 		struct rwkvk_file file;
@@ -745,7 +949,7 @@ static void refused_options(void **state)
 	             RWKVK_ERROR_ARGUMENT, "expected a scale that is a number");
 	assert_fails(
 		open_with(model, RWKVK_QUANT_NONE, &(rwkvk_lora){ .path = LORA_DATA "/peft/adapter_config.json" }, 1, &reports, &file),
-		RWKVK_ERROR_FILE, "adapter_config.json: expected a safetensors or PyTorch file, found ");
+		RWKVK_ERROR_FILE, "adapter_config.json: expected a model, or an index of one with a \"weight_map\" of tensors");
 }
 
 /* ---------------------------------------------------------------------------------------------------- the config */
@@ -827,6 +1031,10 @@ int main(void)
 		cmocka_unit_test(rescaled_files),
 		cmocka_unit_test(quantised_files),
 		cmocka_unit_test(model_and_adapter_in_one),
+		cmocka_unit_test(model_and_adapter_in_several),
+		cmocka_unit_test(factors_of_fla),
+		cmocka_unit_test(alpha_is_found),
+		cmocka_unit_test(alpha_is_no_number),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(tied_heads),
 		cmocka_unit_test(new_tensors),
