@@ -1,0 +1,4 @@
+#pragma once
+
+int islower(int c);
+int tolower(int c);
