@@ -1,5 +1,5 @@
-# rwkvk_one_object(OBJECT MODULE...): all objects of the modules' targets as one, OBJECT, in which only names with our prefix are
-# global.  A static archive of it leaves every other name to the program: visibility("hidden") does not do that, as it means
+# rwkvk_one_object(OBJECT MODULES modules... ARCHIVES archives...): all objects of the modules' targets, and what they need of the
+# archives, as one, OBJECT, in which only names with our prefix are global.  A static archive of it leaves every other name to the program: visibility("hidden") does not do that, as it means
 # something to the dynamic linker only.
 #
 # The compiler is the one to link, as CMake has it everywhere, since it knows the target's linker and the form of its objects.  It
@@ -8,8 +8,9 @@
 #
 # GCC's own helpers on 32-bit x86, __x86.*, stay global (they are hidden): the linker keeps one of each in a program.
 function(rwkvk_one_object object)
+	cmake_parse_arguments(ARG "" "" "MODULES;ARCHIVES" ${ARGN})
 	set(objects "")
-	foreach(module IN LISTS ARGN)
+	foreach(module IN LISTS ARG_MODULES)
 		list(APPEND objects $<TARGET_OBJECTS:${module}>)
 	endforeach()
 
@@ -37,6 +38,6 @@ function(rwkvk_one_object object)
 		message(FATAL_ERROR "rwkvk as a static library needs objcopy, which binutils and LLVM have: install one, name it with "
 			"-DCMAKE_OBJCOPY=FILE, or build a shared library with -DBUILD_SHARED_LIBS=ON")
 	endif()
-	add_custom_command(OUTPUT ${object} COMMAND ${CMAKE_C_COMPILER} ${flags} -r -nostdlib -o ${object} ${objects} ${localise}
-		DEPENDS ${ARGN} COMMENT "Joining the library's objects" COMMAND_EXPAND_LISTS VERBATIM)
+	add_custom_command(OUTPUT ${object} COMMAND ${CMAKE_C_COMPILER} ${flags} -r -nostdlib -o ${object} ${objects} ${ARG_ARCHIVES} ${localise}
+		DEPENDS ${ARG_MODULES} ${ARG_ARCHIVES} COMMENT "Joining the library's objects" COMMAND_EXPAND_LISTS VERBATIM)
 endfunction()

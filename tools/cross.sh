@@ -1,23 +1,30 @@
 #!/bin/sh
-# Builds rwkvk for another system, with the libraries that it needs, from the source packages of Debian 12.
+# Builds rwkvk for other systems, with the libraries that it needs, from the source packages of Debian 12.
 #
+#     tools/cross.sh linux-x86_64       x86-64 Linux, in build/linux-x86_64: the program, the library and a tar.gz with both
+#     tools/cross.sh linux-arm64        the same for arm64, in build/linux-arm64
 #     tools/cross.sh windows            x86-64 Windows, in build/windows: rwkvk.exe, rwkvk.dll and a zip with both
-#     tools/cross.sh windows libraries  only the libraries, in build/windows-libraries, after which the preset `windows` works
+#     tools/cross.sh SYSTEM libraries   only the libraries, in build/SYSTEM-libraries, after which the preset SYSTEM works
+#
+# For Linux the C library is that of Debian 11, glibc 2.31, so that what is built runs with it and with all newer ones.
 set -eu
 . "$(dirname -- "$0")/setup.sh"
 . "$root/tools/chroot.sh"
 
-# The source packages, unpacked and patched as Debian builds them, in $work.
-fetch_sources() {
+# from_debian RELEASE TYPE COMMAND...: apt-get in $work with the packages of a release, of type deb or deb-src, for $architecture.
+from_debian() {
+    release=$1 type=$2
+    shift 2
+    rm -rf "$work/apt"
     mkdir -p "$work/apt/parts" "$work/apt/lists/partial"
     mirror=$(mirror)
-    printf 'Types: deb-src\nURIs: %s\nSuites: bookworm\nComponents: main\nSigned-By: %s\n' "${mirror:-http://deb.debian.org/debian}" \
-        /usr/share/keyrings/debian-archive-keyring.gpg >"$work/apt/parts/debian.sources"
-    set -- -o Dir::Etc::sourcelist=/dev/null -o "Dir::Etc::sourceparts=$work/apt/parts" -o "Dir::State::lists=$work/apt/lists" \
-        -o APT::Sandbox::User=root
-    quietly "$work/log" apt-get "$@" update || die "the list of Debian's source packages cannot be had"
-    (cd "$work" && quietly "$work/log" apt-get "$@" source jansson pcre2 utf8proc zlib libzip libmicrohttpd cmocka) ||
-        die "Debian's source packages cannot be had"
+    printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
+        "$type" "${mirror:-http://deb.debian.org/debian}" "$release" >"$work/apt/parts/debian.sources"
+    printf '%s;\n' 'Dir::Etc::sourcelist "/dev/null"' "Dir::Etc::sourceparts \"$work/apt/parts\"" "Dir::State::lists \"$work/apt/lists\"" \
+        'Dir::State::status "/dev/null"' 'APT::Sandbox::User "root"' "APT::Architecture \"$architecture\"" \
+        "APT::Architectures \"$architecture\"" >"$work/apt/conf"
+    (cd "$work" && export "APT_CONFIG=$work/apt/conf" && quietly "$work/log" apt-get update && quietly "$work/log" apt-get "$@") ||
+        die "Debian's packages cannot be had: apt-get $*"
 }
 
 # with_cmake SOURCE OPTION...: a library that CMake builds, static, into $libraries.
@@ -27,16 +34,16 @@ with_cmake() {
     rm -rf "$work/build"
     say "building $source"
     quietly "$work/log" cmake -S "$work"/$source-[0-9]* -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release "-DCMAKE_TOOLCHAIN_FILE=$toolchain" \
-        "-DRWKVK_LIBRARIES=$libraries" "-DCMAKE_INSTALL_PREFIX=$libraries" -DBUILD_SHARED_LIBS=OFF \
-        "-DCMAKE_C_FLAGS=-D__USE_MINGW_ANSI_STDIO=1" "$@" || die "configuring $source"
+        "-DRWKVK_LIBRARIES=$libraries" "-DRWKVK_TRIPLE=$triple" "-DCMAKE_INSTALL_PREFIX=$libraries" -DBUILD_SHARED_LIBS=OFF \
+        "-DCMAKE_C_FLAGS=$flags" "$@" || die "configuring $source"
     quietly "$work/log" cmake --build "$work/build" || die "building $source"
     quietly "$work/log" cmake --install "$work/build" || die "installing $source"
 }
 
 # Model files hold stored or deflated entries, so libzip is built without any other compression and without encryption.
-build_windows_libraries() {
+build_libraries() {
     say "building zlib" # whose configure, by its right name, asks for files of Windows that Debian leaves out
-    (cd "$work"/zlib-[0-9]* && CHOST=x86_64-w64-mingw32 quietly "$work/log" ./configure --static --uname=GNU "--prefix=$libraries" &&
+    (cd "$work"/zlib-[0-9]* && CHOST=$triple quietly "$work/log" ./configure --static --uname=GNU "--prefix=$libraries" &&
         quietly "$work/log" make install) || die "building zlib"
     with_cmake jansson -DJANSSON_BUILD_DOCS=OFF -DJANSSON_EXAMPLES=OFF -DJANSSON_WITHOUT_TESTS=ON
     with_cmake pcre2 -DPCRE2_BUILD_PCRE2GREP=OFF -DPCRE2_BUILD_TESTS=OFF
@@ -45,30 +52,65 @@ build_windows_libraries() {
         -DENABLE_WINDOWS_CRYPTO=OFF -DENABLE_BZIP2=OFF -DENABLE_LZMA=OFF -DENABLE_ZSTD=OFF -DBUILD_TOOLS=OFF -DBUILD_REGRESS=OFF \
         -DBUILD_EXAMPLES=OFF -DBUILD_DOC=OFF
     with_cmake cmocka -DWITH_STATIC_LIB=ON -DWITH_EXAMPLES=OFF -DUNIT_TESTING=OFF
-    rm "$libraries/lib/libcmocka.dll.a"
+    rm "$libraries"/lib/libcmocka.*
     mv "$libraries/lib/libcmocka-static.a" "$libraries/lib/libcmocka.a"
     say "building libmicrohttpd"
     rm -rf "$work/build"
     mkdir "$work/build"
-    (cd "$work/build" && quietly "$work/log" ../libmicrohttpd-[0-9]*/configure --host=x86_64-w64-mingw32 "--prefix=$libraries" \
+    (cd "$work/build" && quietly "$work/log" ../libmicrohttpd-[0-9]*/configure "--host=$triple" "--prefix=$libraries" \
         --disable-shared --disable-https --disable-doc --disable-examples --disable-curl --disable-tools &&
         quietly "$work/log" make -j "$(nproc)" install) || die "building libmicrohttpd"
     # Vulkan needs only its headers, and volk as source; both come from this machine.
     cp -r /usr/include/vulkan /usr/include/vk_video /usr/include/volk.h /usr/include/volk.c "$libraries/include/"
 }
 
+# The files of Debian 11's packages as a system of their own: links lead to files in it, those to files of other packages are left out.
+make_sysroot() {
+    say "unpacking the C library and libedit of Debian 11"
+    mkdir "$work/debs" "$libraries/sysroot"
+    from_debian bullseye deb download libc6 libc6-dev linux-libc-dev libcrypt-dev libedit-dev libbsd-dev libmd-dev libncurses-dev libtinfo6
+    for package in "$work"/*.deb; do
+        quietly "$work/log" dpkg -x "$package" "$libraries/sysroot" || die "unpacking $package"
+    done
+    find "$libraries/sysroot" -type l -lname '/*' | while read -r link; do
+        ln -srfn "$libraries/sysroot$(readlink "$link")" "$link"
+    done
+    find "$libraries/sysroot" -xtype l -delete
+    for package in libedit-dev libbsd-dev libmd-dev libtinfo6; do
+        cp "$libraries/sysroot/usr/share/doc/$package/copyright" "$libraries/licenses/$package.txt"
+    done
+}
+
+# A compiler that uses these files, and no others that were made for this machine.  Its results may be part of a shared library, and
+# do not tell where they were built.
+make_compiler() {
+    sysroot=$libraries/sysroot
+    mkdir "$libraries/bin"
+    printf '#!/bin/sh\nexec %s %s %s %s "$@"\n' "$(command -v "$triple-gcc")" \
+        "'--sysroot=$sysroot' '-B$sysroot/usr/lib/$triple/' '-L$sysroot/usr/lib/$triple' '-L$sysroot/lib/$triple'" \
+        "-isystem '$libraries/include' '-L$libraries/lib'" "-static-libgcc -fPIC '-ffile-prefix-map=$root=.'" \
+        >"$libraries/bin/$triple-gcc"
+    chmod +x "$libraries/bin/$triple-gcc"
+    PATH=$libraries/bin:$PATH
+    runtime=$(dpkg -S "$("$triple-gcc" -print-libgcc-file-name)") || die "no package has the compiler's library"
+    cp "/usr/share/doc/${runtime%%:*}/copyright" "$libraries/licenses/libgcc.txt"
+}
+
 libraries_of() {
-    libraries=$root/build/$1-libraries
-    toolchain=$root/packaging/$1-x86_64.cmake
+    libraries=$root/build/$system-libraries
     work=$libraries.work
     [ ! -e "$libraries/complete" ] || return 0
     rm -rf "$libraries" "$work"
     mkdir -p "$work" "$libraries/licenses"
-    fetch_sources
+    from_debian bookworm deb-src source jansson pcre2 utf8proc zlib libzip libmicrohttpd cmocka
     for source in jansson pcre2 utf8proc zlib libzip libmicrohttpd; do
         cp "$work"/$source-[0-9]*/debian/copyright "$libraries/licenses/$source.txt"
     done
-    "build_$1_libraries"
+    if [ "$system" != windows ]; then
+        make_sysroot
+        make_compiler
+    fi
+    build_libraries
     : >"$libraries/complete"
     rm -rf "$work"
 }
@@ -77,41 +119,75 @@ libraries_of() {
 add_licences() {
     cp "$libraries"/licenses/*.txt "$1/"
     cp "$root/src/demo/LICENSE.md" "$1/story-model.md"
-    for runtime in gcc-mingw-w64-x86-64-posix-runtime mingw-w64-x86-64-dev; do
-        cp "/usr/share/doc/$runtime/copyright" "$1/$runtime.txt"
-    done
 }
 
-# A zip whose bytes depend only on its files: sorted by name, with the date of the last commit.
-pack() {
-    date=$(TZ=UTC git -C "$root" log -1 --date=format-local:'%Y-%m-%d %H:%M:%S' --format=%cd 2>/dev/null) || date='2000-01-01 00:00:00'
-    rm -f "$2"
-    (cd "$(dirname "$1")" && find "$(basename "$1")" -type f | LC_ALL=C sort >"$1.files" &&
-        TZ=UTC cmake -E tar cf "$2" --format=zip "--mtime=$date" "--files-from=$1.files") || die "packing $2"
+# as_package PRESET...: what is installed from these builds, in $package, with all licences.
+as_package() {
+    version=$(sed -n 's/^project(rwkvk VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt")
+    package=$root/build/$system/rwkvk-$version-$1
+    shift
+    rm -rf "$package"
+    for preset in "$@"; do
+        quietly "$root/build/$system/install.log" cmake --install "$root/build/$preset" --strip --prefix "$package" || die "installing"
+    done
+    add_licences "$package/share/licenses/rwkvk"
+}
+
+# The bytes of an archive depend only on its files: they are sorted by name and have the date of the last commit.
+date_of_commit() {
+    TZ=UTC git -C "$root" log -1 --date=format-local:'%Y-%m-%d %H:%M:%S' --format=%cd 2>/dev/null || echo '2000-01-01 00:00:00'
+}
+
+pack_zip() {
+    rm -f "$package.zip"
+    (cd "$(dirname "$package")" && find "$(basename "$package")" -type f | LC_ALL=C sort >"$package.files" &&
+        TZ=UTC cmake -E tar cf "$package.zip" --format=zip "--mtime=$(date_of_commit)" "--files-from=$package.files") || die "packing"
+    say "built $package.zip"
+}
+
+pack_tar() {
+    (cd "$(dirname "$package")" && LC_ALL=C TZ=UTC tar cf "$package.tar" --format=gnu --sort=name "--mtime=$(date_of_commit)" --owner=0 \
+        --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w "$(basename "$package")" && gzip -9nf "$package.tar") || die "packing"
+    say "built $package.tar.gz"
 }
 
 build_windows() {
     build windows rwkvk_cli -DRWKVK_WERROR=ON
     build windows-dll all -DRWKVK_WERROR=ON
-    version=$(sed -n 's/^project(rwkvk VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt")
-    name=rwkvk-$version-windows-x86_64
-    package=$root/build/windows/$name
-    rm -rf "$package"
-    quietly "$root/build/windows/install.log" cmake --install "$root/build/windows-dll" --strip --prefix "$package" || die "installing"
+    as_package windows-x86_64 windows-dll
     x86_64-w64-mingw32-strip -o "$package/rwkvk.exe" "$root/build/windows/tools/rwkvk/rwkvk.exe"
-    add_licences "$package/share/licenses/rwkvk"
-    pack "$package" "$package.zip"
-    say "built $package.zip"
+    for runtime in gcc-mingw-w64-x86-64-posix-runtime mingw-w64-x86-64-dev; do
+        cp "/usr/share/doc/$runtime/copyright" "$package/share/licenses/rwkvk/$runtime.txt"
+    done
+    pack_zip
 }
 
-case ${1-} in
+# The program and the static library contain what they stand on.  The CMake package and the pkg-config file are the shared library's.
+build_linux() {
+    build "$system" rwkvk_manual -DRWKVK_WERROR=ON
+    build "$system-shared" all -DRWKVK_WERROR=ON
+    as_package "$system" "$system" "$system-shared"
+    pack_tar
+}
+
+system=${1-} family=linux toolchain=$root/packaging/linux.cmake flags=
+case $system in
+linux-x86_64)
+    triple=x86_64-linux-gnu architecture=amd64
+    command -v $triple-gcc >/dev/null 2>&1 || want_packages gcc-x86-64-linux-gnu ;;
+linux-arm64)
+    triple=aarch64-linux-gnu architecture=arm64
+    want_packages gcc-aarch64-linux-gnu qemu-user ;; # the program itself writes its man page
 windows)
-    want_packages gcc-mingw-w64-x86-64-posix dpkg-dev debian-archive-keyring
-    install_needs run
-    begin
-    libraries_of windows
-    [ "${2-}" = libraries ] || build_windows
-    say "done after $(took)" ;;
+    triple=x86_64-w64-mingw32 architecture=amd64 family=windows toolchain=$root/packaging/windows-x86_64.cmake
+    flags=-D__USE_MINGW_ANSI_STDIO=1
+    want_packages gcc-mingw-w64-x86-64-posix ;;
 *)
-    die "which system?  $0 windows" ;;
+    die "which system?  $0 linux-x86_64, linux-arm64 or windows" ;;
 esac
+want_packages dpkg-dev debian-archive-keyring
+install_needs run
+begin
+libraries_of
+[ "${2-}" = libraries ] || "build_$family"
+say "done after $(took)"

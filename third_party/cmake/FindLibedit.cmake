@@ -11,4 +11,11 @@ if(Libedit_FOUND AND NOT TARGET libedit::libedit)
 	add_library(libedit::libedit UNKNOWN IMPORTED)
 	set_target_properties(libedit::libedit PROPERTIES IMPORTED_LOCATION ${LIBEDIT_LIBRARY}
 		INTERFACE_INCLUDE_DIRECTORIES ${LIBEDIT_INCLUDE_DIR})
+	if(LIBEDIT_LIBRARY MATCHES "\\.a$") # Debian's stands on these
+		foreach(needed tinfo bsd md)
+			find_library(LIBEDIT_${needed}_LIBRARY lib${needed}.a REQUIRED)
+			mark_as_advanced(LIBEDIT_${needed}_LIBRARY)
+			set_property(TARGET libedit::libedit APPEND PROPERTY INTERFACE_LINK_LIBRARIES ${LIBEDIT_${needed}_LIBRARY})
+		endforeach()
+	endif()
 endif()

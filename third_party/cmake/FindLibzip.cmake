@@ -11,7 +11,7 @@ if(Libzip_FOUND AND NOT TARGET libzip::zip)
 	add_library(libzip::zip UNKNOWN IMPORTED)
 	set_target_properties(libzip::zip PROPERTIES IMPORTED_LOCATION ${LIBZIP_LIBRARY}
 		INTERFACE_INCLUDE_DIRECTORIES ${LIBZIP_INCLUDE_DIR})
-	if(WIN32 AND LIBZIP_LIBRARY MATCHES "\\.a$" AND NOT LIBZIP_LIBRARY MATCHES "\\.dll\\.a$") # its header has to know
+	if(LIBZIP_LIBRARY MATCHES "\\.a$" AND NOT LIBZIP_LIBRARY MATCHES "\\.dll\\.a$") # its header has to know
 		find_package(ZLIB REQUIRED)
 		set_property(TARGET libzip::zip PROPERTY INTERFACE_COMPILE_DEFINITIONS ZIP_STATIC)
 		set_property(TARGET libzip::zip PROPERTY INTERFACE_LINK_LIBRARIES ${ZLIB_LIBRARIES})
