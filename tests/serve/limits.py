@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import subprocess
 import tempfile
 import threading
@@ -104,6 +105,26 @@ class Limits(unittest.TestCase):
         events = self.server.stream(COMPLETIONS, {**LONG, "max_tokens": 300})
         self.assertEqual(events[-1]["choices"][0]["finish_reason"], "length")
         slow.close()
+
+    def test_long_texts_make_nobody_wait(self):
+        """Cutting them into tokens takes long; others are answered before it is done."""
+        data = json.dumps({"content": "x " * 700000}).encode()
+        writers = [self.server.connect() for _ in range(3)]
+        for writer in writers:
+            writer.sendall(self.server.head("POST", "/tokenize", len(data)) + data[:-1])
+        other = self.server.connect()
+        health = lambda: (other.sendall(self.server.head("GET", "/health")), self.assertIn(b'"ok"', other.recv(4096)))
+        health()
+        for writer in writers:
+            writer.sendall(data[-1:])
+        for _ in range(10):
+            health()
+        answered = select.select(writers, [], [], 0)[0]
+        self.assertLess(len(answered), len(writers))
+        for writer in writers:
+            self.assertTrue(writer.recv(4096).startswith(b"HTTP/1.1 200 "))
+            writer.close()
+        other.close()
 
     def test_choices_wait_for_as_many_sessions(self):
         client = self.start(LONG)

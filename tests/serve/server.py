@@ -100,10 +100,14 @@ class Server:
         lines = [line for line in data.decode().splitlines() if not line.startswith("#")]
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
+    def head(self, method, path, length=0):
+        """The bytes before a body of this length."""
+        return (f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {length}\r\n\r\n").encode()
+
     def open_stream(self, path, body):
         """A socket with its request sent and its reply unread."""
         data = json.dumps({**body, "stream": True}).encode()
         client = self.connect()
-        client.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-                       % (path.encode(), len(data), data))
+        client.sendall(self.head("POST", path, len(data)) + data)
         return client

@@ -178,6 +178,7 @@ static void close_server(struct server *server)
 	rwkvk_model_close(server->model);
 	free(server->starts);
 	keys_free(&server->options.keys);
+	pthread_cond_destroy(&server->arrived);
 	pthread_cond_destroy(&server->work);
 	pthread_mutex_destroy(&server->lock);
 }
@@ -198,6 +199,7 @@ static int serve(const struct serve *args)
 		.created = (int64_t)time(NULL),
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.work = PTHREAD_COND_INITIALIZER,
+		.arrived = PTHREAD_COND_INITIALIZER,
 	};
 	server.queue_end = &server.queue;
 	server.limits.model = model_name(args, name, sizeof name);

@@ -9,19 +9,9 @@
 
 #include "streams.h"
 #include "serve/page.h"
+#include "serve/reader.h"
 #include "serve/reply.h"
 #include "serve/socket.h"
-
-/* A request and its reply. */
-struct exchange {
-	double start;
-	char method[8], path[64]; /* for the log */
-	struct text body;
-	bool counted; /* its body is in `bodies` */
-	struct refusal refusal;
-	struct job *job;
-	int status;
-};
 
 /* A client's socket; under the lock. */
 struct connection {
@@ -31,8 +21,6 @@ struct connection {
 	double since;  /* when it last stopped being busy */
 	double looked; /* when it was last checked while not busy */
 };
-
-static size_t bodies; /* bytes of requests in progress; only this thread uses it */
 
 /* ---------------------------------------------------------------------------------------------------- clients */
 
@@ -217,46 +205,6 @@ static enum MHD_Result send_stream(struct server *server, struct MHD_Connection 
 	return send_response(server, connection, x, response, 200, "text/event-stream");
 }
 
-/* Whether the queue has room.  If so, the loop takes the job over, and its connection may sleep. */
-static bool queue_job(struct server *server, struct MHD_Connection *connection, struct exchange *x, struct job *job)
-{
-	pthread_mutex_lock(&server->lock);
-	bool room = server->queued < server->options.queue, draining = server->draining;
-	if (room && !draining) {
-		x->job = job;
-		job->connection = connection;
-		job->socket = socket_of(connection);
-		job->sent_at = server_now();
-		*server->queue_end = job;
-		server->queue_end = &job->next;
-		server->queued++;
-		job->suspended = !job->request.stream;
-		if (job->suspended)
-			MHD_suspend_connection(connection);
-		pthread_cond_signal(&server->work);
-	}
-	pthread_mutex_unlock(&server->lock);
-	if (draining)
-		return refuse(&x->refusal, 503, "shutting_down", NULL, "the server is shutting down");
-	return room || refuse(&x->refusal, 503, "queue_full", NULL, "%" PRIu64 " requests wait already; try again later",
-	                      server->options.queue);
-}
-
-static enum MHD_Result begin_generation(struct server *server, struct MHD_Connection *connection, struct exchange *x,
-                                        struct request *request)
-{
-	struct job *job = job_create(server, request, &x->refusal);
-	if (!job)
-		return send_refusal(server, connection, x);
-	if (!queue_job(server, connection, x, job)) {
-		job->references = 1;
-		job_release(job);
-		return send_refusal(server, connection, x);
-	}
-	return job->request.stream ? send_stream(server, connection, x) : MHD_YES;
-}
-
-/* The loop has woken the connection. */
 static enum MHD_Result end_generation(struct server *server, struct MHD_Connection *connection, struct exchange *x)
 {
 	struct text text = { .bytes = NULL };
@@ -273,24 +221,24 @@ static enum MHD_Result end_generation(struct server *server, struct MHD_Connecti
 
 /* ---------------------------------------------------------------------------------------------------- endpoints */
 
-static enum MHD_Result serve_post(struct server *server, struct MHD_Connection *connection, struct exchange *x,
-                                  enum endpoint endpoint)
+static enum MHD_Result serve_post(struct server *server, struct MHD_Connection *connection, struct exchange *x)
 {
-	struct request request;
-	struct text text = { .bytes = NULL };
-	bool ok = request_read(&request, endpoint, x->body.count ? x->body.bytes : "", x->body.count, &server->limits, &x->refusal);
-	bodies -= x->counted ? x->body.count : 0;
-	text_free(&x->body);
-	if (!ok)
+	if (reader_add(server, x, connection, socket_of(connection)))
+		return MHD_YES;
+	refuse(&x->refusal, 503, "shutting_down", NULL, "the server is shutting down");
+	return send_refusal(server, connection, x);
+}
+
+/* The reader has woken the connection, or the loop has. */
+static enum MHD_Result serve_read(struct server *server, struct MHD_Connection *connection, struct exchange *x)
+{
+	if (x->refusal.status)
 		return send_refusal(server, connection, x);
-	if (endpoint == ENDPOINT_CHAT || endpoint == ENDPOINT_COMPLETIONS)
-		return begin_generation(server, connection, x, &request);
-	if (endpoint == ENDPOINT_TOKENIZE)
-		ok = reply_tokenize(server, &request, &text, &x->refusal);
-	else
-		reply_detokenize(server, &request, &text);
-	request_free(&request);
-	return ok ? send_text(server, connection, x, 200, type_json, &text) : send_refusal(server, connection, x);
+	if (x->job)
+		return x->job->request.stream ? send_stream(server, connection, x) : end_generation(server, connection, x);
+	struct text reply = x->reply;
+	x->reply = (struct text){ .bytes = NULL };
+	return send_text(server, connection, x, 200, type_json, &reply);
 }
 
 static enum MHD_Result serve_models(struct server *server, struct MHD_Connection *connection, struct exchange *x)
@@ -454,7 +402,8 @@ static enum MHD_Result serve(struct server *server, struct MHD_Connection *conne
 		return send_refusal(server, connection, x);
 	if (strcmp(method, "OPTIONS") == 0)
 		return send_text(server, connection, x, 204, "text/plain", &none);
-	return route->post ? serve_post(server, connection, x, route->post) : route->get(server, connection, x);
+	x->endpoint = route->post;
+	return route->post ? serve_post(server, connection, x) : route->get(server, connection, x);
 }
 
 /* What a client says, for the log: no terminal takes it for a command, and the log stays UTF-8. */
@@ -482,22 +431,31 @@ static struct exchange *begin_exchange(struct server *server, struct MHD_Connect
 	return x;
 }
 
+/* Counts bytes that have come of a body, if they may. */
+static bool count_body(struct server *server, struct exchange *x, size_t count)
+{
+	pthread_mutex_lock(&server->lock);
+	bool room = server->bodies + count <= MOST_BODIES;
+	server->bodies += room ? count : 0;
+	pthread_mutex_unlock(&server->lock);
+	x->counted += room ? count : 0;
+	return room;
+}
+
 /* The body of a refused request is read, but not kept. */
-static void take_body(struct exchange *x, const char *bytes, size_t count)
+static void take_body(struct server *server, struct exchange *x, const char *bytes, size_t count)
 {
 	if (x->refusal.status)
 		return;
 	if (x->body.count + count > MOST_BODY)
 		refuse(&x->refusal, 413, NULL, NULL, "the body: expected at most %d bytes", MOST_BODY);
-	else if (bodies + count > MOST_BODIES)
+	else if (!count_body(server, x, count))
 		refuse(&x->refusal, 503, "overloaded", NULL, "too many requests are on their way; try again later");
 	if (x->refusal.status)
 		return;
 	text_add(&x->body, bytes, count);
 	if (x->body.failed)
 		refuse(&x->refusal, 503, "overloaded", NULL, "out of memory");
-	x->counted = true;
-	bodies += count;
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *path, const char *method,
@@ -512,11 +470,11 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 		return !x ? MHD_NO : x->refusal.status == 413 ? serve(server, connection, x, path, method) : MHD_YES;
 	}
 	if (*upload_bytes > 0) {
-		take_body(x, upload, *upload_bytes);
+		take_body(server, x, upload, *upload_bytes);
 		*upload_bytes = 0;
 		return MHD_YES;
 	}
-	return x->job ? end_generation(server, connection, x) : serve(server, connection, x, path, method);
+	return x->connection ? serve_read(server, connection, x) : serve(server, connection, x, path, method);
 }
 
 /* ---------------------------------------------------------------------------------------------------- the log */
@@ -555,8 +513,8 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 	pthread_cond_signal(&server->work);
 	pthread_mutex_unlock(&server->lock);
 	log_exchange(x, tokens);
-	bodies -= x->counted ? x->body.count : 0;
-	text_free(&x->body);
+	reader_drop_body(server, x);
+	text_free(&x->reply);
 	free(x);
 	*context = NULL;
 }
@@ -565,15 +523,21 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 
 int http_start(struct server *server, MHD_socket listener)
 {
+	if (!reader_start(server))
+		return failed("cannot start a thread");
 	server->daemon = MHD_start_daemon(
 		MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
 		listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MOST_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32768,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REQUEST_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
-	return server->daemon ? EXIT_DONE : failed("cannot start the HTTP server");
+	if (server->daemon)
+		return EXIT_DONE;
+	reader_stop(server);
+	return failed("cannot start the HTTP server");
 }
 
 void http_stop(struct server *server)
 {
+	reader_stop(server); /* before, so that no connection sleeps */
 	MHD_stop_daemon(server->daemon);
 }

@@ -1,6 +1,6 @@
-/* One generation, from the request to the last byte of its reply.  Two threads share a job: the HTTP thread creates it and
- * sends what is in `output`; the loop does everything in between.  What both touch is under the server's lock; the rest
- * belongs to the loop from the moment the job is queued. */
+/* One generation, from the request to the last byte of its reply.  The reader creates the job and queues it.  From then on two
+ * threads share it: the HTTP thread sends what is in `output`; the loop does everything else.  What both touch is under the
+ * server's lock; the rest belongs to the loop. */
 #ifndef RWKVK_SERVE_JOB_H
 #define RWKVK_SERVE_JOB_H
 

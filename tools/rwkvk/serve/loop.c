@@ -457,6 +457,9 @@ int loop_run(struct server *server)
 		else if (!is_busy(server))
 			wait_for_work(server, IDLE_MILLISECONDS);
 	}
+	pthread_mutex_lock(&server->lock);
+	server->draining = true; /* after a lost device, too: nothing is queued any more */
+	pthread_mutex_unlock(&server->lock);
 	fail_all(server);
 	sort_active(server);
 	free(s.works);

@@ -323,16 +323,15 @@ bool reply_tokenize(const struct server *server, const struct request *request, 
 	const rwkvk_tokenizer *tokenizer = rwkvk_model_tokenizer(server->model);
 	size_t capacity = 3 * request->prompt_bytes, count = 0;
 	uint32_t *ids = malloc((capacity + 1) * sizeof *ids);
-	json_t *list = json_array();
 	bool ok =
 		ids && rwkvk_tokenizer_encode(tokenizer, request->prompt, request->prompt_bytes, ids, capacity, &count) == RWKVK_OK;
-	for (size_t i = 0; ok && i < count; i++)
-		json_array_append_new(list, request->pieces ? token_piece(tokenizer, ids[i]) : json_integer(ids[i]));
+	text_add_text(out, "{\"tokens\":[");
+	for (size_t i = 0; ok && i < count; i++) {
+		text_add(out, ",", i > 0);
+		text_add_json(out, request->pieces ? token_piece(tokenizer, ids[i]) : json_integer(ids[i]));
+	}
+	text_add_text(out, "]}");
 	free(ids);
-	if (ok)
-		text_add_json(out, json_pack("{s:o}", "tokens", list));
-	else
-		json_decref(list);
 	return ok || refuse(refusal, ids ? 400 : 500, NULL, "content", "content: %.*s", MOST_ERROR_TEXT,
 	                    ids ? rwkvk_last_error() : "out of memory");
 }

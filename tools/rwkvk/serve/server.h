@@ -47,6 +47,11 @@ struct server {
 	uint32_t sessions;              /* in use */
 	uint64_t exchanges;             /* requests whose reply is not finished */
 	struct connection *connections;
+	pthread_t reader;
+	pthread_cond_t arrived;                /* something is unread, or the reader is to end */
+	struct exchange *unread, **unread_end; /* for the reader */
+	bool reader_ends;
+	size_t bodies; /* bytes of requests that come or are unread */
 	bool draining;
 	struct metrics metrics;
 };
