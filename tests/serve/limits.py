@@ -1,9 +1,11 @@
 """Access, queueing, clients that go away or do not read, and how the server ends."""
 
 import base64
+import contextlib
 import json
 import os
 import select
+import socket
 import subprocess
 import tempfile
 import threading
@@ -136,6 +138,41 @@ class Limits(unittest.TestCase):
         thread.join(60)
         self.assertEqual((results[0][0], len(results[0][1]["choices"])), (200, 2))
 
+class Slow(unittest.TestCase):
+    def test_who_reads_nothing_is_dropped(self):
+        server = Server("--parallel", "2", "--timeout", "2")
+        self.addCleanup(server.stop)
+        body = {"messages": [{"role": "user", "content": LONG["prompt"]}], "logprobs": True, "top_logprobs": 20}
+        client = server.open_stream("/v1/chat/completions", {**LONG, **body}, buffer=4096)
+        for busy in (1, 0):
+            wait_for(lambda: server.metrics()["rwkvk_sessions_busy"] == busy)
+        data = b""
+        with contextlib.suppress(ConnectionResetError):
+            while more := client.recv(1 << 20):
+                data += more
+        client.close()
+        self.assertTrue(data.startswith(b"HTTP/1.1 200 "))
+        self.assertFalse(b"[DONE]" in data)
+
+
+class Open(unittest.TestCase):
+    def test_anyone_may_use_it(self):
+        """By an address that other machines reach, under any name; but no page of another site."""
+        server = Server("--parallel", "2", "--host", "0.0.0.0", "--open")
+        self.addCleanup(server.stop)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))  # sends nothing
+                server.host = probe.getsockname()[0]
+            except OSError:
+                pass  # a machine without a network has none but loopback
+        for name in (f"{server.host}:{server.port}", "any.example", "10.0.0.1:80"):
+            self.assertEqual(server.get("/v1/models", Host=name)[0], 200, name)
+            self.assertEqual(server.post(COMPLETIONS, {"prompt": "x", "max_tokens": 1}, {"Host": name})[0], 200, name)
+        self.assertEqual(server.request("GET", "/")[0], 200)
+        self.assertEqual(server.get("/v1/models", Host="any.example", Origin="http://any.example")[0], 200)
+        self.assertEqual(server.get("/v1/models", Host="any.example", Origin="http://evil.example")[0], 403)
+
 
 class Keys(unittest.TestCase):
     @classmethod
@@ -235,7 +272,7 @@ class Ends(unittest.TestCase):
                                     (("--state", "x"), 2, "NAME=FILE"), (("--state", "x=/nowhere"), 1, "/nowhere"),
                                     (("--exact",), 2, "--exact"), (("--template", "odd"), 1, "odd"),
                                     (("--host", "no.such.host.invalid"), 1, "no.such.host.invalid"),
-                                    (("--max-tokens", "0"), 2, "at least 1")):
+                                    (("--max-tokens", "0"), 2, "at least 1"), (("--timeout", "0"), 2, "at least 1")):
             run = subprocess.run([PROGRAM, "serve", "--port", "0", *options], capture_output=True, text=True, timeout=60)
             self.assertEqual((run.returncode, run.stdout), (code, ""), options)
             self.assertIn(text, run.stderr)

@@ -60,8 +60,14 @@ class Server:
         self.process.stdout.close()
         self.process.stderr.close()
 
-    def connect(self):
-        return socket.create_connection((self.host, self.port), timeout=60)
+    def connect(self, buffer=None):
+        """A socket; with room for so many bytes that are not read yet."""
+        client = socket.socket()
+        if buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        client.settimeout(60)
+        client.connect((self.host, self.port))
+        return client
 
     def request(self, method, path, body=None, headers=None):
         """Status, headers and bytes."""
@@ -105,9 +111,9 @@ class Server:
         return (f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 f"Content-Length: {length}\r\n\r\n").encode()
 
-    def open_stream(self, path, body):
+    def open_stream(self, path, body, buffer=None):
         """A socket with its request sent and its reply unread."""
         data = json.dumps({**body, "stream": True}).encode()
-        client = self.connect()
+        client = self.connect(buffer)
         client.sendall(self.head("POST", path, len(data)) + data)
         return client

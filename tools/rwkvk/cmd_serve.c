@@ -18,6 +18,7 @@ enum {
 	STANDARD_PROMPT = 65536,
 	STANDARD_TOKENS = 4096,
 	STANDARD_DRAIN = 30,
+	STANDARD_TIMEOUT = 30,
 	WARM_PROMPT = 16,
 };
 
@@ -25,7 +26,7 @@ struct serve {
 	struct model_args model;
 	const char *name, *chat, *host, *key_file, *cors;
 	bool open;
-	struct arg_count port, parallel, queue, max_prompt, max_tokens, drain, cache_memory, cache_disk;
+	struct arg_count port, parallel, queue, max_prompt, max_tokens, drain, timeout, cache_memory, cache_disk;
 	struct arg_texts states; /* NAME=FILE */
 	char **names;            /* of the states, to be freed */
 };
@@ -46,6 +47,7 @@ static bool is_loopback(const struct sockaddr *address)
 
 static int listen_at(const struct serve *args, const struct addrinfo *found, MHD_socket *out)
 {
+	const int most_unsent = MOST_UNSENT;
 	if (!is_loopback(found->ai_addr) && !args->key_file && !args->open)
 		return misused(
 			"serve",
@@ -55,6 +57,7 @@ static int listen_at(const struct serve *args, const struct addrinfo *found, MHD
 	if (*out == MHD_INVALID_SOCKET)
 		return failed("--host %s: %s", args->host, socket_error());
 	socket_take_address(*out);
+	setsockopt(*out, SOL_SOCKET, SO_SNDBUF, (const void *)&most_unsent, sizeof most_unsent); /* connections inherit it */
 	if (bind(*out, found->ai_addr, found->ai_addrlen) == 0 && listen(*out, SOMAXCONN) == 0)
 		return EXIT_DONE;
 	int code = failed("--host %s --port %u: %s", args->host, (unsigned)given(&args->port, 8080), socket_error());
@@ -194,6 +197,7 @@ static int serve(const struct serve *args)
 		             .max_prompt = given(&args->max_prompt, STANDARD_PROMPT),
 		             .max_tokens = given(&args->max_tokens, STANDARD_TOKENS),
 		             .drain = given(&args->drain, STANDARD_DRAIN),
+		             .timeout = given(&args->timeout, STANDARD_TIMEOUT),
 		             .cors = args->cors,
 		             .open = args->open },
 		.created = (int64_t)time(NULL),
@@ -251,6 +255,8 @@ static int check(struct serve *args)
 		return misused("serve", "--parallel: expected at least 2, got %u", (unsigned)args->parallel.value);
 	if (args->max_tokens.given && args->max_tokens.value == 0)
 		return misused("serve", "--max-tokens: expected at least 1, got 0");
+	if (args->timeout.given && args->timeout.value == 0)
+		return misused("serve", "--timeout: expected at least 1, got 0");
 	if (args->open && args->key_file)
 		return misused("serve", "--open: lets anyone use the server, --api-key does not; give one of them");
 	return check_states(args);
@@ -344,6 +350,13 @@ int cmd_serve(int argc, char **argv)
 		  .value = "N",
 		  .help = "tokens of the longest answer, and of one without a requested length",
 		  .standard = "4096" },
+		{ .name = "timeout",
+		  .kind = ARG_COUNT,
+		  .target = &s.timeout,
+		  .value = "SECONDS",
+		  .high = 86400,
+		  .help = "how long a client may take to send a request, or read nothing of a reply that waits",
+		  .standard = "30" },
 		{ .name = "drain",
 		  .kind = ARG_COUNT,
 		  .target = &s.drain,

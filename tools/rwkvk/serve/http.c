@@ -42,12 +42,12 @@ static void look_at(struct job *job)
 }
 
 /* The daemon misses a client's hang-up that arrives together with its last bytes (libmicrohttpd 0.9.75). */
-static bool is_no_use(struct connection *c, double now)
+static bool is_no_use(const struct server *server, struct connection *c, double now)
 {
 	if (c->busy || now - c->looked < LOOK_SECONDS)
 		return false;
 	c->looked = now;
-	return now - c->since > REQUEST_SECONDS || socket_is_left(c->socket);
+	return now - c->since > (double)server->options.timeout || socket_is_left(c->socket);
 }
 
 void http_look(struct server *server, double now)
@@ -57,7 +57,7 @@ void http_look(struct server *server, double now)
 	for (struct job *job = server->queue; job; job = job->next)
 		look_at(job);
 	for (struct connection *c = server->connections; c; c = c->next)
-		if (is_no_use(c, now))
+		if (is_no_use(server, c, now))
 			socket_end(c->socket); /* the daemon sees the connection end, and closes it */
 }
 
@@ -528,7 +528,7 @@ int http_start(struct server *server, MHD_socket listener)
 	server->daemon = MHD_start_daemon(
 		MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
 		listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MOST_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)32768,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)REQUEST_SECONDS, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)server->options.timeout, MHD_OPTION_NOTIFY_COMPLETED, on_completed, server,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
 	if (server->daemon)
 		return EXIT_DONE;

@@ -56,9 +56,10 @@ struct job {
 	char id[40];
 	int64_t created;
 	uint64_t prompt_tokens;
-	double progress_at, sent_at, stuck_since; /* 0: not */
-	bool unserved;                            /* the last step had no room for it */
-	bool given_up;                            /* its client has gone */
+	double progress_at, sent_at;
+	bool stuck;    /* its client does not read */
+	bool unserved; /* the last step had no room for it */
+	bool given_up; /* its client has gone */
 	/* Under the lock. */
 	int references;
 	struct MHD_Connection *connection; /* NULL: the client is gone */

@@ -171,13 +171,9 @@ static void add_work(struct stepping *s, struct job *job, uint32_t choice, const
 static bool is_stuck(struct server *server, struct job *job)
 {
 	pthread_mutex_lock(&server->lock);
-	bool full = job->request.stream && job->output.count > MOST_OUTPUT;
+	job->stuck = job->request.stream && job->output.count > MOST_OUTPUT;
 	pthread_mutex_unlock(&server->lock);
-	if (!full)
-		job->stuck_since = 0;
-	else if (job->stuck_since == 0)
-		job->stuck_since = server_now();
-	return full;
+	return job->stuck;
 }
 
 static void add_works(struct server *server, struct stepping *s, struct job *job)
@@ -326,7 +322,7 @@ static struct job *take_queued(struct server *server)
 static bool is_busy(const struct server *server)
 {
 	for (const struct job *job = server->active; job; job = job->next)
-		if (job->phase == PHASE_DONE || (job->phase == PHASE_WRITING && job->stuck_since == 0))
+		if (job->phase == PHASE_DONE || (job->phase == PHASE_WRITING && !job->stuck))
 			return true;
 	return false;
 }
@@ -357,7 +353,7 @@ static void keep_alive(struct job *job, double now)
 		put(job, &piece, 200, false);
 }
 
-/* Clients that have gone, or do not read, lose their places. */
+/* Clients that have gone lose their places. */
 static void look_at_clients(struct server *server)
 {
 	double now = server_now();
@@ -378,14 +374,13 @@ static void look_at_clients(struct server *server)
 	while (*server->queue_end)
 		server->queue_end = &(*server->queue_end)->next;
 	for (struct job *job = server->active; job; job = job->next) {
-		job->given_up =
-			job->phase != PHASE_KEEPING && (job->gone || (job->stuck_since > 0 && now - job->stuck_since > STUCK_SECONDS));
+		job->given_up = job->phase != PHASE_KEEPING && job->gone;
 		keep_alive(job, now);
 	}
 	pthread_mutex_unlock(&server->lock);
 	for (struct job *job = server->active; job; job = job->next)
 		if (job->given_up)
-			fail_job(server, job, 500, NULL, "the client did not read its reply");
+			fail_job(server, job, 500, NULL, "the client has gone");
 }
 
 /* ---------------------------------------------------------------------------------------------------- the end */

@@ -9,20 +9,22 @@
 #include "serve/metrics.h"
 
 enum {
-	MOST_BODY = 4 << 20,    /* bytes of a request */
-	MOST_BODIES = 64 << 20, /* of all requests in progress */
-	MOST_OUTPUT = 64 << 10, /* bytes waiting for a client before its text waits as well */
-	MOST_CONNECTIONS = 900, /* below 1024, the usual limit on a process's open files */
-	REQUEST_SECONDS = 30,   /* for a request to arrive whole, from the connection or the last reply on */
-	LOOK_SECONDS = 1,       /* between checks that an idle client is still connected */
-	STUCK_SECONDS = 30,     /* that a client may leave its output unread */
-	ALIVE_SECONDS = 5,      /* after which a silent stream gets a comment */
+	MOST_BODY = 4 << 20,     /* bytes of a request */
+	MOST_BODIES = 64 << 20,  /* of all requests in progress */
+	MOST_OUTPUT = 64 << 10,  /* bytes waiting for a client before its text waits as well */
+	MOST_UNSENT = 128 << 10, /* that the system takes besides; otherwise it would be megabytes */
+	MOST_CONNECTIONS = 900,  /* below 1024, the usual limit on a process's open files */
+	LOOK_SECONDS = 1,        /* between checks that an idle client is still connected */
+	ALIVE_SECONDS = 5,       /* after which a silent stream gets a comment */
 	MOST_ERROR_TEXT = 400,
 };
 
 struct serve_options {
 	uint32_t parallel;
-	uint64_t queue, max_prompt, max_tokens, drain;
+	uint64_t queue, max_prompt, max_tokens;
+	uint64_t drain;   /* seconds that running requests have after a signal */
+	uint64_t timeout; /* seconds for a request to arrive whole, from the connection or the last reply on; and without the client
+	                   * reading anything */
 	const char *cors; /* an origin, or "*"; NULL: none */
 	bool open;        /* anyone may use it, from anywhere */
 	struct keys keys;
