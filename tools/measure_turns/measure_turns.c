@@ -37,7 +37,7 @@ static void check(rwkvk_status status)
 
 /* ---------------------------------------------------------------------------------------------------- conversations */
 
-/* Messages and, in the end, what the model goes on from; G1's prompt, of any model. */
+/* The messages and then the start of the model's answer; G1's prompt, whatever the model. */
 struct talk {
 	char text[ROOM];
 	size_t bytes, ends[2 * TURNS], count;
@@ -181,7 +181,7 @@ struct run {
 	struct sample samples[WAYS];
 };
 
-/* The turn before the one that is measured is another one each time, so that nothing of it is known by another's reading. */
+/* The turn before the measured one is different each time, so that no cache knows it from an earlier reading. */
 static void run_way(struct run *r, enum way way, unsigned round)
 {
 	static struct talk history;

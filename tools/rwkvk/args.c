@@ -182,7 +182,7 @@ static int add_text(const struct usage *usage, const struct arg *arg, const char
 	return ARGS_GO_ON;
 }
 
-/* The text is argv's, which may be cut where the scale begins: behind the last colon, if that is a number. */
+/* The text belongs to argv, so it may be cut where the scale begins: after the last colon, if a number follows. */
 static int add_lora(const struct usage *usage, const struct arg *arg, const char *text)
 {
 	struct arg_loras *target = arg->target;
@@ -373,7 +373,7 @@ static char *take_dashed_text(const struct usage *usage, int *argc, char **argv)
 	for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++) {
 		char *word = argv[i];
 		if (is_dashed_text(usage, word)) {
-			memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof(*argv)); /* with the NULL at the end */
+			memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof(*argv)); /* and the final NULL */
 			--*argc;
 			return word;
 		}
@@ -407,7 +407,7 @@ int args_parse(const struct usage *usage, int argc, char **argv, const char **op
 		return failed("%s: more options than the parser holds", usage->command);
 	make_getopt(usage, letters, names);
 	opterr = 0;
-	optind = 1; /* tables are asked for one after the other */
+	optind = 1; /* one table after another may be parsed */
 	char *text = takes_text(usage) ? take_dashed_text(usage, &argc, argv) : NULL;
 	for (;;) {
 		int value = getopt_long(argc, argv, letters, names, NULL);

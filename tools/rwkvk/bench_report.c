@@ -287,7 +287,7 @@ static bool read_value(struct reader *reader, const struct bench_field *field, c
 static bool read_fields(struct reader *reader, const struct bench_field *fields, const json_t *object, void *to)
 {
 	if (!json_is_object(object)) {
-		reader->place[strlen(reader->place) - 1] = 0; /* the point */
+		reader->place[strlen(reader->place) - 1] = 0; /* the dot at its end */
 		return refuse(reader, "%s: expected an object, found %s", reader->place, found(object));
 	}
 	for (; fields->name; fields++)

@@ -151,7 +151,7 @@ static void count_work(const rwkvk_counters *a, const rwkvk_counters *b, struct 
 	test->host_calls_per_token = (double)(b->host_calls - a->host_calls) / tokens;
 }
 
-/* Of a token on average: of a prompt the last one's logits are made, of texts all. */
+/* The average per token: of a prompt, only the last token gets logits, of a text, every one. */
 static double token_multiply_adds(const struct bench_model *model, const struct bench_test *test)
 {
 	double logits = (double)model->vocab * (double)model->width;
@@ -386,7 +386,7 @@ static rwkvk_status profile_text(struct run *run)
 	return status;
 }
 
-/* The stages of chunks; where prompts are read token by token, their stages are a text's. */
+/* The stages of chunks.  A prompt that is read token by token has the stages of a text. */
 static rwkvk_status profile_prompt(struct run *run)
 {
 	struct reading before, after;
@@ -427,7 +427,8 @@ static uint32_t most_sessions(const struct bench_tests *tests)
 	return most;
 }
 
-/* One model for all numbers of sessions; one with room for two, if there is only one, which then writes as it does among many.
+/* One model for all numbers of sessions.  It has room for two at least, so that a single session also writes as one of many
+ * does.
  */
 static int run_many(struct run *run, uint32_t most)
 {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* In a column of a table the bar would end it. */
+/* A bar in a text would end the table's column. */
 static struct bench_cell plain(const char *text)
 {
 	struct bench_cell cell;
@@ -76,7 +76,7 @@ static void print_notes(const struct bench_model *model)
 	out_printf("\n");
 }
 
-/* Each token is one of one session's. */
+/* A token here is a token of one session. */
 static void print_many(const struct bench_model *model)
 {
 	if (bench_what_count(model, BENCH_MANY) == 0)
@@ -153,7 +153,7 @@ static void print_values(const struct bench_field *fields, const void *from, boo
 			print_text(at);
 		else if (fields->kind == BENCH_COUNT)
 			out_printf("%" PRIu64, *(const uint64_t *)(const void *)at);
-		else if (isfinite(*(const double *)(const void *)at)) /* else nothing */
+		else if (isfinite(*(const double *)(const void *)at)) /* unknown: an empty field */
 			out_printf("%.7g", *(const double *)(const void *)at);
 	}
 }
@@ -301,7 +301,7 @@ static int note_differences(const char *const names[2], const struct bench_pair 
 		           a->parameters, plain(b->model).text, b->parameters);
 	if (other_type)
 		out_printf("\n* %s is stored as %s and as %s.\n", plain(a->model).text, bench_storage(a).text, bench_storage(b).text);
-	if (other_model || other_type) /* then so do the tokens */
+	if (other_model || other_type) /* then the tokens differ, too */
 		return 0;
 	for (size_t i = 0; i < a->test_count; i++) {
 		const struct bench_test *x = &a->tests[i], *y = find_test(b, x->test);
@@ -332,7 +332,7 @@ int bench_print_comparison(const char *const names[2], const struct bench_report
 			"\nDifferent tokens mean that two tokens were almost equally probable somewhere and rounding decided.  Between "
 			"devices\n"
 			"and drivers that is not an error; with the same model, device, driver and rwkvk it is, and so are different "
-		    "tokens in\n"
+			"tokens in\n"
 			"another repetition.  `rwkvk verify` checks whether a device computes correctly.\n");
 	free(pairs);
 	return EXIT_DONE;

@@ -8,7 +8,7 @@
 
 /* ---------------------------------------------------------------------------------------------------- keeping */
 
-/* The session's state in the conversation, as that of the first bytes of the text. */
+/* Stores the session's state in the conversation: the state after the first `bytes` of the text. */
 static bool keep_session(struct chat *chat, const struct rendered *text, size_t bytes)
 {
 	struct kept_state *state = &chat->conversation.state;

@@ -11,8 +11,8 @@ struct rendered {
 	size_t count;
 };
 
-/* With what the model goes on from at its end or, messages_only, as the beginning of longer texts.  EXIT_DONE, or the exit code
- * after a message; then there is nothing to free. */
+/* Ends with the start of the model's answer or, if messages_only, with the last message, as the beginning of longer texts.
+ * EXIT_DONE, or the exit code after a message; then there is nothing to free. */
 int render_branch(const struct conversation *conversation, bool messages_only, struct rendered *out);
 void rendered_free(struct rendered *rendered);
 

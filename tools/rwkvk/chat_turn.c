@@ -95,7 +95,7 @@ static bool on_text(void *user, const char *text, size_t bytes)
 
 /* ---------------------------------------------------------------------------------------------------- writing */
 
-/* Up to where something ends it: the model, Ctrl-C, or stops that are others now. */
+/* Up to where something ends it: the model, Ctrl-C, or the end of the reasoning, after which other stops apply. */
 static int generate_part(struct writing *w, const rwkvk_sampling *sampling, uint64_t most, rwkvk_generate_result *result)
 {
 	rwkvk_chat_stops stops = { .size = sizeof(stops) };

@@ -142,7 +142,7 @@ static void share_ceilings(struct bench_report *report)
 
 /* ---------------------------------------------------------------------------------------------------- all models */
 
-/* Each with each. */
+/* All combinations are measured. */
 struct plan {
 	struct bench_tests tests;
 	struct words shapes, types, quants;
@@ -282,8 +282,8 @@ static int measure(const struct bench *args)
 		code = describe_device(args, &report.device);
 	if (code == EXIT_DONE)
 		code = add_all(args, &plan, &report);
-	if (code ==
-	    EXIT_DONE) { /* last, so that a wrong file name is seen at once; should it fail, the models are shown all the same */
+	/* The device comes last, so that a wrong file name is seen at once; if measuring it fails, the models are still shown. */
+	if (code == EXIT_DONE) {
 		int measured = measure_device(args, &report.device);
 		share_ceilings(&report);
 		code = measured == EXIT_INTERRUPTED ? measured : print_report(args, &report);

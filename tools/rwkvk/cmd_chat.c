@@ -12,7 +12,7 @@
 
 static const char quotes[] = "\"\"\"";
 
-/* Lines up to the one that is quotes again. */
+/* The lines up to one that holds only the closing quotes. */
 static enum line_end read_quoted(struct chat *chat, FILE *out)
 {
 	const char *line;
@@ -47,7 +47,7 @@ static enum line_end read_lines(struct chat *chat, const char *prompt, FILE *out
 	return end;
 }
 
-/* The branch is named where there are several. */
+/* Names the branch if there are several. */
 static void make_prompt_text(const struct conversation *c, char *out, size_t size)
 {
 	snprintf(out, size, "%s> ", c->branch_count > 1 ? c->branches[c->current].name : "");

@@ -12,7 +12,7 @@ static const char *const type_words[] = { [RWKVK_EXPORT_KEEP] = "keep",     [RWK
 	                                      [RWKVK_EXPORT_Q5_K_M] = "q5_k_m", [RWKVK_EXPORT_Q4_K_M] = "q4_k_m",
 	                                      [RWKVK_EXPORT_Q4_0] = "q4_0",     NULL };
 
-/* The first four of them, which keep floats what they are or make them others. */
+/* The first four, which keep floats as they are or convert them to another type of float. */
 static const char *const plain_words[] = { "keep", "f32", "f16", "bf16", NULL };
 
 struct convert {

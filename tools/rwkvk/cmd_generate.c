@@ -177,7 +177,7 @@ static bool is_of_chunks(const char *stage)
 	return strncmp(stage, "chunk ", 6) == 0;
 }
 
-/* Tokens that a stage was run for: those of a prompt that was read in chunks are no others'. */
+/* The number of tokens that a stage ran for.  If the prompt was read in chunks, it had stages of its own. */
 static double stage_tokens(const struct run *run, const char *stage)
 {
 	rwkvk_profile_row row = { 0 };
@@ -278,7 +278,7 @@ static int write_text(struct run *run, const rwkvk_sampling *sampling)
 	return code;
 }
 
-/* The text is not there to its end, so nothing follows from it. */
+/* The prompt was not read to its end, so no text follows. */
 static int prompt_failed(struct run *run, rwkvk_status status)
 {
 	end_line(run);
@@ -299,8 +299,7 @@ static int run_session(struct run *run)
 		return failed_call();
 	rwkvk_sampling sampling = choose_sampling(run);
 	note_sampling(run, &sampling);
-	bool one_screen =
-		system_is_terminal(stdout) && system_is_terminal(stderr); /* where the progress line would end the prompt's */
+	bool one_screen = system_is_terminal(stdout) && system_is_terminal(stderr); /* the progress line would end the prompt's */
 	bool alone = !args->texts.given, nothing = args->count.given && args->count.value == 0; /* -n 0: only the prompt is read */
 	if (alone && !one_screen)
 		show_prompt(run);
@@ -324,7 +323,7 @@ static int run_session(struct run *run)
 static int run_model(struct run *run)
 {
 	const struct generate *args = run->args;
-	/* With a profile the tokens more would be in it. */
+	/* The tokens of a warm-up would be in the profile. */
 	rwkvk_file *file = run->file;
 	run->file = NULL;
 	int code = args->profile ? model_open(&args->model, file, true, &run->model)
@@ -493,14 +492,14 @@ int cmd_generate(int argc, char **argv)
 		.notes =
 			"The text ends in a line break; one is added where it has none.  A model without a vocabulary writes token ids.\n"
 			"Ctrl-C, or SIGTERM, ends the text: the state is saved if requested, and the exit code is 0.  While the model "
-		    "loads "
+			"loads "
 			"or\n"
 			"reads the prompt, nothing is saved, and the exit code is 130 or 143.  A second one ends at once.\n"
 			"\nWith --count, the prompt is read once and not written.  Each text is written as a whole, in order, when it has\n"
 			"ended: after a line \"--- K\", K from 1, with one line break at its end and an empty line before the next.  All "
 			"go\n"
 			"through the model together, which reads its weights once for all of them.  Text K equals, to the bit, that of "
-		    "--count "
+			"--count "
 			"1\n"
 			"--seed S+K-1.  Without --count, numbers differ within rounding, so a text may come out differently.\n"
 			"\nExamples\n"
@@ -513,7 +512,7 @@ int cmd_generate(int argc, char **argv)
 			"  rwkvk generate -m model.gguf --count 8 --seed 1 --json \"Once upon a time\"",
 	};
 	int code = args_parse(&usage, argc, argv, &g.feed.prompt);
-	if (g.texts.given) /* also of one, so that it has the bits of many */
+	if (g.texts.given) /* a single text, too, so that it has the bits of one among many */
 		g.model.batch = g.texts.value > 1 ? (uint32_t)g.texts.value : 2;
 	if (code == ARGS_GO_ON)
 		code = generate(&g);

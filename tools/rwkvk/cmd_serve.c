@@ -151,7 +151,7 @@ static int open_model(const struct serve *args, rwkvk_file *file, struct server 
 	server->limits.sampling.size = sizeof server->limits.sampling;
 	rwkvk_model_sampling(server->model, &server->limits.sampling);
 	rwkvk_status status = RWKVK_OK;
-	server->chat = RWKVK_CHAT_PLAIN; /* the built-in model goes on with stories, whatever is said */
+	server->chat = RWKVK_CHAT_PLAIN; /* the built-in model tells stories, whatever the user says */
 	if (args->chat)
 		status = rwkvk_chat_find(args->chat, &server->chat);
 	else if (args->model.path)

@@ -109,7 +109,7 @@ void conversation_prune(struct conversation *conversation)
 {
 	size_t *moved = calloc(conversation->count + 1, sizeof(*moved)), kept = 0;
 	if (!moved)
-		return; /* they stay until the next time */
+		return; /* nothing is dropped until the next call */
 	for (size_t i = 0; i < conversation->branch_count; i++)
 		for (size_t at = conversation->branches[i].last; at != NO_MESSAGE; at = conversation->messages[at].parent)
 			moved[at] = 1;

@@ -32,7 +32,8 @@ static size_t put_character(char *out, int c)
 	return count;
 }
 
-/* One escape, from behind its backslash on: bytes read, 0 if it is none.  Texts end in a zero byte, so none can be in one. */
+/* Reads one escape after its backslash; returns the number of bytes read, 0 if it is none.  Texts end in a zero byte, so an
+ * escape cannot stand for one. */
 static size_t read_escape(const char *text, char *out, size_t *written)
 {
 	const char *found = *text ? strchr(letters, *text) : NULL;

@@ -77,7 +77,7 @@ static bool in_name(char c)
 	return isalnum((unsigned char)c) || c == '_';
 }
 
-/* The row whose name stands at the beginning of `text` as a whole, or NULL. */
+/* The row whose whole name is at the beginning of `text`, or NULL. */
 static const struct name *find(const struct name *names, const char *text)
 {
 	for (; names->library; names++) {

@@ -55,7 +55,7 @@ static int next_character(EditLine *el, wchar_t *out)
 		if (count <= 0)
 			return 0;
 		size_t used = mbrtowc(out, &byte, 1, &state);
-		if (used == (size_t)-1) /* no character begins so */
+		if (used == (size_t)-1) /* no character begins like this */
 			state = (mbstate_t){ 0 };
 		else if (used != (size_t)-2)
 			return 1;
@@ -82,10 +82,10 @@ static unsigned char on_suspend(EditLine *el, int key)
 
 /* ---------------------------------------------------------------------------------------------------- completion */
 
-/* Words that go on as the line does. */
+/* Completions of the line's last word. */
 struct matches {
 	const char *first;
-	size_t count, common, typed; /* bytes that all of them begin with; and of these are there */
+	size_t count, common, typed; /* bytes that all of them share, and how many of these are typed */
 };
 
 static const char *match(const struct line_edit *edit, const char *line, size_t index, bool *fits, size_t *typed)
@@ -211,7 +211,7 @@ static void set_history(struct line_edit *edit)
 	history(edit->history, &event, H_SETSIZE, HISTORY_LINES);
 	history(edit->history, &event, H_SETUNIQUE, 1);
 	if (edit->path)
-		history(edit->history, &event, H_LOAD, edit->path); /* there is none at first */
+		history(edit->history, &event, H_LOAD, edit->path); /* the first time there is no such file */
 	el_set(edit->edit, EL_HIST, history, edit->history);
 }
 
@@ -268,7 +268,7 @@ enum line_end line_edit_read(struct line_edit *edit, const char *prompt, const c
 	edit->prompt = prompt;
 	edit->cleared = false;
 	el_resize(edit->edit);
-	el_set(edit->edit, EL_PREP_TERM, 1); /* before the prompt is there, else what is typed at once would be echoed as well */
+	el_set(edit->edit, EL_PREP_TERM, 1); /* before the prompt appears; else early input would be echoed as well */
 	const char *text = el_gets(edit->edit, &count);
 	if (edit->cleared || interrupt_seen())
 		return LINE_CLEARED;

@@ -9,7 +9,7 @@
 /* ---------------------------------------------------------------------------------------------------- going through the tables
  */
 
-/* A command shows its table when it is asked for help; args_show_usage() says to whom. */
+/* Asks a command for help: it passes its table to the function given to args_show_usage(). */
 static void ask(const struct command *command, const char *part)
 {
 	char name[32], word[32], help[] = "--help";
@@ -18,7 +18,7 @@ static void ask(const struct command *command, const char *part)
 	command->run(part ? 3 : 2, part ? (char *[]){ name, word, help, NULL } : (char *[]){ name, help, NULL });
 }
 
-/* The next of words that blanks separate, and what is behind it; false past the last. */
+/* The next of the words that blanks separate, and what follows it; false past the last. */
 static bool next_word(const char **at, char *word, size_t size)
 {
 	size_t length = strcspn(*at, " ");
@@ -66,7 +66,7 @@ static bool is_file(const char *value)
 
 /* ---------------------------------------------------------------------------------------------------- the man page */
 
-/* Text of troff: a line's first point or quote is no request, a dash is that of options. */
+/* Text for troff: escapes a point or quote that begins a line, which would be a request, and makes dashes those of options. */
 static void put_roff(const char *text)
 {
 	bool begins = true;

@@ -15,7 +15,7 @@ struct text {
 	rwkvk_session *session;
 	rwkvk_sampling sampling;
 	rwkvk_generate_options options;
-	struct memory_stream shown; /* there once it is closed */
+	struct memory_stream shown; /* complete once it is closed */
 	json_t *ids;
 	bool ended;
 	rwkvk_end reason;
@@ -113,7 +113,8 @@ static json_t *text_json(const struct writing *w, size_t index)
 	return object;
 }
 
-/* One line break after the text, whatever it ends in, and an empty line before the next: then the text can be told exactly. */
+/* One line break after the text, whatever it ends in, and an empty line before the next, so that the exact text can be
+ * recovered. */
 static int print(const struct writing *w, size_t index)
 {
 	const struct text *text = &w->texts[index];

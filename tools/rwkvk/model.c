@@ -17,7 +17,7 @@ const char *const quant_words[] = { [RWKVK_QUANT_NONE] = "none",
 	                                [RWKVK_QUANT_F16] = "f16",
 	                                NULL };
 
-enum { WARM_UP = 16 }; /* tokens: more are read as these are */
+enum { WARM_UP = 16 }; /* tokens: a longer prompt needs no other pipelines */
 
 rwkvk_model_options model_options(const struct model_args *args)
 {
@@ -177,7 +177,8 @@ int feed_read(const char *command, const struct feed_args *args, struct feed *fe
 	return EXIT_DONE;
 }
 
-/* The token that begins a text is fed first when asked for; by default when the model wants it, once, and there. */
+/* The token that begins a text is fed first with --bos; by default if the model wants it, unless a state is continued or the
+ * ids begin with it. */
 static bool bos_due(const struct feed_args *args, const rwkvk_model_info *info)
 {
 	if (args->bos >= 0)

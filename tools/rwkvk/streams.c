@@ -50,7 +50,7 @@ int output_check(const char *path)
 {
 	rwkvk_output *output;
 	if (system_is_special(path))
-		return EXIT_DONE; /* opening a pipe would wait for its reader, and closing it end it */
+		return EXIT_DONE; /* opening a pipe would wait for its reader, and closing it would end its input */
 	if (rwkvk_output_open(path, &output) != RWKVK_OK)
 		return failed("%s", rwkvk_last_error());
 	rwkvk_output_drop(output);
@@ -99,7 +99,7 @@ json_t *json_text(const char *text)
 	return json_stringn(ascii, count);
 }
 
-/* Of the character that begins there; 0: none does. */
+/* The length of the character that begins there; 0: none does. */
 static size_t character_bytes(const char *bytes, size_t count)
 {
 	for (size_t length = 1; length <= 4 && length <= count; length++) {

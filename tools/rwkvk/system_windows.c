@@ -57,7 +57,7 @@ int system_write_error(void)
 	return errno;
 }
 
-/* It shows when something is written. */
+/* Here only writing shows it. */
 bool system_output_is_closed(void)
 {
 	return false;
@@ -116,7 +116,7 @@ void system_unlock(struct system_lock *lock)
 
 /* ---------------------------------------------------------------------------------------------------- memory */
 
-/* In a file that goes when it is closed, and is not written to the disk while there is memory for it. */
+/* In a file that is deleted when it is closed, and not written to the disk while there is memory for it. */
 bool memory_open(struct memory_stream *out)
 {
 	char folder[MAX_PATH + 1], name[MAX_PATH + 1];
@@ -170,7 +170,7 @@ void system_catch_interrupts(bool (*caught)(int number))
 	SetConsoleCtrlHandler(on_event, TRUE);
 }
 
-/* The system does that by itself. */
+/* Windows always does that. */
 void system_interrupts_end_reads(bool value)
 {
 	(void)value;

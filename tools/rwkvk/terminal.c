@@ -115,7 +115,7 @@ void interrupt_install(void)
 	system_catch_interrupts(on_interrupt);
 }
 
-/* Without memory for the flag a Ctrl-C goes on ending the program. */
+/* Without memory for the flag, Ctrl-C still ends the program. */
 void interrupt_catch(void)
 {
 	rwkvk_cancel *made;
