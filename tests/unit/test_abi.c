@@ -298,7 +298,7 @@ static void nothing_is_hidden_behind_the_last_member(void **state)
 			fail_msg("%s: %zu bytes of padding at the end", layouts[i].name, layouts[i].bytes - layouts[i].end);
 }
 
-/* A struct that can grow begins with its size; rwkvk_bias and rwkvk_candidate are elements of arrays and fixed. */
+/* A struct that can grow begins with its size.  rwkvk_bias and rwkvk_candidate are elements of arrays, so they never grow. */
 static void structs_begin_with_their_size(void **state)
 {
 	(void)state;

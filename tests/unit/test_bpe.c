@@ -122,7 +122,7 @@ static void golden(void **state)
 	rwkvk_tokenizer_close(t);
 }
 
-/* The World's golden inputs besides, among them bytes that are not text. */
+/* Also the golden inputs of the World vocabulary, some of which are not valid text. */
 static void any_bytes(void **state)
 {
 	(void)state;
@@ -265,7 +265,7 @@ static void random_words(void **state)
 	rwkvk_tokenizer_close(t);
 }
 
-/* In time that grows with the length: with its square this would take hours. */
+/* The time grows linearly with the length; if it were quadratic, this would take hours. */
 static void long_words(void **state)
 {
 	(void)state;
@@ -325,7 +325,7 @@ static void normal_form(void **state)
 {
 	(void)state;
 	static const struct {
-		const char *text, *want; /* NULL: known to be normal without a look */
+		const char *text, *want; /* NULL: recognised as normal without a lookup */
 	} cases[] = {
 		{ "", NULL },
 		{ "plain, \u00e9, \u02ff", NULL },
@@ -474,7 +474,7 @@ static void refused(void **state)
 	}
 }
 
-/* No prefix of a file is one. */
+/* No prefix of a file is a valid file. */
 static void cut_off(void **state)
 {
 	(void)state;

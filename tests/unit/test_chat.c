@@ -238,7 +238,7 @@ static void calls_of_answers(void **state)
 	assert_fails(rwkvk_chat_tool_calls("{}", "", 0, NULL, 0, &bytes), RWKVK_ERROR_ARGUMENT, "expected a list");
 }
 
-/* A call that is rendered is the call that is read, and the other way round. */
+/* A rendered call is read back as the same call, and the reverse. */
 static void calls_there_and_back(void **state)
 {
 	(void)state;
@@ -294,7 +294,7 @@ static void at_once_or_message_by_message(void **state)
 		}
 }
 
-/* A buffer that is too small gets what fits, and nothing behind it. */
+/* A buffer that is too small gets what fits, and nothing past its end. */
 static void small_buffers(void **state)
 {
 	(void)state;
@@ -374,7 +374,7 @@ static void refused(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- answers */
 
-/* A vocabulary with the ids that matter as in the official one, and every byte. */
+/* A vocabulary of every byte, with the relevant ids as in the official one. */
 static rwkvk_tokenizer *open_world(void)
 {
 	char text[256 * 16], *at = text;
@@ -542,7 +542,7 @@ static void stops(void **state)
 	}
 }
 
-/* Bytes have no token 0 that ends a text, and no token of two line breaks. */
+/* The byte vocabulary has no token 0 that ends a text, and no token for two line breaks. */
 static void stops_of_bytes(void **state)
 {
 	(void)state;
@@ -555,7 +555,7 @@ static void stops_of_bytes(void **state)
 	rwkvk_tokenizer_close(t);
 }
 
-/* A generation as a program runs one: a token at a time until one of the stops, which are asked for again where they change. */
+/* Generates as a program would: a token at a time up to one of the stops, which are requested again when they change. */
 static void generate(rwkvk_chat_template chat, rwkvk_chat_think think, const uint32_t *tokens, size_t count,
                      struct parts *parts, size_t *taken)
 {

@@ -1,4 +1,4 @@
-/* From a file to a network, without a device: which number formats a model may have, which tensors it must, and what these
+/* From a file to a network, without a device: which number formats a model may have, which tensors it must have, and what they
  * become on a device. */
 #include "make_files.h"
 #include "make_model.h"
@@ -311,7 +311,7 @@ static void test_quantised_stays(void **state)
 	rwkvk_file_close(file);
 }
 
-/* A tensor that no network asks for, and a trained start state. */
+/* A tensor that no network uses, and a trained start state. */
 static void test_unused(void **state)
 {
 	(void)state;
@@ -323,7 +323,7 @@ static void test_unused(void **state)
 	assert_null(outline_type(&file.network, RWKVK_QUANT_NONE, &stray));
 	stray.name = (char *)"blocks.0.att.time_state";
 	stray.file_name = stray.name;
-	assert_ok(weights_append(&file.weights, &stray)); /* moves the tensors, but only their names are asked for below */
+	assert_ok(weights_append(&file.weights, &stray)); /* moves the tensors, but only their names are needed below */
 	rwkvk_tensor_info info = { 0 };
 	assert_true(rwkvk_file_tensor(&file, file.weights.count - 1, &info));
 	assert_string_equal(info.device_type, "F32");

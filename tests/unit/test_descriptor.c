@@ -81,7 +81,7 @@ static int open_path(const char *path, int flags)
 	return fd;
 }
 
-/* Tensor for tensor what the file by its path holds. */
+/* The same tensors as in the file opened by its path. */
 static void assert_same(const struct weights *got)
 {
 	struct weights want;
@@ -95,7 +95,7 @@ static void assert_same(const struct weights *got)
 	weights_close(&want);
 }
 
-/* Offsets that are pages and that are none; read and mapped; the descriptor closed before anything is looked at. */
+/* Offsets that are multiples of a page and that are not; read and mapped; the descriptor is closed before the model is used. */
 static void parts_of_files(void **state)
 {
 	(void)state;
@@ -193,7 +193,7 @@ static void options_that_contradict(void **state)
 }
 
 #ifdef RWKVK_SAFETENSORS
-/* A name that would be one of several files: those are not sought where the program happens to run. */
+/* A name that looks like one of several files: the others are not searched for in the current folder. */
 static void nothing_lies_beside_it(void **state)
 {
 	(void)state;

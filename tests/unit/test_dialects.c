@@ -7,7 +7,7 @@
 #include "format/readers.h"
 #include "support.h"
 
-/* No two sizes are the same but the rank and a head in some cases. */
+/* All sizes differ, except that the rank equals the head size in some cases. */
 static const struct list_sizes sizes = { .vocab = 7, .width = 12, .head_size = 4, .ffn = 20, .layers = 2, .rank = 5 };
 
 static const char *const versions[] = { "4", "5.0", "5.1", "5.2", "6", "7" };
@@ -154,7 +154,7 @@ static void test_safetensors(void **state)
 	check_safetensors(FLA_FUSED, "7", &sizes);
 }
 
-/* Factors as wide as the model: square, so that only names or other tensors tell how they lie. */
+/* Factors as wide as the model: they are square, so that only names or other tensors show their orientation. */
 static void test_square_factors(void **state)
 {
 	(void)state;

@@ -6,7 +6,7 @@
 #include "base/half.h"
 #include "format/weights.h"
 
-/* Widening and narrowing again gives every pattern of a 16-bit format back; NaNs stay NaNs. */
+/* Every pattern of a 16-bit format survives widening and narrowing; NaNs stay NaNs. */
 static void check_all_patterns(enum dtype type, uint32_t exponent_mask)
 {
 	uint8_t buffer[3], back[3];
@@ -204,7 +204,7 @@ static void test_scales_fit(void **state)
 		for (int b = 0; b < BLOCKS; b++)
 			for (int which = 0; which < 2; which++)
 				for (size_t i = 0; i < sizeof bad / sizeof *bad && places[type][which] >= 0; i++) {
-					memset(blocks, 0xff, sizeof blocks); /* all else may be anything */
+					memset(blocks, 0xff, sizeof blocks); /* everything else is arbitrary */
 					for (int c = 0; c < BLOCKS; c++)
 						for (int w = 0; w < 2 && places[type][w] >= 0; w++)
 							memcpy(blocks + c * (int)info->bytes + places[type][w], &good[i], 2);

@@ -10,7 +10,7 @@
 #include "network/outline.h"
 #include "support.h"
 
-/* No two sizes are the same but the rank and a head in some cases. */
+/* All sizes differ, except that the rank equals the head size in some cases. */
 static const struct list_sizes sizes = { .vocab = 7, .width = 12, .head_size = 4, .ffn = 20, .layers = 3, .rank = 5 };
 
 static const char *const versions[] = { "4", "5.0", "5.1", "5.2", "6", "7" };
@@ -329,7 +329,7 @@ static void test_there_and_back(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- decays */
 
-/* Every decay that a float can be comes back, the ends of the range exactly. */
+/* Every decay that a float can hold is read back, the ends of the range exactly. */
 static void test_decays(void **state)
 {
 	(void)state;
@@ -683,7 +683,7 @@ static void test_vocabulary(void **state)
 		if (x)
 			assert_memory_equal(x, y, a);
 	}
-	/* a GGUF file's own keys, its vocabulary among them, go on as they are */
+	/* a GGUF file's own keys, with its vocabulary, are copied unchanged */
 	assert_int_equal(exported(back, again, RWKVK_EXPORT_KEEP, 1), exported(file, out, RWKVK_EXPORT_KEEP, 1));
 	rwkvk_file *third = reopen(again);
 	assert_int_equal(third->weights.metadata.key_count, m->key_count);

@@ -196,7 +196,7 @@ static void test_killed(void **state)
 			assert_memory_equal(data, "before", 6);
 			free(data);
 		}
-		exported(file, out, RWKVK_EXPORT_Q8_0, 1); /* the rest does no harm */
+		exported(file, out, RWKVK_EXPORT_Q8_0, 1); /* what remains does no harm */
 		rwkvk_file_close(reopen(out));
 		assert_int_equal(remove_rests(out), 1);
 		assert_int_equal(unlink(out), 0);

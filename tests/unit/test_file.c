@@ -113,7 +113,7 @@ static void own_vocabulary(void **state)
 	assert_refused(path, short_one, "own.gguf has 600; give the one that the model was trained with");
 }
 
-/* The file's own is taken even if it covers little, and so is what equals it. */
+/* The file's own vocabulary is used even if it covers little, and so is an equal one. */
 static void own_vocabulary_covers_little(void **state)
 {
 	(void)state;
@@ -399,7 +399,7 @@ static void broken_configs(void **state)
 	remove(test_temp("config.json"));
 }
 
-/* All that is computed with an epsilon that is not the usual one has it in files of both formats. */
+/* If the epsilon is not the usual one, written files of both formats have it. */
 static void epsilons_are_carried(void **state)
 {
 	(void)state;
@@ -414,7 +414,7 @@ static void epsilons_are_carried(void **state)
 	}
 }
 
-/* The key of our own is a number, whoever wrote it. */
+/* The value of our own key must be a number, whoever wrote it. */
 static void broken_epsilons(void **state)
 {
 	(void)state;
@@ -514,7 +514,7 @@ static void attention_is_named(void **state)
 	assert_fails(open_file(write_list("hybrid.safetensors", list), NULL, &reports), RWKVK_ERROR_UNSUPPORTED,
 	             "layer 0 is attention (tensor model.layers.0.attn.q_proj.weight)");
 
-	/* a model of nothing else is none of RWKV */
+	/* a model of nothing else is not an RWKV model */
 	list = calloc(1, sizeof *list);
 	add_item(list, "model.layers.0.attn.q_proj.weight", 4);
 	assert_refused(write_list("attention.safetensors", list), NULL, "expected an RWKV model");
@@ -560,7 +560,7 @@ static void foreign_types(void **state)
 	}
 }
 
-/* Tensors that a safetensors file cannot hold are left out; the rest stays as it is. */
+/* Tensors that a safetensors file cannot hold are skipped; the others stay as they are. */
 static void foreign_types_are_copied(void **state)
 {
 	(void)state;
@@ -595,7 +595,7 @@ static void assert_chat(const char *path, rwkvk_chat_template want)
 	rwkvk_file_close(file);
 }
 
-/* By version and vocabulary, of files that say nothing themselves. */
+/* Files that name no template get one by version and vocabulary. */
 static void chat_templates(void **state)
 {
 	(void)state;

@@ -188,7 +188,7 @@ static void test_truncated(void **state)
 			fail_msg("the first %zu bytes: status %s, text: %s", n, rwkvk_status_name(status), text);
 		weights_close(&w);
 	}
-	if (whole != 30) /* as many as there are tensors behind emb.weight */
+	if (whole != 30) /* as many as there are tensors after emb.weight */
 		fail_msg("%zu lengths are whole", whole);
 	free(good.data);
 	release();

@@ -279,7 +279,7 @@ static void test_alignment(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- bad files */
 
-/* Bytes laid over the good file, `skip` bytes behind the end of the text `find` (of the file's start when NULL). */
+/* Bytes written over the good file, `skip` bytes after the end of the text `find` (from the file's start if NULL). */
 static const struct {
 	const char *find;
 	ptrdiff_t skip;
@@ -491,7 +491,7 @@ static void test_duplicates(void **state)
 	refuse("a key twice", file.data, file.count, RWKVK_ERROR_FILE, "expected every key once, found general.name twice");
 }
 
-/* One key of hand-made content behind the architecture. */
+/* One key of hand-made content after the architecture. */
 static void test_values(void **state)
 {
 	(void)state;
@@ -504,7 +504,7 @@ static void test_values(void **state)
 	} cases[] = {
 		{ "x", 0, "\xff", 1, NULL },
 		{ "x", 3, "\xff\xff", 2, NULL },
-		{ "x", 12, "\0\0\0\0\0\0\xf8\x7f", 8, NULL }, /* NaN where nobody looks */
+		{ "x", 12, "\0\0\0\0\0\0\xf8\x7f", 8, NULL }, /* a NaN in an unused value */
 		{ "x", 10, "\0\0\0\0\0\0\0", 7, "truncated" },
 		{ "x", 0xffffffff, "", 0, "found 4294967295" },
 		{ "rwkv7.wkv.head_size", 0, "\x40", 1, NULL },
@@ -614,7 +614,7 @@ static void test_token_types(void **state)
 	}
 }
 
-/* Files that people hand over by mistake. */
+/* Files that users pass by mistake. */
 static void test_foreign(void **state)
 {
 	(void)state;
@@ -656,7 +656,7 @@ static void test_foreign(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- the writer */
 
-/* A tensor of each type that can be made, and what the reader says of it. */
+/* A tensor of each type that can be written, and what the reader reports for it. */
 static void test_every_type(void **state)
 {
 	(void)state;

@@ -449,7 +449,7 @@ static void alpha_is_found(void **state)
 	list_free(model);
 }
 
-/* A scale that is given makes the text irrelevant. */
+/* If a scale is given, the text is ignored. */
 static void alpha_is_no_number(void **state)
 {
 	(void)state;

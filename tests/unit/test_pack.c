@@ -386,7 +386,7 @@ static void test_no_numbers(void **state)
 	for (enum dtype from = DTYPE_F32; from <= DTYPE_BF16; from++)
 		for (size_t t = 0; t < sizeof types / sizeof *types; t++)
 			for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-				bool copied = type_of_dtype(from) == types[t]; /* which is not looked at */
+				bool copied = type_of_dtype(from) == types[t]; /* which is not checked */
 				uint32_t row = places[i][0], column = places[i][1];
 				check_number(from, types[t], 0.5f, row, column, true);
 				check_number(from, types[t], NAN, row, column, copied);

@@ -1,4 +1,4 @@
-/* Every piece is done exactly once, by workers that do not get in each other's way, and no thread stays behind. */
+/* Every piece is done exactly once, by workers that do not interfere with each other, and no thread is left running. */
 #include "support.h"
 
 #include <dirent.h>
@@ -119,7 +119,7 @@ static void test_limits(void **state)
 	parallel_stop(parallel); /* without ever having worked */
 	parallel_stop(NULL);
 	for (int i = 0; i < 1000 && threads() != first; i++)
-		usleep(1000); /* the system strikes a thread off its list a moment after it was joined */
+		usleep(1000); /* the system removes a thread from its list a moment after it was joined */
 	assert_int_equal(threads(), first);
 	assert_int_equal(signals_blocked(), before);
 }

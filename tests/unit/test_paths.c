@@ -53,7 +53,7 @@ static void test_unicode(void **state)
 	free(folder);
 }
 
-/* Longer than Windows takes without being asked: six folders of 100 letters. */
+/* Longer than Windows accepts by default: six folders of 100 letters. */
 static void test_long(void **state)
 {
 	(void)state;

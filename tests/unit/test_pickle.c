@@ -262,7 +262,7 @@ static void test_truncated(void **state)
 	bytes_free(&whole);
 }
 
-/* Numbers of things that no model has are refused, soon and without much memory. */
+/* Counts that no model reaches are refused early and without much memory. */
 static void test_limits(void **state)
 {
 	(void)state;
@@ -288,7 +288,7 @@ static void test_limits(void **state)
 	}
 }
 
-/* One tensor is described once more by five bytes. */
+/* Five bytes suffice to repeat the description of a tensor. */
 static void test_many_tensors(void **state)
 {
 	(void)state;

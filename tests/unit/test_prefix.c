@@ -62,7 +62,7 @@ static void known_hashes(void **state)
 	free(list);
 }
 
-/* The same bytes are other prefixes where they are split elsewhere. */
+/* The same bytes, split elsewhere, are other prefixes. */
 static void splits_matter(void **state)
 {
 	(void)state;

@@ -124,7 +124,7 @@ static void test_types(void **state)
 	}
 }
 
-/* Tensors of types that no weights have; the storages are those of test_types(). */
+/* Tensors of types that weights never have; the storages are those of test_types(). */
 static void test_foreign_types(void **state)
 {
 	(void)state;
@@ -618,7 +618,7 @@ static void test_synthetic(void **state)
 	assert_ok(weights_open(path, NULL, 0, NULL, &pth));
 	assert_ok(weights_open(TEST_DATA_DIR "/v7-c192-bf16.safetensors", NULL, 0, NULL, &safetensors));
 	compare(&pth, &safetensors);
-	assert_int_equal(pth.part_count, 0); /* nothing was copied */
+	assert_int_equal(pth.part_count, 0); /* no copies */
 	weights_close(&pth);
 
 	/* packed again by another program, which deflates */

@@ -94,7 +94,7 @@ static void set_half(uint8_t *at, float value)
 	memcpy(at, &bits, sizeof bits);
 }
 
-/* By hand: a field at a time set in a block of zeros, and which elements that changes to what. */
+/* By hand: one field at a time is set in a block of zeros; which elements change, and to what. */
 static void test_fields(void **state)
 {
 	(void)state;
@@ -337,8 +337,9 @@ static void test_bounds(void **state)
 	}
 }
 
-/* Values that a block holds exactly come back, and so do its integers: this ties the bytes that are written to those that are
- * read.  Every group uses its lowest and highest integer and one group the highest code, so that there is no other choice. */
+/* Values that a block holds exactly are read back, and so are its integers: this ties the bytes that are written to those that
+ * are read.  Every group uses its lowest and highest integer and one group the highest code, so that there is no other choice.
+ */
 static void test_round_trip(void **state)
 {
 	(void)state;
@@ -458,7 +459,7 @@ static void test_hostile(void **state)
 	}
 }
 
-/* Nothing becomes nothing, and the smallest numbers are off by a step of f16, 2^-24, or two where there is a minimum as well.
+/* Zeros stay zeros, and the smallest numbers are off by a step of f16, 2^-24, or two where there is a minimum as well.
  * Q8_0, which rounds its scale as ggml does, loses all that 127 times half a step holds. */
 static void test_small(void **state)
 {

@@ -30,7 +30,7 @@ static void histogram(const rwkvk_sampling *s, struct occurrences *seen, const f
 		count[pick(s, seen, logits, i)]++;
 }
 
-/* Which tokens can come at all, one bit each. */
+/* Which tokens can be picked at all, one bit each. */
 static unsigned possible(rwkvk_sampling s, const float *logits, uint32_t vocab)
 {
 	struct occurrences seen = make(vocab);
@@ -43,7 +43,7 @@ static unsigned possible(rwkvk_sampling s, const float *logits, uint32_t vocab)
 	return bits;
 }
 
-/* Pearson's statistic of counts against probabilities; a token of probability 0 must not have come. */
+/* Pearson's statistic of counts against probabilities; a token of probability 0 must not have been picked. */
 static double chi_square(const uint32_t *count, const double *probability, uint32_t vocab, uint32_t draws)
 {
 	double sum = 0;
@@ -419,7 +419,7 @@ static void biases(void **state)
 		s = (rwkvk_sampling){ .biases = &wrong[i], .bias_count = 1 };
 		assert_fails(sampler_pick(&s, &seen, logits, 0, &token), RWKVK_ERROR_ARGUMENT, texts[i]);
 	}
-	for (uint32_t i = 0; i < 4; i++) /* nothing of all that is left */
+	for (uint32_t i = 0; i < 4; i++) /* none of this remains */
 		assert_true(seen.bias[i] == 0);
 	occurrences_finish(&seen);
 }

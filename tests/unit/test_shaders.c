@@ -10,7 +10,7 @@
 enum { OP_EXT_INST = 12, OP_CAPABILITY = 17, OP_TYPE_INT = 21, OP_TYPE_FLOAT = 22, OP_CONSTANT = 43, OP_DECORATE = 71 };
 enum { OP_FADD = 129, OP_FSUB = 131, NO_CONTRACTION = 42, MOST_IDS = 1 << 16 };
 
-/* Those that every Vulkan 1.1 device has, and of the subgroup operations those that caps.c looks for. */
+/* The capabilities that every Vulkan 1.1 device has, and the subgroup operations that caps.c looks for. */
 static const struct {
 	uint32_t id;
 	const char *name;

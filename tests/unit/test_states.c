@@ -22,7 +22,7 @@ static struct config config_for(uint32_t version)
 
 /* ---------------------------------------------------------------------------------------------------- a safetensors file */
 
-/* A number that tells where it belongs. */
+/* A number that shows where it belongs. */
 static float number(unsigned layer, unsigned head, unsigned value, unsigned key)
 {
 	return (float)(1000 * layer + 100 * head + 10 * value + key + 1);

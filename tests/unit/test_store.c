@@ -261,7 +261,7 @@ static void logits_come_later_on_disk(void **state)
 	remove_folder(dir);
 }
 
-/* Cut off, a bit turned, other bytes, nothing at all, another's state: skipped, counted, removed. */
+/* Truncated, a bit flipped, other bytes, empty, another's state: skipped, counted, removed. */
 static void damaged_files_go(void **state)
 {
 	(void)state;
@@ -364,7 +364,7 @@ static void a_folder_that_goes_is_no_failure(void **state)
 	store->destroy(store);
 }
 
-/* Nobody waits for it; what finds no place among those that do is counted. */
+/* Nobody waits for a write; a state that finds no room in the queue is counted. */
 static void a_slow_drive_is_not_waited_for(void **state)
 {
 	(void)state;

@@ -109,7 +109,7 @@ static void tiny(void **state)
 		size_t count;
 	} cases[] = {
 		{ "", { 0 }, 0 },
-		{ "abcd", { 318, 101 }, 2 }, /* abcde is begun and given up: back to abc */
+		{ "abcd", { 318, 101 }, 2 }, /* abcde begins but fails, so the token is abc */
 		{ "abcde", { 321 }, 1 },
 		{ "there theth", { 306, 309, 300 }, 3 },
 		{ "n\u00e9\U0001f642\u2002\u4f60\u597d\u4f60", { 336, 345, 342, 339, 348, 161 }, 6 },
@@ -134,7 +134,7 @@ static void capacity(void **state)
 	uint32_t ids[3] = { 7, 7, 7 };
 	size_t count;
 	assert_ok(rwkvk_tokenizer_encode(t, "there theth", 11, ids, 2, &count));
-	assert_int_equal(count, 3); /* what the text has, not what fits */
+	assert_int_equal(count, 3); /* the number for the whole text, not what fits */
 	assert_int_equal(ids[0], 306);
 	assert_int_equal(ids[1], 309);
 	assert_int_equal(ids[2], 7);
@@ -532,7 +532,7 @@ static void hostile_metadata(void **state)
 	assert_fails(tokenizer_from_metadata(&weights, &t), RWKVK_ERROR_FILE, "m.gguf: holds no vocabulary");
 	weights.metadata = (struct metadata){ .token_text = text, .token_bytes = bytes, .token_count = 2 };
 	assert_fails(tokenizer_from_metadata(&weights, &t), RWKVK_ERROR_FILE, "token 1 of tokenizer.ggml.tokens: \\x needs 2");
-	weights.metadata.token_count = 1; /* nothing but the end of text */
+	weights.metadata.token_count = 1; /* only the end of text */
 	assert_fails(tokenizer_from_metadata(&weights, &t), RWKVK_ERROR_FILE, "no token with text");
 	weights.metadata.token_count = (1u << 24) + 1;
 	assert_fails(tokenizer_from_metadata(&weights, &t), RWKVK_ERROR_FILE, "lists 16777217 tokens");

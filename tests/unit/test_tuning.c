@@ -1,4 +1,4 @@
-/* How work is cut for devices that are not here: whatever their limits, the shaders' rules hold. */
+/* How work is divided on devices that are not at hand: whatever their limits, the shaders' rules hold. */
 #include "support.h"
 
 #include "engine/plan.h"

@@ -94,7 +94,7 @@ static void every_split(void **state)
 	}
 }
 
-/* Streaming: the pieces shown add up to the text, whatever the pieces and the bytes. */
+/* Streaming: what is shown adds up to the text, however the text is cut and whatever its bytes. */
 static void streamed(void **state)
 {
 	(void)state;
