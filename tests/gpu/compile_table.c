@@ -14,8 +14,7 @@
 
 #define MATRICES "att_in att_out ffn_in ffn_out head chunk_att_in chunk_att_out chunk_ffn_in chunk_ffn_out chunk_head"
 #define FEW      "chunk_att_in chunk_ffn_out"
-/* The models, with the stages of each that no earlier line has shown: all of them if there is no list.  Passes of few rows
- * only. */
+/* The models, each with the stages that no earlier line shows; without a list, all stages.  Only passes of few rows. */
 static const struct row {
 	enum official model;
 	enum dtype type;
@@ -89,7 +88,7 @@ static bool listed(const char *list, const char *stage)
 	return !list;
 }
 
-/* As the table has it: without spaces, and with the largest number of rows in a pass of few. */
+/* The name as the table has it: without spaces, and with the largest number of rows of a pass of few. */
 static void name_stage(const char *stage, uint32_t few, char name[32])
 {
 	if (few)
@@ -117,7 +116,7 @@ static rwkvk_status add_steps(struct gpu *gpu, const struct row *row, const stru
 	return RWKVK_OK;
 }
 
-/* Passes of few rows, but those that have the tiles of a smaller one. */
+/* Passes of few rows, except those with the same tiles as a smaller one. */
 static rwkvk_status add_few(struct gpu *gpu, const struct row *row, struct rwkvk_model *m)
 {
 	rwkvk_status status = RWKVK_OK;
@@ -166,7 +165,7 @@ static rwkvk_status add_quantisers(struct gpu *gpu)
 	return RWKVK_OK;
 }
 
-/* Prints the lines of one text that the other does not have. */
+/* Prints the lines of one text that the other lacks. */
 static void print_difference(const char *sign, const char *lines, const char *others)
 {
 	for (const char *end; *lines; lines = end + 1) {

@@ -13,7 +13,7 @@
 #include "engine/plan.h"
 #include "session/session.h"
 
-/* Nothing but a head and an embedding of that many tokens. */
+/* Only a head and an embedding of that many tokens. */
 static const struct model_spec spec = {
 	.layers = 1,
 	.width = 32,
@@ -106,7 +106,7 @@ static void write_sizes(uint32_t rows, uint32_t runs, uint32_t wanted)
 	words[TABLE_DONE] = 0;
 }
 
-/* These texts as rows, so many tokens each. */
+/* Runs these texts as rows, each for so many tokens. */
 static void run_texts(struct text *const *list, uint32_t count)
 {
 	memset(table.mapped, 0, sizeof(uint32_t) * table_words(model_config(model), ROWS));
@@ -127,7 +127,7 @@ static void count_some(struct text *t, uint64_t *random)
 		occurrences_add(&t->before, test_random(random) % (i % 3 ? 300 : VOCAB), i % 4 ? 1 : 0, 0.95f);
 }
 
-/* Some biases of which many are of the same token, some that forbid, and three whose sum is 0 if none of theirs is infinite. */
+/* Some biases, many for the same token, some that forbid it, and three whose sum is 0 unless one of them is infinite. */
 static void add_biases(struct text *t, uint32_t count, uint64_t *random)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -166,7 +166,7 @@ static void finish_text(struct text *t)
 		t->masked[i] = t->asking.mask && !has_bit(t->mask, i) ? -INFINITY : t->logits[i];
 }
 
-/* Text number `turn`: ways of picking, and logits, go by the number. */
+/* Text number `turn`: the number decides how tokens are picked and what the logits are. */
 static void make_text(struct text *t, uint32_t turn, uint64_t *random)
 {
 	static const float temperatures[] = { 1, 0, 0.3f, 1.9f, 0 }, top_ps[] = { 0.85f, 1, 0.3f, 0.999f };
@@ -180,7 +180,7 @@ static void make_text(struct text *t, uint32_t turn, uint64_t *random)
 		                            .frequency = turn % 3 ? 0.7f - turn % 2 : 0,
 		                            .decay = 0.9f };
 	t->asking = (struct asking){ .most = 1 + turn % MOST, .top = tops[turn / 2 % 4] };
-	t->asking.picking.position = turn % 7 ? turn : 0xfffffffeu; /* the low word goes over */
+	t->asking.picking.position = turn % 7 ? turn : 0xfffffffeu; /* the low word overflows */
 	t->asking.picking.pick = turn % 4 == 3 ? 0 : PICK_LOGPROB;
 	t->what = logit_shapes[shape];
 	fill_logits(t->logits, VOCAB, shape, random);
@@ -260,7 +260,7 @@ static bool stops_at(const struct text *t, uint32_t token)
 	return false;
 }
 
-/* The device's token number `fed`, which has to be the sampler's unless it says itself that it may not be. */
+/* The device's token number `fed`, which must be the sampler's unless the device reports a close draw. */
 static uint32_t check_token(struct text *t, const uint32_t *words, uint32_t fed)
 {
 	const rwkvk_sampling *s = &t->sampling;
@@ -288,7 +288,7 @@ static void check_counts(const struct text *t)
 			         seen->present[i] ? (double)seen->count[i] : -1);
 }
 
-/* All that the row has left, with the sampler going from token to token. */
+/* Everything that the row left behind, with the sampler repeating it token by token. */
 static void check_text(struct text *t, const uint32_t *words)
 {
 	const struct picking *p = &t->asking.picking;
@@ -342,7 +342,7 @@ static void ways_of_picking(void **state)
 	print_report();
 }
 
-/* A text ends at its first token, its second, or not at all: others go on. */
+/* A text ends at its first token, its second, or not at all; the others continue. */
 static void stops(void **state)
 {
 	(void)state;
@@ -406,7 +406,7 @@ static void one_row_and_many(void **state)
 	free(together);
 }
 
-/* With the largest numbers there are, equal ones, and zeros of both signs. */
+/* With the largest floats, equal ones, and zeros of both signs. */
 static void extremes(void **state)
 {
 	(void)state;
@@ -483,7 +483,7 @@ static void check_table(const struct table_row *want, uint32_t turn)
 			assert_int_equal(got[TABLE_RUN(run) + RUN_FIRST], i);
 			assert_int_equal(got[TABLE_RUN(run) + RUN_ROWS], token == NO_ROW ? 0 : w->rows);
 		}
-		if (w->last) /* those are wanted, one of each run */
+		if (w->last) /* these are needed, one of each run */
 			assert_int_equal(got[TABLE_WANT(run++)], token == NO_ROW ? NO_ROW : i);
 	}
 	assert_int_equal(got[TABLE_RUNS], run);

@@ -30,7 +30,7 @@ static struct rwkvk_model *open_model(const struct model_spec *spec, rwkvk_quant
 	return m;
 }
 
-/* One by one, as written tokens are fed. */
+/* One by one, as generated tokens are fed. */
 static void feed_singly(rwkvk_session *s, const uint32_t *tokens, uint32_t count)
 {
 	uint32_t fed;
@@ -87,7 +87,7 @@ static void as_single_tokens(struct rwkvk_model *m, const struct model_spec *spe
 	rwkvk_session_destroy(single);
 }
 
-/* Whatever calls a prompt is cut into, as long as each is read in chunks. */
+/* However a prompt is divided into calls, as long as each is read in chunks. */
 static void same_bits(struct rwkvk_model *m, const struct model_spec *spec)
 {
 	static const uint32_t few[][4] = { { 81 }, { 17, 64 }, { 16, 16, 49 } };
@@ -125,8 +125,8 @@ static void test_model(const struct model_spec *spec, uint32_t rescale)
 	rwkvk_model_close(m);
 }
 
-/* The first and then every so manieth of the models whose stages are compared one by one (test_chunk_stages.c), since the
- * driver has compiled their pipelines. */
+/* The first and then every n-th of the models whose stages are compared one by one (test_chunk_stages.c), since the driver has
+ * compiled their pipelines. */
 static bool is_next(bool taken, uint32_t *count, uint32_t step)
 {
 	return taken && (*count)++ % (test_everything() ? 1 : step) == 0;
@@ -168,7 +168,7 @@ static bool keep_row(void *user, size_t index, const float *logits)
 	return true;
 }
 
-/* Feeds `all` tokens, cut as `cuts` says, and keeps a row for each; then what the session has. */
+/* Feeds `all` tokens, divided as `cuts` says, and keeps a row for each; then compares what the session has. */
 static void feed_for_rows(rwkvk_session *s, const uint32_t *tokens, const uint32_t *cuts, uint32_t all, struct rows *rows)
 {
 	for (uint32_t done = 0; done < all; done += *cuts++) {
@@ -220,7 +220,7 @@ static void test_rows(const struct model_spec *spec)
 {
 	static const uint32_t whole[] = { TOKENS }, cut[] = { 17, 64 };
 	struct rwkvk_model *m = open_model(spec, RWKVK_QUANT_NONE, 0);
-	if (m->slots < 4) { /* where a binding covers no more: there is no room for what is compared */
+	if (m->slots < 4) { /* if a binding covers no more, there is no room for what is compared */
 		rwkvk_model_close(m);
 		return;
 	}
@@ -294,7 +294,7 @@ static bool stop_at_third(void *user, size_t index, const float *logits)
 	return index < 2;
 }
 
-/* The callback ends the call; the session goes on from what was fed. */
+/* The callback ends the call; the session continues from what was fed. */
 static void logits_until_the_caller_stops(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
 /* Every stage of a chunk against the reference, which takes its rows one by one: hostile sizes and values, one run of rows and
- * several, outputs poisoned with NaN, and not a word written that belongs to no result. */
+ * several, outputs poisoned with NaN; no word may be written that belongs to no result. */
 #include "support.h"
 
 #include <math.h>
@@ -99,7 +99,7 @@ static void poison_records(struct fixture *f)
 	poison(f->records + f->rows * f->row_floats, (f->room - f->rows) * f->row_floats);
 }
 
-/* Copies what a stage reads from the reference's numbers into the records. */
+/* Copies what a stage reads, from the reference's numbers, into the records. */
 static void place_inputs(struct fixture *f, const struct stage *stage)
 {
 	struct region acts[MAX_REGIONS], rows[MAX_REGIONS];
@@ -265,7 +265,7 @@ static void check_records(struct fixture *f, const struct stage *stage)
 		fail_msg("%s: a record past the last row was written", f->what);
 }
 
-/* The shift states are copies, RWKV-4's of what its wkv's first stage has made. */
+/* The shift states are copies; those of RWKV-4 are copies of what the first stage of its wkv computed. */
 static void check_states(struct fixture *f, const struct stage *stage, uint32_t layer)
 {
 	const double limit = strcmp(stage->name, "att_wkv") == 0 ? LIMIT : 0;
@@ -335,7 +335,7 @@ static void run_stage(struct fixture *f, const struct stage *stage, uint32_t lay
 	check_states(f, stage, layer);
 }
 
-/* Rows that have not ended have x, and nothing else was written. */
+/* Rows that have not ended have x; nothing else was written. */
 static void check_embedded(struct fixture *f)
 {
 	const uint32_t D = f->config->width;
@@ -368,7 +368,7 @@ static void check_embed(struct fixture *f)
 	free(table);
 }
 
-/* The device's table counts, whatever is in the host's. */
+/* The device's table is used, whatever the host's contains. */
 static void check_chosen_embed(struct fixture *f)
 {
 	uint32_t *host = f->model->chunk.table.mapped;
@@ -404,7 +404,7 @@ static void check_last(struct fixture *f)
 	assert_true(is_poison(f->want + ACT_X + f->config->width, f->act_floats - ACT_X - f->config->width));
 }
 
-/* Rows whose logits are wanted: every `step`-th from `first` on. */
+/* Rows whose logits are needed: every `step`-th from `first` on. */
 static void want_rows(struct fixture *f, uint32_t first, uint32_t step)
 {
 	uint32_t wanted = 0;
@@ -413,7 +413,7 @@ static void want_rows(struct fixture *f, uint32_t first, uint32_t step)
 	f->table[TABLE_WANTED] = wanted;
 }
 
-/* What the reference makes of x in record `row`, and x in its own place. */
+/* What the reference computes from x in record `row`, and x in its own place. */
 static void run_reference_head(struct fixture *f, uint32_t row, float *normed, float *logits)
 {
 	const struct network *net = f->reference.network;
@@ -484,7 +484,7 @@ static void check_chosen_head(struct fixture *f, enum pattern pattern)
 	check_head(f, pattern, true);
 }
 
-/* Nothing, where it has more rows or runs than there can be. */
+/* Nothing happens if it has more rows or runs than there can be. */
 static void run_case(struct fixture *f, const struct rows_case *c, uint32_t slot)
 {
 	uint32_t rows = c->ended, runs = 0;
@@ -521,7 +521,7 @@ static bool ignore(void *user, size_t index, const float *logits)
 	return true;
 }
 
-/* A longer chunk than some devices have by themselves, and all that is recorded for it. */
+/* A longer chunk than some devices have by default, and everything that is recorded for it. */
 static void make_chunks(struct rwkvk_model *m, uint32_t rows)
 {
 	rwkvk_session *session;
@@ -590,7 +590,7 @@ static void close_fixture(struct fixture *f)
 	free(f->want_pool);
 }
 
-/* Some runs, and some of the other cases in turn; of wide models a few rows. */
+/* Some runs, and some of the other cases in turn; of wide models only a few rows. */
 static void test_spec(const struct model_spec *spec, rwkvk_quant quant, uint32_t turn)
 {
 	static struct fixture f;

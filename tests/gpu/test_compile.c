@@ -1,6 +1,6 @@
 /* What the driver's compiler makes of every pipeline of every version, size and type of weights: no spills, no scratch memory.
- * Runs on any device whose driver tells (VK_KHR_pipeline_executable_properties), meant for RADV's mode without hardware, see
- * CMakeLists.txt; tools/compilers.sh runs it on other vendors' compilers. */
+ * Runs on any device whose driver reports it (VK_KHR_pipeline_executable_properties); meant for RADV's mode without hardware,
+ * see CMakeLists.txt.  tools/compilers.sh runs it on other vendors' compilers. */
 #include "support.h"
 
 #include <math.h>
@@ -71,7 +71,7 @@ static unsigned check_steps(struct gpu *gpu, const struct rwkvk_model *m, const 
 	return bad;
 }
 
-/* Passes of few rows: those of the most, and of fewer, too, where everything is tested. */
+/* Passes of few rows: the largest, and smaller ones, too, where everything is tested. */
 static unsigned check_few(struct gpu *gpu, struct rwkvk_model *m, unsigned *pipelines)
 {
 	unsigned bad = 0;

@@ -1,5 +1,5 @@
-/* What a token asks for, counted: of official models from their plans, without weights or any work done; of small models of
- * every version from what was called while tokens ran.  And which features of the device are switched on. */
+/* Counts what a token requires: for official models from their plans, without weights or any work; for small models of every
+ * version from the calls made while tokens ran.  Also checks which features of the device are enabled. */
 #include "support.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ static uint32_t more(const struct device_matrix *m)
 	return m->count > 1 ? m->count - 1 : 0;
 }
 
-/* Dispatches that there are only because matrices exceed one binding. */
+/* Dispatches needed only because matrices exceed one binding. */
 static uint32_t extra_dispatches(const struct rwkvk_model *m)
 {
 	uint32_t extra = more(&m->emb) + more(&m->head);
@@ -83,7 +83,7 @@ static struct traffic traffic_of(struct rwkvk_model *m)
 	return t;
 }
 
-/* Activations that the stages of a token read and write, each vector once a stage. */
+/* Activations that the stages of a token read and write, each vector once per stage. */
 static uint64_t activation_bytes(const struct network *net)
 {
 	struct region regions[MAX_REGIONS];
@@ -103,8 +103,8 @@ static uint64_t activation_bytes(const struct network *net)
 	return floats * sizeof(float);
 }
 
-/* What all workgroups together read once more, from caches: LayerNorm needs x, its weight and bias, the shift state and the
- * mixing weights. */
+/* What all workgroups together read again, from caches: LayerNorm needs x, its weight and bias, the shift state and the mixing
+ * weights. */
 static uint64_t prologue_bytes(const struct rwkvk_model *m)
 {
 	uint64_t bytes = 0;
@@ -117,7 +117,7 @@ static uint64_t prologue_bytes(const struct rwkvk_model *m)
 	return bytes;
 }
 
-/* The state in the steps' bytes: what is left of a stage's when its weights are taken away. */
+/* The state's share of the steps' bytes: a stage's bytes without its weights. */
 static uint64_t state_bytes(const struct rwkvk_model *m)
 {
 	uint64_t bytes = 0;
@@ -136,8 +136,8 @@ static uint64_t state_bytes(const struct rwkvk_model *m)
 
 /* ------------------------------------------------------------------------------------------------------ official models */
 
-/* Weights packed, of the nominal bytes: padding, to whole k-blocks of a row and to whole blocks of ffn.value's outputs, and
- * scales that take more room than in a file. */
+/* Bytes of packed weights over the nominal bytes: padding, to whole k-blocks of a row and to whole blocks of ffn.value's
+ * outputs, and scales that take more room than in a file. */
 static double allowed(enum dtype type)
 {
 	return type == DTYPE_Q2_K ? 1.9 : 1.03; /* 2 bits are kept in 4 */
@@ -334,7 +334,7 @@ static PFN_vkCreateDevice create_device;
 static unsigned devices_created;
 
 /* A driver checks every access of a buffer when robustBufferAccess is on, which doubles the code of some shaders.  16-bit
- * storage is missing on half of all phones.  Neither is asked for: of all features only those in `known`. */
+ * storage is missing on half of all phones.  Neither is requested: of all features only those in `known`. */
 static VKAPI_ATTR VkResult VKAPI_CALL watch_create_device(VkPhysicalDevice physical, const VkDeviceCreateInfo *info,
                                                           const VkAllocationCallbacks *allocator, VkDevice *device)
 {

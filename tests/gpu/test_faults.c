@@ -62,7 +62,7 @@ static void lost(void **state)
 	gpu_buffer_destroy(&a);
 	gpu_buffer_destroy(&b);
 	gpu_close(gpu);
-	gpu = open_gpu(); /* another one is none the worse */
+	gpu = open_gpu(); /* another one is not affected */
 	a = make(gpu), b = make(gpu);
 	assert_ok(gpu_copy(&a, 0, &b, 0, 16));
 	gpu_buffer_destroy(&a);

@@ -90,7 +90,7 @@ static void files(void **state)
 	assert_ok(file_map(path, &mapping));
 	assert_int_equal(mapping.bytes, 3);
 	file_unmap(&mapping);
-	assert_ok(file_read(path, &mapping)); /* contents already read stay, whatever becomes of the file */
+	assert_ok(file_read(path, &mapping)); /* contents already read stay, whatever happens to the file */
 	assert_true(file_is_mapped(path, &mapping));
 	assert_int_equal(truncate(path, 0), 0);
 	assert_int_equal(mapping.bytes, 3);
@@ -371,7 +371,7 @@ static void buffers_are_zero(void **state)
 	}
 }
 
-/* Many buffers alive at once do not lie over each other, and freed places are used again. */
+/* Many buffers that exist at once do not overlap, and freed places are used again. */
 static void buffers_keep_apart(void **state)
 {
 	(void)state;
@@ -452,7 +452,7 @@ static void small_transfers(void **state)
 	}
 }
 
-/* More than the staging ring holds goes through it, in order, also into odd places. */
+/* More than the staging ring holds goes through it, in order, and to odd offsets, too. */
 static void uploads(void **state)
 {
 	(void)state;
@@ -533,7 +533,7 @@ static void out_of_memory(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- commands */
 
-/* A chain of dispatches that each need the result of the one before, submitted many times. */
+/* A chain of dispatches, each of which needs the previous result, submitted many times. */
 static void chain(void **state)
 {
 	(void)state;
@@ -667,7 +667,7 @@ static void lists(void **state)
 	}
 }
 
-/* Started one after the other, waited for in any order or not at all: each runs after the one before. */
+/* Started one after the other, awaited in any order or not at all: each runs after the one before. */
 static void started(void **state)
 {
 	(void)state;
@@ -835,7 +835,7 @@ static void pipelines_are_shared(void **state)
 	gpu_close(gpu);
 }
 
-/* Many at once, each with its own constant: the sum over all dispatches tells whether any was mixed up. */
+/* Many at once, each with its own constant: the sum over all dispatches shows whether any was mixed up. */
 static void compiled_together(void **state)
 {
 	(void)state;
@@ -905,7 +905,7 @@ static int run_self(const char *part, bool quiet)
 
 #define RADV_ICD "/usr/share/vulkan/icd.d/radeon_icd.x86_64.json"
 
-/* A compiler without its hardware: the device opens, compiles, and says why it cannot do more. */
+/* A compiler without its hardware: the device opens, compiles, and reports why it cannot do more. */
 static int compile_only_part(void)
 {
 	setenv("VK_ICD_FILENAMES", RADV_ICD, 1);
@@ -1122,7 +1122,7 @@ static void pipeline_cache(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- validation */
 
-/* The check can fail: a deliberate mistake and things left behind are both reported. */
+/* The check can fail: a deliberate mistake and leaked objects are both reported. */
 static int mistakes_part(void)
 {
 	struct gpu *gpu = open_gpu("", (struct gpu_options){ 0 });

@@ -69,7 +69,7 @@ static void given_up(void **state)
 	gpu_close(gpu);
 }
 
-/* Only who asks for the arithmetic gets it, and RWKVK_CAPS can hide it. */
+/* Only a caller that requests the arithmetic gets it, and RWKVK_CAPS can hide it. */
 static void arithmetic(void **state)
 {
 	(void)state;
@@ -93,7 +93,7 @@ static void arithmetic(void **state)
 	free(saved);
 }
 
-/* gpu_find() tells what gpu_open() takes. */
+/* gpu_find() reports what gpu_open() would choose. */
 static void finding(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* Options of gpu_open(), besides the environment: where caches lie, how much memory it may use, who receives messages, how to
- * cancel compiling. */
+/* Options of gpu_open(), besides the environment: where caches are kept, how much memory it may use, who receives messages, how
+ * to cancel compiling. */
 #include "support.h"
 
 #include <dirent.h>

@@ -10,7 +10,7 @@
 #include "engine/plan.h"
 #include "session/session.h"
 
-/* Nothing but a head and an embedding of that many tokens. */
+/* Only a head and an embedding of that many tokens. */
 static const struct model_spec spec = {
 	.layers = 1,
 	.width = 32,
@@ -126,8 +126,8 @@ static void settings(void **state)
 	free(logits);
 }
 
-/* Draw after draw from the same few distributions: rare borders come, and close draws are as rare as they should be: at most
- * four borders of 1e-5 to a draw from few tokens. */
+/* Many draws from the same few distributions: rare borders occur, and close draws are as rare as they should be: at most four
+ * borders of 1e-5 per draw from few tokens. */
 static void many_seeds(void **state)
 {
 	(void)state;

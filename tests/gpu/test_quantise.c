@@ -299,7 +299,7 @@ static float some_float(uint64_t *seed)
 enum { RESULTS = 5 };
 static const char *const results[RESULTS] = { "quotient", "root", "half", "nearest", "ceiling" };
 
-/* As the search for scales rounds (quantise.c), which where it matters is to the nearest, of two to the even one. */
+/* Rounds as the search for scales does (quantise.c): where it matters, to the nearest, ties to even. */
 static uint32_t rounded(float a)
 {
 	volatile float sum = a + 0x1.8p23f;
@@ -364,7 +364,7 @@ static void test_exact(void **state)
 	free(got);
 }
 
-/* What it leaves to the threads. */
+/* What the device leaves to the threads. */
 static void test_refuses(void **state)
 {
 	const struct bench *b = *state;
@@ -442,7 +442,7 @@ static bool in_order(void *user, uint64_t done, uint64_t total)
 	return true;
 }
 
-/* A model on a device of its own, with RWKVK_CAPS as it is and `more`. */
+/* A model on a device of its own, with `more` appended to RWKVK_CAPS. */
 static void open_model(rwkvk_model *m, const char *path, rwkvk_quant quant, const char *more)
 {
 	const char *caps = getenv("RWKVK_CAPS");
@@ -544,7 +544,7 @@ static void test_cancelled(void **state)
 	}
 }
 
-/* Threads, where the device has no room for pieces. */
+/* Threads take over if the device has no room for pieces. */
 static void test_no_room(void **state)
 {
 	(void)state;

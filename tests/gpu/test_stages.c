@@ -1,5 +1,5 @@
-/* Every stage's shader against its function in the C reference: hostile sizes, hostile values, outputs poisoned with NaN,
- * and not a word written that the reference does not write. */
+/* Every stage's shader against its function in the C reference: hostile sizes, hostile values, outputs poisoned with NaN; no
+ * word may be written that the reference does not write. */
 #include "support.h"
 
 #include <float.h>
@@ -38,7 +38,7 @@ static void poison_others(struct fixture *f, struct gpu_buffer *state, uint32_t 
 		poison(slot_logits(m, i), vocab);
 }
 
-/* The slot's state comes out; of what tokens are picked from, a head changes its own slot's parts alone. */
+/* The slot's state is read back.  Of the data from which tokens are picked, a head changes only its own slot's. */
 static void check_others(struct fixture *f, struct gpu_buffer *state, uint32_t slot, bool is_head)
 {
 	struct rwkvk_model *m = f->model;
@@ -59,7 +59,7 @@ static void check_others(struct fixture *f, struct gpu_buffer *state, uint32_t s
 
 static const struct stage head_stage = { "head", NULL, { "x" }, { 0 }, { 0 } };
 
-/* Where the reference wrote nothing, neither may the shader have. */
+/* Where the reference wrote nothing, the shader may not have written either. */
 static void assert_untouched(struct fixture *f, const float *before)
 {
 	struct region regions[MAX_REGIONS];
@@ -222,8 +222,8 @@ static void stages_quantised(void **state)
 			test_spec(&specs[i], quants[turn++ % 5]);
 }
 
-/* What the device makes of a file's weights is what the format says, bit for bit: through the embedding, and, one column at a
- * time, through a product. */
+/* The device decodes a file's weights as the format says, bit for bit: through the embedding and, one column at a time, through
+ * a product. */
 static void weights_are_exact(void **state)
 {
 	(void)state;
