@@ -34,7 +34,7 @@ static rwkvk_model *open_model(rwkvk_model_options options)
 	return model;
 }
 
-/* Nothing but the weights: no stage is compiled. */
+/* Only the weights: no stage is compiled. */
 static void load_weights(struct gpu *gpu, rwkvk_model_options options, rwkvk_model *out)
 {
 	*out = (rwkvk_model){ .gpu = gpu };

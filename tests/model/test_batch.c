@@ -1,5 +1,5 @@
-/* Many sessions in one pass: whatever is beside a session, and however its tokens are cut into submissions, it computes the
- * same bits as alone; and works that find no room wait no longer than they must. */
+/* Many sessions in one pass: a session computes the same bits as alone, whatever runs beside it and however its tokens are
+ * divided into submissions; and works that find no room wait no longer than necessary. */
 #include "support.h"
 
 #include <math.h>
@@ -37,7 +37,7 @@ struct task {
 	rwkvk_bias biases[3];
 	uint64_t tokens; /* at most */
 	uint32_t stop;   /* a token that ends it */
-	/* What comes out alone. */
+	/* What the session gets when it runs alone. */
 	uint32_t want[TOKENS];
 	size_t count;
 	rwkvk_end reason;
@@ -137,7 +137,7 @@ struct run {
 	uint32_t waited; /* steps in which there was no room */
 };
 
-/* What the first tokens of a task leave behind, alone. */
+/* The result of the first tokens of a task that runs alone. */
 static void check_begin(rwkvk_model *model, const struct run *r, size_t tokens)
 {
 	float want[SMALL_VOCAB], got[SMALL_VOCAB];
@@ -177,7 +177,7 @@ static void check_run(rwkvk_model *model, struct run *r, rwkvk_end reason)
 	assert_memory_equal(logits, r->task->logits, sizeof logits);
 }
 
-/* One step of all runs; then those that are over are compared. */
+/* One step of all runs; then those that have ended are compared. */
 static void take_step(rwkvk_model *model, struct run **runs, size_t count, uint64_t *random)
 {
 	rwkvk_work works[SESSIONS];
@@ -228,7 +228,7 @@ static void start(rwkvk_model *model, struct run *r, const struct task *task, co
 	}
 }
 
-/* Sessions come, some as copies of others, and go; those that waited longest stand first. */
+/* Sessions begin, some as copies of others, and end; those that have waited longest come first. */
 static void schedule(rwkvk_model *model, struct task *tasks, size_t count, uint64_t *random)
 {
 	struct run runs[SESSIONS] = { 0 };
@@ -284,7 +284,7 @@ struct caller {
 	struct task *task;
 };
 
-/* cmocka's assertions belong to the main thread. */
+/* Only the main thread may use cmocka's assertions. */
 static bool note_quietly(void *user, const rwkvk_token *token)
 {
 	struct written *w = user;
@@ -551,7 +551,7 @@ static bool keep_token(void *user, const rwkvk_token *token)
 	return true;
 }
 
-/* By the device in a batch, whether asked for or not, by the host else. */
+/* By the device in a batch, whether requested or not; otherwise by the host. */
 static void log_probabilities_are_those_of_the_host(void **state)
 {
 	(void)state;
@@ -590,8 +590,8 @@ static void log_probabilities_are_those_of_the_host(void **state)
 	}
 }
 
-/* The driver fails at some submission: every session's position is that of the tokens it has told of, and where the state is
- * still known it goes on as if nothing had happened. */
+/* The driver fails at some submission: every session's position is that of the tokens it has reported, and if its state is
+ * still known, it continues as if nothing had happened. */
 static void failures_leave_right_positions(void **state)
 {
 	(void)state;
@@ -623,7 +623,7 @@ static void failures_leave_right_positions(void **state)
 			}
 		}
 		assert_true(failed[0] || failed[1] || failed[2]);
-		assert_int_equal(read, READ); /* what was not read was handed over again */
+		assert_int_equal(read, READ); /* what was not read was passed again */
 		fail_at = 0;
 		float got[SMALL_VOCAB], want[SMALL_VOCAB];
 		get_logits(sessions[2], got);
@@ -661,7 +661,7 @@ static void wrong_requests_say_what_is_expected(void **state)
 	assert_ok(rwkvk_model_step(shared, &w, 1));
 	assert_int_equal(w.status, RWKVK_ERROR_ARGUMENT);
 	assert_ok(rwkvk_session_rewind(session, 0));
-	assert_ok(rwkvk_model_step(shared, &w, 1)); /* now they would be read, but for what they are */
+	assert_ok(rwkvk_model_step(shared, &w, 1)); /* now they would be read if they were valid */
 	assert_int_equal(w.status, RWKVK_ERROR_ARGUMENT);
 	assert_non_null(strstr(w.error, "vocabulary"));
 	rwkvk_session_destroy(session);

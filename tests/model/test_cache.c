@@ -13,7 +13,7 @@ enum { ANSWER = 12, BATCH = 4 };
 
 static const char *model_path, *vocab_path;
 static rwkvk_model *model;
-static rwkvk_session *session; /* for whoever needs one for a moment */
+static rwkvk_session *session; /* for short use by anyone */
 
 static void open_model(uint32_t max_batch)
 {
@@ -88,7 +88,7 @@ static uint64_t tokens_of(rwkvk_cache *cache, const struct talk *t, size_t messa
 	return tokens;
 }
 
-/* So many messages are known, and the text gives the same bits with this cache as with a new one. */
+/* So many messages are cached, and the text gives the same bits with this cache as with a new one. */
 static void assert_known(rwkvk_cache *cache, const struct talk *t, size_t messages)
 {
 	float warm[CACHE_VOCAB], cold[CACHE_VOCAB];
@@ -129,7 +129,8 @@ static void texts_are_not_read_twice(void **state)
 	rwkvk_cache_destroy(cache);
 }
 
-/* Text that ends in the middle of a message, as a prompt with "Assistant:" does, has no state there; the message has. */
+/* Text that ends within a message, as a prompt with "Assistant:" does, has no state there; the end of the message before has
+ * one. */
 static void ends_of_prompts_are_no_ends(void **state)
 {
 	(void)state;
@@ -143,7 +144,7 @@ static void ends_of_prompts_are_no_ends(void **state)
 	rwkvk_cache_destroy(cache);
 }
 
-/* A long history is read in few calls, states are kept now and then, and at 2 KiB within a message. */
+/* A long history is read in few calls; states are kept at intervals, and at 2 KiB within a message. */
 static void long_histories_are_read_in_few_calls(void **state)
 {
 	(void)state;
@@ -250,7 +251,7 @@ static bool note_progress(void *user, uint64_t done, uint64_t total)
 	return done < calls->stop_at;
 }
 
-/* Progress is of the whole text; what was stopped goes on. */
+/* Progress counts the whole text; a cancelled prompt can be continued. */
 static void reading_stops_and_goes_on(void **state)
 {
 	(void)state;
@@ -277,7 +278,7 @@ static void reading_stops_and_goes_on(void **state)
 	rwkvk_cache_destroy(cache);
 }
 
-/* Prompts that are read in steps, beside each other. */
+/* Several prompts read at the same time, in steps. */
 static void prompts_are_read_in_steps(void **state)
 {
 	(void)state;
@@ -486,7 +487,7 @@ static void usual_places(void **state)
 	session = own;
 }
 
-/* The longest beginning wins, wherever it is: here memory has room for one state. */
+/* The longest prefix wins, wherever it is kept; here memory has room for one state. */
 static void the_longest_beginning_wins(void **state)
 {
 	(void)state;
@@ -549,7 +550,8 @@ static void add_answer(struct talk *t, const struct answer *answer)
 	t->ends[t->count++] = t->bytes;
 }
 
-/* One turn: what was asked is read, an answer written and, as far as it goes, kept.  How many tokens were known. */
+/* One turn: the question is read, an answer written, and its state kept as far as possible.  Returns how many tokens were
+ * cached. */
 static rwkvk_prompt_info take_turn(rwkvk_cache *cache, struct talk *t, struct answer *answer)
 {
 	struct talk asked = *t;
@@ -581,7 +583,7 @@ static void conversations_go_on(void **state)
 			say(&t, "User", i % 2 ? "And then?" : "What is the news from the other side of the sea?");
 			rwkvk_prompt_info info = take_turn(cache, &t, &answer);
 			assert_true(i == 0 ? info.cached == 0 : info.cached > known);
-			/* All but the question; and, if only states of read texts count, the answer before it. */
+			/* Everything but the question and, if only states of read texts count, the answer before it. */
 			assert_true(info.tokens - info.cached <= (only ? 60 + ANSWER : 60));
 			known = info.cached;
 		}
@@ -613,7 +615,7 @@ static void answers_that_became_others(void **state)
 	rwkvk_cache_destroy(cache);
 }
 
-/* Where texts follow each other with nothing between them, there is nothing left to read after an answer. */
+/* If nothing separates the texts, nothing is left to read after an answer. */
 static void answers_that_end_the_text(void **state)
 {
 	(void)state;
@@ -658,7 +660,7 @@ static void say_something(struct talk *t, uint64_t *random)
 	say(t, test_random(random) % 5 ? "User" : "Tool", text);
 }
 
-/* A message is replaced, and all that followed it is gone. */
+/* A message is replaced, and everything after it is dropped. */
 static void edit(struct talk *t, uint64_t *random)
 {
 	t->count = test_random(random) % t->count;
@@ -674,7 +676,7 @@ static size_t common(const struct talk *a, const struct talk *b)
 	return i;
 }
 
-/* Bytes of the text that the prompt has no need to read: those before its next tokens, which are the rest of the text. */
+/* The bytes that the prompt need not read: those before its next tokens, which cover the rest of the text. */
 static size_t known_bytes(const rwkvk_prompt *prompt, const struct talk *t)
 {
 	const rwkvk_prompt_info info = info_of(prompt);
@@ -690,7 +692,7 @@ static size_t known_bytes(const rwkvk_prompt *prompt, const struct talk *t)
 	return t->bytes - bytes;
 }
 
-/* The same answer as from reading everything, and the same logits behind it. */
+/* The same answer as after reading everything, and the same logits after it. */
 static void assert_same_answer(const struct talk *asked, const struct answer *answer, const float logits[CACHE_VOCAB])
 {
 	struct answer cold;
@@ -704,7 +706,7 @@ static void assert_same_answer(const struct talk *asked, const struct answer *an
 	rwkvk_cache_destroy(empty);
 }
 
-/* What has been kept for certain: texts up to ends of messages. */
+/* The states that must have been kept: texts up to ends of messages. */
 struct memories {
 	struct talk list[4 * ROUNDS];
 	uint64_t positions[4 * ROUNDS]; /* of the state of an answer; 0: the text was read */
@@ -722,7 +724,7 @@ static void remember(struct memories *m, const struct talk *t, size_t messages, 
 	kept->bytes = t->ends[messages - 1];
 }
 
-/* At least the longest of those that begin the text, and no more than has ever been read of it. */
+/* At least the longest of those that are a prefix of the text, and no more than was ever read of it. */
 static void check_known(const struct memories *m, const struct talk *asked, size_t known)
 {
 	size_t least = 0, most = 0;
@@ -786,7 +788,7 @@ static void turn_of_any(rwkvk_cache *cache, bool only, struct talk *t, struct me
 		assert_same_answer(&asked, &answer, logits);
 }
 
-/* Trees of conversations: they go on, are edited, forked, given up for others.  m: NULL where states make room for others. */
+/* Trees of conversations: they continue, are edited, forked, abandoned.  m: NULL where states make room for others. */
 static void grow_trees(const rwkvk_cache_options *options, uint64_t seed, struct memories *m)
 {
 	rwkvk_cache *cache = make_cache(model, options);
@@ -830,7 +832,8 @@ static void any_conversation_is_as_if_read_anew(void **state)
 	assert_true(m.answers > ROUNDS / test_every() / 4);
 }
 
-/* Without max_batch, and in chunks alone by hand, the bits are others, but not with a cache. */
+/* A model without max_batch reads in other chunks, so its bits differ from one with it; with and without a cache they are
+ * equal. */
 static void without_max_batch_too(void **state)
 {
 	(void)state;

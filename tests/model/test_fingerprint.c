@@ -8,7 +8,7 @@
 static const char *base_path, *vocab_path, *folder;
 static struct talk talk;
 
-/* Reads the text with a cache on disk; whether a state of it was there. */
+/* Reads the text with a cache on disk; returns whether it had a state. */
 static bool finds(const rwkvk_model_options *options, rwkvk_begin begin, char fingerprint[33])
 {
 	rwkvk_model *model;
@@ -161,7 +161,7 @@ static void other_models(void **state)
 	assert_stranger("version", &(rwkvk_model_options){ .path = path, .vocab = vocab_path }, RWKVK_BEGIN_FILE);
 }
 
-/* The base's file with one bit of a tensor turned. */
+/* The base's file with one bit of a tensor flipped. */
 static void turn(const char *path, const char *tensor, uint64_t at)
 {
 	struct weights w;
@@ -195,7 +195,7 @@ static void other_weights(void **state)
 	assert_known("byte in the middle", &options, RWKVK_BEGIN_FILE);
 }
 
-/* An adapter for a matrix of no layer but the last, [C] and [C] of rank 1, with `value` everywhere. */
+/* An adapter for a matrix of the last layer alone, [C] and [C] of rank 1, with `value` everywhere. */
 static void write_adapter(const char *path, float value)
 {
 	const uint32_t width = cache_spec.width, bytes = width * (uint32_t)sizeof value;

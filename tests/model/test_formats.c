@@ -1,6 +1,6 @@
 /* The same weights in every format give the same bits: logits and state of a short text, of every version, against those of the
- * official tensors in a safetensors file.  No numbers but these are needed: a tensor that is misnamed, turned, fused wrongly or
- * computed otherwise makes the two differ. */
+ * official tensors in a safetensors file.  No other expected numbers are needed: a tensor that is misnamed, transposed, fused
+ * wrongly or computed differently makes the two differ. */
 #include "support.h"
 
 #include <math.h>
@@ -43,7 +43,7 @@ struct outcome {
 	uint64_t floats;
 };
 
-/* One device for all models: what takes time is to compile the stages, and the same ones serve every format of a version. */
+/* One device for all models: compiling the stages takes most of the time, and every format of a version uses the same ones. */
 static struct gpu *gpu;
 
 static rwkvk_status open_model(const rwkvk_model_options *options, rwkvk_model *m)
@@ -108,7 +108,7 @@ static void assert_same(const char *what, const struct outcome *got, const struc
 	assert_bits(what, "logits", got->logits, want->logits, VOCAB);
 }
 
-/* Equal bits mean little where all of them are NaN, or where nothing moves. */
+/* Equal bits mean little if all numbers are NaN or nothing changes. */
 static void assert_alive(const struct outcome *o)
 {
 	float least = o->logits[0], most = o->logits[0];
@@ -134,7 +134,7 @@ static const char *const format_names[FORMATS] = { "official",    "web-rwkv", "H
 	                                               "fla fused",   ".pth",     "nested .pth",  "shards",
 	                                               ".bin shards", "rwkv.cpp", "GGUF",         "GGUF fused" };
 
-/* Formats that a subject's tensors cannot be put into, or not so that they could be told. */
+/* Formats that cannot hold a subject's tensors, or not so that they can be distinguished. */
 static bool has(const struct subject *s, enum format format)
 {
 	bool seven = *s->version == '7';
@@ -282,7 +282,7 @@ static void all_formats_agree_on_extras(void **state)
 	}
 }
 
-/* Start states: web-rwkv's are turned. */
+/* Start states: those of web-rwkv are transposed. */
 static void formats_agree_on_start_states(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
 /* Whole models against vectors computed in double precision by an independent implementation: logits, states, greedy
- * continuations; on the device and by the C reference.  tests/data has our own synthetic models; others are tested when
- * they lie beside the project. */
+ * continuations; on the device and by the C reference.  tests/data has our own synthetic models; others are tested if they lie
+ * beside the project. */
 #include "support.h"
 
 #include <jansson.h>
@@ -11,11 +11,11 @@
 #include "network/reference.h"
 #include "rwkvk_tools.h"
 
-/* Shares of the largest value.  f32 arithmetic with other orders of summation. */
+/* Shares of the largest value, for F32 arithmetic with other orders of summation. */
 static const double LOGITS_LIMIT = 1e-4, STATE_LIMIT = 1e-3;
 
-/* Ways of reading a prompt: in chunks, as long as suit the device or short ones; with the stages of many sessions, those for a
- * row, two and more; and token by token. */
+/* Ways of reading a prompt: in chunks, of the device's length or short; with the stages of many sessions, for a row, two and
+ * more; and token by token. */
 static const struct {
 	const char *name;
 	uint32_t exact, chunk_rows, max_batch;
@@ -148,7 +148,7 @@ static void check_reference(rwkvk_model *model, const struct expected *c)
 	reference_finish(&ref);
 }
 
-/* On the case's own model or, with a file of aliases, on `other`. */
+/* Runs the case's own model or, with a file of aliases, `other`. */
 static rwkvk_model *open_case(const char *folder, json_t *entry, const char *other, const char *names, int way)
 {
 	rwkvk_model *model;
@@ -170,7 +170,7 @@ static rwkvk_model *open_case(const char *folder, json_t *entry, const char *oth
 	return model;
 }
 
-/* NULL: not in this way; the last is always there. */
+/* NULL: not this way; the last is always given. */
 static void check_case(const char *folder, json_t *entry, rwkvk_model *const models[WAYS])
 {
 	struct expected c;
@@ -190,8 +190,8 @@ static bool same_model(json_t *a, json_t *b)
 	       json_equal(json_object_get(a, "options"), json_object_get(b, "options"));
 }
 
-/* Chunks compile other pipelines than single tokens, so where all models are read, not all are read in chunks; in short ones
- * our own, which are few. */
+/* Chunks compile other pipelines than single tokens, so where all models are tested, not all are read in chunks; only our own,
+ * which are few, are read in short ones. */
 static void open_ways(const char *folder, json_t *entry, const char *other, const char *names, bool chunks,
                       rwkvk_model *models[WAYS])
 {
@@ -212,9 +212,9 @@ static void close_ways(rwkvk_model *models[WAYS])
 	}
 }
 
-/* All cases of a manifest, of which those of one model follow each other, so that it is opened once; on devices of other kinds
- * those of every few models.  Every second model is read in chunks as well: each version is among them, and rows of most types.
- * Returns how many cases. */
+/* All cases of a manifest.  Cases of one model follow each other, so that it is opened once; on devices of other kinds only
+ * every few models are tested.  Every second model is read in chunks as well: each version is among them, and rows of most
+ * types. Returns how many cases. */
 static unsigned check_manifest(const char *folder, const char *manifest)
 {
 	char path[1024];

@@ -39,7 +39,7 @@ static rwkvk_session *begin(rwkvk_model *of, const char *text)
 
 /* ------------------------------------------------------------------------------------------------------ what is reported */
 
-/* Writes down what callbacks get: pieces of text in brackets, tokens between angles. */
+/* Records what callbacks get: pieces of text in brackets, tokens in angle brackets. */
 struct run {
 	char log[1024];
 	size_t texts, tokens;
@@ -115,7 +115,7 @@ static void assert_same(rwkvk_session *a, rwkvk_session *b)
 	free(logits_b);
 }
 
-/* One way to generate after "a" and what must come of it. */
+/* One way to generate after "a", and the expected result. */
 struct scene {
 	const char *name;
 	uint64_t max_tokens;
@@ -360,8 +360,8 @@ static void tokens_of_several_bytes(void **state)
 	rwkvk_model_close(words_model);
 }
 
-/* What comes of one stop text, at one of the ends that it has in the text: the text up to it, tokens that are this text, and a
- * session that has read them and nothing else. */
+/* The result of one stop text, at one of its places in the text: the text up to it, tokens that are this text, and a session
+ * that has read them and nothing else. */
 static void stop_somewhere(rwkvk_model *of, const char *stop, size_t bytes, bool texts)
 {
 	static const rwkvk_sampling sampling = { .presence = 0.01f, .frequency = 0.01f, .decay = 0.75f };
@@ -396,7 +396,7 @@ static void stop_somewhere(rwkvk_model *of, const char *stop, size_t bytes, bool
 	rwkvk_session_destroy(b);
 }
 
-/* Every part of the text as a stop text: it begins and ends with tokens and within them, with characters and within them. */
+/* Every part of the text as a stop text: parts begin and end at tokens and within them, at characters and within them. */
 static void stop_everywhere(rwkvk_model *of)
 {
 	size_t bytes = strlen(words_text);
@@ -458,7 +458,7 @@ static void stop_texts_anywhere(void **state)
 	without_snapshots(0, "8", stop_everywhere);
 }
 
-/* The end of the text is held back after every token, but the way back is still short. */
+/* The end of the text is held back after every token, yet going back stays short. */
 struct long_run {
 	rwkvk_model *model;
 	size_t bytes, end_at;
@@ -546,7 +546,7 @@ static void text_always_held_back(void **state)
 	without_snapshots(1, "8", hold_back);
 }
 
-/* A vocabulary without the tokens for a part of one: the text is there, its state cannot be. */
+/* A vocabulary that cannot encode a part of a token: the text before a stop text is complete, but has no state. */
 static void no_token_for_what_was_written(void **state)
 {
 	(void)state;
@@ -576,7 +576,7 @@ struct pieces {
 	bool broken; /* a piece that was not the last ended inside a character */
 };
 
-/* Whole characters, as `next` begins where the ones before have ended. */
+/* Whole characters: `next` begins where the previous ones ended. */
 static bool add_piece(void *user, const char *text, size_t bytes)
 {
 	struct pieces *p = user;
@@ -722,7 +722,7 @@ static void cancelled_loading(void **state)
 		assert_in_range(loading.calls, 1, 100);
 		assert_true(rwkvk_cancel_is_set(loading.cancel));
 	}
-	/* once the model is open it has nothing to do with that object any more */
+	/* once the model is open, it no longer uses that object */
 	rwkvk_cancel_clear(loading.cancel);
 	options.progress = NULL;
 	assert_ok(rwkvk_model_open(&options, &other));
@@ -752,7 +752,7 @@ static void cancelled_calls(void **state)
 	assert_int_equal(result.reason, RWKVK_END_CANCELLED);
 	assert_int_equal(result.tokens, 0);
 	assert_true(rwkvk_cancel_is_set(late));
-	/* that it is set still does not touch the next request, which has another one, or none */
+	/* that it is still set does not affect the next request, which has another one, or none */
 	options.cancel = other;
 	assert_ok(rwkvk_session_generate(session, &options, &result));
 	assert_int_equal(result.tokens, 4);
@@ -976,7 +976,7 @@ static void put_name(struct gguf_writer *w)
 	gguf_put_string(w, "tokenizer.chat_template", "rwkv-world");
 }
 
-/* A text that nobody knows and a vocabulary of bytes: plain, which is said when it is asked for, and once. */
+/* An unknown template and a vocabulary of bytes: plain, which is reported when it is requested, and once. */
 static void chat_template(void **state)
 {
 	(void)state;
@@ -1062,7 +1062,7 @@ static void feed_prompt(rwkvk_session *session, const rwkvk_tokenizer *t, const 
 	assert_ok(rwkvk_session_eval(session, ids, count, NULL));
 }
 
-/* The loop of docs/chat.md: a blank line goes on while the model reasons, and ends the answer. */
+/* The loop of docs/chat.md: a blank line in the reasoning does not stop the model, one in the answer does. */
 static void chat_answer(void **state)
 {
 	(void)state;
@@ -1258,7 +1258,7 @@ static void states_have_counts(void **state)
 	assert_int_equal(kept[8], 2);
 	assert_int_equal(kept[56], 9);
 	assert_ok(rwkvk_session_state_set(b, kept, bytes));
-	for (int i = 0; i < 3; i++) { /* both go on alike, and so do the penalties */
+	for (int i = 0; i < 3; i++) { /* both continue alike, with the same penalties */
 		assert_int_equal(rwkvk_session_state_size(b), rwkvk_session_state_size(a));
 		bytes = rwkvk_session_state_size(a);
 		kept = realloc(kept, bytes);
@@ -1288,7 +1288,7 @@ static void states_have_counts(void **state)
 	rwkvk_session_destroy(b);
 }
 
-/* Bytes that do not belong here change nothing. */
+/* Invalid bytes change nothing. */
 static void wrong_bytes_change_nothing(void **state)
 {
 	(void)state;
@@ -1333,7 +1333,7 @@ static void wrong_bytes_change_nothing(void **state)
 
 /* ------------------------------------------------------------------------------------------------------ sizes of structs */
 
-/* A caller that was built with an older header: nothing is written behind its struct. */
+/* A caller that was built with an older header: nothing is written past its struct. */
 static void smaller_and_larger_structs(void **state)
 {
 	(void)state;
@@ -1346,7 +1346,7 @@ static void smaller_and_larger_structs(void **state)
 	assert_ok(rwkvk_model_get_info(model, &large.info));
 	assert_int_equal(large.info.size, sizeof large);
 	assert_int_equal(large.info.vocab, 256);
-	assert_true(large.more[0] == 0 && large.more[1] == 0 && large.more[2] == 0); /* what this version has nothing for */
+	assert_true(large.more[0] == 0 && large.more[1] == 0 && large.more[2] == 0); /* what this version does not know */
 
 	memset(&large, 0xee, sizeof large);
 	large.info.size = 0;
@@ -1378,7 +1378,7 @@ static void smaller_and_larger_structs(void **state)
 	rwkvk_session_destroy(session);
 }
 
-/* Arrays step by the size in the first element; behind the capacity nothing is written. */
+/* Arrays step by the size in the first element; nothing is written past the capacity. */
 static void arrays_step_by_their_size(void **state)
 {
 	(void)state;
@@ -1549,7 +1549,7 @@ static void sampling_of_a_model(void **state)
 
 /* ------------------------------------------------------------------------------------------------------ closing, reports */
 
-/* A model that is closed while it has sessions: they say so, and free it. */
+/* A model that is closed while it has sessions: they report that, and the last one frees it. */
 static void closed_with_sessions(void **state)
 {
 	(void)state;
@@ -1650,7 +1650,7 @@ static int close_chain(void **state)
 	return 0;
 }
 
-/* A file that is open already becomes a model; where that fails it stays the caller's. */
+/* A file that is already open becomes a model; if that fails, it still belongs to the caller. */
 static void opened_files(void **state)
 {
 	(void)state;

@@ -1,6 +1,6 @@
-/* Wrong use of every call of the public headers: each is refused with a text, or does nothing where no status is returned, and
- * the session works as before.  Never a crash: every group of cases runs in a child of its own, so that one would be seen and
- * is named.  Where the library asserts (it is built without NDEBUG) a case may end in its assertion instead, which is caught
+/* Wrong use of every call of the public headers: each is refused with a message, or does nothing if it returns no status, and
+ * the session works as before.  Never a crash: every group of cases runs in its own child process, so that a crash is noticed
+ * and named.  Where the library asserts (it is built without NDEBUG) a case may end in its assertion instead, which is caught
  * here.
  *
  * Nothing but the children may touch Vulkan: drivers do not survive a fork. */
@@ -40,7 +40,7 @@ static unsigned failures, assertions, abandoned;
 static char *doing; /* shared with the parent, which names it after a crash */
 
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wclobbered" /* nothing is changed between the two but by the call itself */
+#pragma GCC diagnostic ignored "-Wclobbered" /* only the call itself changes anything between the two */
 #endif
 static sigjmp_buf trap;
 static volatile sig_atomic_t trapping;
@@ -58,7 +58,7 @@ static void complain(int line, const char *what, const char *found)
 	failures++;
 }
 
-/* The session from the start: the same bits as at first. */
+/* The session from the start: the same bits as the first time. */
 static void check_works(int line, const char *after)
 {
 	float got[VOCAB];
@@ -98,7 +98,7 @@ static void close_world(void)
 	session = NULL;
 }
 
-/* An assertion in the middle of a call has left the session in use: then another model goes on. */
+/* An assertion within a call has left the session in use: then another model is used. */
 static void check_asserted(int line, const char *call)
 {
 	assertions++;
@@ -512,7 +512,7 @@ static void feeding(void)
 	FINE(rwkvk_session_eval(session, NULL, 0, NULL));
 	if (rwkvk_session_position(NULL) != 0)
 		complain(__LINE__, "rwkvk_session_position(NULL)", "is not 0");
-	/* none of a list with a wrong token is fed */
+	/* of a list with a wrong token, none is fed */
 	rwkvk_session_reset(session);
 	GIVES(rwkvk_session_eval(session, (uint32_t[]){ 1, 2, 3, 4, 5, VOCAB }, 6, NULL) == RWKVK_ERROR_ARGUMENT);
 	rwkvk_session_reset(session);
@@ -528,7 +528,7 @@ static rwkvk_status sample(rwkvk_sampling sampling)
 	return rwkvk_session_sample(session, &sampling, &token);
 }
 
-/* By generate with the same setting, whose first token the host picks, and the others the device. */
+/* By generate with the same setting: the host picks the first token, the device the others. */
 static rwkvk_status generate(rwkvk_sampling sampling)
 {
 	rwkvk_generate_result result = { .reason = RWKVK_END_LENGTH, .tokens = 7 };
@@ -841,7 +841,7 @@ static void states(void)
 	close_world();
 }
 
-/* No token is fed behind the last position. */
+/* No token is fed after the last position. */
 static void the_last_position(void)
 {
 	const uint64_t last = (uint64_t)1 << 63;
@@ -1054,7 +1054,7 @@ static void run_in_child(void **state)
 		if (abandoned == 0 && LEAKS())
 			complain(__LINE__, "leaks", "see above");
 		fflush(NULL);
-		_exit(failures ? 1 : 0); /* the parent does what is to be done at exit */
+		_exit(failures ? 1 : 0); /* cleaning up at exit is left to the parent */
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	if (WIFSIGNALED(status))

@@ -1,5 +1,5 @@
 /* Memory that runs out: the n-th allocation of the library fails, for every n, alone or with all that come after it.  Each time
- * the call says so and nothing is lost; and what succeeds nevertheless does what it always does.
+ * the call reports it and nothing leaks, and whatever succeeds nevertheless has its usual result.
  *
  * The test is linked with --wrap for what allocates and frees, which reaches the library and this file, but neither the other
  * libraries nor the driver. */
@@ -78,7 +78,7 @@ void __wrap_free(void *block)
 static const char *model_path, *vocab_path, *state_path, *out_path, *converted_path, *trained_path, *cache_path;
 static rwkvk_model *cached_model; /* open all the time */
 
-/* One way through the library, up to the first failure, and what it has found. */
+/* One path through the library, up to the first failure, and its results. */
 struct visit {
 	rwkvk_file *file, *adapted;
 	rwkvk_model *model;
@@ -111,7 +111,7 @@ static bool on_text(void *user, const char *text, size_t bytes)
 	return true;
 }
 
-/* A session's life. */
+/* A session from creation to destruction. */
 static rwkvk_status use_session(struct visit *v)
 {
 	static const char *const stops[] = { "ijX", "p" };
@@ -187,7 +187,7 @@ static rwkvk_status open_file(struct visit *v)
 	return rwkvk_file_open(&(rwkvk_model_options){ .path = model_path, .vocab = vocab_path }, &v->file);
 }
 
-/* Of every kind that can be merged. */
+/* Adapters of every kind that can be merged. */
 static rwkvk_status open_adapted(struct visit *v)
 {
 	static const rwkvk_lora lora[] = { { .size = sizeof *lora, .path = TEST_DATA_DIR "/lora/peft" },
@@ -198,7 +198,7 @@ static rwkvk_status open_adapted(struct visit *v)
 	return rwkvk_file_open(&options, &v->adapted);
 }
 
-/* What needs no device. */
+/* Calls that need no device. */
 static rwkvk_status use_files(struct visit *v)
 {
 	rwkvk_model_info info = { 0 };
@@ -234,7 +234,7 @@ static void leave(struct visit *v)
 
 typedef rwkvk_status way(struct visit *visit);
 
-/* false: nothing failed, since there are fewer allocations. */
+/* false: nothing failed, because there are fewer allocations. */
 static bool visit_failing(way *go, struct visit *v, unsigned long at, bool after)
 {
 	unsigned long before = atomic_load(&alive);
@@ -257,7 +257,7 @@ static bool visit_failing(way *go, struct visit *v, unsigned long at, bool after
 	return made >= at;
 }
 
-/* Every so manieth from `first` on, each in one of the two ways in turn. */
+/* Every n-th from `first` on, in the two ways alternately. */
 static void fail_each(way *go, unsigned long first, unsigned long step)
 {
 	static struct visit whole, v;
@@ -282,7 +282,7 @@ static void models(void **state)
 	(void)state;
 	static struct visit v;
 	visit_failing(open_file, &v, 0, false);
-	fail_each(use_model, atomic_load(&asked), test_every()); /* what opening the file allocates is the other test's */
+	fail_each(use_model, atomic_load(&asked), test_every()); /* the other test covers what opening the file allocates */
 }
 
 static void files(void **state)
@@ -310,7 +310,7 @@ static void caches(void **state)
 	rwkvk_model_close(cached_model);
 }
 
-/* Tokens 1 "a", 2 "b" and so on to "z", and pairs behind them. */
+/* Tokens 1 "a", 2 "b" and so on to "z", followed by pairs. */
 static int make_test_files(void **state)
 {
 	(void)state;

@@ -72,7 +72,7 @@ static rwkvk_status verify(rwkvk_model *model)
 	return rwkvk_model_verify(model, NULL, rows, RWKVK_VERIFY_ROWS, &count);
 }
 
-/* What each of the calls ends with is `status`, and says this; or opening does, already. */
+/* Each of the calls ends with `status` and this message, or already opening does. */
 static void check(const char *path, rwkvk_quant quant, rwkvk_status status, const char *says)
 {
 	rwkvk_model *model;
@@ -177,7 +177,7 @@ static void numbers_too_large_for_f16(void **state)
 	      "tensor blocks.1.ffn.value.weight has numbers too large for Q8");
 }
 
-/* All numbers of the file are finite, and so large that no logit is. */
+/* All numbers of the file are finite, but so large that no logit is. */
 static void only_then_a_device(void **state)
 {
 	(void)state;

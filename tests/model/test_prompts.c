@@ -1,5 +1,5 @@
-/* Whole prompts through chunks, of every version: cancelled and failing at every submission, made to fit, read token by token
- * when that is asked for. */
+/* Whole prompts in chunks, of every version: cancelled and failing at every submission, made to fit, read token by token on
+ * request. */
 #include "support.h"
 
 #include <stdio.h>
@@ -23,7 +23,7 @@ void __wrap_pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanosecon
 	__real_pace_measured(pace, tokens, slow ? 1000000000u : nanoseconds);
 }
 
-/* And something happens during one of them: the n-th from now on is the last, or fails. */
+/* Something happens during one of them: the n-th from now on is the last, or fails. */
 static struct {
 	uint32_t submissions, cancel_at, fail_at;
 	rwkvk_cancel *cancel;
@@ -51,7 +51,7 @@ static rwkvk_model *open_small(const struct model_spec *spec, rwkvk_model_option
 	return model;
 }
 
-/* All of them where the driver is left as it is; on other devices RWKV-7 and every few before it. */
+/* All versions where the driver is left as it is; on other devices RWKV-7 and a few before it. */
 static uint32_t first_model(void)
 {
 	return (SMALL_MODELS - 1) % test_every();
@@ -107,7 +107,7 @@ static void assert_state_of(rwkvk_model *model, rwkvk_session *session, uint64_t
 	end(&want);
 }
 
-/* The prompt with an event in its i-th submission; then the rest of it. */
+/* Reads the prompt with an event in its i-th submission, then the rest of it. */
 static void interrupt(rwkvk_model *model, uint32_t i, bool failing, const struct reading *whole)
 {
 	const uint32_t layers = model_config(model)->layers, done = (failing ? i - 1 : i) / layers * ROWS;
@@ -160,7 +160,8 @@ static void interrupted(void **state)
 
 /* ------------------------------------------------------------------------------------------------------ memory */
 
-/* Of the longest chunk on a device that lets the model have so much; UINT32_MAX: it cannot be opened, and `exact` would help.
+/* The rows of the longest chunk on a device with so much memory for the model; UINT32_MAX: it cannot be opened, and `exact`
+ * would help.
  */
 static uint32_t rows_within(const char *path, uint64_t bytes, bool exact)
 {
@@ -186,7 +187,7 @@ static void what_fits(void **state)
 		const struct config c = *model_config(model);
 		uint64_t need = model_device_bytes(&model_file(model)->network, RWKVK_QUANT_NONE, model->slots, 0);
 		need += tuning_staging_bytes(&model->plan.tuning, &c);
-		const uint64_t slack = 65536; /* what alignment takes is not counted */
+		const uint64_t slack = 65536; /* alignment is not counted */
 		uint32_t most = model->chunk.pass.rows;
 		char copy[512];
 		snprintf(copy, sizeof copy, "%s", path);
@@ -214,8 +215,8 @@ static void read_prompt(rwkvk_model *model, uint32_t at_once, struct reading *r)
 	look(r);
 }
 
-/* exact: the bits of tokens one by one, however many are fed at once.  chunk_rows: the same bits as ever; what it is rounded to
- * is the same for all versions, so only the last has more than one. */
+/* exact: the bits of tokens fed one by one, however many are fed at once.  chunk_rows: always the same bits; it is rounded in
+ * the same way for all versions, so only the last tests more than one. */
 static void options(void **state)
 {
 	(void)state;
@@ -229,7 +230,7 @@ static void options(void **state)
 		assert_int_equal(exact->chunk.pass.rows, 0);
 		read_prompt(exact, TOKENS, &singly);
 		read_prompt(usual, TOKENS, &at_once);
-		read_prompt(usual, 1, &r); /* token by token it is what `exact` makes of it */
+		read_prompt(usual, 1, &r); /* token by token it equals `exact` */
 		assert_same(&r, &singly);
 		end(&r);
 		for (size_t j = 0; j < count && usual->chunk.pass.rows; j++) {

@@ -1,11 +1,12 @@
 /* What the presets of --quant cost, as a gate: the divergence of the story model's distributions with a preset from those
  * without, over the beginning of tests/data/lantern.txt.  A change to the presets, or to how blocks are made from floats, shows
- * here.  It is computed by the C reference, so that the numbers are the same on every machine and need no device; that devices
- * compute what the reference does is the business of other tests, and looked at once more at the end.
+ * here.  The C reference computes it, so that the numbers are the same on every machine and need no device; other tests check
+ * that devices compute what the reference does, and so does this one at its end.
  *
- * The built-in model is stored in 8 bits, and --quant leaves such weights alone.  So it gets floats first: of every weight the
- * rest of up to half a step that rounding took away, at random.  What was rounded was spread so, and the model is as good as
- * before: quantised to 8 bits again, it errs as the original did.  `test_quality FILE` writes that model. */
+ * The built-in model is stored in 8 bits, and --quant leaves such weights alone.  So it gets floats first: to every weight a
+ * random remainder of up to half a step is added, in place of what rounding removed.  Such remainders are spread like that, and
+ * the model is as good as before: quantised to 8 bits again, it errs as the original did.  `test_quality FILE` writes that
+ * model. */
 #include "support.h"
 
 #include <math.h>
@@ -44,7 +45,7 @@ static float *floats(const struct tensor *tensor, uint64_t *random)
 	return out;
 }
 
-/* How many tensors from here on are parts of one in the file. */
+/* How many tensors from here on are parts of a single one in the file. */
 static size_t fused(const struct weights *weights, size_t at)
 {
 	size_t count = 1;
@@ -117,7 +118,7 @@ struct text {
 	const char *model; /* the float model */
 };
 
-/* Weights that were rounded as the device's are, in place of the file's. */
+/* Replaces the file's weights with weights rounded as on the device. */
 struct rounded {
 	float *data[MOST_ROUNDED];
 	size_t count;
@@ -195,13 +196,13 @@ static struct score compare(const struct text *text, const float *logits, const 
 /* ------------------------------------------------------------------------------------------------------ the tests */
 
 /* Measured on 256 tokens.  The numbers are the same everywhere, but for the last bits of libm's functions, so the limits can be
- * near: 3 % more.  The smallest thing that the presets do costs 3.5 % of q4's divergence if left out (4 bits for the first
+ * near: 3 % more.  The smallest measure of the presets costs 3.5 % of q4's divergence if it is dropped (4 bits for the first
  * att.output); 4 bits for ffn.key cost 14 %, 4 bits for the tables 186 % and 4 % of the best tokens. */
 static const struct preset {
 	const char *name;
 	rwkvk_quant quant;
 	double kl;   /* nats per token */
-	double same; /* the share of tokens at which both have the same best one; two percent fewer are let through */
+	double same; /* the share of tokens at which both have the same best one; two percent fewer pass */
 } presets[] = {
 	{ "f16", RWKVK_QUANT_F16, 1.30e-7, 1 },   { "q8", RWKVK_QUANT_Q8, 8.34e-5, 0.988 },
 	{ "q6", RWKVK_QUANT_Q6, 8.05e-4, 0.988 }, { "q5", RWKVK_QUANT_Q5, 1.66e-3, 0.980 },
@@ -261,7 +262,7 @@ static void presets_cost(void **state)
 	free(want);
 }
 
-/* What was measured above is what a device computes; q4 has every type that the presets make. */
+/* A device computes what was measured above; q4 has every type that the presets produce. */
 static void devices_agree(void **state)
 {
 	const struct text *text = *state;

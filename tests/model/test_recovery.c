@@ -1,5 +1,5 @@
-/* A driver that fails under a model: what is reported, and that this model, or the next one, still works.  Each gpu object has
- * a table of the driver's calls, so tests replace single entries. */
+/* A driver that fails while a model uses it: what is reported, and that this model, or the next one, still works.  Each gpu
+ * object has a table of the driver's calls, so tests replace single entries. */
 #include "support.h"
 
 #include <stdio.h>
@@ -147,7 +147,7 @@ static void prompt_is_not_read(rwkvk_session *session)
 	state_survives(session, prompt, PROMPT);
 }
 
-/* Feeding and picking find out, whether nothing is done or only some; the driver's next submission is as good as any. */
+/* Feeding and picking notice it, whether nothing was done or only a part; the driver's next submission works normally. */
 static void nothing_is_done(void **state)
 {
 	(void)state;
@@ -180,7 +180,7 @@ static void nothing_is_done(void **state)
 
 /* ---------------------------------------------------------------------------------------------------- calls that fail */
 
-/* One of the calls that planning makes fails, the one after `calls_left` more of its kind. */
+/* One of the calls that planning makes fails, after `calls_left` more of its kind. */
 enum call { BUFFER, SET, COMMANDS, PIPELINE, CALLS };
 static enum call failing;
 static atomic_int calls_left;
@@ -244,7 +244,7 @@ static bool same_tuning(const struct tuning *a, const struct tuning *b)
 	return a->workgroup == b->workgroup && a->lanes == b->lanes && a->rows == b->rows && a->groups == b->groups;
 }
 
-/* Another tuning than the usual one, the i-th. */
+/* The i-th tuning other than the default. */
 static struct tuning other_tuning(const rwkvk_model *m, uint32_t i)
 {
 	struct tuning tuning = tuning_for(gpu_caps(m->gpu), &m->file.network.config);
@@ -254,7 +254,7 @@ static struct tuning other_tuning(const rwkvk_model *m, uint32_t i)
 	return tuning;
 }
 
-/* Whichever call fails, the model continues with its plan, and remains of the other plan do no harm. */
+/* Whichever call fails, the model continues with its plan, and what remains of the other plan does no harm. */
 static void another_plan(void **state)
 {
 	(void)state;
@@ -290,11 +290,12 @@ static void another_plan(void **state)
 	rwkvk_model_close(model);
 }
 
-/* It tries one tuning after another and skips those the driver cannot run.  If it fails altogether, the model is as before. */
+/* Tuning tries one after another and skips those that the driver cannot run.  If it fails altogether, the model is unchanged.
+ */
 static void tuning(void **state)
 {
 	(void)state;
-	setenv("RWKVK_CACHE_DIR", test_temp("cache"), 1); /* not where the same test on another kind of device writes */
+	setenv("RWKVK_CACHE_DIR", test_temp("cache"), 1); /* a folder of its own: the same test on another kind of device may run */
 	rwkvk_model *model = open_model();
 	const struct tuning usual = model->plan.tuning;
 	const rwkvk_tune_options options = { .seconds = 0.01 }; /* the first tuning, and what it needs */
@@ -315,7 +316,7 @@ static void tuning(void **state)
 			assert_memory_equal(got, want, sizeof got);
 		}
 	read_prompt(model);
-	break_calls(PIPELINE, 0, 1000); /* those of the usual tuning and of the usual tile are there */
+	break_calls(PIPELINE, 0, 1000); /* those of the default tuning and the default tile exist already */
 	assert_ok(rwkvk_model_tune(model, &(rwkvk_tune_options){ .seconds = 2 }, rows, RWKVK_TUNE_ROWS, &count));
 	break_calls(PIPELINE, 0, 0);
 	assert_true(count >= 1 && rows[0].chosen);
@@ -332,7 +333,7 @@ static bool keep_logits(void *user, size_t index, const float *logits)
 	return true;
 }
 
-/* All logits of a prompt, when `failed` buffers cannot be made first. */
+/* All logits of a prompt, after `failed` buffers could not be created. */
 static rwkvk_status feed_each(rwkvk_session *session, int failed, float *each)
 {
 	static const uint32_t prompt[PROMPT] = { 1, 22, 5, 299, 0, 7 };
@@ -346,8 +347,8 @@ static rwkvk_status feed_each(rwkvk_session *session, int failed, float *each)
 	return status;
 }
 
-/* Where there is no room for the logits of a chunk there may be for those of half as many rows, and of half of these; and when
- * there is room for none, nothing has been fed, and the next call finds what is free by then. */
+/* If there is no room for the logits of a chunk, there may be for those of half as many rows, and of half of these.  If there
+ * is room for none, nothing has been fed, and the next call uses what is free by then. */
 static void logits_of_fewer_rows(void **state)
 {
 	(void)state;
@@ -510,7 +511,7 @@ static VKAPI_ATTR void VKAPI_CALL tell_budget(VkPhysicalDevice device, VkPhysica
 		told->heapBudget[i] = budget + 1000, told->heapUsage[i] = 1000;
 }
 
-/* Loads the model on a graphics card of which so much is free; bound and all: 0 for none, and as it is. */
+/* Loads the model on a graphics card with so much free memory; bound 0: no limit; all 0: the device's own size. */
 static rwkvk_status load_into(uint64_t room, uint64_t bound, uint64_t all)
 {
 	rwkvk_model m;
@@ -568,7 +569,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL wait_and_fail(VkDevice device, uint32_t co
 	return submits_left < 0 ? VK_ERROR_DEVICE_LOST : result;
 }
 
-/* Cleaning up fails as well, with uploads on their way; what the caller reads is why loading failed. */
+/* Cleaning up fails as well, with uploads in flight; the message says why loading failed. */
 static void the_first_failure_is_read(void **state)
 {
 	(void)state;
@@ -592,7 +593,7 @@ static void the_first_failure_is_read(void **state)
 	}
 }
 
-/* Neither do failures that are nobody's business leave a text. */
+/* Failures that are handled internally leave no message either. */
 static void quiet_attempts(void **state)
 {
 	(void)state;

@@ -32,7 +32,7 @@ static void assert_same(const float *a, const float *b)
 	assert_memory_equal(a, b, info.vocab * sizeof *a);
 }
 
-/* One token at a time, all at once, and cut anywhere: the same bits. */
+/* One token at a time, all at once, and divided anywhere: the same bits. */
 static void eval_in_pieces(void **state)
 {
 	(void)state;
@@ -54,7 +54,7 @@ static void eval_in_pieces(void **state)
 	rwkvk_session_destroy(b);
 }
 
-/* Sessions do not see each other, and each finds its own logits again. */
+/* Sessions do not affect each other, and each keeps its own logits. */
 static void sessions_are_independent(void **state)
 {
 	(void)state;
@@ -85,7 +85,7 @@ static void sessions_are_independent(void **state)
 	rwkvk_session_destroy(d);
 }
 
-/* Clone, floats and file continue bit for bit. */
+/* A clone, a state as floats and a state file continue bit for bit. */
 static void copies_continue(void **state)
 {
 	(void)state;
@@ -254,7 +254,7 @@ static void cancellation(void **state)
 	assert_int_equal(rwkvk_session_eval(a, text, 1, &eval), RWKVK_CANCELLED);
 	assert_int_equal(rwkvk_session_eval(a, text, 1, &eval), RWKVK_CANCELLED); /* it stays set */
 	assert_int_equal(rwkvk_session_position(a), TEXT + 3);
-	assert_ok(rwkvk_session_eval(a, text, 1, NULL)); /* and is nobody else's */
+	assert_ok(rwkvk_session_eval(a, text, 1, NULL)); /* and affects no other session */
 	rwkvk_cancel_clear(cancel);
 	assert_ok(rwkvk_session_eval(a, text, 1, &eval));
 	c = (struct collected){ .stop_after = 2 };
@@ -401,7 +401,7 @@ static void assert_same_session(rwkvk_session *a, rwkvk_session *b)
 	free(logits_b);
 }
 
-/* However many at once: the same tokens. */
+/* However many tokens per submission: the same tokens. */
 static void same_tokens_at_once(void **state)
 {
 	(void)state;
@@ -422,7 +422,7 @@ static void same_tokens_at_once(void **state)
 	rwkvk_model_close(one);
 }
 
-/* The caller ends the text within a submission, in both ways: nothing after that stays. */
+/* The caller ends the text within a submission, in both ways: nothing after that remains. */
 static void cuts_are_exact(void **state)
 {
 	(void)state;
@@ -558,7 +558,7 @@ static void bans_and_biases(void **state)
 	rwkvk_session *a = started(model);
 	struct collected free_run = generate(a, options, RWKVK_OK, NULL);
 	rwkvk_session_destroy(a);
-	/* all that it says, banned one after the other */
+	/* everything that it writes, banned one after the other */
 	static rwkvk_bias biases[512];
 	for (size_t count = 1; count <= 12; count++) {
 		biases[count - 1] = (rwkvk_bias){ free_run.tokens[0], -INFINITY };
@@ -583,7 +583,7 @@ static void bans_and_biases(void **state)
 	options.sampling = &(rwkvk_sampling){ .biases = biases, .bias_count = 512 };
 	a = started(model);
 	assert_fails(rwkvk_session_generate(a, &options, NULL), RWKVK_ERROR_ARGUMENT, "all 512 tokens are banned");
-	biases[77].token = 76; /* twice, and one is left */
+	biases[77].token = 76; /* twice, so one remains */
 	assert_int_equal(generate(a, options, RWKVK_OK, NULL).tokens[5], 77);
 	rwkvk_session_destroy(a);
 }
@@ -645,7 +645,7 @@ static void writers_take_turns(void **state)
 	rwkvk_model_close(five);
 }
 
-/* More texts at once than there are snapshots: those that find none pick a token a submission, and all write the same. */
+/* More texts at once than there are snapshots: those without one pick one token per submission, and all write the same. */
 static void more_writers_than_snapshots(void **state)
 {
 	(void)state;
@@ -683,7 +683,7 @@ static void more_writers_than_snapshots(void **state)
 	rwkvk_model_close(six);
 }
 
-/* Sessions that write in turn, a token each, keep their several tokens to a submission: the others' logits are not theirs. */
+/* Sessions that write in turn, a token each, keep several tokens to a submission: each has its own logits. */
 static bool write_other(void *user, const rwkvk_token *token)
 {
 	(void)token;
@@ -694,7 +694,7 @@ static bool write_other(void *user, const rwkvk_token *token)
 	return true;
 }
 
-/* To move a state, or counts. */
+/* Calls that move a state, or counts. */
 static uint64_t submits_to_move(void)
 {
 	const char *caps = getenv("RWKVK_CAPS");
@@ -737,7 +737,7 @@ static uint64_t submits(rwkvk_model *of)
 	return since;
 }
 
-/* Whatever moves a state is one submission, or none where the host reaches the memory. */
+/* Moving a state takes one submission, or none where the host can access the memory. */
 static void states_move_at_once(void **state)
 {
 	(void)state;

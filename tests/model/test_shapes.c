@@ -1,4 +1,4 @@
-/* Models without a file on a device: every type runs, the same way each time, and as plain C computes it. */
+/* Models without a file on a device: every type runs, with the same result each time, which is that of plain C. */
 #include "support.h"
 
 #include <math.h>

@@ -44,7 +44,7 @@ static struct writer writers[WRITERS];
 static atomic_bool over, closed;
 static atomic_int mistakes;
 
-/* cmocka's assertions belong to the main thread. */
+/* Only the main thread may use cmocka's assertions. */
 #define EXPECTED(condition)                                                                                                    \
 	do {                                                                                                                       \
 		if (!(condition)) {                                                                                                    \
@@ -110,7 +110,7 @@ static rwkvk_status next_logits(rwkvk_session *session, float logits[VOCAB])
 	return rwkvk_session_eval(session, text, 1, &(rwkvk_eval_options){ .logits = logits });
 }
 
-/* A clone, a state in memory and one in a file go on alike. */
+/* A clone, a state in memory and one in a file continue alike. */
 static void copy_state(struct writer *writer, rwkvk_session *session)
 {
 	float logits[VOCAB], copied[VOCAB];
@@ -119,7 +119,7 @@ static void copy_state(struct writer *writer, rwkvk_session *session)
 	void *state = malloc(bytes);
 	rwkvk_status status = state ? rwkvk_session_state_get(session, state, bytes) : RWKVK_ERROR_MEMORY;
 	EXPECTED(fine(status));
-	if (status == RWKVK_OK && rwkvk_session_clone(session, &clone) == RWKVK_OK) { /* else all are taken */
+	if (status == RWKVK_OK && rwkvk_session_clone(session, &clone) == RWKVK_OK) { /* otherwise all are in use */
 		bool is_same = fine(rwkvk_session_save(session, writer->path)) && next_logits(session, logits) == RWKVK_OK &&
 		               next_logits(clone, copied) == RWKVK_OK;
 		EXPECTED(is_same ? memcmp(logits, copied, sizeof logits) == 0 : atomic_load(&closed));
@@ -283,7 +283,8 @@ static void with_a_profile(void **state)
 	beside_each_other(true);
 }
 
-/* A model that is closed under its sessions ends when they do; what they call until then fails by name or is done. */
+/* A model that is closed while it has sessions is freed with the last of them; until then their calls fail with a message that
+ * names this, or succeed. */
 static void closed_meanwhile(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* Tuning: its choice is used and found again, gives the same bits each time, and agrees with every other choice. */
+/* Tuning: its choice is used, stored and loaded, gives the same bits each time, and agrees with every other choice. */
 #include "support.h"
 
 #include <dirent.h>
@@ -110,7 +110,8 @@ static void read_prompt(rwkvk_model *model, struct prompt *out)
 	rwkvk_session_destroy(session);
 }
 
-/* However chunks are cut, the bits are the same; with these sizes in all versions, as tiles have ends of every kind. */
+/* However chunks are divided, the bits are the same; with these sizes in all versions, since tiles then have ends of every
+ * kind. */
 static void every_tile_has_the_same_bits(void **state)
 {
 	(void)state;
@@ -364,7 +365,7 @@ static void outputs_of_steps_change_no_bits(void **state)
 	}
 }
 
-/* What was found for steps is there again, also after a model without any was tuned; what no thread can have is not taken. */
+/* The choice for steps is loaded again, also after a model without any was tuned; one that no thread can have is not used. */
 static void outputs_of_steps_are_kept(void **state)
 {
 	(void)state;

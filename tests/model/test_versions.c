@@ -1,6 +1,5 @@
-/* What holds of every version alike: a text goes on bit for bit from a copied, restored or loaded state; sessions begin with
- * the start state that was trained with the model; the device agrees with the reference; a stage that is wrong is found by
- * name. */
+/* What holds for every version: a text continues bit for bit from a copied, restored or loaded state; sessions begin with the
+ * start state that was trained with the model; the device agrees with the reference; a stage that is wrong is found by name. */
 #include "support.h"
 
 #include <math.h>
@@ -82,7 +81,7 @@ static const struct model_spec specs[] = {
 enum { SPECS = sizeof specs / sizeof *specs, TOKENS = 12, HALF = 5 };
 static const uint32_t text[TOKENS] = { 3, 1, 4, 1, 5, 92, 65, 35, 89, 79, 3, 2 };
 
-/* All versions where the driver is left as it is; on devices of other kinds RWKV-7 and every few before it. */
+/* All versions where the driver is left as it is; on devices of other kinds RWKV-7 and a few before it. */
 static int first_spec(void)
 {
 	return (SPECS - 1) % (int)test_every();
@@ -347,7 +346,7 @@ static void a_broken_stage_is_named(void **state)
 	}
 }
 
-/* What graphics cards do beside stages. */
+/* What graphics cards do besides stages. */
 static void quantising_is_verified(void **state)
 {
 	(void)state;
@@ -416,7 +415,7 @@ static void logits_are_no_numbers(void **state)
 	free(data);
 }
 
-/* Of a model too large for the effort, first and last layer, and no whole tokens. */
+/* Of a model that is too large for everything, only the first and the last layer are compared, and no whole tokens. */
 static void a_sample_of_layers(void **state)
 {
 	(void)state;
@@ -438,8 +437,8 @@ static void a_sample_of_layers(void **state)
 	rwkvk_model_close(model);
 }
 
-/* How many inputs of ffn.value are not zero, and how many are read: a processor reads all of a group with more than
- * three eighths. */
+/* How many inputs of ffn.value are not zero, and how many are read: a CPU device reads a whole group if more than three eighths
+ * of it are not zero. */
 static void count_inputs(const struct rwkvk_model *m, const float *f, uint64_t *used, uint64_t *read)
 {
 	const struct config *c = &m->file.network.config;
