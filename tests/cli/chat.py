@@ -79,7 +79,7 @@ class Terminal:
         return bool(more)
 
     def expect(self, text, seconds=240):
-        """Waits for a text behind what was expected before; returns what came before it."""
+        """Waits for a text after what was expected before; returns what came before it."""
         wanted, end = text.encode(), time.monotonic() + seconds
         while wanted not in self.seen[self.mark:]:
             check(time.monotonic() < end, f"expected {wanted}, got {self.seen[self.mark:]}")
@@ -89,7 +89,7 @@ class Terminal:
         return before.decode("utf-8", "replace")
 
     def expect_more(self, count):
-        """Waits for so many bytes behind what was expected before."""
+        """Waits for so many bytes after what was expected before."""
         end = time.monotonic() + 240
         while len(self.seen) < self.mark + count:
             check(self.read(0.1) and time.monotonic() < end, "nothing comes", self.seen[self.mark:])
@@ -220,7 +220,7 @@ def cached(result):
 
 
 def case_copies():
-    """Text already read is not read again, wherever the conversation goes."""
+    """Text that was read is not read again, whatever the conversation does."""
     got = chat("Once upon a time there was a dog\n The dog saw\n/stats\n/retry\n/stats\n/undo\n The cat saw\n/stats\n/fork b\n"
                " It ran\n/stats\n/switch main\n It slept\n/stats\n", *SHORT)
     for tokens, known in cached(got):
@@ -228,7 +228,7 @@ def case_copies():
 
 
 def case_reasoning():
-    """On a pipe there is the answer alone; a later prompt has none of the reasoning."""
+    """A pipe gets only the answer; later prompts contain no reasoning."""
     name = path("reasoning.chat")
     got = chat("Hello\n/think on\nHello\nHello\n/stats\n", "--conversation", name, *chain())
     check(got.answers() == ["Hello there."] * 3, got.out)
@@ -241,7 +241,7 @@ def case_reasoning():
 
 
 def case_state():
-    """A start state is another beginning, and differs from other start states."""
+    """A start state gives another beginning, which differs from that of other start states."""
     name, state = path("start.chat"), path("start.state")
     subprocess.run([program, "generate", "-q", "-n", "0", "--save-state", state, "Tom had a red ball."], check=True,
                    stdout=subprocess.DEVNULL)
@@ -257,7 +257,7 @@ def case_state():
 
 
 def case_conversation():
-    """A conversation continued in another run equals one that never ended, with nothing read twice."""
+    """A conversation continued in another run equals one that was never interrupted, with nothing read twice."""
     name, whole = path("a.chat"), path("whole.chat")
     lines = ["Once upon a time\n", " The dog\n", "/system There was a king.\n The cat\n"]
     chat("".join(lines), "--conversation", whole, *SHORT)
@@ -287,7 +287,7 @@ def case_save():
 
 
 def case_damage():
-    """Files that are none are refused, by name, and stay as they are."""
+    """Files that are not conversations are refused by name, and stay unchanged."""
     name = path("damaged.chat")
     chat("Once upon a time\n", "--conversation", name, *SHORT)
     with open(name, "rb") as file:
@@ -373,7 +373,7 @@ def case_killed():
 
 
 def case_world():
-    """Random weights and World tokens: whatever bytes such a model writes, the conversation is one, and goes on from its file."""
+    """Random weights and World tokens: whatever bytes such a model writes, the conversation is valid, and continues from its file."""
     model, name = os.path.join(root, "../shared/models/synthetic/v7-c128-f16.gguf"), path("world.chat")
     if not os.path.exists(model):
         print("SKIPPED world: there is no " + model)
@@ -440,7 +440,7 @@ def case_interrupt():
     screen.expect("^C\r\n> ")
     os.kill(screen.child, signal.SIGINT)
     screen.expect("> ")
-    check(not os.path.exists(name), "a line that was cleared is said")
+    check(not os.path.exists(name), "a line that was cleared is sent")
     for _ in range(2):
         screen.send("The dog\n")
         screen.expect("The dog\r\n")

@@ -32,7 +32,7 @@ class Shell:
         self.rest = ""
 
     def read(self, until, seconds=20):
-        """All that comes up to `until`, and that; the limit is for shells that hang."""
+        """Everything up to and including `until`; the limit is for shells that hang."""
         text, end = self.rest, time.monotonic() + seconds
         while until not in text and time.monotonic() < end:
             if select.select([self.terminal], [], [], 0.1)[0]:
@@ -57,7 +57,7 @@ def erase(text):
 
 
 def completed(shell, typed):
-    """What the line becomes: the shell echoes it, with END behind it.  Ctrl-U empties it, so nothing is run."""
+    """What the line becomes: the shell echoes it, followed by END.  Ctrl-U empties it, so nothing is run."""
     shell.write(typed + "\t")
     time.sleep(0.5)
     shell.write("#END")

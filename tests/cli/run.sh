@@ -82,7 +82,7 @@ err_empty() {
 	[ ! -s "$err" ] || fail "expected nothing on standard error"
 }
 
-# A wrong command line: exit code 2, nothing on standard output, this text.
+# A wrong command line: exit code 2, nothing on standard output, this message.
 usage_error() {
 	local text=$1
 	shift
@@ -231,7 +231,7 @@ case_usage() {
 	usage_error 'got 2 arguments' generate "- one" two
 }
 
-# An argument that begins with - but has a blank where no option has one is a text.
+# An argument that begins with - but has a blank where no option has one is text.
 case_dashed_text() {
 	local text
 	for text in "- one" "-- a line" "-1 and -2" "--stop here" "-q and so on"; do
@@ -765,7 +765,7 @@ case_device_choice() {
 	err_has "there is no device 999; the Vulkan devices here are:"
 	local digit
 	run devices
-	for digit in 9 8 7 6 5 4 3 2; do # digits of a name are no name
+	for digit in 9 8 7 6 5 4 3 2; do # digits of a name are not a name
 		if grep -q "$digit" "$out"; then
 			run generate --device 0$digit -n 1 x
 			err_has "there is no device 0$digit"
@@ -921,7 +921,7 @@ case_stop() {
 	out_is "Once upon a time, there was"
 }
 
-# A stop text may end within a submission of several tokens: the state saved is the one where it ended.
+# A stop text may end within a submission of several tokens: the saved state is the one where it ended.
 case_stop_state() {
 	local at_once
 	need_device
@@ -938,7 +938,7 @@ case_stop_state() {
 	err_has "calls of Vulkan"
 }
 
-# A text that ended at a stop text continues as if that had never been written, from the state of the text shown.
+# A text that ended at a stop text continues from the state of the text shown, as if the stop text had never been written.
 case_stop_goes_on() {
 	local at_once stop
 	need_device
@@ -1047,13 +1047,13 @@ assert open(sys.argv[2]).read() == "\n".join(texts), texts
 END
 }
 
-# The texts end where they are, and are printed; nobody reads them: they end at once.
+# Ctrl-C ends the texts, which are printed as far as they got; if nobody reads them, they end at once.
 case_count_interrupt() {
 	posix
 	local pid wait
 	need_device
 	set -m # as in case_interrupt
-	for wait in 1 3 9 27; do # until it comes while they are being written
+	for wait in 1 3 9 27; do # until it arrives while they are being written
 		"$program" generate "${endless[@]}" --count 3 "Once upon a time" >"$out" 2>"$err" &
 		pid=$!
 		wait_bytes "$err" 100
@@ -1142,7 +1142,7 @@ case_state() {
 	err_has "$dir/no/such/folder"
 }
 
-# Without a prompt a text goes on where the state was saved: greedy, drawn, and with the penalties that it had.
+# Without a prompt a text continues where the state was saved: greedy, drawn, and with its penalties.
 case_state_goes_on() {
 	local way
 	need_device
@@ -1348,7 +1348,7 @@ case_interrupt_writing() {
 	done
 }
 
-# A model that was read may be cut while it is used; mapped, that would end the program.
+# A model file that was read may be truncated while it is used; if it were mapped, that would end the program.
 case_no_mmap() {
 	need_device
 	cp "$demo" "$dir/model.gguf"
@@ -1399,7 +1399,7 @@ END
 	[ "$(ls "$dir" | grep -c tmp)" = 0 ] || fail "a temporary file is left"
 }
 
-# A rate has no compiler in it.
+# Rates do not include compiling.
 case_compiling() {
 	need_device
 	mkdir "$dir/cache"
@@ -1410,7 +1410,7 @@ case_compiling() {
 	grep -qE 'prompt 5 tokens; text 3 tokens' "$err" || fail "expected no rate of a prompt with a profile"
 }
 
-# On a terminal a long prompt shows how far it is, how fast and how long it will take.
+# On a terminal, a long prompt shows progress, speed and the time left.
 case_prompt_progress() {
 	local i
 	command -v script >/dev/null || skip "no script(1)"
@@ -1423,7 +1423,7 @@ case_prompt_progress() {
 	! grep -q "reading" "$err" || fail "expected no progress in a file"
 }
 
-# Nobody reads: a prompt of minutes ends at once, unless its state is wanted.
+# If nobody reads the output, a prompt of minutes ends at once, unless its state is to be saved.
 case_closed_pipe_prompt() {
 	posix
 	local i
@@ -1463,7 +1463,7 @@ case_interrupt_loading() {
 	! grep -q "rwkvk: " "$err" || fail "expected no message"
 }
 
-# The second one ends the program even where it waits for someone to read its output.
+# The second one ends the program even while it waits for a reader of its output.
 case_interrupt_twice() {
 	posix
 	local writer i
@@ -1520,7 +1520,7 @@ case_full_disk() {
 	err_has "rwkvk: /dev/full: "
 	(
 		ulimit -f 8 # blocks of 1024 bytes
-		run logits -q --tokens 1 # Mesa 25's lavapipe has its memory in files of its own, which the limit breaks
+		run logits -q --tokens 1 # lavapipe of Mesa 25 keeps its memory in files of its own, which the limit breaks
 		[ "$code" -lt 128 ] || { echo "*** NOT TESTED: the driver does not live with the limit ***"; exit 0; }
 		run logits --all -o "$dir/limited" --tokens 1,2,3
 		exits 1
@@ -1688,7 +1688,7 @@ END
 	tail -n +1 "$dir/a.json" >"$out"
 }
 
-# Several sessions at once, beside one alone: rows, numbers, the page.
+# Several sessions at once, and one alone: rows, numbers, the page.
 case_bench_many() {
 	needs_python
 	need_device
@@ -1815,7 +1815,7 @@ END
 	err_has "$dir/none/page.html: cannot be written: No such file or directory"
 }
 
-# The page is well-formed, has the report's numbers, and asks for nothing from elsewhere.
+# The page is well-formed, has the report's numbers, and loads nothing from elsewhere.
 case_bench_html() {
 	needs_python
 	need_device
@@ -1848,7 +1848,7 @@ speeds = [t["tokens_per_s"] for m in report["models"] for t in m["tests"] if t["
 assert len(bars) == len(speeds)
 for bar, speed in zip(bars, speeds):  # as long as it is fast
     assert abs(float(bar.get("width")) / float(bars[0].get("width")) - speed / speeds[0]) < 0.01
-for chart in charts:  # nothing outside of its chart
+for chart in charts:  # nothing outside its chart
     width, height = map(float, chart.get("viewBox").split()[2:])
     for e in chart.iter():
         for name, limit in (("x", width), ("y", height), ("x1", width), ("x2", width), ("y1", height), ("y2", height),
@@ -1866,7 +1866,7 @@ END
 
 # ---------------------------------------------------------------------------------------------- perplexity
 
-# Nats of the tokens, worked out from what `rwkvk logits` writes after each of them: expect_nats LOGITS VOCAB TOKENS.
+# Nats of the tokens, computed from what `rwkvk logits` writes after each of them: expect_nats LOGITS VOCAB TOKENS.
 nats_of='
 import array, math, sys
 def nats_of(path, vocab, tokens):
@@ -1935,7 +1935,7 @@ assert max(abs(x - y) for x, y in zip(a, b)) <= 3e-5 * max(map(abs, b))
 ' "$dir/logits" "$dir/logits--exact" || fail "logits are not those of single tokens"
 }
 
-# Which tokens are scored after which: carried and fresh states, with and without token 0; bytes are those of the scored.
+# Which tokens are scored after which: carried and fresh states, with and without token 0; bytes are those of scored tokens.
 case_perplexity_chunks() {
 	command -v python3 >/dev/null || skip "no python3"
 	need_device
@@ -2061,7 +2061,7 @@ open(sys.argv[1], "wb").write(data)
 	err_has "$dir/5.2.st: tensor head.weight has numbers too large for F16"
 }
 
-# A number in the file itself that is not finite: no command computes with it, and none blames the device.
+# A number in the file that is not finite: no command computes with it, and none blames the device.
 case_not_finite() {
 	local command
 	need_device
@@ -2286,7 +2286,7 @@ case_state_files() {
 	err_has "missing.state"
 }
 
-# A trained start state is a start: the matrices of a state, and nothing of its last token.
+# A trained start state consists of the matrices of a state, without anything of its last token.
 case_state_trained() {
 	command -v python3 >/dev/null || skip "no python3"
 	need_device
@@ -2412,7 +2412,7 @@ case_names() {
 	out_is "$text"
 }
 
-# Adapters in every command that opens a model: with the scale of the file or that behind its name, and written as a model.
+# Adapters in every command that opens a model: with the scale in the file or the one after its name, and written as a model.
 case_lora() {
 	local data=$root/tests/data/lora
 	local adapters="--lora $data/peft --lora $data/rwkv_peft.safetensors:1"
@@ -2577,7 +2577,7 @@ case_unicode() {
 	err_has "$name/fehlt-ö.gguf: cannot be opened: No such file or directory"
 }
 
-# Quantising over a file that is there, one that another process has open, and the input.
+# Quantising over an existing file, one that another process has open, and the input.
 case_quantize_over() {
 	need_device
 	local text_pid
@@ -2599,7 +2599,7 @@ case_quantize_over() {
 	cmp -s "$dir/7.st" "$dir/before.st" || fail "the input has changed"
 }
 
-# Two processes make and use the same cache.
+# Two processes create and use the same cache.
 case_cache_shared() {
 	need_device
 	local i

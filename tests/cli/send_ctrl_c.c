@@ -1,4 +1,4 @@
-/* For Windows, where a shell cannot send it: runs a program, and sends Ctrl-C once it has written so much.
+/* For Windows, where a shell cannot send Ctrl-C: runs a program, and sends it once the program has written so much.
  *
  *     send_ctrl_c TIMES BYTES FILE PROGRAM ARGUMENT...
  *

@@ -205,7 +205,7 @@ static void pairs(void **state)
 	assert_true(out[1].a == &a.models[1] && out[1].b == NULL);
 	assert_true(out[3].a == NULL && out[3].b == &b.models[1]);
 	a.model_count = b.model_count = 1;
-	strcpy(b.models[0].model, "another"); /* what else should they be compared with */
+	strcpy(b.models[0].model, "another"); /* there is nothing else to compare them with */
 	assert_int_equal(bench_pairs(&a, &b, out), 1);
 	assert_true(out[0].a == &a.models[0] && out[0].b == &b.models[0]);
 	bench_report_free(&a);
@@ -335,7 +335,7 @@ static void page_of_many_sessions(void **state)
 	assert_has(text, "<h2>Writing many texts at once</h2>");
 	assert_has(text, "tg8 x 2: 986 each");
 	assert_has(text, "tg8 x 4: 984 each");
-	assert_int_equal(count_of(text, "class=\"bar0\""), count_of(alone, "class=\"bar0\"") + 2); /* bars, and no points */
+	assert_int_equal(count_of(text, "class=\"bar0\""), count_of(alone, "class=\"bar0\"") + 2); /* bars, but no points */
 	free(text);
 	free(alone);
 	bench_report_free(&report);
@@ -369,7 +369,7 @@ static void page_of_odd_numbers(void **state)
 	}
 }
 
-/* Nothing measured but a prompt: sentences instead of charts. */
+/* Only a prompt was measured: sentences instead of charts. */
 static void page_without_charts(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* The library's names for options become those of the program, and nothing else in a message changes. */
+/* The library's names for options are replaced by those of the program, and nothing else in a message changes. */
 #include "support.h"
 
 #include "fields.h"
@@ -33,7 +33,7 @@ static void test_values(void **state)
 	assert_becomes("read it as RWKVK_STATE_WEB_RWKV", "read it as web-rwkv");
 }
 
-/* Names that only begin or end like one of these, files among them. */
+/* Names, also of files, that only begin or end like one of these. */
 static void test_others(void **state)
 {
 	(void)state;
@@ -49,7 +49,7 @@ static void test_others(void **state)
 		assert_becomes(texts[i], texts[i]);
 }
 
-/* The longer name, whatever there is room for, and always an end. */
+/* The longer name wins, cut to the room, and the text always ends in a zero byte. */
 static void test_room(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* Softmax, nats and divergence against values worked out by hand, and where floats would not do. */
+/* Softmax, nats and divergence against values computed by hand, and cases where floats would not suffice. */
 #include "support.h"
 
 #include <math.h>
@@ -18,7 +18,7 @@ static void assert_near(double got, double want, double tolerance)
 		fail_msg("got %.17g, want %.17g", got, want);
 }
 
-/* Probabilities 1/8, 1/2, 1/4, 1/8 whatever is added to all logits. */
+/* Probabilities 1/8, 1/2, 1/4, 1/8, whatever constant is added to all logits. */
 static void test_nats(void **state)
 {
 	(void)state;

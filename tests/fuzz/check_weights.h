@@ -72,7 +72,7 @@ static void check_weights(const struct weights *weights)
 	CHECK(!metadata->name || strlen(metadata->name) <= weights->mapping.bytes);
 }
 
-/* A refusal is a sentence that names the file and is safe to show on a terminal, whatever stood in the file. */
+/* A refusal is a sentence that names the file and is safe to show on a terminal, whatever the file contains. */
 static void check_refusal(rwkvk_status status, const char *path)
 {
 	const char *text = rwkvk_last_error();

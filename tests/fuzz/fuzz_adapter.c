@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
-/* Nearest to the names that are known: after a first byte that chooses one, the rest of the input is put behind it. */
+/* Close to known names: the first byte chooses one, and the rest of the input is appended to it. */
 static void check_name(const uint8_t *data, size_t bytes)
 {
 	static const char *const begins[] = { "", "blocks.0.att.key.", "base_model.model.lm_head.lora_A.", "a.bone." };

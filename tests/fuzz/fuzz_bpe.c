@@ -1,5 +1,5 @@
-/* tokenizer.json from arbitrary bytes, and arbitrary bytes through what loads and through a small vocabulary: their ids must
- * have the bytes of the text, where nothing in it is composed, or a byte that has no token must be said to have none. */
+/* tokenizer.json from arbitrary bytes, and arbitrary bytes as text for whatever loads and for a small vocabulary: the ids must
+ * give the bytes of the text again, if nothing in it is composed, or the message must name a byte that has no token. */
 #include <stdlib.h>
 #include <string.h>
 

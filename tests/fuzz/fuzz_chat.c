@@ -1,6 +1,6 @@
 /* Chats of arbitrary bytes.  The first two choose template, think mode and more, the others are texts, with a 0 between them.
- * A prompt must be the same at once and in two pieces, and so must its prefixes, an answer the same whole and byte by byte;
- * JSON that is taken for calls must be taken for the same calls once it stands in a prompt. */
+ * A prompt and its prefixes must be the same at once and in two pieces, an answer the same whole and byte by byte; JSON that is
+ * read as calls must be read as the same calls once it is part of a prompt. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +35,7 @@ static rwkvk_status render(rwkvk_chat_template chat, const rwkvk_chat_message *m
 	return RWKVK_OK;
 }
 
-/* Of the first `count` messages, which the whole prompt goes on from. */
+/* The prompt of the first `count` messages, which the whole prompt continues. */
 static void compare_prefixes(const struct prompt *first, const struct prompt *whole, size_t count, size_t all)
 {
 	struct prefix *few, *many;
@@ -107,7 +107,7 @@ static void answer(rwkvk_chat_template chat, rwkvk_chat_think think, const uint8
 	free(single);
 }
 
-/* Every name that the text has is a tool. */
+/* Every name in the text is a tool. */
 static void calls(const uint8_t *data, size_t size)
 {
 	static const char tools[] = "[{\"name\":\"a\"},{\"name\":\"b\"}]";

@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	uint64_t checksum = fnv1a(FNV1A_START, parts, sizeof(parts)), json = bytes - HEADER, state = 0;
 	memcpy(fitting + CHECKSUM, &checksum, sizeof(checksum));
 	read_one(fitting, bytes);
-	/* All behind the header as messages, so that a mutation that adds bytes gets there, too. */
+	/* Everything after the header is messages, so that a mutation that adds bytes reaches them, too. */
 	memcpy(fitting + 16, &json, sizeof(json));
 	memcpy(fitting + 24, &state, sizeof(state));
 	parts[0] = fnv1a(FNV1A_START, fitting, CHECKSUM);

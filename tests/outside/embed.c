@@ -1,4 +1,4 @@
-/* A program of somebody else: it links the library and has functions that are called as functions inside the library are.
+/* A foreign program: it links the library and has functions with the same names as functions inside the library.
  *
  *     outside_embed MODEL      prints the most probable tokens after a beginning, and the version */
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// A library in C++ that stands on rwkvk and shows it to those who use it: its header has the public headers.
+// A library in C++ that is built on rwkvk and exposes it to its users: its header includes the public headers.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// outside_tell MODEL: what outside_embed prints, by way of the library in C++.
+// outside_tell MODEL: what outside_embed prints, through the library in C++.
 #include <exception>
 #include <iostream>
 

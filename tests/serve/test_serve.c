@@ -1,5 +1,5 @@
-/* What of the server needs neither socket nor model: requests as structs, keys, addresses, text that grows; and that the list
- * of fields in docs/server.md is the one in the code. */
+/* The parts of the server that need neither socket nor model: requests as structs, keys, addresses, text that grows; and the
+ * list of fields in docs/server.md, which must be that of the code. */
 #include "support.h"
 
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 struct compiler_statistics {
 	double subgroup;  /* threads */
 	double registers; /* that a thread needs, in the driver's unit */
-	double occupancy; /* see compiler_occupancy_name(); NAN where the driver does not tell, like all that follow */
+	double occupancy; /* see compiler_occupancy_name(); NAN if the driver does not report it, as for all that follow */
 	double instructions;
 	double time;         /* see compiler_time_name() */
 	double shared, code; /* bytes */
@@ -16,7 +16,7 @@ struct compiler_statistics {
 };
 
 rwkvk_status compiler_statistics(struct gpu *gpu, struct gpu_pipeline *pipeline, struct compiler_statistics *out);
-/* What these numbers are with this driver (gpu_caps.driver); the compilers' estimates of time do not compare. */
+/* What these numbers are with this driver (gpu_caps.driver); estimates of time by different compilers cannot be compared. */
 const char *compiler_time_name(const char *driver);
 const char *compiler_occupancy_name(const char *driver);
 

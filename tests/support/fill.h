@@ -1,4 +1,4 @@
-/* The same word all over a part of a buffer. */
+/* Fills a part of a buffer with the same word. */
 #ifndef RWKVK_TEST_FILL_H
 #define RWKVK_TEST_FILL_H
 

@@ -1,4 +1,4 @@
-/* Models of every version and weight type whose sizes are multiples of nothing, or of much. */
+/* Models of every version and weight type, with sizes that are multiples of nothing, or of large numbers. */
 #ifndef RWKVK_TEST_HOSTILE_MODELS_H
 #define RWKVK_TEST_HOSTILE_MODELS_H
 
@@ -387,7 +387,7 @@ static const struct model_spec specs[] = {
 };
 enum { SPECS = sizeof specs / sizeof *specs };
 
-/* Whether no model before has the version, or none the type of the weights. */
+/* Whether no earlier model has the version, or none the type of the weights. */
 static inline bool is_first_spec(uint32_t i)
 {
 	bool version = true, type = true;
@@ -398,10 +398,9 @@ static inline bool is_first_spec(uint32_t i)
 	return version || type;
 }
 
-/* Which models tests of chunks take where not all are: each has pipelines of its own, and compiling them is almost all of the
- * time.  Where the driver is left as it is, all; wide ones only where matrices are cut into slices.  Devices of other kinds
- * take few: those without texel reads (shared, gpu and small, tests/CMakeLists.txt) have each version and each type between
- * them. */
+/* Which models the tests of chunks use: each has pipelines of its own, and compiling them takes almost all of the time.  Where
+ * the driver is left as it is, all; wide ones only where matrices are cut into slices.  Devices of other kinds use few: those
+ * without texel reads (shared, gpu and small, tests/CMakeLists.txt) have each version and each type between them. */
 static inline void take_specs(bool taken[SPECS])
 {
 	enum { KINDS_WITHOUT_TEXELS = 3 };

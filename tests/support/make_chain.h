@@ -6,7 +6,7 @@
 #include "format/gguf_writer.h"
 #include "make_files.h"
 
-/* next[vocab] of which each token is named by few.  256 tokens are bytes. */
+/* next[vocab], in which each token occurs only a few times.  256 tokens are bytes. */
 struct list *list_chain(const uint32_t *next, uint32_t vocab);
 /* As safetensors. */
 void make_chain(const char *path, const uint32_t *next, uint32_t vocab);

@@ -25,7 +25,7 @@ static struct list_item *add(struct list *list, const char *name, uint32_t rank,
 	return item;
 }
 
-/* Of the numbers of the name: the same tensor has the same ones in every list. */
+/* Numbers that follow from the name: the same tensor has the same ones in every list. */
 static void fill(struct list_item *item)
 {
 	uint64_t seed = 1;

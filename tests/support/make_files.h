@@ -28,7 +28,7 @@ struct list *list_official(const char *version, const struct list_sizes *sizes);
 void list_free(struct list *list);
 struct list_item *list_find(struct list *list, const char *name); /* NULL when there is none */
 
-/* What the converters make of it, in place: other names, shapes and numbers. */
+/* What other programs' converters produce, in place: other names, shapes and numbers. */
 void list_to_web(struct list *list, const char *version, const struct list_sizes *sizes);
 void list_to_hugging_face(struct list *list, const char *version);
 void list_to_fla(struct list *list, bool fused); /* of RWKV-6 and 7; fused: 7 */
@@ -41,7 +41,7 @@ struct file_bytes {
 	size_t bytes;
 };
 struct file_bytes write_safetensors(const struct list *list, enum dtype type);
-/* The same with nothing but matrices as `type`, the rest F32: as rwkv.cpp's files are. */
+/* The same with only matrices as `type`, the rest F32, as in rwkv.cpp's files. */
 struct file_bytes write_safetensors_mixed(const struct list *list, enum dtype type);
 /* As torch.save() does; `key` non-NULL: {key: the tensors, "epoch": 3}. */
 struct file_bytes write_pth(const struct list *list, enum dtype type, const char *key);

@@ -6,7 +6,7 @@
 #include "format/gguf_writer.h"
 #include "support.h"
 
-/* A matrix of a type that nothing makes: any bytes are blocks, only the f16 scales must be sane. */
+/* A matrix of a type that nothing writes: any bytes are valid blocks, as long as the f16 scales are reasonable. */
 static void put_random_blocks(struct gguf_writer *w, uint64_t *random, const char *name, enum dtype type,
                               const uint64_t shape[2])
 {
@@ -276,7 +276,7 @@ void model_tensors(const struct model_spec *spec, model_tensor_fn *each, void *u
 
 /* ------------------------------------------------------------------------------------------------------ safetensors */
 
-/* A file in the making: the header's text and the data. */
+/* A file being written: the header's text and the data. */
 struct official {
 	uint64_t random;
 	char *header;

@@ -32,7 +32,7 @@ struct tensor_spec {
 	bool parameter; /* wrapped in _rebuild_parameter */
 };
 
-/* Puts a tensor under its name into the dict on the top of the stack. */
+/* Puts a tensor under its name into the dict on top of the stack. */
 void pickle_tensor(struct bytes *out, const struct tensor_spec *tensor);
 
 /* ---------------------------------------------------------------------------------------------------- zip */

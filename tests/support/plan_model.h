@@ -1,5 +1,5 @@
-/* The plan of a model of any version and size, without its weights: pipelines and steps, no buffers.  For what can be known
- * without running anything: what compilers make of the shaders, how many dispatches a token takes, how many bytes it reads.
+/* The plan of a model of any version and size, without its weights: pipelines and steps, no buffers.  For everything that can
+ * be known without running it: what compilers make of the shaders, how many dispatches a token takes, how many bytes it reads.
  * Works on devices that have no memory at all. */
 #ifndef RWKVK_TEST_PLAN_MODEL_H
 #define RWKVK_TEST_PLAN_MODEL_H

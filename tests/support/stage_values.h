@@ -1,4 +1,4 @@
-/* Inputs of stages that are compared with the reference: hostile values, and NaN where they have to write. */
+/* Inputs of stages that are compared with the reference: hostile values, and NaN where the stages must write. */
 #ifndef RWKVK_TEST_STAGE_VALUES_H
 #define RWKVK_TEST_STAGE_VALUES_H
 

@@ -58,15 +58,15 @@ uint8_t *test_read_file(const char *path, size_t *bytes);
 const char *test_temp(const char *name);
 /* Such a path in a folder that does not exist, so that nothing can be written there, not even by root. */
 const char *test_nowhere(const char *name);
-/* A folder that cannot be made, since it would lie in a file. */
+/* A folder that cannot be created, because it would be inside a file. */
 const char *test_no_folder(void);
 void test_write_file(const char *path, const void *data, size_t bytes);
 
 /* Of many similar cases, run only every n-th: RWKVK_TEST_FEW, or 1 if unset.  For devices that differ little. */
 unsigned test_every(void);
-/* Which of them, so that kinds of devices that are alike take different ones between them: RWKVK_TEST_TURN, from 0. */
+/* Which of them, so that similar kinds of devices run different ones: RWKVK_TEST_TURN, from 0. */
 unsigned test_turn(void);
-/* RWKVK_TEST_ALL=1: take all cases, however long it takes; test_every() is then 1. */
+/* RWKVK_TEST_ALL=1: run all cases, however long it takes; test_every() is then 1. */
 bool test_everything(void);
 
 /* The path of a file beside the project that some tests need (golden data, foreign models). If it is missing: NULL, and a loud
