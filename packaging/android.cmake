@@ -1,5 +1,5 @@
-# Builds for Android with the NDK whose folder is in the environment's ANDROID_NDK, as the presets `android-*` do.  Projects of
-# Gradle have the NDK's own toolchain file, and need none of this.
+# Builds for Android with the NDK whose folder is in the environment's ANDROID_NDK, as the presets `android-*` do.  Gradle
+# projects use the NDK's own toolchain file and do not need this one.
 set(toolchain $ENV{ANDROID_NDK}/build/cmake/android.toolchain.cmake)
 if(NOT EXISTS ${toolchain})
 	message(FATAL_ERROR "${toolchain} is not there: set ANDROID_NDK in the environment to the folder of Android's NDK, r25 or newer "

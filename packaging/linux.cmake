@@ -1,6 +1,6 @@
-# Builds for RWKVK_TRIPLE, x86_64-linux-gnu or aarch64-linux-gnu, as the presets `linux-*` and tools/cross.sh do.  RWKVK_LIBRARIES is
-# the folder that tools/cross.sh has made: a compiler that uses the C library of an old Debian, and the libraries.  Nothing else of
-# this machine is linked.
+# Builds for RWKVK_TRIPLE, x86_64-linux-gnu or aarch64-linux-gnu, as the presets `linux-*` and tools/cross.sh do.
+# RWKVK_LIBRARIES is the folder that tools/cross.sh has created: a compiler that uses the C library of an old Debian, and the
+# libraries.  Nothing else of this machine is linked.
 string(REGEX REPLACE "-.*" "" processor ${RWKVK_TRIPLE})
 if(NOT processor STREQUAL CMAKE_HOST_SYSTEM_PROCESSOR)
 	set(CMAKE_SYSTEM_NAME Linux)

@@ -1,6 +1,6 @@
 # rwkvk_one_object(OBJECT MODULES modules... ARCHIVES archives...): all objects of the modules' targets, and what they need of the
-# archives, as one, OBJECT, in which only names with our prefix are global.  A static archive of it leaves every other name to the program: visibility("hidden") does not do that, as it means
-# something to the dynamic linker only.
+# archives, as one, OBJECT, in which only names with our prefix are global.  A static archive of it leaves every other name to
+# the program.  visibility("hidden") does not do that, because it affects only the dynamic linker.
 #
 # The compiler is the one to link, as CMake has it everywhere, since it knows the target's linker and the form of its objects.  It
 # is given only those of the user's flags that say which machine and which tools.  Objects for link-time optimisation are not
@@ -25,7 +25,7 @@ function(rwkvk_one_object object)
 	endif()
 
 	if(APPLE)
-		# Mach-O: its linker knows a list of names and makes the others local.  Never tried.
+		# Mach-O: its linker takes a list of names and makes the others local.  Never tried.
 		foreach(architecture IN LISTS CMAKE_OSX_ARCHITECTURES)
 			list(APPEND flags -arch ${architecture})
 		endforeach()

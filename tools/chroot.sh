@@ -31,7 +31,7 @@ sources() {
 }
 
 # make_base RELEASE SUITES: a minimal Debian of that release, with these to install from.  The functions that make a chroot run
-# where `set -e` does not count: each step begins where the one before succeeded.
+# where `set -e` has no effect: each step begins only if the one before succeeded.
 make_base() {
     mirror=$(mirror)
     rm -rf "$chroot"
@@ -45,7 +45,7 @@ make_base() {
     apt_inside update
 }
 
-# make_chroot WHAT FUNCTION...: with these functions in turn, unless it is there.  False: it could not be made.
+# make_chroot WHAT FUNCTION...: with these functions in turn, unless it exists.  False: it could not be made.
 make_chroot() {
     [ ! -e "$chroot/complete" ] || return 0
     mkdir -p "$cache"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How fast a server that speaks OpenAI's API answers several clients at a time: tokens a second of all together, and the time to the
-first token.
+"""Measures how fast a server with OpenAI's API answers several clients at a time: tokens a second of all together, and the time
+to the first token.
 
     tools/clients.py http://127.0.0.1:8080 --clients 1,4,16 --requests 4 --tokens 100
 

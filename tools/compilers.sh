@@ -51,7 +51,7 @@ install_inside() {
         gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross libvulkan-dev libvulkan-volk-dev libcmocka-dev
 }
 
-# One of Mesa's libraries, not all of Mesa.
+# A single library of Mesa, not all of it.
 make_intel_shim() {
     sources source deb-src trixie && apt_inside update &&
         apt_inside -t trixie-backports install meson ninja-build g++ pkg-config libdrm-dev python3-mako python3-yaml \
@@ -76,8 +76,8 @@ need_chroot() {
     make_chroot "Mesa's drivers" make_trixie install_inside make_intel_shim || die "the chroot could not be made"
 }
 
-# The program that prints the table, for both architectures.  Only what it uses is linked, so it needs no library but libc;
-# the shaders are those that this machine's build has made.
+# The program that prints the table, for both architectures.  Only what it uses is linked, so it needs no library but libc; the
+# shaders are those of this machine's build.
 build_inside() {
     rm -rf "$cache/source"
     mkdir -p "$cache/source/shaders/common"

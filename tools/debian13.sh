@@ -27,14 +27,14 @@ want_inside() {
         skip "Debian 13 does not have these packages: $*"
 }
 
-# The files keep their times, so only what has changed is built again.
+# Files keep their times, so that only what has changed is rebuilt.
 copy_sources() {
     rm -rf "$cache/source"
     mkdir "$cache/source"
     (cd "$root" && tar cf - --exclude=./build --exclude=./.git .) | tar xf - -C "$cache/source"
 }
 
-# enter_debian13 ARGUMENT...: the arguments of the script, which begins again as root if it is not.
+# enter_debian13 ARGUMENT...: the arguments of the script, which restarts as root if necessary.
 enter_debian13() {
     if [ "$(id -u)" -ne 0 ]; then
         sudo -n true 2>/dev/null || skip "only root can use a chroot: sudo env RWKVK_DEBIAN13=$cache sh $0"
@@ -43,7 +43,7 @@ enter_debian13() {
     want_packages debootstrap debian-archive-keyring
     make_chroot "Debian 13" make_trixie install_inside || skip "the chroot could not be made"
     # shellcheck disable=SC2046
-    want_inside $(needs_inside) # an older chroot lacks what is needed since
+    want_inside $(needs_inside) # an older chroot lacks what later versions need
     copy_sources
     say "building with $(inside gcc --version | head -n 1)"
     quietly "$cache/log" inside cmake -S /cache/source -B /cache/build --preset dev -DRWKVK_WERROR=ON || die "configuring failed"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Random clients of `rwkvk serve` for a while: they join, wait, read, cancel and go on, and every reply that is read to its end has to
-be what a lone client got.  At the end the server must have lost nothing, and its memory must not have grown.
+"""Runs random clients of `rwkvk serve` for a while: they join, wait, read, cancel and continue, and every reply that is read to
+its end must be what a lone client got.  At the end the server must have lost nothing, and its memory must not have grown.
 
     tools/load.py build/release/tools/rwkvk/rwkvk [--minutes 30] [--clients 24] [SERVE-OPTION]...
 
@@ -32,7 +32,7 @@ server = Server("--parallel", "8", "--queue", "16", "-q", *options)
 
 
 def make_requests(count):
-    """With the text that each has when nobody else is there."""
+    """With the text that each gets when it is the only client."""
     draw = random.Random(args.seed)
     requests = []
     for seed in range(count):
@@ -60,7 +60,7 @@ def read_whole(body, texts):
 
 
 def read_stream(client, body, texts):
-    """Slowly, and in pieces of any size."""
+    """Reads slowly, in pieces of any size."""
     data = b""
     while piece := client.recv(random.randint(1, 4096)):
         data += piece

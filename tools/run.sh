@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing, builds the program and runs it: the text goes to standard output, all else to standard error.
+# Installs what is missing, builds the program and runs it: the text goes to standard output, everything else to standard error.
 #
 #     tools/run.sh                                  the built-in story model continues "Once upon a time"
 #     tools/run.sh "The old dragon"                 the same from a beginning of your own

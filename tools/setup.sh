@@ -138,7 +138,7 @@ install_with_apt() {
     fi
     say "installing $packages"
     log=$(mktemp)
-    # A fresh machine has no package lists, and an old one's lists name files that have gone: fetch them in that case.
+    # A fresh machine has no package lists, and an old one's lists name files that no longer exist: fetch them in that case.
     # shellcheck disable=SC2086
     if ! apt_install $packages >"$log" 2>&1 </dev/null; then
         quietly "$log" as_root apt-get -o DPkg::Lock::Timeout=600 update || die "apt-get update failed"

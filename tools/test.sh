@@ -18,7 +18,7 @@ parts() {
     done
 }
 
-# A part's exit code: 0 passed, 77 skipped, all else failed.  The table of them is printed at the end.
+# A part's exit code: 0 passed, 77 skipped, anything else failed.  The end prints a table of them.
 more() {
     if [ $# -eq 0 ]; then
         parts >&2

@@ -373,7 +373,7 @@ def case_killed():
 
 
 def case_world():
-    """Random weights and World tokens: whatever bytes such a model writes, the conversation is valid, and continues from its file."""
+    """Random weights and World tokens: whatever bytes such a model writes, the conversation is valid and can be continued."""
     model, name = os.path.join(root, "../shared/models/synthetic/v7-c128-f16.gguf"), path("world.chat")
     if not os.path.exists(model):
         print("SKIPPED world: there is no " + model)

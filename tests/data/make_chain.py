@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Writes a model that reasons and answers, and its vocabulary: make_chain.py MODEL VOCABULARY.
 
-The next token depends on the last one alone: an RWKV-4 whose layers add nothing, so that the head sees the last token's embedding, random signs; a token's row of the head is the sum of the embeddings of those that it follows.  Layers have weights all
-the same, so states depend on all that was read.  After "Assistant:" the answer comes; after "<think" a reasoning, then the answer."""
+The next token depends on the last one alone: an RWKV-4 whose layers add nothing, so that the head sees the last token's
+embedding, random signs; a token's row of the head is the sum of the embeddings of those that it follows.  Layers have weights
+all the same, so states depend on all that was read.  After "Assistant:" the answer comes; after "<think" a reasoning, then the
+answer."""
 import json
 import random
 import struct

@@ -1,7 +1,7 @@
 """The page of `rwkvk serve` in Chromium: RWKVK=PROGRAM python3 browser.py [unittest's arguments]
 
-The server is the real one with the built-in model, which goes on with stories.  Where an answer has to be an odd one, fetch() is
-replaced in the page (FAKE)."""
+The server is the real one with the built-in model, which tells stories.  For unusual answers, fetch() is replaced in the page
+(FAKE)."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from webdriver import Browser, wait
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script><b>bold</b>&amp;</div>"
 
-# Answers to the page's questions: MODEL instead of what /v1/models says of the model, CHUNKS instead of an answer, which with OPEN
-# does not end.  What the page sent last is kept in `sent`.
+# Answers to the page's questions: MODEL instead of the model in /v1/models, CHUNKS instead of an answer, which does not end
+# with OPEN.  What the page sent last is kept in `sent`.
 FAKE = """
 const [model, chunks, open] = arguments, real = window.fetch;
 window.fetch = async (address, options) => {
@@ -45,7 +45,7 @@ class Page(unittest.TestCase):
 
     def setUp(self):
         browser = self.browser
-        if self.server.process.poll() is not None:  # a test that has failed has left it so
+        if self.server.process.poll() is not None:  # left behind by a test that failed
             self.restart()
         browser.open("about:blank")
         browser.devtools("Storage.clearDataForOrigin", origin=self.url, storageTypes="all")
@@ -68,7 +68,7 @@ class Page(unittest.TestCase):
         return self.browser.run("return document.querySelector('#status').dataset.state")
 
     def pace(self, bytes_a_second):
-        """Answers come no faster, so that there is time to do something meanwhile."""
+        """Answers come no faster, so that there is time to act meanwhile."""
         self.browser.devtools(
             "Network.emulateNetworkConditions",
             offline=False,

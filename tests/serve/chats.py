@@ -1,4 +1,4 @@
-"""Chats with a model that recites: reasoning, its stops, tools and calls, start states, text between two others."""
+"""Chats with a model that recites: reasoning, its stops, tools and calls, start states, text inserted between two others."""
 
 import json
 import tempfile
@@ -34,7 +34,7 @@ class Chats(unittest.TestCase):
         assert code == 0, code
 
     def ask(self, **more):
-        """The choice of a whole reply, which has to be that of a stream, too."""
+        """The choice of a whole reply, which must equal that of a stream."""
         status, reply = self.server.post(CHAT, {**BASE, **more})
         self.assertEqual(status, 200, reply)
         choice, usage = reply["choices"][0], reply["usage"]

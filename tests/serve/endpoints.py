@@ -1,4 +1,4 @@
-"""Every endpoint of `rwkvk serve` over real sockets, with the built-in model: what is asked for, and what is refused by name."""
+"""Every endpoint of `rwkvk serve` over real sockets, with the built-in model: what is served, and what is refused by name."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Malicious or broken clients: the replies they get, that others do not notice, and that they leave nothing behind."""
+"""Malicious or broken clients: which replies they get, that others do not notice them, and that they leave nothing behind."""
 
 import concurrent.futures
 import json
@@ -16,7 +16,7 @@ from server import Server
 COMPLETIONS = "/v1/completions"
 GOOD = {"prompt": "Once upon a time", "max_tokens": 8, "temperature": 0}
 LONG = {"prompt": "Once upon a time", "max_tokens": 4096, "temperature": 0, "logit_bias": {"0": -100}, "stream": True}
-SLOW_SECONDS = 60  # in which the server has given up on who is slow: twice its limit
+SLOW_SECONDS = 60  # by then the server has given up on slow clients: twice its limit
 
 
 def message(body, *headers, method="POST", path=COMPLETIONS, version="HTTP/1.1"):
@@ -49,7 +49,7 @@ class Hostile(unittest.TestCase):
         self.files = self.open_files()
 
     def tearDown(self):
-        """Nothing is left of those that were here, and others are served as before."""
+        """Nothing remains of earlier clients, and others are served as before."""
         self.soon(lambda: not any(self.busy()), self.busy)
         self.good()
         self.soon(lambda: self.open_files() <= self.files, self.open_files)
@@ -82,7 +82,7 @@ class Hostile(unittest.TestCase):
             try:
                 client.sendall(data)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # it has seen enough; what it said may still be read
+                pass  # it has seen enough; its reply may still be read
             reply = b""
             try:
                 while part := client.recv(65536):
@@ -109,7 +109,7 @@ class Hostile(unittest.TestCase):
             return reply
 
     def status(self, data):
-        """Of the reply; 0: closed without one."""
+        """The status of the reply; 0: closed without one."""
         reply = self.ask(data)
         return int(reply.split()[1]) if reply else 0
 
@@ -253,7 +253,7 @@ class Hostile(unittest.TestCase):
         self.assertIn(self.status(message(b'{"prompt":"a\\u0000b","max_tokens":1}')), (200, 400))
 
     def test_prompts_that_are_hard_to_cut(self):
-        """Prompts are cut where states are worth keeping, before anybody knows how many tokens they have."""
+        """Prompts are split where states are worth keeping, before their tokens are counted."""
         many = [{"role": "user", "content": "x"}] * 100000
         self.assertEqual(self.status(message({"messages": many}, path="/v1/chat/completions")), 400)
         for letter in "x ":
@@ -262,7 +262,7 @@ class Hostile(unittest.TestCase):
     # ---- time
 
     def test_slow_clients(self):
-        """Heads and bodies that come a byte at a time, connections that say nothing, streams that are not read: the server gives up on
+        """Heads and bodies that arrive a byte at a time, silent connections, streams that are not read: the server gives up on
         each of them, and meanwhile serves others."""
         head, body = message(GOOD)[:60], message(GOOD)
         kinds = {
@@ -286,7 +286,7 @@ class Hostile(unittest.TestCase):
             client.close()
 
     def trickle(self, client, kind):
-        """One more byte; false: the server has closed."""
+        """Sends one more byte; false: the server has closed."""
         try:
             if kind != "silent":
                 client.send(b"1\r\n \r\n" if kind == "chunks" else b"x")
@@ -324,7 +324,7 @@ class Hostile(unittest.TestCase):
             list(pool.map(client, [draw.random() for _ in range(300)]))
 
     def test_500_connections(self):
-        """All at once: each is answered, or asked to come back later."""
+        """All at once: each is answered, or told to come back later."""
         clients = [self.server.connect() for _ in range(500)]
         for client in clients:
             client.sendall(message(GOOD, "Connection: close"))

@@ -1,4 +1,4 @@
-"""Access, queueing, clients that go away or do not read, and how the server ends."""
+"""Access, queueing, clients that disconnect or do not read, and how the server ends."""
 
 import base64
 import contextlib
@@ -109,7 +109,7 @@ class Limits(unittest.TestCase):
         slow.close()
 
     def test_long_texts_make_nobody_wait(self):
-        """Cutting them into tokens takes long; others are answered before it is done."""
+        """Splitting them into tokens takes long; others are answered before it is done."""
         data = json.dumps({"content": "x " * 700000}).encode()
         writers = [self.server.connect() for _ in range(3)]
         for writer in writers:

@@ -1,4 +1,4 @@
-"""A model that says what a test wants: RWKV-4 whose layers add nothing, so that each token has one successor.
+"""A model that writes what a test wants: an RWKV-4 whose layers add nothing, so that each token has one successor.
 
     chains: {"<think": [" I reason", "</think>", "Hello", "\\n\\n"]}
 

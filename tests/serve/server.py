@@ -39,7 +39,7 @@ class Server:
         self.host, self.port = parts.hostname, parts.port
 
     def stop(self):
-        """As an operator does; the exit code."""
+        """Ends the program as an operator does; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
 
@@ -53,7 +53,7 @@ class Server:
         return code
 
     def kill(self):
-        """As a crash ends it."""
+        """Ends the program as a crash would."""
         self.process.kill()
         self.process.wait()
         self.reader.join(10)

@@ -23,7 +23,7 @@ KEYS = {
 
 
 class Browser:
-    """A separate browser, without anything that others have stored.  with Browser() as browser: ..."""
+    """A separate browser that shares no stored data with others.  with Browser() as browser: ..."""
 
     def __init__(self, width=1280, height=800):
         with socket.socket() as free:

@@ -33,7 +33,7 @@ compile() {
     say "compiled and linked for $1, without the NDK, after $(took)"
 }
 
-# The library defines what the headers declare, needs no other libraries than Android's, and can be loaded by systems with pages of
+# The library defines what the headers declare, needs only Android's own libraries, and can be loaded by systems with pages of
 # 16 KiB.
 check_library() {
     NM=llvm-nm sh "$root/tests/outside/exports.sh" shared "$library" "$root"/include/*.h || die "$library: exports other names than the headers"

@@ -20,7 +20,7 @@ step() {
     quietly "$work/log" "$@" || die "failed: $what"
 }
 
-# The programs tell the same story everywhere, and it is not empty.
+# All programs print the same story, and it is not empty.
 tells() {
     "$2" "$model" >"$work/text" || die "$1 does not run"
     [ -f "$work/story" ] || cp "$work/text" "$work/story"

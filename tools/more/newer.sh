@@ -1,8 +1,8 @@
 #!/bin/sh
 # warnings of gcc 14 and clang 22, with musl and for 32-bit x86 with SSE; and that x87 and big-endian are refused
 #
-# As root or with sudo, in the chroot of debian13 (tools/debian13.sh).  All of src, tools and tests is built with gcc 14, by others
-# it is only read.
+# As root or with sudo, in the chroot of debian13 (tools/debian13.sh).  All of src, tools and tests is built with gcc 14; the
+# other compilers only check it.
 set -eu
 . "$(dirname -- "$0")/../setup.sh"
 . "$root/tools/debian13.sh"
@@ -10,7 +10,7 @@ set -eu
 enter_debian13
 want_inside clang-22 musl-tools gcc-multilib
 
-# read_all WHAT COMPILER...: the commands of the build with another compiler, which writes nothing.
+# read_all WHAT COMPILER...: runs the commands of the build with another compiler, which writes nothing.
 read_all() {
     what=$1
     shift
@@ -28,7 +28,7 @@ refused() {
     shift 2
     rm -rf "$cache/refused"
     ! inside cmake -S /cache/source -B /cache/refused "$@" >"$cache/log" 2>&1 || die "$what is not refused"
-    # The lines of a message are broken anywhere.
+    # CMake may break the lines of a message anywhere.
     said=$(sed -n '/^CMake Error/,$p' "$cache/log" | tr -s '\n ' '  ')
     case $said in
     *"$sentence"*) say "$what is refused: $sentence" ;;

@@ -58,7 +58,7 @@ refuses 'a tokenizer.json' 'RWKVK_BPE=ON' tokenize --vocab "$bpe" a
 refuses 'a vocabulary in JSON' 'RWKVK_BPE=ON' tokenize --vocab "$work/ids.json" a
 accepts 'the built-in model' generate -q -n 8 --temp 0 "Once upon a time"
 grep -q '^Once upon a time,' "$work/out" || die "none: the story is $(cat "$work/out")"
-# Those of formats that are there, of texts and of the engine.  Others make their models as .safetensors.
+# The tests of the formats that remain, of texts and of the engine.  Others write their models as .safetensors.
 quietly "$work/log" ctest --test-dir "$work/none" --no-tests=error -j "$(nproc)" \
     -R '^(fuzz_.*|test_(ggmf|stream|prefix|dtype|quants|state_file|abi|picks)|library_.*|cli_(generate.*|tokenize|chat_(pipe|terminal|interrupt)))$' ||
     die "none: tests fail"

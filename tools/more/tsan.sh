@@ -5,8 +5,8 @@ set -eu
 
 install_needs run test
 
-# Whether a program with two threads and a data race can be built, and is found out.  Where the kernel spreads addresses wider
-# than the sanitizer expects, its programs run without that.
+# Whether a program with two threads and a data race can be built, and its race is found.  If the kernel randomises addresses
+# more widely than the sanitizer expects, its programs run without randomisation.
 work=$root/build/tsan-check
 mkdir -p "$work"
 cat >"$work/race.c" <<'END'

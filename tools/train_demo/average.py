@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The weighted average of trained models of one shape, which reads better than each of them alone."""
+"""The weighted average of trained models of one shape, which writes better text than each of them alone."""
 import argparse
 import pathlib
 

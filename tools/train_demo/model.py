@@ -17,7 +17,7 @@ HEAD = 64
 
 
 def load_kernels():
-    """kernels.c, compiled for this processor into build/train_demo when that is missing or older."""
+    """kernels.c, compiled for this processor into build/train_demo if that is missing or out of date."""
     source = pathlib.Path(__file__).resolve().with_name("kernels.c")
     library = source.parents[2] / "build" / "train_demo" / "kernels.so"
     if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
@@ -80,7 +80,7 @@ class Wkv7(torch.autograd.Function):
 
 
 class Product(torch.autograd.Function):
-    """x @ y with both rounded to bfloat16, which processors with AVX512-BF16 multiply 2 to 4 times as fast."""
+    """x @ y with both rounded to bfloat16, which CPUs with AVX512-BF16 multiply 2 to 4 times as fast."""
 
     @staticmethod
     def forward(ctx, x, y):

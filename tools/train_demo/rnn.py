@@ -102,7 +102,7 @@ def sample(model, vocab, prompt, count, rng, temperature, top_p):
 
 
 def golden(model, vocab, prompt):
-    """What an engine's test compares with: the best logits, greedy tokens, and an example of tokenizing."""
+    """The reference for an engine's test: the best logits, greedy tokens, and an example of tokenizing."""
     ids = [0, *vocab.encode(prompt.encode())]
     logits, state = feed(model, ids)
     best = [[int(i), round(float(logits[i]), 4)] for i in np.argsort(-logits, kind="stable")[:5]]

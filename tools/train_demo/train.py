@@ -39,7 +39,7 @@ class Part:
             self.tokens = np.array([token for text in texts for token in (0, *vocab.encode(text))] + [0], np.uint16)
             np.save(cache, self.tokens)
         ends, = np.nonzero(self.tokens == 0)
-        # With the token 0 before the text and without it, so that the model can do with either.
+        # With token 0 before the text and without it, so that the model works with both.
         self.starts = [ends[:-1], ends[:-1] + 1]
         if len(self.tokens) > 2000 * len(texts):  # long texts: at their paragraphs as well
             self.starts.append(np.nonzero(self.tokens == vocab.ids[b"\n\n"])[0] + 1)
@@ -78,7 +78,7 @@ class Muon:
 
 
 class Optimizer:
-    """Muon for the large matrices of the blocks, AdamW for all else; vectors do not decay."""
+    """Muon for the large matrices of the blocks, AdamW for everything else; vectors do not decay."""
 
     def __init__(self, model, lr, muon, decay):
         named = list(model.named_parameters())
@@ -149,7 +149,7 @@ def arguments():
 
 
 def prepare(arg):
-    """The vocabulary, made if need be, and the four parts of the corpus."""
+    """The vocabulary, created if necessary, and the four parts of the corpus."""
     arg.out.mkdir(parents=True, exist_ok=True)
     path = arg.out / "vocab.txt"
     if not path.exists():

@@ -1,7 +1,7 @@
 """Makes a small vocabulary in the RWKV World text format and turns text into tokens with it.
 
-The format is a line `ID LITERAL BYTES` a token, IDs from 1 (0 ends a text).  Tokenizing takes the longest token that
-matches at every place.  IDs 1 to 256 are the single bytes, so any input can be written.
+The format is one line `ID LITERAL BYTES` per token, with IDs from 1 (0 ends a text).  Tokenizing takes the longest matching
+token at every place.  IDs 1 to 256 are the single bytes, so any input can be written.
 """
 import ast
 import collections
@@ -45,9 +45,9 @@ def merged_tokens(word_counts, limit):
 
 
 def build(text, size, path):
-    """Writes a vocabulary of `size` tokens, the end of text counted.
+    """Writes a vocabulary of `size` tokens, including the end of text.
 
-    Of a quarter more merges than needed those stay that greedy tokenizing of the text uses most."""
+    It makes a quarter more merges than needed and keeps those that greedy tokenizing of the text uses most."""
     counts = collections.Counter(WORDS.findall(text))
     tokens = [bytes([byte]) for byte in range(256)] + merged_tokens(counts, size + size // 4)
     used = collections.Counter(Vocab(tokens).encode(text))

@@ -2,7 +2,7 @@
 
     python3 openai_python.py http://127.0.0.1:8080/v1
 
-Each line is one thing that works; the first that does not ends it with an exception."""
+Each line is one thing that works; the first failure ends the program with an exception."""
 
 import sys
 
@@ -51,7 +51,7 @@ def chats(model):
 
 
 def tools(model):
-    """A call that has to be one; models without tools refuse by name."""
+    """A required call; models without tools refuse it by name."""
     try:
         reply = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "How is the weather in Paris?"}],
                                                tools=[TOOL], tool_choice="required", max_tokens=60, temperature=0)
