@@ -2,6 +2,22 @@
 # setup.sh.  `cache` is its folder here, which is /cache inside, and `chroot` the one with its files.  MIRROR names a Debian mirror
 # other than the one that apt uses here.
 
+# become_root VARIABLE ARGUMENT...: the script restarts as root if necessary, with the cache in that variable.
+become_root() {
+    [ "$(id -u)" -ne 0 ] || return 0
+    variable=$1
+    shift
+    sudo -n true 2>/dev/null || skip "only root can use a chroot: sudo env $variable=$cache sh $0"
+    exec sudo env "$variable=$cache" "MIRROR=${MIRROR-}" sh "$0" "$@"
+}
+
+# copy_sources FOLDER: files keep their times, so that only what has changed is rebuilt.
+copy_sources() {
+    rm -rf "$1"
+    mkdir -p "$1"
+    (cd "$root" && tar cf - --exclude=./build --exclude=./.git .) | tar xf - -C "$1"
+}
+
 # Commands in the chroot; their mounts end with them.
 inside() {
     mkdir -p "$chroot/cache"
@@ -58,4 +74,20 @@ make_chroot() {
         }
     done
     : >"$chroot/complete"
+}
+
+make_release() {
+    make_base "$release" "$release"
+}
+
+# make_minimal RELEASE: a chroot with nothing but a minimal Debian of that release, from which others are copied.
+make_minimal() {
+    release=$1 chroot=$cache/$1-minimal
+    make_chroot "a minimal Debian, $1," make_release
+}
+
+# copy_minimal RELEASE: makes the chroot a copy of it.
+copy_minimal() {
+    rm -rf "$chroot"
+    cp -a "$cache/$1-minimal" "$chroot" && rm "$chroot/complete"
 }

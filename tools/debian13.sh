@@ -27,24 +27,14 @@ want_inside() {
         skip "Debian 13 does not have these packages: $*"
 }
 
-# Files keep their times, so that only what has changed is rebuilt.
-copy_sources() {
-    rm -rf "$cache/source"
-    mkdir "$cache/source"
-    (cd "$root" && tar cf - --exclude=./build --exclude=./.git .) | tar xf - -C "$cache/source"
-}
-
 # enter_debian13 ARGUMENT...: the arguments of the script, which restarts as root if necessary.
 enter_debian13() {
-    if [ "$(id -u)" -ne 0 ]; then
-        sudo -n true 2>/dev/null || skip "only root can use a chroot: sudo env RWKVK_DEBIAN13=$cache sh $0"
-        exec sudo env "RWKVK_DEBIAN13=$cache" "MIRROR=${MIRROR-}" sh "$0" "$@"
-    fi
+    become_root RWKVK_DEBIAN13 "$@"
     want_packages debootstrap debian-archive-keyring
     make_chroot "Debian 13" make_trixie install_inside || skip "the chroot could not be made"
     # shellcheck disable=SC2046
     want_inside $(needs_inside) # an older chroot lacks what later versions need
-    copy_sources
+    copy_sources "$cache/source"
     say "building with $(inside gcc --version | head -n 1)"
     quietly "$cache/log" inside cmake -S /cache/source -B /cache/build --preset dev -DRWKVK_WERROR=ON || die "configuring failed"
     quietly "$cache/log" inside cmake --build /cache/build || die "building failed"

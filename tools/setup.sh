@@ -17,6 +17,15 @@ die() {
     exit 1
 }
 
+version() {
+    sed -n 's/^project(rwkvk VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt"
+}
+
+# When the sources were committed, in seconds since 1970, for archives whose bytes depend on nothing else.
+source_date() {
+    echo "${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || echo 946684800)}"
+}
+
 # Ends a part of tools/test.sh --more that cannot run here.
 skip() {
     say "SKIPPED: $*"
