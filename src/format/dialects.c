@@ -639,7 +639,7 @@ static void take_form(const struct rule *rule, struct official_name *out)
 	out->swapped = rule->how == SWAPPED || parts;
 	out->parts = parts ? (uint32_t)strlen(rule->rows) : 1;
 	out->beside = rule->how == BESIDE;
-	for (uint32_t i = 0; parts && i < out->parts; i++)
+	for (uint32_t i = 0; parts && i < out->parts && i < sizeof out->order; i++)
 		out->order[i] = (uint8_t)(strchr(MIXES_6, rule->rows[i]) - MIXES_6);
 }
 
