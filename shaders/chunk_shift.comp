@@ -36,7 +36,7 @@ void main()
 	const uint shift = flag(FLAG_FFN) && !flag(FLAG_PRE) ? STATE_FFN_X(D) : STATE_ATT_X;
 	to = at + (flag(FLAG_FFN) && !flag(FLAG_PRE) ? ROW_N2(D) : ROW_N1(D));
 	uint before = act_word[TABLE_ROW(row) + ROW_BEFORE], at_before = row_at(before == NO_ROW ? row : before);
-	vec2 norm_before = norm_of(at_before); // of itself where there is none: all threads take part in the sums
+	vec2 norm_before = norm_of(at_before); // itself if there is none: all threads must take part in the sums
 	for (uint c = thread; c < D / 4; c += WORKGROUP) {
 		vec4 n = normed(at, norm, weight, c);
 		vec4 change = (before == NO_ROW ? READ_STATE4((row_state(row) + shift) / 4 + c) :

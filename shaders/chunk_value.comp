@@ -1,6 +1,6 @@
 // Channel-mix, second half, of a chunk: x = x + ffn.value f, up to RWKV-6 times sigmoid of the receptance.  [D,F]
 //
-// ffn.value lies by input (layout.h, VALUE_*): a line is the weights that one input has for a block of outputs.  With at most
+// ffn.value is stored by input (layout.h, VALUE_*): a line holds the weights of one input for a block of outputs.  With at most
 // three rows, lines of inputs that are zero in all of them are skipped; with more rows, some input is nearly always non-zero. x
 // counts tiles of rows, y those of outputs, of few rows times SLICES.  Reads ROW_F, ROW_FR; updates ROW_X, and moves LN2 of a
 // run's last row from ROW_N2 into the shift state.  Recorded by src/engine/chunk_plan.c.
@@ -197,7 +197,7 @@ void add_group(uint from, uint g)
 		uvec4 w[AT_ONCE];
 		uvec2 high[AT_ONCE];
 		float x[AT_ONCE][THREAD_ROWS];
-		[[unroll]] for (uint k = 0; k < AT_ONCE; k++) { // where no input is left, the last line again, times nothing
+		[[unroll]] for (uint k = 0; k < AT_ONCE; k++) { // if no input is left: the last line again, times zero
 			bool left = used != 0;
 			i = left ? g * GROUP + findLSB(used) : i;
 			used &= used - 1;
@@ -235,13 +235,13 @@ void add_sets()
 	barrier();
 }
 
-// Where a slice's sums of a row lie: in place of what token shift has left.
+// Where a slice's sums of a row are: in the place of token shift's results.
 uint sums_at(uint row, uint slice)
 {
 	return row_at(row) + ROW_MIXED(D, slice);
 }
 
-// Of all workgroups that have inputs of the same outputs, whether this is the last to come; it then sees what all have written.
+// Whether this is the last to arrive of all workgroups with inputs for the same outputs; it then sees what all have written.
 bool is_last(uint arrived)
 {
 	memoryBarrierBuffer();

@@ -3,7 +3,7 @@
 //   y_j = sum_i r_i (S_ij + u_i k_i v_j)          S_ij <- w_i S_ij + k_i v_j          i a key channel, j a value channel
 //   y = GroupNorm(y; ln_x),   times silu(g)  (FLAG_GATE)
 //
-// S lies in registers (scan.glsl), the other way round than in memory: a thread has key channels of one value channel, whose sums
+// S is kept in registers (scan.glsl), transposed relative to memory: a thread has key channels of one value channel, whose sums
 // take one reduction a row.  GroupNorm follows when all rows have their outputs.
 //
 // Reads of each row ROW_R, ROW_K, ROW_V, ROW_G, and as decay ROW_W (FLAG_DECAY_LORA) or the layer's vector; writes ROW_Y, the state,

@@ -99,7 +99,7 @@ void add_group(uint block, uint g, inout vec4 y[VECS])
 		float f[AT_ONCE];
 		uvec2 high[AT_ONCE];
 		uvec4 w[AT_ONCE];
-		[[unroll]] for (uint k = 0; k < AT_ONCE; k++) { // where no input is left, the last line again, times nothing
+		[[unroll]] for (uint k = 0; k < AT_ONCE; k++) { // if no input is left: the last line again, times zero
 			f[k] = 0;
 			if (k == 0 || read != 0) {
 				i = g * GROUP + findLSB(read);

@@ -134,13 +134,13 @@ void sort_list(uint count)
 	}
 }
 
-// Whether top-p or top-k leave any out, which only step 1 can tell.
+// Whether top-p or top-k drop any token, which only step 1 can tell.
 bool is_cut(float top_p, uint top_k)
 {
 	return top_p < 1 || (top_k != 0 && top_k < V);
 }
 
-// Step 1, unless nobody needs it: the sum over all tokens, and the bins.
+// Step 1, if it is needed: the sum over all tokens, and the bins.
 void survey(float largest, bool needed)
 {
 	drawing = Drawing(largest, 1, 0, V, false, 0, V);

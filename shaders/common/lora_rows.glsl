@@ -1,5 +1,5 @@
 // Outer LoRA factors (lora_out.glsl) times the hidden vectors of several rows: a thread has a channel and unpacks its weights once
-// for ROWS rows.  With texel reads a workgroup is one subgroup, whose lanes each read another row's numbers and hand them round.
+// for ROWS rows.  With texel reads a workgroup is one subgroup, whose lanes each read the numbers of another row and pass them on.
 #include "second.glsl"
 #include "values.glsl"
 #include "lora_words.glsl"

@@ -5,11 +5,11 @@
 #define PICKS_SHARED
 #endif
 layout(set = 0, binding = 5) PICKS_SHARED buffer Picks { float picks[]; };
-uint picks_at; // where the slot's own begins, set by who picks
+uint picks_at; // where the slot's data begins; set by whoever picks
 const float LARGEST = 3.402823466e38;
 #define INFINITE uintBitsToFloat(0x7f800000u)
 
-// NaN or +infinity: the device has computed nonsense.  Tested by bits, because compilers may assume that there are no such
+// NaN or +infinity: the device has computed garbage.  Tested by bits, because compilers may assume that there are no such
 // numbers.
 bool broken(float logit)
 {
