@@ -709,7 +709,7 @@ RWKVK_API rwkvk_status rwkvk_chat_find(const char *name, rwkvk_chat_template *ou
 
 /* The template for a model: that of the GGUF key tokenizer.chat_template, if its content is recognised; else by version and
  * vocabulary: g1 for RWKV-7 with World's vocabulary, world for RWKV-4 to 6 with it, and plain for everything else.  The model's
- * log function is told once if the key's content is not recognised or only plain is left.  Thread-safe. */
+ * log function gets one report if the key's content is not recognised or only plain is left.  Thread-safe. */
 RWKVK_API rwkvk_status rwkvk_model_chat(rwkvk_model *model, rwkvk_chat_template *out);
 
 typedef enum rwkvk_chat_role {
@@ -722,7 +722,7 @@ typedef enum rwkvk_chat_role {
 typedef struct rwkvk_chat_message {
 	size_t size;
 	rwkvk_chat_role role;
-	/* UTF-8; NULL: "".  An assistant's text may begin with reasoning: everything before its last </think> is left out. */
+	/* UTF-8; NULL: "".  An assistant's text may begin with reasoning: everything up to its last </think> is skipped. */
 	const char *text;
 	/* An assistant's tool calls, as JSON: the output of rwkvk_chat_tool_calls(), or OpenAI's tool_calls.  NULL: none. */
 	const char *tool_calls;

@@ -6,7 +6,7 @@
 #include "base/error.h"
 
 enum environment_variable {
-	ENVIRONMENT_DEVICE,                /* the device where none is asked for */
+	ENVIRONMENT_DEVICE,                /* the device if none is requested */
 	ENVIRONMENT_CACHE_DIR,             /* where caches are kept; empty: nowhere */
 	ENVIRONMENT_XDG_CACHE_HOME,        /* else below this, */
 	ENVIRONMENT_HOME,                  /* or this, */

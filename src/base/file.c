@@ -269,7 +269,7 @@ rwkvk_status file_append(struct file_writer *file, const void *data, uint64_t by
 
 rwkvk_status file_commit(struct file_writer *file)
 {
-	int error = file->temporary ? system_sync(file->handle) : 0; /* a pipe has no disk behind it */
+	int error = file->temporary ? system_sync(file->handle) : 0; /* a pipe has no disk */
 	int close_error = system_close(file->handle);
 	file->closed = true;
 	if (!error)

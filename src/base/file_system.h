@@ -25,7 +25,7 @@ int system_close(intptr_t file);
 
 int system_file_facts(intptr_t file, struct file_facts *out);
 int system_from_descriptor(int fd, intptr_t *out); /* an open file by the number that the C library gave it */
-/* These may transfer fewer bytes than asked for. */
+/* These may transfer fewer bytes than requested. */
 int system_read(intptr_t file, uint64_t offset, void *data, size_t bytes, size_t *done); /* 0 bytes at the end */
 int system_write(intptr_t file, const void *data, size_t bytes, size_t *done);
 int system_sync(intptr_t file);

@@ -60,14 +60,14 @@ rwkvk_status slot_rewind(struct rwkvk_model *model, uint32_t slot, uint32_t snap
 
 /* ------------------------------------------------------------------------------------------------------ forward.c */
 
-/* Feeds tokens in one submission, as many as the pace allows; *fed tells how many.  The head runs after the last of `count`. */
+/* Feeds tokens in one submission, as many as the pace allows; *fed: how many. The head runs after the last of `count`. */
 rwkvk_status forward_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, bool head,
                           uint32_t *fed);
 /* Whether a call with so many tokens reads them in chunks.  Bits depend on this, so it depends on nothing else. */
 bool forward_reads_chunks(const struct rwkvk_model *model, size_t count);
 /* Tokens of the longest chunk; 0: none is read. */
 uint32_t forward_chunk_rows(const struct rwkvk_model *model);
-/* Feeds the next chunk of them, in as many submissions as the pace asks for; *fed tells how many tokens it has.  The head runs
+/* Feeds the next chunk of them, in as many submissions as the pace needs; *fed: how many tokens it has.  The head runs
  * after the last of `count`.  each: receives the logits of the chunk's tokens, [*fed][V], room for [forward_chunk_rows()][V];
  * NULL: not wanted.  Once `cancel` is set, it ends after the running submission with RWKVK_CANCELLED.  Then, as after a
  * failure, the state is the one from before the chunk. */
@@ -143,7 +143,7 @@ void work_blame(struct work *work, rwkvk_status status);
 /* One submission with as many of the works as have room in it, in order; at least one.  Prompts long enough for
  * forward_reads_chunks() share a chunk; all others have rows of a step. */
 void batch_run(struct rwkvk_model *model, struct work **works, uint32_t count);
-/* Reads tokens that were picked before; *fed tells how many. */
+/* Reads tokens that were picked before; *fed: how many. */
 rwkvk_status batch_feed(struct rwkvk_model *model, uint32_t slot, const uint32_t *tokens, size_t count, uint32_t *fed);
 
 /* share.c: batch_run() for a caller without the lock, combined with the works of other threads; waits until it is done.  A
@@ -160,7 +160,7 @@ struct tuning {
 	uint32_t workgroup, lanes, rows, chunk;
 	uint32_t state_lanes;
 	uint32_t groups;         /* workgroups that a stage should have when it can */
-	uint32_t staging_groups; /* those that have a place behind the activations, STAGING_FLOATS each */
+	uint32_t staging_groups; /* those that have a place after the activations, STAGING_FLOATS each */
 };
 /* The usual tuning of this kind of device. */
 struct tuning model_usual_tuning(const struct rwkvk_model *model);

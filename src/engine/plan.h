@@ -145,7 +145,7 @@ struct chunk {
 	struct gpu_buffer buffer; /* ROWS_TABLE, then ROW_FLOATS for each row */
 	struct gpu_buffer table;
 	struct gpu_cmd **cmds; /* [1 + L]; NULL: nothing is recorded yet */
-	/* The head of every row: made when all logits are first asked for. */
+	/* The head of every row: made when all logits are first needed. */
 	uint32_t logits_rows;     /* of the longest chunk then */
 	struct gpu_buffer logits; /* [logits_rows][V4] */
 	struct steps head;
@@ -404,7 +404,7 @@ struct chunk_shape step_shape_for(const struct gpu_caps *caps, const struct conf
 uint32_t step_outputs_for(const struct gpu_caps *caps, const struct config *config, uint32_t max_batch);
 bool step_outputs_possible(const struct gpu_caps *caps, uint32_t max_batch, uint32_t outputs);
 void chunk_constants(const struct chunk_shape *shape, uint32_t constants[SPEC_COUNT]); /* of tiles, besides those of a tuning */
-/* Bytes behind the activations for the staged data of workgroups. */
+/* Bytes after the activations for the staged data of workgroups. */
 uint64_t tuning_staging_bytes(const struct tuning *tuning, const struct config *config);
 /* The constants that all stages have. */
 void tuning_constants(const struct tuning *tuning, const struct config *config, uint32_t constants[SPEC_COUNT]);

@@ -53,7 +53,7 @@ static void complete(struct tuning *tuning, const struct gpu_caps *caps, const s
 	tuning->state_lanes = 1; /* without shuffles a state row stays with one thread */
 	if (caps->subgroups)
 		tuning->state_lanes = state_lanes_for(smaller(kind_of(caps)->state_lanes, caps->subgroup_size), c->head_size);
-	/* Half of the shared memory for the staged input: the rest is for the sums.  With texel reads it is staged behind the
+	/* Half of the shared memory for the staged input: the rest is for the sums.  With texel reads it is staged after the
 	 * activations, by each of the workgroups that a stage may have: one for each matrix can come on top, and wkv7 has one for
 	 * each head. */
 	uint32_t floats = caps->max_shared_bytes / 2 / sizeof(float) / 256 * 256, heads = c->head_size > 1 ? c->heads : 0;

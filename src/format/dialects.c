@@ -20,7 +20,7 @@ struct rule {
 		ROWS,    /* [letters of `rows`, C]: one tensor a row, its letter takes the place of the `?` */
 		STACKED, /* swapped matrices under each other, one a letter of `rows`, which come into the order of MIXES_6 */
 		BESIDE,  /* the same beside each other, which come to be a dimension of their own, too */
-		UNUSED   /* left out */
+		UNUSED   /* dropped */
 	} how;
 	const char *rows;
 };
@@ -543,7 +543,7 @@ static rwkvk_status name_bonus(struct weights *weights, uint64_t width)
 	return RWKVK_OK;
 }
 
-/* What names imply beside tensors, or a config.json beside the file says.  Hugging Face's programs leave out a head that is
+/* What names imply beside tensors, or a config.json beside the file says.  Hugging Face's programs do not store a head that is
  * the embedding.  fla's RWKV-7 normalises heads with an epsilon that grows with them, its RWKV-6 with norm_eps as it is; where
  * nothing says that, the official one stays, since fla's converter makes such files of official models. */
 static rwkvk_status take_settings(struct weights *weights, const struct dialect *dialect)

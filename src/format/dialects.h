@@ -5,7 +5,7 @@
 #include "format/weights.h"
 
 /* From the file's names to canonical ones (dialects.c), the last step of a reader: tensors are renamed, split into parts,
- * marked as swapped, and left out if they have no effect.  Unknown names stay. */
+ * marked as swapped, and dropped if they have no effect.  Unknown names stay. */
 enum { OFFICIAL_BYTES = 512 };
 enum naming {
 	NAMES_TORCH, /* official names, and those of Hugging Face, fla and web-rwkv */
@@ -16,8 +16,8 @@ enum naming {
 	NAMES_GGUF_RWKV7
 };
 rwkvk_status weights_rename(struct weights *weights, enum naming naming);
-/* The same for tensors of a file that is not a model, whose names may be of any dialect of PyTorch models; `model` tells which
- * version's. */
+/* The same for tensors of a file that is not a model, whose names may be of any dialect of PyTorch models; `model` shows the
+ * version. */
 rwkvk_status weights_rename_like(struct weights *weights, const struct weights *model);
 /* What a tensor of such a name is called officially, and how its matrix differs from the official tensor. */
 struct official_name {

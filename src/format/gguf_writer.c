@@ -1,4 +1,4 @@
-/* The front of a GGUF v3 file, keys and tensor entries, which grow in two buffers; and small files as a whole, whose data
+/* The header of a GGUF v3 file, keys and tensor entries, which grow in two buffers; and small files as a whole, whose data
  * grows in a third. */
 #include "format/gguf_writer.h"
 

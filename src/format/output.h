@@ -14,7 +14,7 @@ struct output {
 	uint64_t shape[4];              /* outermost first */
 	const struct tensor *source[8]; /* one after the other, each the same number of elements */
 	uint32_t sources;
-	bool transposed;        /* the last two dimensions are the other way round than in the only source */
+	bool transposed;        /* the last two dimensions are swapped relative to the only source */
 	float (*change)(float); /* NULL: none */
 	float factor;           /* 0: none */
 };
@@ -34,7 +34,7 @@ uint64_t output_bytes(const struct output *output); /* 0: more than 2^64 */
 float output_limit(enum dtype type);
 
 struct output_options {
-	uint32_t alignment; /* of each tensor's data, by zeros behind it */
+	uint32_t alignment; /* of each tensor's data, by zeros after it */
 	uint32_t threads;   /* 0: one a processor, 64 at most; the bytes do not depend on it */
 	rwkvk_progress_fn *progress;
 	void *progress_user;
@@ -44,7 +44,7 @@ struct output_options {
 rwkvk_status output_write(const struct output_list *list, const char *path, const char *from, const uint8_t *head,
                           size_t head_bytes, const struct output_options *options);
 
-/* The front of a safetensors file, for free(); `name` may be NULL; the epsilon of ln_x, 0: it is the usual one. */
+/* The header of a safetensors file, for free(); `name` may be NULL; the epsilon of ln_x, 0: it is the usual one. */
 rwkvk_status safetensors_head(const struct output_list *list, const char *path, const char *name, float epsilon, uint8_t **head,
                               size_t *bytes);
 

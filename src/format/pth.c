@@ -45,7 +45,7 @@ struct pth {
 	char root[NAME_BYTES]; /* "DIR/" */
 	uint8_t *pickle_bytes;
 	struct pickle pickle;
-	struct mapping *entries; /* by number in the archive; zeroed until a tensor has asked for it */
+	struct mapping *entries; /* by number in the archive; zeroed until a tensor needs it */
 	uint64_t budget;         /* bytes that may still be copied */
 };
 
@@ -162,8 +162,8 @@ static rwkvk_status read_entry(struct pth *p, const zip_stat_t *entry, uint8_t *
 	return status;
 }
 
-/* Where a stored entry lies in the mapping: the place that libzip reads its first bytes from.  False where that cannot be
- * told, for example if libzip read something else last. */
+/* Where a stored entry lies in the mapping: the place that libzip reads its first bytes from.  False if that cannot be known,
+ * for example if libzip read something else last. */
 static bool find_stored(struct pth *p, const zip_stat_t *entry, struct mapping *out)
 {
 	uint8_t head[16];

@@ -205,7 +205,7 @@ INLINE lanes magnitude(lanes a)
 	return (lanes)((masks)a & 0x7fffffff);
 }
 
-/* To the nearest integer, ties to even, below 2^22: the sum keeps no bits behind the point.  What is larger stays large. */
+/* To the nearest integer, ties to even, below 2^22: the sum keeps no bits after the point.  What is larger stays large. */
 INLINE lanes rounded(lanes a)
 {
 	return (a + 0x1.8p23f) - 0x1.8p23f;

@@ -26,9 +26,9 @@ rwkvk_status shards_read(struct weights *weights); /* an index of safetensors or
 /* Fails with a message that says what `file` holds instead of what was `expected`. */
 rwkvk_status refuse_file(const struct weights *weights, const struct mapping *file, const char *expected);
 
-/* Parts of the readers of files that models may have several of.  They are told by their first bytes: safetensors by a 64-bit
- * header length, of which the upper bytes are 0, and a brace; .pth, which Hugging Face calls .bin, by those of a zip archive.
- * Adding the tensors of `file`, weights->mapping or a part, under the names that they have there. */
+/* Parts of the readers of files that models may have several of.  They are recognised by their first bytes: safetensors by a
+ * 64-bit header length, of which the upper bytes are 0, and a brace; .pth, which Hugging Face calls .bin, by those of a zip
+ * archive. Adding the tensors of `file`, weights->mapping or a part, under the names that they have there. */
 #define SAFETENSORS_EPSILON "rwkvk.group_norm_epsilon" /* a key of __metadata__, of our own: the epsilon of ln_x */
 bool safetensors_is(const struct mapping *file);
 rwkvk_status safetensors_add(struct weights *weights, const struct mapping *file);

@@ -1,4 +1,4 @@
-/* The front of a safetensors file: the length of a JSON object, which names the tensors and says where they lie behind it. */
+/* The header of a safetensors file: the length of a JSON object, which names the tensors and says where their data is. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "format/output.h"
 #include "format/readers.h"
 
-enum { ALIGNMENT = 8 }; /* of the data, as the format's own writers keep it; blanks behind the JSON fill up */
+enum { ALIGNMENT = 8 }; /* of the data, as the format's own writers keep it; blanks after the JSON fill up */
 
 static const char *const dtype_names[] = { [DTYPE_F32] = "F32", [DTYPE_F16] = "F16", [DTYPE_BF16] = "BF16" };
 
@@ -43,7 +43,7 @@ static json_t *describe_all(const struct output_list *list, const char *name, fl
 	uint64_t at = 0;
 	bool whole = true;
 	if (name)
-		json_object_set_new(metadata, "name", json_string(name)); /* left out if it is no UTF-8 */
+		json_object_set_new(metadata, "name", json_string(name)); /* dropped if it is not UTF-8 */
 	if (epsilon != 0)
 		whole &= json_object_set_new(metadata, SAFETENSORS_EPSILON, number_text(epsilon)) == 0;
 	whole &= json_object_set_new(root, "__metadata__", metadata) == 0;

@@ -48,7 +48,7 @@ static bool name_is_plain(const char *name)
 	return *name != 0;
 }
 
-/* Bytes of an element of the types that are told by name, as safetensors and PyTorch have them; 0: not known. */
+/* Bytes of an element of the types that safetensors and PyTorch name; 0: not known. */
 static uint32_t foreign_bytes(const char *type)
 {
 	static const struct {

@@ -29,7 +29,7 @@ struct tensor {
 	uint64_t shape[4]; /* outermost first, as stored; unit dimensions removed, at least one dimension left */
 	const void *data;  /* inside a mapping or an owned block, not necessarily aligned */
 	uint64_t bytes;
-	bool swapped;              /* the last two dimensions are the other way round than in an official file; see above */
+	bool swapped;              /* the last two dimensions are swapped relative to an official file; see above */
 	const struct merge *merge; /* adapters that `data` lacks yet (merge.h): read it by tensor_to_float(); NULL: none */
 	char change[64];           /* a description of its adapters: "LoRA of rank 16, scale 2"; "": none */
 	uint64_t change_hash;      /* distinguishes adapters; 0: there is none */

@@ -274,7 +274,7 @@ static double statistic_value(const VkPipelineExecutableStatisticKHR *statistic)
 	}
 }
 
-/* The subgroup size that the compiler chose, where none was asked for: a property, not a statistic. */
+/* The subgroup size that the compiler chose, if none was requested: a property, not a statistic. */
 static rwkvk_status executable_subgroup(struct gpu *gpu, VkPipeline pipeline, struct gpu_statistic *out)
 {
 	VkPipelineInfoKHR info = { .sType = VK_STRUCTURE_TYPE_PIPELINE_INFO_KHR, .pipeline = pipeline };

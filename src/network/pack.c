@@ -130,7 +130,7 @@ uint64_t row_scratch_floats(uint64_t count)
 	return 2 * PAD(count, 256);
 }
 
-/* Floats at the beginning of a row's scratch as bytes behind them. */
+/* Converts floats at the beginning of a row's scratch to bytes after them. */
 static const uint8_t *made_row(uint32_t device_type, uint64_t count, float *scratch, enum dtype *type, bool *fits)
 {
 	uint64_t padded = PAD(count, 256);

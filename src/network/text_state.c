@@ -63,7 +63,7 @@ static const uint8_t magic[8] = { 'R', 'W', 'K', 'V', 'K', 'T', 'X', 'T' };
 /* The version of the format below; state files have their own. */
 enum { FORMAT = 1 };
 
-/* Numbers behind the magic, little-endian.  The checksum covers everything before it and the text. */
+/* Numbers after the magic, little-endian.  The checksum covers everything before it and the text. */
 enum { AT_FORMAT, AT_MODEL_HIGH, AT_MODEL_LOW, AT_START, AT_PREFIX, AT_TEXT, AT_STATE, AT_CHECKSUM, NUMBERS };
 enum { HEADER = sizeof magic + 8 * NUMBERS };
 

@@ -15,7 +15,7 @@ rwkvk_status trained_state_sizes(const struct weights *weights, struct config *o
  * must have one of the model's shape, of finite numbers; RWKV-4 has no matrix to train.  `state` may be changed on failure. */
 rwkvk_status trained_state(const struct weights *weights, const struct config *config, float *state);
 
-/* Writes the matrices of a state as safetensors of F32 in the official orientation; its shifts are left out. */
+/* Writes the matrices of a state as safetensors of F32 in the official orientation; its shifts are dropped. */
 rwkvk_status trained_state_write(const char *path, const struct config *config, const float *state);
 
 #endif

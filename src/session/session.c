@@ -300,7 +300,7 @@ static rwkvk_status give_logits(rwkvk_session *s, float *logits)
 	return check_logits(s, logits, s->position);
 }
 
-/* Whether to go on after `done` of `count` tokens. */
+/* Whether to continue after `done` of `count` tokens. */
 static rwkvk_status go_on(const rwkvk_eval_options *options, size_t done, size_t count)
 {
 	if (rwkvk_cancel_is_set(options->cancel))

@@ -53,7 +53,7 @@ rwkvk_status session_copy_out(rwkvk_session *session, uint64_t position, bool lo
 
 /* The functions below are called with the model's lock held. */
 
-/* Feeds some of the tokens, as many as one submission takes; *fed tells how many.  The head runs after the last of them all. */
+/* Feeds some of the tokens, as many as one submission takes; *fed: how many.  The head runs after the last of them all. */
 rwkvk_status session_feed(rwkvk_session *session, const uint32_t *tokens, size_t count, bool head, uint32_t *fed);
 
 /* Gives the device the counts and biases that it needs to pick tokens in this way; *pick: PICK_*. */

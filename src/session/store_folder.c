@@ -68,7 +68,7 @@ static void remove_in(const struct folder *f, const char *name)
 	free(path);
 }
 
-/* Others write files, too, so a temporary one counts as left behind only when it is old. */
+/* Others write files, too, so a temporary one counts as abandoned only when it is old. */
 static void take_stock(void *user, const struct folder_file *file, uint64_t now)
 {
 	struct inventory *all = user;

@@ -114,7 +114,7 @@ static rwkvk_status read_id(const struct reader *r, const json_t *value, const c
 	return RWKVK_OK;
 }
 
-/* A token in GPT-2's alphabet as bytes at the end of the pool, where it takes no more room than here. */
+/* A token in GPT-2's alphabet as bytes at the end of the pool, where it takes at most as much room as here. */
 static bool decode(const struct reader *r, const char *token, size_t *bytes)
 {
 	uint8_t *out = r->t->pool + r->t->pool_bytes;
