@@ -197,6 +197,7 @@ struct properties_1_1 {
 	VkPhysicalDeviceMaintenance3Properties maintenance3;
 	VkPhysicalDeviceIDProperties id;
 	VkPhysicalDeviceDriverPropertiesKHR driver;
+	VkPhysicalDevicePCIBusInfoPropertiesEXT pci;
 	VkPhysicalDeviceSubgroupSizeControlPropertiesEXT size;
 	VkPhysicalDeviceSubgroupSizeControlFeaturesEXT size_features;
 	VkPhysicalDeviceShaderFloat16Int8FeaturesKHR float16_features;
@@ -225,11 +226,12 @@ static void query_features(VkPhysicalDevice physical, bool size, bool float16, b
 
 static rwkvk_status query_properties(struct device_facts *facts, struct properties_1_1 *out)
 {
-	bool has_driver = false, has_float16 = false, has_dot = false;
+	bool has_driver = false, has_pci = false, has_float16 = false, has_dot = false;
 	const struct extension_flag flags[] = {
 		{ VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME, &has_float16 },
 		{ VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &has_dot },
 		{ VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME, &has_driver },
+		{ VK_EXT_PCI_BUS_INFO_EXTENSION_NAME, &has_pci },
 		{ VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, &facts->size_control },
 		{ VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, &facts->has_budget },
 		{ VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME, &facts->has_statistics },
@@ -242,6 +244,7 @@ static rwkvk_status query_properties(struct device_facts *facts, struct properti
 		.maintenance3 = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &out->id },
 		.id = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_ID_PROPERTIES },
 		.driver = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES_KHR },
+		.pci = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PCI_BUS_INFO_PROPERTIES_EXT, .pciDomain = UINT32_MAX },
 		.size = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES_EXT },
 		.size_features = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES_EXT },
 		.float16_features = { .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES_KHR },
@@ -255,6 +258,10 @@ static rwkvk_status query_properties(struct device_facts *facts, struct properti
 	if (has_driver) {
 		out->driver.pNext = out->subgroup.pNext;
 		out->subgroup.pNext = &out->driver;
+	}
+	if (has_pci) {
+		out->pci.pNext = out->subgroup.pNext;
+		out->subgroup.pNext = &out->pci;
 	}
 	vkGetPhysicalDeviceProperties2(facts->physical, &properties);
 	query_features(facts->physical, facts->size_control, has_float16, has_dot, out);
@@ -372,6 +379,9 @@ rwkvk_status device_learn(VkPhysicalDevice physical, uint32_t index, const struc
 	if (more.driver.driverName[0])
 		snprintf(caps->driver, sizeof caps->driver, "%s%s%s", more.driver.driverName, more.driver.driverInfo[0] ? " " : "",
 		         more.driver.driverInfo);
+	if (more.pci.pciDomain != UINT32_MAX)
+		snprintf(caps->pci, sizeof caps->pci, "%04x:%02x:%02x.%x", more.pci.pciDomain & 0xffff, more.pci.pciBus & 0xff,
+		         more.pci.pciDevice & 0x1f, more.pci.pciFunction & 7);
 	learn_subgroups(facts, &more, overrides);
 	learn_texels(facts, overrides);
 	caps->float16 = more.float16_features.shaderFloat16 && !overrides->no_float16;

@@ -119,6 +119,7 @@ static void describe(const struct device_facts *facts, bool is_default, rwkvk_de
 	memcpy(info->name, caps->name, sizeof info->name);
 	memcpy(info->driver, caps->driver, sizeof info->driver);
 	memcpy(info->reason, facts->reason, sizeof info->reason);
+	memcpy(info->pci, caps->pci, sizeof info->pci);
 }
 
 static rwkvk_status list_locked(struct device_facts *facts, rwkvk_device_info *infos, size_t capacity, size_t *count)

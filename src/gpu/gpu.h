@@ -34,6 +34,7 @@
 struct gpu_caps {
 	char name[256];
 	char driver[512];
+	char pci[16]; /* "0000:03:00.0"; "": unknown */
 	rwkvk_device_type type;
 	uint32_t index, vendor_id, device_id, api_version[3];
 	uint32_t subgroup_size; /* 1 when subgroups are not usable */

@@ -1658,7 +1658,7 @@ model = report["models"][0]
 tests = model["tests"]
 assert [t["test"] for t in tests] == ["pp3", "tg4", "tg5"]
 assert [l["test"] for l in lines] == [r["test"] for r in rows] == [t["test"] for t in tests]
-names = set(report["device"]) | set(model) - {"tests", "stages"} | set(tests[0])
+names = set(report["device"]) | set(model) - {"tests", "stages", "sustained"} | set(tests[0])
 assert set(lines[0]) == set(rows[0]) == names, names ^ set(rows[0])
 same = ["device", "driver", "model", "parameters", "bytes_per_token", "greedy_hash", "dispatches_per_token", "repetitions"]
 for line, row, test in zip(lines, rows, tests):
@@ -1743,7 +1743,7 @@ case_bench_usage() {
 	usage_error '--type: expected f32, f16, bf16, q8, q6, q5 or q4, separated by commas, got "q4,q3"' bench --shape 0.1B --type q4,q3
 	usage_error '--quant: expected none, f16, q8, q6, q5 or q4, separated by commas, got "q4,"' bench --quant q4,
 	usage_error '--shape: expected shapes such as 0.1B or 24x2048, separated by commas, got ""' bench --shape ""
-	usage_error '-o: expected md|json|csv|jsonl, got "xml"' bench -o xml
+	usage_error '-o: expected md|json|csv|jsonl|html, got "xml"' bench -o xml
 	usage_error '-p: expected whole numbers such as 128,512, got "x"' bench -p x
 	usage_error '-b: expected whole numbers such as 128,512, got "x"' bench -b x
 	usage_error "-b: expected at most 256 sessions, got 257" bench -b 1,257
@@ -1752,10 +1752,20 @@ case_bench_usage() {
 	usage_error "--compare: expected two files" bench --compare a.json
 	usage_error "--compare: expected two files" bench --compare a.json b.json c.json
 	usage_error "--compare: measures nothing; leave out" bench --compare a.json b.json -m c.gguf
+	usage_error "--collect: measures nothing; expected only the folder" bench --collect results -m c.gguf
+	usage_error "-o: expected md or html with --collect, got csv" bench --collect results -o csv
+	usage_error "-o html: is only for --collect" bench -o html
+	run bench --collect "$dir/none"
+	exits 1
+	err_has "$dir/none: No such file or directory"
+	mkdir "$dir/empty"
+	run bench --collect "$dir/empty"
+	exits 1
+	err_has "$dir/empty: expected files that \`rwkvk bench -o json\` wrote, found no *.json"
 	run bench --compare "$dir/none.json" "$dir/none.json"
 	exits 1
 	err_has "$dir/none.json: No such file or directory"
-	echo '{"rwkvk_bench": 2, "device": {"rwkvk": 3}}' >"$dir/bad.json"
+	echo '{"rwkvk_bench": 3, "device": {"rwkvk": 3}}' >"$dir/bad.json"
 	run bench --compare "$dir/bad.json" "$dir/bad.json"
 	exits 1
 	err_has "$dir/bad.json: device.rwkvk: expected a text, found 3"
@@ -1813,6 +1823,74 @@ END
 	run bench --compare "$dir/a.json" "$dir/b.json" --html "$dir/none/page.html"
 	exits 1
 	err_has "$dir/none/page.html: cannot be written: No such file or directory"
+}
+
+# Many reports, edited here, ranked; no device is needed.
+case_bench_collect() {
+	needs_python
+	mkdir "$dir/all"
+	python3 - "$root/tests/fuzz/corpus/bench/report.json" "$dir/all" <<'END' || fail "no reports"
+import copy, json, sys
+base = json.load(open(sys.argv[1]))
+def write(name, device, speed, date, **model):
+    a = copy.deepcopy(base)
+    a["device"].update(device=device, date=date)
+    a["models"][0].update(name="Story", **model)
+    a["models"][0]["tests"][1].update(test="tg8", tokens_per_s=speed, tokens_per_s_sd=0.25, read_share=0.5, power_w=12.5)
+    json.dump(a, open("%s/%s.json" % (sys.argv[2], name), "w"))
+write("a", "Slow | one", 50.0, "2026-11-01T00:00:00Z")
+write("b", "Fast <one>", 200.0, "2026-11-02T00:00:00Z", verified="")
+write("c", "Slow | one", 40.0, "2026-11-03T00:00:00Z", verified="no")
+write("d", "Fast <one>", 300.0, "2026-11-01T00:00:00Z")
+write("e", "Slow | one", 5.0, "2026-11-03T00:00:00Z", type="Q4")
+END
+	run bench --collect "$dir/all"
+	exits 0
+	err_empty
+	[ "$(grep -c '^## Story, ' "$out")" = 2 ] || fail "expected two sections"
+	out_has "## Story, Q8, 4.53 M parameters: tg8"
+	grep -qE '^\| 1 \| Fast <one> \| .* \| rwkvk [0-9.]+, 2026-11-02 \| 200 ± 0.25 \| 50.0 % \| .* \| 98.0 \| 12.5 \| - \| 2 \|$' "$out" || fail "no fastest one"
+	grep -qE '^\| 2 \| Slow \\\| one \| .*, 2026-11-03 \| 40.0 ± 0.25 \| .* \| NO \| 2 \|$' "$out" || fail "no second one"
+	grep -qE '^\| 1 \| Slow \\\| one .* \| 5.00 ± 0.25 ' "$out" || fail "no other type"
+	[ "$(grep -c '^| [0-9]' "$out")" = 3 ] || fail "expected three rows"
+	run bench --collect "$dir/all" -o html
+	exits 0
+	python3 - "$out" <<'END' >"$dir/said" 2>&1 || fail "$(cat "$dir/said")"
+import sys, xml.etree.ElementTree as tree
+page = open(sys.argv[1]).read()
+root = tree.fromstring(page.removeprefix("<!DOCTYPE html>"))
+rows = [row for t in root.iter("table") for row in list(t.iter("tr"))[1:]]
+assert [r[1].text for r in rows] == ["Slow | one", "Fast <one>", "Slow | one"], [r[1].text for r in rows]
+assert [d.get("style") for r in rows for d in r[2]] == ["width:100.0%", "width:100.0%", "width:20.0%"]
+for t in root.iter("table"):
+    assert len({len(row) for row in t.iter("tr")}) == 1
+END
+	echo '{"rwkvk_bench": 3, "device": {"rwkvk": 3}}' >"$dir/all/f.json"
+	run bench --collect "$dir/all"
+	exits 1
+	err_has "$dir/all/f.json: device.rwkvk: expected a text, found 3"
+	out_has "200 ± 0.25" # what can be read is shown
+}
+
+# A text for a second, and the stages compared with plain C.
+case_bench_sustain() {
+	needs_python
+	need_device
+	run bench -q -p 0 -n 2 -r 1 --no-measure --sustain 1 --verify -o json --html "$dir/page.html"
+	exits 0
+	python3 - "$out" "$dir/page.html" <<'END' >"$dir/said" 2>&1 || fail "$(cat "$dir/said")"
+import json, sys
+model = json.load(open(sys.argv[1]))["models"][0]
+windows = model["sustained"]
+assert model["verified"] == "yes" and 1 <= len(windows) <= 20, model
+assert all(a["end_s"] < b["end_s"] for a, b in zip(windows, windows[1:])) and windows[-1]["end_s"] >= 0.99
+assert all(w["tokens_per_s"] > 0 for w in windows)
+assert "Writing for long" in open(sys.argv[2]).read()
+END
+	run bench -q -p 0 -n 2 -r 1 --no-measure --sustain 1
+	exits 0
+	out_has "| sustained, until | t/s | MHz | W | °C |"
+	! grep -q "verified" "$out" || fail "nothing was compared"
 }
 
 # The page is well-formed, has the report's numbers, and loads nothing from elsewhere.

@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/file.h"
 #include "bench.h"
+#include "sensors.h"
 
 int failed(const char *format, ...)
 {
@@ -87,7 +89,9 @@ static struct bench_report make_report(size_t models)
 		fill(bench_model_fields, model, &next);
 		model->test_count = 2;
 		model->stage_count = 2;
+		model->window_count = 2;
 		for (size_t j = 0; j < 2; j++) {
+			fill(bench_window_fields, &model->sustained[j], &next);
 			fill(bench_test_fields, &model->tests[j], &next);
 			fill(bench_stage_fields, &model->stages[j], &next);
 			model->tests[j].sessions = 0;
@@ -168,8 +172,8 @@ static void hostile_files(void **state)
 	assert_refused("{", "x.json: line 1: expected JSON: ");
 	assert_refused("{\"a\":1,\"a\":2}", "x.json: line 1: expected JSON: duplicate object key");
 	assert_refused("[]", "x.json: expected a file that `rwkvk bench -o json` wrote, found one without \"rwkvk_bench\"");
-	assert_refused("{\"rwkvk_bench\":1}", "x.json: rwkvk_bench: expected 2, found 1: written by another version of rwkvk");
-	assert_refused("{\"rwkvk_bench\":2}", "x.json: device: expected an object, found nothing");
+	assert_refused("{\"rwkvk_bench\":2}", "x.json: rwkvk_bench: expected 3, found 2: written by another version of rwkvk");
+	assert_refused("{\"rwkvk_bench\":3}", "x.json: device: expected an object, found nothing");
 	assert_value_refused("device", "[]", "x.json: device: expected an object, found a list");
 	assert_value_refused("device.driver", NULL, "x.json: device.driver: expected a text, found nothing");
 	assert_value_refused("device.read_gb_per_s", "\"fast\"",
@@ -185,6 +189,8 @@ static void hostile_files(void **state)
 	assert_value_refused("models.1.tests.1.tokens_per_s", NULL,
 	                     "x.json: models[1].tests[1].tokens_per_s: expected a number from 0 on, or null, found nothing");
 	assert_value_refused("models.0.stages.1", "true", "x.json: models[0].stages[1]: expected an object, found true");
+	assert_value_refused("models.1.sustained.0.end_s", "\"x\"",
+	                     "x.json: models[1].sustained[0].end_s: expected a number from 0 on, or null, found a text");
 	char many[200] = "[";
 	for (int i = 0; i < BENCH_TESTS + 1; i++)
 		strcat(many, i ? ",{}" : "{}");
@@ -210,6 +216,130 @@ static void pairs(void **state)
 	assert_true(out[0].a == &a.models[0] && out[0].b == &b.models[0]);
 	bench_report_free(&a);
 	bench_report_free(&b);
+}
+
+/* ---------------------------------------------------------------------------------------------------- the schema */
+
+/* The schema has the fields of the struct, with their types, and all of them are required. */
+static void assert_described(const json_t *schema, const struct bench_field *fields)
+{
+	static const char *const types[] = { "\"string\"", "\"integer\"", "[\"number\",\"null\"]" };
+	const json_t *properties = json_object_get(schema, "properties"), *required = json_object_get(schema, "required");
+	for (size_t i = 0; fields->name; fields++, i++) {
+		const json_t *property = json_object_get(properties, fields->name);
+		if (!property)
+			fail_msg("the schema lacks %s", fields->name);
+		char *type = json_dumps(json_object_get(property, "type"), JSON_ENCODE_ANY | JSON_COMPACT);
+		assert_string_equal(type, types[fields->kind]);
+		free(type);
+		assert_string_equal(json_string_value(json_array_get(required, i)), fields->name);
+		assert_true(fields->kind == BENCH_TEXT || json_integer_value(json_object_get(property, "minimum")) == 0);
+		assert_true(strlen(json_string_value(json_object_get(property, "description"))) > 1);
+	}
+}
+
+static const json_t *list_schema(const json_t *model, const char *name, json_int_t most)
+{
+	const json_t *list = json_object_get(json_object_get(model, "properties"), name);
+	assert_int_equal(json_integer_value(json_object_get(list, "maxItems")), most);
+	return json_object_get(list, "items");
+}
+
+static void schema(void **state)
+{
+	(void)state;
+	json_error_t mistake;
+	json_t *root = json_load_file(SCHEMA, 0, &mistake);
+	if (!root)
+		fail_msg("%s: %s", SCHEMA, mistake.text);
+	const json_t *properties = json_object_get(root, "properties"), *models = json_object_get(properties, "models");
+	const json_t *model = json_object_get(models, "items");
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(properties, "rwkvk_bench"), "const")), BENCH_FORMAT);
+	assert_described(json_object_get(properties, "device"), bench_device_fields);
+	assert_described(model, bench_model_fields);
+	assert_described(list_schema(model, "tests", BENCH_TESTS), bench_test_fields);
+	assert_described(list_schema(model, "stages", BENCH_STAGES), bench_stage_fields);
+	assert_described(list_schema(model, "sustained", BENCH_WINDOWS), bench_window_fields);
+	json_decref(root);
+}
+
+/* ---------------------------------------------------------------------------------------------------- sensors */
+
+static char sensor_root[300];
+
+/* A file below a folder that stands for /sys. */
+static void show(const char *path, const char *text)
+{
+	char full[600];
+	snprintf(full, sizeof full, "%s/%s", sensor_root, path);
+	file_make_folders(full);
+	test_write_file(full, text, strlen(text));
+}
+
+static struct sensor_values sensed(const rwkvk_device_info *device)
+{
+	struct sensors sensors;
+	sensors_find(sensor_root, device, &sensors);
+	return sensors_read(&sensors);
+}
+
+static void assert_sensed(const rwkvk_device_info *device, double clock, double power, double temperature)
+{
+	struct sensor_values got = sensed(device);
+	const double want[] = { clock, power, temperature }, is[] = { got.clock_mhz, got.power_w, got.temperature_c };
+	for (size_t i = 0; i < 3; i++)
+		if (isnan(want[i]) ? !isnan(is[i]) : !(fabs(is[i] - want[i]) < 1e-9))
+			fail_msg("value %zu: expected %g, got %g", i, want[i], is[i]);
+}
+
+static void sensors_of_devices(void **state)
+{
+	(void)state;
+#ifdef _WIN32 /* whose file names have no colons */
+	skip();
+#endif
+	const double none = (double)NAN;
+	rwkvk_device_info card = { .type = RWKVK_DEVICE_DISCRETE, .pci = "0000:03:00.0" }, intel = card, nvidia = card;
+	rwkvk_device_info phone = { .type = RWKVK_DEVICE_INTEGRATED }, cpu = { .type = RWKVK_DEVICE_CPU };
+	strcpy(intel.pci, "0000:00:02.0");
+	strcpy(nvidia.pci, "0000:41:00.0");
+	snprintf(sensor_root, sizeof sensor_root, "%s", test_temp("sys"));
+	assert_sensed(&card, none, none, none); /* nothing is there yet */
+	assert_sensed(&phone, none, none, none);
+	assert_sensed(&cpu, none, none, none);
+	show("bus/pci/devices/0000:03:00.0/hwmon/hwmon4/freq1_input", "2450000000\n");
+	show("bus/pci/devices/0000:03:00.0/hwmon/hwmon4/power1_average", "187000000\n");
+	show("bus/pci/devices/0000:03:00.0/hwmon/hwmon4/temp1_input", "64000\n");
+	assert_sensed(&card, 2450, 187, 64);
+	show("bus/pci/devices/0000:00:02.0/drm/card1/gt_act_freq_mhz", "1300\n");
+	show("bus/pci/devices/0000:00:02.0/drm/renderD128/gt_act_freq_mhz", "7\n");
+	assert_sensed(&intel, 1300, none, none);
+	show("bus/pci/devices/0000:41:00.0/vendor", "0x10de\n");
+	assert_sensed(&nvidia, none, none, none);
+	show("class/devfreq/17000010.devfreq_mif/cur_freq", "1\n");
+	show("class/devfreq/3d00000.gpu/cur_freq", "587000000\n");
+	show("class/thermal/thermal_zone0/type", "cpu-0\n");
+	show("class/thermal/thermal_zone0/temp", "1\n");
+	show("class/thermal/thermal_zone1/type", "gpuss-0\n");
+	show("class/thermal/thermal_zone1/temp", "51500\n");
+	assert_sensed(&phone, 587, none, 51.5);
+	show("devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", "3000000\n");
+	show("devices/system/cpu/cpu1/cpufreq/scaling_cur_freq", "2000000\n");
+	assert_sensed(&cpu, 2500, none, none);
+	show("bus/pci/devices/0000:03:00.0/hwmon/hwmon4/power1_average", "-1\n"); /* broken */
+	show("bus/pci/devices/0000:03:00.0/hwmon/hwmon4/temp1_input", "warm\n");
+	assert_sensed(&card, 2450, none, none);
+}
+
+static void sensors_over_time(void **state)
+{
+	(void)state;
+	struct sensor_means means = { 0 };
+	assert_true(isnan(sensors_mean(&means).clock_mhz));
+	sensors_add(&means, (struct sensor_values){ 1000, (double)NAN, (double)NAN });
+	sensors_add(&means, (struct sensor_values){ 2000, 40, (double)NAN });
+	struct sensor_values mean = sensors_mean(&means);
+	assert_true(mean.clock_mhz == 1500 && mean.power_w == 40 && isnan(mean.temperature_c));
 }
 
 /* ---------------------------------------------------------------------------------------------------- the page */
@@ -394,6 +524,9 @@ int main(void)
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(hostile_files),
 		cmocka_unit_test(pairs),
+		cmocka_unit_test(schema),
+		cmocka_unit_test(sensors_of_devices),
+		cmocka_unit_test(sensors_over_time),
 		cmocka_unit_test(page),
 		cmocka_unit_test(page_of_many_sessions),
 		cmocka_unit_test(page_of_odd_numbers),

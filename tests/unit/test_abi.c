@@ -27,7 +27,7 @@ struct layout {
 #define MEMBER(type, member, want) { #member, offsetof(type, member), want }
 
 static const struct layout layouts[] = {
-	{ STRUCT(rwkvk_device_info, 1096, reason), {
+	{ STRUCT(rwkvk_device_info, 1112, pci), {
 		MEMBER(rwkvk_device_info, size, 0),
 		MEMBER(rwkvk_device_info, index, 8),
 		MEMBER(rwkvk_device_info, type, 12),
@@ -46,6 +46,7 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_device_info, max_storage_range, 824),
 		MEMBER(rwkvk_device_info, device_memory, 832),
 		MEMBER(rwkvk_device_info, reason, 840),
+		MEMBER(rwkvk_device_info, pci, 1096),
 	} },
 	{ STRUCT(rwkvk_model_options, 200, fd_length), {
 		MEMBER(rwkvk_model_options, size, 0),

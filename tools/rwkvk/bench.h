@@ -4,6 +4,7 @@
  *   cmd_bench.c      options, the device, all models
  *   bench_run.c      one model
  *   bench_table.c    Markdown, CSV, JSON lines, and two reports side by side
+ *   bench_collect.c  many reports, ranked by speed
  *   bench_html.c     the page: text, tables
  *   bench_chart.c    the page's charts */
 #ifndef RWKVK_TOOL_BENCH_H
@@ -13,13 +14,14 @@
 
 #include "streams.h"
 
-enum { BENCH_TESTS = 32, BENCH_STAGES = 40, BENCH_SESSIONS = 256 };
+enum { BENCH_TESTS = 32, BENCH_STAGES = 40, BENCH_SESSIONS = 256, BENCH_WINDOWS = 20 };
 
-/* Unknown numbers are NaN, and null in JSON.  JSON uses the names of the fields; docs/benchmark.md explains each one. */
+/* Unknown numbers are NaN, and null in JSON.  JSON uses the names of the fields; docs/benchmark.md explains each one, and
+ * docs/results/schema.json has their types. */
 struct bench_device {
 	char rwkvk[32], date[32]; /* the program's version; UTC */
 	char device[256], driver[512], device_type[16], vulkan[24];
-	uint64_t device_memory_bytes, subgroup_size;
+	uint64_t vendor_id, device_id, device_memory_bytes, subgroup_size;
 	double read_gb_per_s, copy_gb_per_s, dispatch_us, submit_us, f32_gflop_per_s, f16_gflop_per_s, int8_gop_per_s;
 	uint64_t measured_bytes;
 };
@@ -32,9 +34,10 @@ struct bench_test {
 	double tokens_per_s, tokens_per_s_sd, ms_per_token; /* all sessions together */
 	double tokens_per_s_each;                           /* one of several sessions */
 	double dispatches_per_token, barriers_per_token, submits_per_token, host_calls_per_token;
-	double gb_per_s, read_share;         /* only where each token reads all weights: tg */
-	double gflop_per_s, f32_share;       /* only where weights are read for many tokens: pp, and several sessions */
-	char greedy_hash[20], repeatable[8]; /* "" for pp; "yes": every repetition gave the same tokens */
+	double gb_per_s, read_share;              /* only where each token reads all weights: tg */
+	double gflop_per_s, f32_share;            /* only where weights are read for many tokens: pp, and several sessions */
+	double clock_mhz, power_w, temperature_c; /* of the device, at the ends of the repetitions */
+	char greedy_hash[20], repeatable[8];      /* "" for pp; "yes": every repetition gave the same tokens */
 };
 
 /* Measured in separate runs with the device's timestamps: per written token, and per prompt token ("chunk att_in"). */
@@ -43,14 +46,23 @@ struct bench_stage {
 	double runs_per_token, us_per_token, stage_gb_per_s;
 };
 
+/* A part of one long text: how fast it was written, and the device's state at its end. */
+struct bench_window {
+	double end_s, tokens_per_s; /* end: seconds since the text began */
+	double clock_mhz, power_w, temperature_c;
+};
+
 struct bench_model {
 	char model[256], name[128], format[32], version[8], quant[8], type[16];
+	char verified[8]; /* "yes" or "no": every stage was compared with plain C; "": not compared */
 	uint64_t layers, width, ffn_width, vocab, parameters, bytes_per_token, multiply_adds, device_bytes, peak_host_bytes;
 	double load_s, skipped_bytes_per_token; /* the second is counted with the stages */
 	struct bench_test tests[BENCH_TESTS];
 	size_t test_count;
 	struct bench_stage stages[BENCH_STAGES];
 	size_t stage_count;
+	struct bench_window sustained[BENCH_WINDOWS];
+	size_t window_count;
 };
 
 struct bench_report {
@@ -77,6 +89,8 @@ struct bench_cell {
 	char text[560];
 };
 struct bench_cell bench_number(double value, const char *unit);
+/* Text for a column of a Markdown table, where a bar would end it. */
+struct bench_cell bench_plain(const char *text);
 /* How a model's matrices are stored: "Q4K", or "Q4K (q4)" where loading made it so. */
 struct bench_cell bench_storage(const struct bench_model *model);
 /* The kind of a test: reads a prompt, writes a text, or writes several at once. */
@@ -95,8 +109,10 @@ struct bench_field {
 	enum bench_kind kind;
 	size_t offset, size;
 };
-/* The fields of the three structs, each ending in a row without a name. */
-extern const struct bench_field bench_device_fields[], bench_model_fields[], bench_test_fields[], bench_stage_fields[];
+/* The fields of the structs, each list ending in a row without a name. */
+extern const struct bench_field bench_device_fields[], bench_model_fields[], bench_test_fields[], bench_stage_fields[],
+	bench_window_fields[];
+enum { BENCH_FORMAT = 3 }; /* of the JSON; raise it when an older reader would misread the file */
 
 /* NULL when out of memory. */
 json_t *bench_to_json(const struct bench_report *report);
@@ -107,6 +123,8 @@ void bench_add_fields(json_t *object, const struct bench_field *fields, const vo
  * the file, the expectation and the finding. */
 bool bench_from_json(const char *path, const char *text, size_t bytes, struct bench_report *out, char *error,
                      size_t error_size);
+/* The same from a file.  EXIT_DONE, or EXIT_FAILED after a message. */
+int bench_load(const char *path, struct bench_report *out);
 void bench_report_free(struct bench_report *report);
 
 /* ---------------------------------------------------------------------------------------------------- bench_run.c */
@@ -115,7 +133,9 @@ void bench_report_free(struct bench_report *report);
 struct bench_tests {
 	const uint32_t *prompts, *texts, *sessions;
 	size_t prompt_count, text_count, session_count, repetitions; /* repetitions: not counting the first */
-	bool stages;
+	uint64_t sustain;                                            /* seconds that one text is written; 0: none */
+	bool stages, verify;
+	const struct sensors *sensors;
 };
 
 /* Opens the model and fills in *out, except for each test's share of the device's ceiling.  EXIT_DONE, or the exit code after
@@ -138,6 +158,11 @@ struct bench_pair {
 size_t bench_pairs(const struct bench_report *a, const struct bench_report *b, struct bench_pair *out);
 int bench_print_comparison(const char *const names[2], const struct bench_report reports[2]);
 
+/* The reports in all files of the folder whose names end in .json, to standard output, as Markdown or as a page: each model's
+ * devices ranked by speed.  Of several results of one device with one driver and version of rwkvk, the latest is shown.
+ * Files that cannot be read are reported and skipped, and then the result is EXIT_FAILED. */
+int bench_collect(const char *folder, bool page);
+
 /* ---------------------------------------------------------------------------------------------------- bench_html.c */
 
 /* One page for one report or two; names: the reports' names, or NULL.  EXIT_DONE, or EXIT_FAILED after a message. */
@@ -145,6 +170,9 @@ int bench_write_html(const char *path, const char *const *names, const struct be
 
 /* Text with HTML's special characters replaced, cut to `most` characters; 0: all of it. */
 void html_text(FILE *page, const char *text, size_t most);
+/* The page's beginning, up to the heading and in the style of all pages, and its end. */
+void html_begin(FILE *page, const char *title, const char *about);
+void html_end(FILE *page);
 
 /* ---------------------------------------------------------------------------------------------------- bench_chart.c */
 
@@ -152,6 +180,7 @@ void html_text(FILE *page, const char *text, size_t most);
 enum { CHART_WIDTH = 880 };
 void chart_speed(FILE *page, const struct bench_report *reports, size_t count, enum bench_what what);
 void chart_roofline(FILE *page, const struct bench_report *reports, size_t count);
+void chart_sustained(FILE *page, const struct bench_report *reports, size_t count);
 void chart_stages(FILE *page, const struct bench_report *reports, size_t count, bool of_prompt);
 
 #endif

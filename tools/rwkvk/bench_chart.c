@@ -332,6 +332,76 @@ void chart_roofline(FILE *page, const struct bench_report *reports, size_t count
 	free(roof);
 }
 
+/* ---------------------------------------------------------------------------------------------------- one long text */
+
+enum { LONG_LEFT = 70, LONG_TOP = 20, LONG_HEIGHT = 200 };
+
+/* A line from part to part, in a colour of its own, and its name and range in the list below. */
+static void draw_sustained(FILE *page, const struct bench_report *report, const struct bench_model *model, size_t index,
+                           size_t count, double end, double most)
+{
+	char text[1400], what[90];
+	const double scale = (CHART_WIDTH - LONG_LEFT - RIGHT) / end, bottom = LONG_TOP + LONG_HEIGHT;
+	double low = INFINITY, high = 0, y = bottom + 52 + 18 * (double)index;
+	fprintf(page, "<polyline class=\"s%zu\" points=\"", index % COLOURS);
+	for (size_t i = 0; i < model->window_count; i++) {
+		const struct bench_window *window = &model->sustained[i];
+		if (!usable(window->tokens_per_s) || !usable(window->end_s))
+			continue;
+		fprintf(page, "%.1f,%.1f ", LONG_LEFT + scale * window->end_s, bottom - LONG_HEIGHT * window->tokens_per_s / most);
+		low = window->tokens_per_s < low ? window->tokens_per_s : low;
+		high = window->tokens_per_s > high ? window->tokens_per_s : high;
+	}
+	describe(what, sizeof(what), report, model, "", count);
+	snprintf(text, sizeof(text), "%s to %s: %s", bench_number(low, "").text, bench_number(high, "").text, what);
+	fprintf(page, "\"/>\n<rect x=\"%d\" y=\"%.1f\" width=\"12\" height=\"12\" rx=\"2\" class=\"k%zu\"/>\n", LONG_LEFT, y - 10,
+	        index % COLOURS);
+	label(page, LONG_LEFT + 18, y, "start", "", text);
+}
+
+static void draw_long_axes(FILE *page, double end, double most)
+{
+	const double bottom = LONG_TOP + LONG_HEIGHT;
+	char text[40];
+	for (double tick = 0, step = nice_step(most, 4); tick <= most * 1.0001; tick += step) {
+		double y = bottom - LONG_HEIGHT * tick / most;
+		snprintf(text, sizeof(text), "%g", tick);
+		line(page, LONG_LEFT, y, CHART_WIDTH - RIGHT, y, "grid");
+		label(page, LONG_LEFT - 6, y + 4, "end", "soft", text);
+	}
+	for (double tick = 0, step = nice_step(end, 6); tick <= end * 1.0001; tick += step) {
+		snprintf(text, sizeof(text), "%g s", tick);
+		label(page, LONG_LEFT + (CHART_WIDTH - LONG_LEFT - RIGHT) * tick / end, bottom + 18, "middle", "soft", text);
+	}
+}
+
+void chart_sustained(FILE *page, const struct bench_report *reports, size_t count)
+{
+	double end = 0, most = 0;
+	size_t rows = 0, index = 0;
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < reports[i].model_count; j++) {
+			const struct bench_model *model = &reports[i].models[j];
+			rows += model->window_count > 0;
+			for (size_t k = 0; k < model->window_count; k++) {
+				const struct bench_window *window = &model->sustained[k];
+				end = usable(window->end_s) && window->end_s > end ? window->end_s : end;
+				most = usable(window->tokens_per_s) && window->tokens_per_s > most ? window->tokens_per_s : most;
+			}
+		}
+	if (!usable(end) || !usable(most)) {
+		nothing(page, "No long text was written.");
+		return;
+	}
+	begin(page, LONG_TOP + LONG_HEIGHT + 50 + 18 * (double)rows, "tokens a second over time");
+	draw_long_axes(page, end, most);
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < reports[i].model_count; j++)
+			if (reports[i].models[j].window_count > 0)
+				draw_sustained(page, &reports[i], &reports[i].models[j], index++, count, end, most);
+	fputs("</svg></div>\n", page);
+}
+
 /* ---------------------------------------------------------------------------------------------------- stages */
 
 /* Names of all stages in order of first appearance, so that a stage has the same colour in every bar. */

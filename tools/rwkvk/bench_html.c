@@ -21,16 +21,19 @@ static const char style[] =
 	".wide{overflow-x:auto}table{border-collapse:collapse;font-size:13px;margin:8px 0;min-width:100%}\n"
 	"th,td{padding:4px 10px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}\n"
 	"td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\n"
-	"td.d{white-space:nowrap}td.t{overflow-wrap:anywhere;min-width:90px}\n"
+	"td.d{white-space:nowrap}td.w{min-width:190px}td.t{overflow-wrap:anywhere;min-width:90px}\n"
 	"summary{cursor:pointer;color:var(--soft)}th{color:var(--soft);font-weight:600}code{font-size:12px}\n"
 	"svg{display:block;width:100%;min-width:640px;height:auto;background:var(--panel);border-radius:8px;margin:8px 0}\n"
 	"svg text{font-size:12px;fill:var(--text)}svg text.soft{fill:var(--soft)}svg text.in{fill:#14181d}\n"
 	".grid{stroke:var(--line);stroke-width:1}.error{stroke:var(--text);stroke-width:1.5}\n"
+	".rate{height:5px;border-radius:2px;margin:3px 0 2px auto;background:var(--a)}\n"
 	".bar0{fill:var(--a)}.bar1{fill:var(--b)}.line0{stroke:var(--a);stroke-width:2;fill:none}\n"
 	".line1{stroke:var(--b);stroke-width:2;fill:none}.ring0{stroke:var(--a);fill:none;stroke-width:1.5}\n"
 	".ring1{stroke:var(--b);fill:none;stroke-width:1.5}\n"
 	".k0{fill:var(--k0)}.k1{fill:var(--k1)}.k2{fill:var(--k2)}.k3{fill:var(--k3)}.k4{fill:var(--k4)}.k5{fill:var(--k5)}\n"
-	".k6{fill:var(--k6)}.k7{fill:var(--k7)}\n";
+	".k6{fill:var(--k6)}.k7{fill:var(--k7)}\n"
+	"polyline{fill:none;stroke-width:2}.s0{stroke:var(--k0)}.s1{stroke:var(--k1)}.s2{stroke:var(--k2)}.s3{stroke:var(--k3)}\n"
+	".s4{stroke:var(--k4)}.s5{stroke:var(--k5)}.s6{stroke:var(--k6)}.s7{stroke:var(--k7)}\n";
 
 static bool is_continued(char c)
 {
@@ -221,6 +224,15 @@ static bool has_stages(const struct bench_report *reports, size_t count)
 	return false;
 }
 
+static bool has_sustained(const struct bench_report *reports, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < reports[i].model_count; j++)
+			if (reports[i].models[j].window_count > 0)
+				return true;
+	return false;
+}
+
 static bool has_many(const struct bench_report *reports, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -230,22 +242,33 @@ static bool has_many(const struct bench_report *reports, size_t count)
 	return false;
 }
 
+void html_begin(FILE *page, const char *title, const char *about)
+{
+	fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
+	      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
+	      "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>",
+	      page);
+	html_text(page, title, 0);
+	fprintf(page, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<h1>rwkvk bench</h1>\n<p class=\"soft\">", style);
+	html_text(page, about, 0);
+	fputs("</p>\n", page);
+}
+
+void html_end(FILE *page)
+{
+	fputs("</body>\n</html>\n", page);
+}
+
+/* The reports' devices and days. */
 static void write_head(FILE *page, const struct bench_report *reports, size_t count)
 {
-	fprintf(page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n"
-	              "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-	              "<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>rwkvk bench: ");
-	html_text(page, reports[0].device.device, 0);
-	fprintf(page, "</title>\n<style>\n%s</style>\n</head>\n<body>\n<h1>rwkvk bench</h1>\n<p class=\"soft\">", style);
-	for (size_t i = 0; i < count; i++) {
-		fputs(i > 0 ? " · " : "", page);
-		html_text(page, reports[i].device.device, 0);
-		char day[11];
-		bench_text(day, sizeof(day), reports[i].device.date);
-		fputs(", ", page);
-		html_text(page, day, 0);
-	}
-	fputs("</p>\n", page);
+	char title[300], about[600];
+	size_t length = 0;
+	snprintf(title, sizeof(title), "rwkvk bench: %s", reports[0].device.device);
+	for (size_t i = 0; i < count && i < 2; i++)
+		length += (size_t)snprintf(about + length, sizeof(about) - length, "%s%s, %.10s", i > 0 ? " · " : "",
+		                           reports[i].device.device, reports[i].device.date);
+	html_begin(page, title, about);
 }
 
 static void write_page(FILE *page, const char *const *names, const struct bench_report *reports, size_t count)
@@ -262,6 +285,11 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 			"pass over the weights; next to the name, those of each session.</p>\n",
 			page);
 		chart_speed(page, reports, count, BENCH_MANY);
+	}
+	if (has_sustained(reports, count)) {
+		fputs("<h2>Writing for long</h2>\n<p class=\"soft\">Tokens a second over the seconds since one long text began.</p>\n",
+		      page);
+		chart_sustained(page, reports, count);
 	}
 	fputs("<h2>Reading a prompt</h2>\n", page);
 	chart_speed(page, reports, count, BENCH_PROMPTS);
@@ -298,7 +326,7 @@ static void write_page(FILE *page, const char *const *names, const struct bench_
 	      "<th class=\"n\">on the device</th><th class=\"n\">main memory</th>",
 	      model_rows);
 	facts(page, names, reports, count);
-	fputs("</body>\n</html>\n", page);
+	html_end(page);
 }
 
 int bench_write_html(const char *path, const char *const *names, const struct bench_report *reports, size_t count)

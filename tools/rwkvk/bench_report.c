@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORMAT = 2 }; /* of the JSON; raise it when an older reader would misread the file */
-
 /* ---------------------------------------------------------------------------------------------------- numbers */
 
 double bench_mean(const double *values, size_t count)
@@ -116,6 +114,8 @@ const struct bench_field bench_device_fields[] = {
 	TEXT(bench_device, driver),
 	TEXT(bench_device, device_type),
 	TEXT(bench_device, vulkan),
+	COUNT(bench_device, vendor_id),
+	COUNT(bench_device, device_id),
 	COUNT(bench_device, device_memory_bytes),
 	COUNT(bench_device, subgroup_size),
 	REAL(bench_device, read_gb_per_s),
@@ -136,6 +136,7 @@ const struct bench_field bench_model_fields[] = {
 	TEXT(bench_model, version),
 	TEXT(bench_model, quant),
 	TEXT(bench_model, type),
+	TEXT(bench_model, verified),
 	COUNT(bench_model, layers),
 	COUNT(bench_model, width),
 	COUNT(bench_model, ffn_width),
@@ -167,6 +168,9 @@ const struct bench_field bench_test_fields[] = {
 	REAL(bench_test, read_share),
 	REAL(bench_test, gflop_per_s),
 	REAL(bench_test, f32_share),
+	REAL(bench_test, clock_mhz),
+	REAL(bench_test, power_w),
+	REAL(bench_test, temperature_c),
 	TEXT(bench_test, greedy_hash),
 	TEXT(bench_test, repeatable),
 	{ 0 },
@@ -179,6 +183,30 @@ const struct bench_field bench_stage_fields[] = {
 	REAL(bench_stage, stage_gb_per_s),
 	{ 0 },
 };
+
+const struct bench_field bench_window_fields[] = {
+	REAL(bench_window, end_s),   REAL(bench_window, tokens_per_s),  REAL(bench_window, clock_mhz),
+	REAL(bench_window, power_w), REAL(bench_window, temperature_c), { 0 },
+};
+
+/* The lists of a model: `entries` structs of `size` bytes from `offset` on, of which the `count` first are there. */
+struct bench_list {
+	const char *name;
+	const struct bench_field *fields;
+	size_t offset, size, count, entries;
+};
+#define LIST(list, counter, list_fields)                                                                                       \
+	{                                                                                                                          \
+		.name = #list, .fields = list_fields, .offset = offsetof(struct bench_model, list),                                    \
+		.size = sizeof(((struct bench_model *)NULL)->list[0]), .count = offsetof(struct bench_model, counter),                 \
+		.entries = sizeof(((struct bench_model *)NULL)->list) / sizeof(((struct bench_model *)NULL)->list[0])                  \
+	}
+static const struct bench_list lists[] = {
+	LIST(tests, test_count, bench_test_fields),
+	LIST(stages, stage_count, bench_stage_fields),
+	LIST(sustained, window_count, bench_window_fields),
+};
+enum { LISTS = sizeof(lists) / sizeof(lists[0]) };
 
 /* ---------------------------------------------------------------------------------------------------- to JSON */
 
@@ -208,20 +236,22 @@ static json_t *object_json(const struct bench_field *fields, const void *from)
 
 static json_t *model_json(const struct bench_model *model)
 {
-	json_t *object = object_json(bench_model_fields, model), *tests = json_array(), *stages = json_array();
-	for (size_t i = 0; i < model->test_count; i++)
-		json_array_append_new(tests, object_json(bench_test_fields, &model->tests[i]));
-	for (size_t i = 0; i < model->stage_count; i++)
-		json_array_append_new(stages, object_json(bench_stage_fields, &model->stages[i]));
-	json_object_set_new(object, "tests", tests);
-	json_object_set_new(object, "stages", stages);
+	json_t *object = object_json(bench_model_fields, model);
+	for (size_t i = 0; i < LISTS; i++) {
+		const char *at = (const char *)model + lists[i].offset;
+		size_t count = *(const size_t *)(const void *)((const char *)model + lists[i].count);
+		json_t *entries = json_array();
+		for (size_t j = 0; j < count; j++)
+			json_array_append_new(entries, object_json(lists[i].fields, at + j * lists[i].size));
+		json_object_set_new(object, lists[i].name, entries);
+	}
 	return object;
 }
 
 json_t *bench_to_json(const struct bench_report *report)
 {
 	json_t *root = json_object(), *models = json_array();
-	json_object_set_new(root, "rwkvk_bench", json_integer(FORMAT));
+	json_object_set_new(root, "rwkvk_bench", json_integer(BENCH_FORMAT));
 	json_object_set_new(root, "device", object_json(bench_device_fields, &report->device));
 	for (size_t i = 0; i < report->model_count; i++)
 		json_array_append_new(models, model_json(&report->models[i]));
@@ -309,26 +339,32 @@ static json_t *read_list(struct reader *reader, const json_t *object, const char
 	return NULL;
 }
 
-static bool read_model(struct reader *reader, size_t index, const json_t *object, struct bench_model *model)
+/* One of the model's lists; the reader's place is the model's. */
+static bool read_entries(struct reader *reader, size_t index, const struct bench_list *list, const json_t *object,
+                         struct bench_model *model)
 {
-	snprintf(reader->place, sizeof(reader->place), "models[%zu].", index);
-	if (!read_fields(reader, bench_model_fields, object, model))
+	const json_t *entries = read_list(reader, object, list->name, list->entries);
+	char *at = (char *)model + list->offset;
+	if (!entries)
 		return false;
-	const json_t *tests = read_list(reader, object, "tests", BENCH_TESTS);
-	const json_t *stages = tests ? read_list(reader, object, "stages", BENCH_STAGES) : NULL;
-	if (!stages)
-		return false;
-	for (size_t i = 0; i < json_array_size(tests); i++) {
-		snprintf(reader->place, sizeof(reader->place), "models[%zu].tests[%zu].", index, i);
-		if (!read_fields(reader, bench_test_fields, json_array_get(tests, i), &model->tests[model->test_count++]))
-			return false;
-	}
-	for (size_t i = 0; i < json_array_size(stages); i++) {
-		snprintf(reader->place, sizeof(reader->place), "models[%zu].stages[%zu].", index, i);
-		if (!read_fields(reader, bench_stage_fields, json_array_get(stages, i), &model->stages[model->stage_count++]))
+	*(size_t *)(void *)((char *)model + list->count) = json_array_size(entries);
+	for (size_t i = 0; i < json_array_size(entries); i++) {
+		snprintf(reader->place, sizeof(reader->place), "models[%zu].%s[%zu].", index, list->name, i);
+		if (!read_fields(reader, list->fields, json_array_get(entries, i), at + i * list->size))
 			return false;
 	}
 	return true;
+}
+
+static bool read_model(struct reader *reader, size_t index, const json_t *object, struct bench_model *model)
+{
+	snprintf(reader->place, sizeof(reader->place), "models[%zu].", index);
+	bool ok = read_fields(reader, bench_model_fields, object, model);
+	for (size_t i = 0; i < LISTS && ok; i++) {
+		snprintf(reader->place, sizeof(reader->place), "models[%zu].", index);
+		ok = read_entries(reader, index, &lists[i], object, model);
+	}
+	return ok;
 }
 
 static bool read_root(struct reader *reader, const json_t *root, struct bench_report *out)
@@ -336,8 +372,8 @@ static bool read_root(struct reader *reader, const json_t *root, struct bench_re
 	const json_t *format = json_object_get(root, "rwkvk_bench");
 	if (!json_is_integer(format))
 		return refuse(reader, "expected a file that `rwkvk bench -o json` wrote, found one without \"rwkvk_bench\"");
-	if (json_integer_value(format) != FORMAT)
-		return refuse(reader, "rwkvk_bench: expected %d, found %lld: written by another version of rwkvk", FORMAT,
+	if (json_integer_value(format) != BENCH_FORMAT)
+		return refuse(reader, "rwkvk_bench: expected %d, found %lld: written by another version of rwkvk", BENCH_FORMAT,
 		              (long long)json_integer_value(format));
 	snprintf(reader->place, sizeof(reader->place), "device.");
 	if (!read_fields(reader, bench_device_fields, json_object_get(root, "device"), &out->device))

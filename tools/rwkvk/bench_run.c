@@ -1,4 +1,4 @@
-/* One model of `rwkvk bench`: opened, its tests repeated, its stages timed. */
+/* One model of `rwkvk bench`: opened, compared with plain C, its tests repeated, a long text written, its stages timed. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -6,10 +6,17 @@
 
 #include "bench.h"
 #include "model.h"
+#include "sensors.h"
 #include "terminal.h"
 #include "system.h"
 
 enum { PROFILED = 32, PROFILED_PROMPT = 256 }; /* tokens */
+
+/* Where a long text is. */
+struct window {
+	double start, begin, length; /* seconds: of the text, and of its present part */
+	size_t tokens;               /* written in this part */
+};
 
 /* A model on the device. */
 struct run {
@@ -22,6 +29,7 @@ struct run {
 	struct bench_model *out;
 	uint32_t first; /* the token that begins a text */
 	uint64_t hash;  /* of the tokens of a repetition */
+	struct window window;
 };
 
 /* ---------------------------------------------------------------------------------------------------- tests */
@@ -176,6 +184,7 @@ static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, d
 {
 	bool writing = ids == NULL, repeatable = true;
 	uint64_t hash = 0;
+	struct sensor_means means = { 0 };
 	rwkvk_counters before = { 0 }, after = { 0 };
 	struct progress progress;
 	progress_begin(&progress, "running", PROGRESS_STEPS);
@@ -188,6 +197,7 @@ static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, d
 		rwkvk_status status = test->sessions ? write_many(run, (size_t)test->sessions, count, &seconds)
 		                      : writing      ? write_text(run, count, &seconds)
 		                                     : read_prompt(run, ids, count, &seconds);
+		sensors_add(&means, sensors_read(run->tests->sensors)); /* while it is still as busy as it was */
 		rwkvk_model_counters(run->model, &after);
 		progress_text(&progress, "");
 		if (status != RWKVK_OK)
@@ -198,6 +208,10 @@ static rwkvk_status repeat(struct run *run, const uint32_t *ids, size_t count, d
 			rates[i - 1] = seconds > 0 ? (double)count * (test->sessions ? (double)test->sessions : 1) / seconds : 0;
 	}
 	count_work(&before, &after, test);
+	struct sensor_values sensors = sensors_mean(&means);
+	test->clock_mhz = sensors.clock_mhz;
+	test->power_w = sensors.power_w;
+	test->temperature_c = sensors.temperature_c;
 	if (writing) {
 		snprintf(test->greedy_hash, sizeof(test->greedy_hash), "%016" PRIx64, hash);
 		snprintf(test->repeatable, sizeof(test->repeatable), repeatable ? "yes" : "no");
@@ -263,6 +277,54 @@ static int run_many_tests(struct run *run)
 	return code;
 }
 
+/* ---------------------------------------------------------------------------------------------------- one long text */
+
+/* Ends the part if its time is over.  False: that was the last one. */
+static bool end_window(struct run *run, double now)
+{
+	struct window *window = &run->window;
+	struct bench_model *out = run->out;
+	window->tokens++;
+	if (now - window->begin < window->length)
+		return true;
+	struct sensor_values sensors = sensors_read(run->tests->sensors);
+	out->sustained[out->window_count++] = (struct bench_window){
+		.end_s = now - window->start,
+		.tokens_per_s = (double)window->tokens / (now - window->begin),
+		.clock_mhz = sensors.clock_mhz,
+		.power_w = sensors.power_w,
+		.temperature_c = sensors.temperature_c,
+	};
+	window->begin = now;
+	window->tokens = 0;
+	return out->window_count < BENCH_WINDOWS && now - window->start < (double)run->tests->sustain;
+}
+
+static bool on_long_token(void *user, const rwkvk_token *token)
+{
+	(void)token;
+	return end_window(user, now_seconds());
+}
+
+/* Writes for so many seconds, in parts of equal length; a part of a slow model ends with the token that is late. */
+static int run_sustained(struct run *run)
+{
+	double seconds = (double)run->tests->sustain;
+	const rwkvk_generate_options options = {
+		.max_tokens = SIZE_MAX, .ignore_end = true, .on_token = on_long_token, .user = run, .cancel = interrupt_flag()
+	};
+	if (run->tests->sustain == 0)
+		return EXIT_DONE;
+	note("  writing for %.0f s", seconds);
+	rwkvk_status status = write_text(run, 4, &(double){ 0 });
+	if (status == RWKVK_OK) {
+		run->window = (struct window){ .start = now_seconds(), .length = seconds / BENCH_WINDOWS };
+		run->window.begin = run->window.start;
+		status = rwkvk_session_generate(run->session, &options, NULL);
+	}
+	return run_failed(status);
+}
+
 /* ---------------------------------------------------------------------------------------------------- models */
 
 static void describe_model(struct run *run)
@@ -285,6 +347,31 @@ static void describe_model(struct run *run)
 	out->bytes_per_token = info.bytes_per_token;
 	out->multiply_adds = info.multiply_adds;
 	out->device_bytes = info.device_bytes;
+}
+
+/* Whether the device computes this model right; numbers of one that does not mean nothing. */
+static int run_verify(struct run *run)
+{
+	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+	size_t count;
+	bool right = true;
+	struct progress progress;
+	if (!run->tests->verify)
+		return EXIT_DONE;
+	rwkvk_session_destroy(run->session); /* there is room for one, which the comparison takes */
+	run->session = NULL;
+	progress_begin(&progress, "comparing", PROGRESS_STEPS);
+	const rwkvk_verify_options options = { .progress = progress_step, .progress_user = &progress };
+	rwkvk_status status = rwkvk_model_verify(run->model, &options, rows, RWKVK_VERIFY_ROWS, &count);
+	progress_end();
+	if (status != RWKVK_OK)
+		return failed_with(status);
+	for (size_t i = 0; i < count; i++)
+		right = right && rows[i].ok;
+	if (!right)
+		warn("%s: the device computes it wrong; see `rwkvk verify`", run->out->model);
+	strcpy(run->out->verified, right ? "yes" : "no");
+	return EXIT_DONE;
 }
 
 static int open_run(struct run *run, bool profile)
@@ -453,6 +540,10 @@ int bench_run(const struct bench_tests *tests, const struct model_args *args, st
 		code = run_tests(&run);
 		out->peak_host_bytes = system_peak_memory();
 	}
+	if (code == EXIT_DONE)
+		code = run_sustained(&run);
+	if (code == EXIT_DONE)
+		code = run_verify(&run);
 	close_run(&run);
 	if (code == EXIT_DONE && most_sessions(tests) > 0)
 		code = run_many(&run, most_sessions(tests));

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A bar in a text would end the table's column. */
-static struct bench_cell plain(const char *text)
+struct bench_cell bench_plain(const char *text)
 {
 	struct bench_cell cell;
 	size_t count = 0;
@@ -24,8 +23,8 @@ static struct bench_cell plain(const char *text)
 
 static void print_device(const struct bench_device *d)
 {
-	out_printf("%s, %s, Vulkan %s; rwkvk %s, %s\n", plain(d->device).text,
-	           *d->driver ? plain(d->driver).text : "unknown driver", d->vulkan, d->rwkvk, d->date);
+	out_printf("%s, %s, Vulkan %s; rwkvk %s, %s\n", bench_plain(d->device).text,
+	           *d->driver ? bench_plain(d->driver).text : "unknown driver", d->vulkan, d->rwkvk, d->date);
 	if (!isfinite(d->read_gb_per_s))
 		return;
 	out_printf("measured: read %s, copy %s, dispatch %s, submit %s, F32 %s, F16 %s, int8 %s\n",
@@ -38,7 +37,7 @@ static void print_device(const struct bench_device *d)
 static void print_row(const struct bench_model *model, const struct bench_test *test)
 {
 	bool writing = bench_what(test) == BENCH_TEXTS;
-	out_printf("| %s | %s | %s | %s | %s | %s ± %s | %s | %s | %s | %s | %s |\n", plain(model->model).text,
+	out_printf("| %s | %s | %s | %s | %s | %s ± %s | %s | %s | %s | %s | %s |\n", bench_plain(model->model).text,
 	           bench_storage(model).text, show_bytes(model->device_bytes).text, show_count(model->parameters).text, test->test,
 	           bench_number(test->tokens_per_s, "").text, bench_number(test->tokens_per_s_sd, "").text,
 	           writing ? bench_number(1e-6 * (double)model->bytes_per_token, "").text : "-",
@@ -63,7 +62,7 @@ static const char *note_repeatable(const struct bench_test *test)
 static void print_notes(const struct bench_model *model)
 {
 	const struct bench_test *test = last_text_test(model);
-	out_printf("\n%s, %s: loaded in %s, at most %s of main memory, %s on the device", plain(model->model).text,
+	out_printf("\n%s, %s: loaded in %s, at most %s of main memory, %s on the device", bench_plain(model->model).text,
 	           bench_storage(model).text, bench_number(model->load_s, " s").text, show_bytes(model->peak_host_bytes).text,
 	           show_bytes(model->device_bytes).text);
 	if (isfinite(model->skipped_bytes_per_token))
@@ -73,6 +72,8 @@ static void print_notes(const struct bench_model *model)
 		           test->test, bench_number(test->dispatches_per_token, "").text,
 		           bench_number(test->barriers_per_token, "").text, bench_number(test->submits_per_token, "").text,
 		           bench_number(test->host_calls_per_token, "").text, test->greedy_hash, note_repeatable(test));
+	if (model->verified[0])
+		out_printf("; %s", strcmp(model->verified, "yes") == 0 ? "verified" : "COMPUTED WRONG: see `rwkvk verify`");
 	out_printf("\n");
 }
 
@@ -95,6 +96,20 @@ static void print_many(const struct bench_model *model)
 	}
 }
 
+/* How a long text went; the sensors' cells are "-" where the system does not show them. */
+static void print_sustained(const struct bench_model *model)
+{
+	if (model->window_count == 0)
+		return;
+	out_printf("\n| sustained, until | t/s | MHz | W | °C |\n| ---: | ---: | ---: | ---: | ---: |\n");
+	for (size_t i = 0; i < model->window_count; i++) {
+		const struct bench_window *window = &model->sustained[i];
+		out_printf("| %s | %s | %s | %s | %s |\n", bench_number(window->end_s, " s").text,
+		           bench_number(window->tokens_per_s, "").text, bench_number(window->clock_mhz, "").text,
+		           bench_number(window->power_w, "").text, bench_number(window->temperature_c, "").text);
+	}
+}
+
 static void print_stages(const struct bench_model *model, bool of_prompt)
 {
 	double total = bench_stages_total(model, of_prompt);
@@ -105,8 +120,9 @@ static void print_stages(const struct bench_model *model, bool of_prompt)
 	for (size_t i = 0; i < model->stage_count; i++) {
 		const struct bench_stage *stage = &model->stages[i];
 		if (bench_is_prompt_stage(stage) == of_prompt)
-			out_printf("| %s | %s | %s | %s | %s |\n", plain(stage->stage).text, bench_number(stage->runs_per_token, "").text,
-			           bench_number(stage->us_per_token, "").text, bench_number(100 * stage->us_per_token / total, " %").text,
+			out_printf("| %s | %s | %s | %s | %s |\n", bench_plain(stage->stage).text,
+			           bench_number(stage->runs_per_token, "").text, bench_number(stage->us_per_token, "").text,
+			           bench_number(100 * stage->us_per_token / total, " %").text,
 			           bench_number(stage->stage_gb_per_s, "").text);
 	}
 }
@@ -122,6 +138,7 @@ void bench_print_table(const struct bench_report *report)
 	for (size_t i = 0; i < report->model_count; i++) {
 		print_notes(&report->models[i]);
 		print_many(&report->models[i]);
+		print_sustained(&report->models[i]);
 		print_stages(&report->models[i], false);
 		print_stages(&report->models[i], true);
 	}
@@ -237,7 +254,7 @@ static void print_numbers(const char *what, const char *unit, double a, double b
 
 static void print_texts(const char *what, const char *a, const char *b)
 {
-	out_printf("| %s | %s | %s | |\n", what, plain(a).text, plain(b).text);
+	out_printf("| %s | %s | %s | |\n", what, bench_plain(a).text, bench_plain(b).text);
 }
 
 static void compare_devices(const struct bench_device *a, const struct bench_device *b)
@@ -272,7 +289,7 @@ static void compare_models(const struct bench_pair *pair)
 {
 	const struct bench_model *a = pair->a, *b = pair->b, *either = a ? a : b;
 	char title[1200], what[1300];
-	snprintf(title, sizeof(title), "%s %s", plain(either->model).text, bench_storage(either).text);
+	snprintf(title, sizeof(title), "%s %s", bench_plain(either->model).text, bench_storage(either).text);
 	for (size_t i = 0; a && i < a->test_count; i++)
 		compare_tests(title, &a->tests[i], find_test(b, a->tests[i].test));
 	for (size_t i = 0; b && i < b->test_count; i++)
@@ -291,23 +308,24 @@ static int note_differences(const char *const names[2], const struct bench_pair 
 	const struct bench_model *a = pair->a, *b = pair->b;
 	int different = 0;
 	if (!a || !b) {
-		out_printf("\n* %s is in %s only.\n", plain((a ? a : b)->model).text, names[a ? 0 : 1]);
+		out_printf("\n* %s is in %s only.\n", bench_plain((a ? a : b)->model).text, names[a ? 0 : 1]);
 		return 0;
 	}
 	bool other_model = strcmp(a->model, b->model) != 0 || a->parameters != b->parameters;
 	bool other_type = strcmp(a->type, b->type) != 0 || strcmp(a->quant, b->quant) != 0;
 	if (other_model)
-		out_printf("\n* The models differ: %s (%" PRIu64 " parameters) and %s (%" PRIu64 ").\n", plain(a->model).text,
-		           a->parameters, plain(b->model).text, b->parameters);
+		out_printf("\n* The models differ: %s (%" PRIu64 " parameters) and %s (%" PRIu64 ").\n", bench_plain(a->model).text,
+		           a->parameters, bench_plain(b->model).text, b->parameters);
 	if (other_type)
-		out_printf("\n* %s is stored as %s and as %s.\n", plain(a->model).text, bench_storage(a).text, bench_storage(b).text);
+		out_printf("\n* %s is stored as %s and as %s.\n", bench_plain(a->model).text, bench_storage(a).text,
+		           bench_storage(b).text);
 	if (other_model || other_type) /* then the tokens differ, too */
 		return 0;
 	for (size_t i = 0; i < a->test_count; i++) {
 		const struct bench_test *x = &a->tests[i], *y = find_test(b, x->test);
 		if (!y || bench_what(x) == BENCH_PROMPTS || strcmp(x->greedy_hash, y->greedy_hash) == 0)
 			continue;
-		out_printf("\n* %s %s: the greedy tokens differ (%s and %s).\n", plain(a->model).text, x->test, x->greedy_hash,
+		out_printf("\n* %s %s: the greedy tokens differ (%s and %s).\n", bench_plain(a->model).text, x->test, x->greedy_hash,
 		           y->greedy_hash);
 		different++;
 	}
@@ -321,7 +339,8 @@ int bench_print_comparison(const char *const names[2], const struct bench_report
 		return failed("out of memory");
 	size_t count = bench_pairs(&reports[0], &reports[1], pairs);
 	int different = 0;
-	out_printf("| | %s | %s | second / first |\n| --- | ---: | ---: | ---: |\n", plain(names[0]).text, plain(names[1]).text);
+	out_printf("| | %s | %s | second / first |\n| --- | ---: | ---: | ---: |\n", bench_plain(names[0]).text,
+	           bench_plain(names[1]).text);
 	compare_devices(&reports[0].device, &reports[1].device);
 	for (size_t i = 0; i < count; i++)
 		compare_models(&pairs[i]);

@@ -8,10 +8,11 @@
 
 #include "bench.h"
 #include "model.h"
+#include "sensors.h"
 #include "terminal.h"
 
-enum output { OUTPUT_MD, OUTPUT_JSON, OUTPUT_CSV, OUTPUT_JSONL };
-static const char *const output_words[] = { "md", "json", "csv", "jsonl", NULL };
+enum output { OUTPUT_MD, OUTPUT_JSON, OUTPUT_CSV, OUTPUT_JSONL, OUTPUT_HTML };
+static const char *const output_words[] = { "md", "json", "csv", "jsonl", "html", NULL };
 static const char *const type_words[] = { "f32", "f16", "bf16", "q8", "q6", "q5", "q4", NULL };
 
 enum { MOST_WORDS = 16, MOST_FILES = 32, STANDARD_PROMPT = 512, STANDARD_TEXT = 128, STANDARD_REPETITIONS = 5 };
@@ -29,10 +30,10 @@ struct bench {
 	struct arg_texts models;
 	const char *shapes, *types, *quants;
 	struct arg_ids prompts, texts, sessions;
-	struct arg_count repetitions;
+	struct arg_count repetitions, sustain;
 	int output;
-	const char *html, *compare;
-	bool stages, unmeasured, read_file, exact, quiet;
+	const char *html, *compare, *collect;
+	bool stages, verify, unmeasured, read_file, exact, quiet;
 	const char *files[MOST_FILES]; /* positional arguments */
 };
 
@@ -79,7 +80,7 @@ static double rate(double per_second)
 	return per_second > 0 ? 1e-9 * per_second : (double)NAN;
 }
 
-static int describe_device(const struct bench *args, struct bench_device *out)
+static int describe_device(const struct bench *args, struct bench_device *out, struct sensors *sensors)
 {
 	static const char *const types[] = { "other", "integrated", "discrete", "virtual", "cpu" };
 	rwkvk_device_info info = { 0 };
@@ -95,8 +96,11 @@ static int describe_device(const struct bench *args, struct bench_device *out)
 	bench_text(out->device_type, sizeof(out->device_type), types[info.type]);
 	snprintf(out->vulkan, sizeof(out->vulkan), "%" PRIu32 ".%" PRIu32 ".%" PRIu32, info.api_version[0], info.api_version[1],
 	         info.api_version[2]);
+	out->vendor_id = info.vendor_id;
+	out->device_id = info.device_id;
 	out->device_memory_bytes = info.device_memory;
 	out->subgroup_size = info.subgroup_size;
+	sensors_find("/sys", &info, sensors);
 	return EXIT_DONE;
 }
 
@@ -222,7 +226,9 @@ static void plan_tests(const struct bench *args, struct bench_tests *tests)
 		.text_count = args->texts.given ? args->texts.count : 1,
 		.session_count = args->sessions.count,
 		.repetitions = args->repetitions.given ? args->repetitions.value : STANDARD_REPETITIONS,
+		.sustain = args->sustain.value,
 		.stages = args->stages || args->html,
+		.verify = args->verify,
 	};
 }
 
@@ -266,7 +272,10 @@ static int check_sessions(const struct bench *args, const struct bench_tests *te
 static int measure(const struct bench *args)
 {
 	struct plan plan = { 0 };
+	struct sensors sensors;
 	struct bench_report report = { 0 };
+	if (args->output == OUTPUT_HTML)
+		return misused("bench", "-o html: is only for --collect; the page of one report is --html FILE");
 	if (args->repetitions.given && args->repetitions.value == 0)
 		return misused("bench", "-r: expected at least 1, got 0");
 	if (args->models.count > MOST_FILES)
@@ -279,7 +288,8 @@ static int measure(const struct bench *args)
 	set_quiet(args->quiet);
 	code = args->html ? output_check(args->html) : EXIT_DONE;
 	if (code == EXIT_DONE)
-		code = describe_device(args, &report.device);
+		code = describe_device(args, &report.device, &sensors);
+	plan.tests.sensors = &sensors;
 	if (code == EXIT_DONE)
 		code = add_all(args, &plan, &report);
 	/* The device comes last, so that a wrong file name is seen at once; if measuring it fails, the models are still shown. */
@@ -295,18 +305,6 @@ static int measure(const struct bench *args)
 
 /* ---------------------------------------------------------------------------------------------------- comparing */
 
-static int load_report(const char *path, struct bench_report *out)
-{
-	uint8_t *text;
-	size_t bytes;
-	char error[400];
-	if (!read_file(path, &text, &bytes))
-		return EXIT_FAILED;
-	bool ok = bench_from_json(path, (const char *)text, bytes, out, error, sizeof(error));
-	free(text);
-	return ok ? EXIT_DONE : failed("%s", error);
-}
-
 static int compare(const struct bench *args)
 {
 	const char *const names[2] = { args->compare, args->files[0] };
@@ -315,9 +313,9 @@ static int compare(const struct bench *args)
 		return misused("bench", "--compare: expected two files, as in: rwkvk bench --compare a.json b.json");
 	if (args->models.count > 0 || args->shapes || args->types || args->quants)
 		return misused("bench", "--compare: measures nothing; leave out -m, --shape, --type and --quant");
-	int code = load_report(names[0], &reports[0]);
+	int code = bench_load(names[0], &reports[0]);
 	if (code == EXIT_DONE)
-		code = load_report(names[1], &reports[1]);
+		code = bench_load(names[1], &reports[1]);
 	if (code == EXIT_DONE)
 		code = bench_print_comparison(names, reports);
 	if (code == EXIT_DONE && args->html)
@@ -325,6 +323,15 @@ static int compare(const struct bench *args)
 	bench_report_free(&reports[0]);
 	bench_report_free(&reports[1]);
 	return code;
+}
+
+static int collect(const struct bench *args)
+{
+	if (args->files[0] || args->models.count > 0 || args->shapes || args->types || args->quants || args->html || args->compare)
+		return misused("bench", "--collect: measures nothing; expected only the folder and -o md or -o html");
+	if (args->output != OUTPUT_MD && args->output != OUTPUT_HTML)
+		return misused("bench", "-o: expected md or html with --collect, got %s", output_words[args->output]);
+	return bench_collect(args->collect, args->output == OUTPUT_HTML);
 }
 
 int cmd_bench(int argc, char **argv)
@@ -398,6 +405,17 @@ int cmd_bench(int argc, char **argv)
 		  .high = 10000,
 		  .help = "measure each N times, after one warm-up run",
 		  .standard = "5" },
+		{ .name = "sustain",
+		  .kind = ARG_COUNT,
+		  .target = &b.sustain,
+		  .value = "SECONDS",
+		  .high = 86400,
+		  .help = "then write one text for so long, and show how the speed changes as the device gets warm",
+		  .standard = "0: no such text" },
+		{ .name = "verify",
+		  .kind = ARG_FLAG,
+		  .target = &b.verify,
+		  .help = "also check each model's stages against plain C, as `rwkvk verify` does" },
 		{ .name = "stages",
 		  .kind = ARG_FLAG,
 		  .target = &b.stages,
@@ -412,8 +430,8 @@ int cmd_bench(int argc, char **argv)
 		  .kind = ARG_WORD,
 		  .target = &b.output,
 		  .words = output_words,
-		  .value = "md|json|csv|jsonl",
-		  .help = "a table, all numbers as JSON, or a line for each test",
+		  .value = "md|json|csv|jsonl|html",
+		  .help = "a table, all numbers as JSON, a line for each test, or, with --collect, a page",
 		  .standard = "md" },
 		{ .name = "html",
 		  .kind = ARG_TEXT,
@@ -425,12 +443,17 @@ int cmd_bench(int argc, char **argv)
 		  .target = &b.compare,
 		  .value = "A.JSON",
 		  .help = "measure nothing: compare this file and a second one, both written with -o json" },
+		{ .name = "collect",
+		  .kind = ARG_TEXT,
+		  .target = &b.collect,
+		  .value = "FOLDER",
+		  .help = "measure nothing: rank the results in all *.json files of this folder, written with -o json" },
 		{ .letter = 'q', .kind = ARG_FLAG, .target = &b.quiet, .help = "print only warnings and errors on standard error" },
 	};
 	/* clang-format on */
 	const struct usage usage = {
 		.command = "bench",
-		.synopsis = "[OPTION]... [MODEL]... | bench --compare A.JSON B.JSON",
+		.synopsis = "[OPTION]... [MODEL]... | bench --compare A.JSON B.JSON | bench --collect FOLDER",
 		.about = "Measures how fast a device reads prompts and writes texts, and the device itself, to show what share of its\n"
 				 "bandwidth a model achieves.  docs/benchmark.md explains each number.",
 		.args = args,
@@ -443,11 +466,12 @@ int cmd_bench(int argc, char **argv)
 				 "  rwkvk bench -m model.gguf -p 0 -n 64 -b 1,2,4,8,16,32\n"
 				 "  rwkvk bench --shape 0.1B,1.5B --type f16,q4 -p 0 --html report.html\n"
 				 "  rwkvk bench --shape 1.5B --type q8 -o json > here.json\n"
-				 "  rwkvk bench --compare here.json there.json",
+				 "  rwkvk bench --compare here.json there.json\n"
+				 "  rwkvk bench --collect results -o html > results.html",
 	};
 	int code = args_parse(&usage, argc, argv, b.files);
 	if (code == ARGS_GO_ON)
-		code = b.compare ? compare(&b) : measure(&b);
+		code = b.collect ? collect(&b) : b.compare ? compare(&b) : measure(&b);
 	free(b.models.texts);
 	free(b.prompts.ids);
 	free(b.texts.ids);

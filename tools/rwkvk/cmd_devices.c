@@ -42,6 +42,7 @@ static json_t *device_json(const rwkvk_device_info *device)
 	json_object_set_new(row, "vulkan", json_string(version_text(device).text));
 	json_object_set_new(row, "vendor_id", json_integer(device->vendor_id));
 	json_object_set_new(row, "device_id", json_integer(device->device_id));
+	json_object_set_new(row, "pci", json_text(device->pci));
 	json_object_set_new(row, "subgroup_size", json_integer(device->subgroup_size));
 	json_object_set_new(row, "subgroup_operations", json_boolean(device->subgroup_operations));
 	json_object_set_new(row, "unified_memory", json_boolean(device->unified_memory));
