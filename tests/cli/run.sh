@@ -1872,6 +1872,45 @@ END
 	out_has "200 ± 0.25" # what can be read is shown
 }
 
+# The results in the project fit the schema, were verified, and are in the tables of their README.
+case_bench_results() {
+	needs_python
+	run bench --collect "$root/docs/results"
+	exits 0
+	python3 - "$root/docs/results" "$out" <<'END' >"$dir/said" 2>&1 || fail "$(cat "$dir/said")"
+import glob, json, os, sys
+folder, tables = sys.argv[1], open(sys.argv[2]).read()
+kinds = {"string": str, "integer": int, "number": (int, float), "object": dict, "array": list, "null": type(None)}
+def check(value, schema, place):  # what of JSON Schema the file uses
+    unknown = set(schema) - {"$schema", "title", "description", "type", "const", "minimum", "required", "properties", "minItems",
+                             "maxItems", "items"}
+    assert not unknown, unknown
+    types = schema.get("type", list(kinds))
+    types = [types] if isinstance(types, str) else types
+    assert any(isinstance(value, kinds[t]) and not isinstance(value, bool) for t in types), (place, value)
+    assert value == schema.get("const", value), (place, value)
+    assert value is None or "minimum" not in schema or value >= schema["minimum"], (place, value)
+    for name in schema.get("required", []):
+        assert name in value, (place, "lacks", name)
+    if isinstance(value, dict):
+        for name in value:
+            assert name in schema["properties"], (place, "has", name)
+            check(value[name], schema["properties"][name], place + "." + name)
+    if isinstance(value, list):
+        assert schema.get("minItems", 0) <= len(value) <= schema["maxItems"], (place, len(value))
+        for i, entry in enumerate(value):
+            check(entry, schema["items"], "%s[%d]" % (place, i))
+schema = json.load(open(folder + "/schema.json"))
+files = [f for f in glob.glob(folder + "/*.json") if os.path.basename(f) != "schema.json"]
+assert files
+for file in files:
+    report = json.load(open(file))
+    check(report, schema, os.path.basename(file))
+    assert all(m["verified"] == "yes" for m in report["models"]), (file, "was not verified")
+assert tables[tables.index("\n## "):] in open(folder + "/README.md").read(), "the README lacks what bench --collect docs/results prints"
+END
+}
+
 # A text for a second, and the stages compared with plain C.
 case_bench_sustain() {
 	needs_python
