@@ -15,7 +15,8 @@ library = c.CDLL(str(Path(__file__).with_name("rwkvk.dll" if sys.platform == "wi
 # Types by letter: pointer, C string, size, uint32 and uint64, bool, float, int or enum; e for a status, - for void.
 TYPES: dict[str, Any] = {
     "p": c.c_void_p, "s": c.c_char_p, "z": c.c_size_t, "u": c.c_uint32, "q": c.c_uint64, "b": c.c_bool, "f": c.c_float,
-    "i": c.c_int, "e": c.c_int, "-": None, "c16": c.c_char * 16, "c256": c.c_char * 256, "c512": c.c_char * 512, "u3": c.c_uint32 * 3}  # fmt: skip
+    "i": c.c_int, "e": c.c_int, "-": None, "c16": c.c_char * 16, "c256": c.c_char * 256, "c512": c.c_char * 512,
+    "u3": c.c_uint32 * 3}  # fmt: skip
 # Each struct begins with its size.  A letter is the type of the names after it.
 STRUCTS = {
     "device_info": "u index i type c256 name c512 driver u3 api_version u vendor_id device_id subgroup_size "
