@@ -49,9 +49,14 @@ rwkvk_status pth_read(struct weights *weights)
 
 /* Companion files that only these formats have. */
 #ifndef RWKVK_JSON
-rwkvk_status shards_read(struct weights *weights)
+rwkvk_status shards_add(struct weights *weights)
 {
 	return absent(weights->path, "an index of safetensors or .pth files", "RWKVK_SAFETENSORS");
+}
+
+rwkvk_status shards_read(struct weights *weights)
+{
+	return shards_add(weights);
 }
 
 rwkvk_status shards_resolve(const char *path, char **out)
@@ -61,6 +66,12 @@ rwkvk_status shards_resolve(const char *path, char **out)
 		return absent(path, "a folder with a model in safetensors or .pth files", "RWKVK_SAFETENSORS");
 	*out = strdup(path);
 	return *out ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "%s: no memory for a path", path);
+}
+
+double text_number(const char *text)
+{
+	(void)text; /* only safetensors files have numbers as texts */
+	return 0;
 }
 
 rwkvk_status config_json_read(const struct weights *weights, struct config_json *out)
