@@ -5,6 +5,10 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#ifdef __APPLE__
+#define st_mtim st_mtimespec /* POSIX's name came later */
+#endif
+
 static uint64_t nanoseconds(const struct timespec *time)
 {
 	return (uint64_t)time->tv_sec * 1000000000 + (uint64_t)time->tv_nsec;
