@@ -10,22 +10,7 @@
 set -eu
 . "$(dirname -- "$0")/setup.sh"
 . "$root/tools/chroot.sh"
-
-# from_debian RELEASE TYPE COMMAND...: apt-get in $work with the packages of a release, of type deb or deb-src, for $architecture.
-from_debian() {
-    release=$1 type=$2
-    shift 2
-    rm -rf "$work/apt"
-    mkdir -p "$work/apt/parts" "$work/apt/lists/partial"
-    mirror=$(mirror)
-    printf 'Types: %s\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
-        "$type" "${mirror:-http://deb.debian.org/debian}" "$release" >"$work/apt/parts/debian.sources"
-    printf '%s;\n' 'Dir::Etc::sourcelist "/dev/null"' "Dir::Etc::sourceparts \"$work/apt/parts\"" "Dir::State::lists \"$work/apt/lists\"" \
-        'Dir::State::status "/dev/null"' 'APT::Sandbox::User "root"' "APT::Architecture \"$architecture\"" \
-        "APT::Architectures \"$architecture\"" >"$work/apt/conf"
-    (cd "$work" && export "APT_CONFIG=$work/apt/conf" && quietly "$work/log" apt-get update && quietly "$work/log" apt-get "$@") ||
-        die "Debian's packages cannot be had: apt-get $*"
-}
+. "$root/tools/debian.sh"
 
 # with_cmake SOURCE OPTION...: a library that CMake builds, static, into $libraries.
 with_cmake() {
@@ -64,25 +49,18 @@ build_libraries() {
     cp -r /usr/include/vulkan /usr/include/vk_video /usr/include/volk.h /usr/include/volk.c "$libraries/include/"
 }
 
-# The files of Debian 11's packages as a system of their own: links lead to files in it, those to files of other packages are left out.
 make_sysroot() {
     say "unpacking the C library and libedit of Debian 11"
-    mkdir "$work/debs" "$libraries/sysroot"
-    from_debian bullseye deb download libc6 libc6-dev linux-libc-dev libcrypt-dev libedit-dev libbsd-dev libmd-dev libncurses-dev libtinfo6
-    for package in "$work"/*.deb; do
-        quietly "$work/log" dpkg -x "$package" "$libraries/sysroot" || die "unpacking $package"
-    done
-    find "$libraries/sysroot" -type l -lname '/*' | while read -r link; do
-        ln -srfn "$libraries/sysroot$(readlink "$link")" "$link"
-    done
-    find "$libraries/sysroot" -xtype l -delete
+    from_debian bullseye deb download libc6 libc6-dev linux-libc-dev libcrypt-dev libedit-dev libbsd-dev libmd-dev libncurses-dev \
+        libtinfo6
+    unpack "$libraries/sysroot" "$work"/*.deb
     for package in libedit-dev libbsd-dev libmd-dev libtinfo6; do
         cp "$libraries/sysroot/usr/share/doc/$package/copyright" "$libraries/licenses/$package.txt"
     done
 }
 
-# A compiler that uses these files, and no others that were made for this machine.  Its results may be part of a shared library, and
-# do not tell where they were built.
+# A compiler that uses the files of this system and no others.  Its results may be part of a shared library, and do not tell
+# where they were built.
 make_compiler() {
     sysroot=$libraries/sysroot
     mkdir "$libraries/bin"
@@ -128,7 +106,8 @@ as_package() {
     shift
     rm -rf "$package"
     for preset in "$@"; do
-        quietly "$root/build/$system/install.log" cmake --install "$root/build/$preset" --strip --prefix "$package" || die "installing"
+        quietly "$root/build/$system/install.log" cmake --install "$root/build/$preset" --strip --prefix "$package" ||
+            die "installing"
     done
     add_licences "$package/share/licenses/rwkvk"
 }
@@ -162,7 +141,8 @@ build_windows() {
     pack_zip
 }
 
-# The program and the static library contain what they stand on.  The CMake package and the pkg-config file are the shared library's.
+# The program and the static library contain what they stand on.  The CMake package and the pkg-config file are for the shared
+# library.
 build_linux() {
     build "$system" rwkvk_manual -DRWKVK_WERROR=ON
     build "$system-shared" all -DRWKVK_WERROR=ON
