@@ -58,6 +58,7 @@ make_part() {
     windows) make_archive windows zip ;;
     linux-x86_64 | linux-arm64) make_archive "$1" tar.gz ;;
     deb) make_debs ;;
+    wheels) sh "$root/tools/wheels.sh" "$out" || die "no wheels" ;;
     esac
     say "made $1 after $(took)"
 }
@@ -95,7 +96,7 @@ check() {
     say "made twice, every file has the same bytes"
 }
 
-parts='source windows linux-x86_64 linux-arm64 deb'
+parts='source windows linux-x86_64 linux-arm64 deb wheels'
 begin
 run=make_release
 if [ "${1-}" = --check ]; then

@@ -20,6 +20,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 VERSION = re.search(r"^project\(rwkvk VERSION ([0-9.]+)", (ROOT / "CMakeLists.txt").read_text(), re.M).group(1)
 STORY = ROOT / "src/demo/story.gguf"
+# Licences of what the program links, but not the library.
+PROGRAM_ONLY = {"libmicrohttpd", "libedit-dev", "libbsd-dev", "libmd-dev", "libtinfo6"}
 # What a library begins with: ELF or PE, and where in it the machine is named.
 MACHINES = {"x86_64": (b"\x7fELF", 62), "aarch64": (b"\x7fELF", 183), "amd64": (b"MZ", 0x8664), "arm64": (b"MZ", 0xAA64)}
 
@@ -39,8 +41,8 @@ def read_library(prefix, platform):
 
 
 def read_licences(prefix):
-    """Of all that is in the wheel, which has no server."""
-    files = [path for path in (prefix / "share/licenses/rwkvk").iterdir() if path.stem != "libmicrohttpd"]
+    """Of all that is in the wheel."""
+    files = [path for path in (prefix / "share/licenses/rwkvk").iterdir() if path.stem not in PROGRAM_ONLY]
     return {**{path.name: path.read_bytes() for path in files}, "story-model.md": (STORY.parent / "LICENSE.md").read_bytes()}
 
 
