@@ -194,9 +194,9 @@ typedef enum rwkvk_quant {
 	RWKVK_QUANT_F16,  /* 16; a model with weights of 65520 or more is refused */
 } rwkvk_quant;
 
-/* An adapter: a .pth or safetensors file of RWKV-PEFT or Hugging Face's peft, or a folder of the latter (docs/formats.md).  It
- * may hold LoRA, DoRA, PiSSA, bone, disha and miss for any large matrix and for LoRA factors; the file's other tensors replace
- * the model's. */
+/* An adapter: a .pth or safetensors file of RWKV-PEFT or Hugging Face's peft, an index of several, or a folder of peft or of a
+ * model that holds it (docs/formats.md).  It may hold LoRA, DoRA, PiSSA, bone, disha and miss for any large matrix and for LoRA
+ * factors; the file's other tensors replace the model's. */
 typedef struct rwkvk_lora {
 	size_t size;
 	const char *path;
