@@ -101,8 +101,7 @@ add_licences() {
 
 # as_package PRESET...: what is installed from these builds, in $package, with all licences.
 as_package() {
-    version=$(sed -n 's/^project(rwkvk VERSION \([0-9.]*\).*/\1/p' "$root/CMakeLists.txt")
-    package=$root/build/$system/rwkvk-$version-$1
+    package=$root/build/$system/rwkvk-$(version)-$1
     shift
     rm -rf "$package"
     for preset in "$@"; do
@@ -114,7 +113,7 @@ as_package() {
 
 # The bytes of an archive depend only on its files: they are sorted by name and have the date of the last commit.
 date_of_commit() {
-    TZ=UTC git -C "$root" log -1 --date=format-local:'%Y-%m-%d %H:%M:%S' --format=%cd 2>/dev/null || echo '2000-01-01 00:00:00'
+    date -u -d "@$(source_date)" '+%Y-%m-%d %H:%M:%S'
 }
 
 pack_zip() {

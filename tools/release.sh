@@ -19,7 +19,7 @@ check_parts() {
     for part in "$@"; do
         case " $parts " in *" $part "*) ;; *) die "a release has no \"$part\", but: $parts" ;; esac
     done
-    for tool in git gzip sha256sum; do
+    for tool in git gzip python3 sha256sum; do
         command -v $tool >/dev/null 2>&1 || die "$tool is needed to make a release, and is not installed"
     done
     [ "$*" = source ] || command -v apt-get >/dev/null 2>&1 ||
@@ -44,7 +44,7 @@ make_source() {
 
 make_archive() {
     sh "$root/tools/cross.sh" "$1" || die "no archive for $1"
-    cp "$root/build/$1"/rwkvk-"$version"-*."$2" "$out/"
+    cp "$root/build/$1/rwkvk-$version"-*."$2" "$out/"
 }
 
 make_debs() {
