@@ -51,6 +51,7 @@ install_program() {
         doc/rwkvk/copyright doc/librwkvk0.1/copyright; do
         [ -s "$chroot/usr/share/$file" ] || die "$release: $file is not installed"
     done
+    grep -q "Arseny Kapoulkine" "$chroot/usr/share/doc/librwkvk0.1/copyright" || die "$release: volk's licence is missing"
     say "$release: the program runs after $(took)"
 }
 
@@ -78,7 +79,7 @@ remove() {
     while read -r file; do
         [ ! -e "$chroot$file" ] || die "$release: $file is left"
     done <"$work/installed"
-    left=$(cd "$chroot" && find . -name '*rwkvk*' ! -path './tmp/*' ! -path './var/cache/apt/*')
+    left=$(cd "$chroot" && find . -name '*rwkvk*' ! -path './tmp/*' ! -path './var/cache/*') # of man and apt
     [ -z "$left" ] || die "$release: these are left: $left"
     say "$release: removed without a trace after $(took)"
 }
