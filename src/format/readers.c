@@ -165,6 +165,7 @@ rwkvk_status weights_open_descriptor(const struct descriptor *from, const char *
 
 static rwkvk_status read_tensors(struct weights *weights)
 {
+	TRY(shards_refuse_part(weights->path));
 	TRY(weights->read_files ? file_read(weights->path, &weights->mapping) : file_map(weights->path, &weights->mapping));
 	if (safetensors_is(&weights->mapping))
 		return safetensors_add(weights, &weights->mapping);

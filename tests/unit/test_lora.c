@@ -718,6 +718,11 @@ static void model_and_adapter_in_several(void **state)
 	struct reports reports;
 	assert_fails(open_with(paths[0], RWKVK_QUANT_NONE, NULL, 0, &reports, &file), RWKVK_ERROR_UNSUPPORTED,
 	             "takes effect only if the file is also given as an adapter (rwkvk_model_options.lora)");
+	const rwkvk_lora half = { .size = sizeof half,
+		                      .path = test_temp("split/model-00001-of-00002.safetensors"),
+		                      .scale = 0.25f };
+	assert_fails(open_with(paths[0], RWKVK_QUANT_NONE, &half, 1, &reports, &file), RWKVK_ERROR_FILE,
+	             "this is part 1 of 2 of a model: open model.safetensors.index.json, which lies beside it");
 	for (int i = 0; i < 4; i++) {
 		const rwkvk_lora lora = { .size = sizeof lora, .path = paths[i / 2], .scale = 0.25f };
 		assert_ok(open_with(paths[i % 2], RWKVK_QUANT_NONE, &lora, 1, &reports, &file));
