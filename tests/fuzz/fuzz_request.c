@@ -14,6 +14,7 @@ static const struct request_limits limits = {
 	.vocab = 1000,
 	.choices = 4,
 	.max_tokens = 100,
+	.max_ids = 1000,
 	.sampling = { .size = sizeof(rwkvk_sampling),
 	              .temperature = 1,
 	              .top_p = 0.3f,
@@ -63,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (endpoint == ENDPOINT_CHAT || endpoint == ENDPOINT_COMPLETIONS)
 		check_generation(&request);
+	check(request.token_count <= limits.max_ids);
 	for (size_t i = 0; i < request.token_count; i++)
 		check(request.tokens[i] < limits.vocab);
 	request_free(&request);

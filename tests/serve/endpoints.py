@@ -266,6 +266,8 @@ class Endpoints(unittest.TestCase):
         status, reply = self.server.post(COMPLETIONS, {"prompt": "word " * 4000})
         self.assertEqual((status, reply["error"]["code"]), (400, "context_length_exceeded"))
         self.assertRegex(reply["error"]["message"], r"has \d+ tokens; this server takes at most 3000")
+        self.refused("/tokenize", {"content": "word " * 4000}, "content", "tokens; this server takes at most 3000")
+        self.refused("/detokenize", {"tokens": [5] * 3001}, "tokens", "at most 3000, got 3001")
 
     def test_bodies(self):
         for body in (b"", b"{", b"[]", b"5", b'{"prompt": "\xff"}', b'{"prompt": "\\u0000"}', b"[" * 100000):

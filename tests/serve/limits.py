@@ -31,7 +31,7 @@ def basic(password, user="anyone"):
 class Limits(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = Server("--parallel", "2", "--queue", "2", "--cache-memory", "0")
+        cls.server = Server("--parallel", "2", "--queue", "2", "--cache-memory", "0", "--max-prompt", "2000000")
 
     @classmethod
     def tearDownClass(cls):

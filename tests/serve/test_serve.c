@@ -20,6 +20,7 @@ static const struct request_limits limits = { .model = "m",
 	                                          .vocab = 500,
 	                                          .choices = 4,
 	                                          .max_tokens = 100,
+	                                          .max_ids = 100,
 	                                          .sampling = { .temperature = 1, .presence = 0.5f, .frequency = 0.5f } };
 
 static struct request read_request(enum endpoint endpoint, const char *body)
@@ -162,12 +163,59 @@ static void half_characters_wait(void **state)
 	assert_int_equal(text_whole("a\xff", 2), 1);
 }
 
+/* Bytes that jansson holds. */
+static size_t held;
+
+static void *counted_malloc(size_t bytes)
+{
+	size_t *block = malloc(sizeof(max_align_t) + bytes);
+	if (!block)
+		return NULL;
+	held += *block = bytes;
+	return (char *)block + sizeof(max_align_t);
+}
+
+static void counted_free(void *at)
+{
+	size_t *block = at ? (size_t *)(void *)((char *)at - sizeof(max_align_t)) : NULL;
+	held -= block ? *block : 0;
+	free(block);
+}
+
+/* Fields that nobody uses may be large, and jobs that wait are many. */
+static void little_of_a_body_is_kept(void **state)
+{
+	(void)state;
+	static const struct {
+		enum endpoint endpoint;
+		const char *fields;
+	} cases[] = {
+		{ ENDPOINT_COMPLETIONS, "\"prompt\":\"x\",\"suffix\":\"y\",\"stop\":[\"a\",\"b\"],\"metadata\":" },
+		{ ENDPOINT_CHAT, "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"stop\":\"a\",\"user\":" },
+		{ ENDPOINT_TOKENIZE, "\"content\":\"x\",\"junk\":" },
+	};
+	char body[6000];
+	json_set_alloc_funcs(counted_malloc, counted_free);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		int begin = snprintf(body, sizeof body, "{%s[", cases[i].fields);
+		for (size_t at = (size_t)begin; at < 5000; at += 3)
+			snprintf(body + at, sizeof body - at, "[],");
+		strcpy(body + strlen(body), "[]]}");
+		struct request r = read_request(cases[i].endpoint, body);
+		assert_in_range(held, 1, 1000);
+		request_free(&r);
+		assert_int_equal(held, 0);
+	}
+	json_set_alloc_funcs(malloc, free);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_chat_is_its_messages),
 		cmocka_unit_test(the_choice_of_tools_says_which_are_told),
 		cmocka_unit_test(without_chance_there_is_no_penalty),
+		cmocka_unit_test(little_of_a_body_is_kept),
 		cmocka_unit_test(the_document_has_every_field),
 		cmocka_unit_test(keys_match_whole),
 		cmocka_unit_test(origins_are_compared_whole),

@@ -209,6 +209,7 @@ static int serve(const struct serve *args)
 	server.limits.model = model_name(args, name, sizeof name);
 	server.limits.choices = server.options.parallel;
 	server.limits.max_tokens = server.options.max_tokens;
+	server.limits.max_ids = server.options.max_prompt;
 	int code = args->key_file ? keys_read(args->key_file, &server.options.keys) : EXIT_DONE;
 	if (code == EXIT_DONE)
 		code = check_model(args, &file);

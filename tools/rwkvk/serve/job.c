@@ -45,7 +45,7 @@ static bool refuse_rendering(const struct request *request, struct refusal *refu
 {
 	const char *error = rwkvk_last_error(), *param = strstr(error, "tool") ? "tools" : "messages";
 	if (strstr(error, "think mode"))
-		param = json_object_get(request->body, "reasoning_effort") ? "reasoning_effort" : "enable_thinking";
+		param = request->think_field;
 	return refuse(refusal, 400, NULL, param, "%s: %.*s", param, MOST_ERROR_TEXT, error);
 }
 

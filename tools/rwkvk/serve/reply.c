@@ -1,5 +1,6 @@
 #include "serve/reply.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -318,22 +319,38 @@ static json_t *token_piece(const rwkvk_tokenizer *tokenizer, uint32_t id)
 	return json_pack("{s:I, s:o}", "id", (json_int_t)id, "piece", json_bytes(bytes ? bytes : "", count));
 }
 
-bool reply_tokenize(const struct server *server, const struct request *request, struct text *out, struct refusal *refusal)
+/* The ids, to be freed; NULL with *refusal filled: there are none to reply with. */
+static uint32_t *encode(const struct server *server, const struct request *request, size_t *count, struct refusal *refusal)
+{
+	size_t capacity = 3 * request->prompt_bytes;
+	uint32_t *ids = malloc((capacity + 1) * sizeof *ids);
+	bool ok = ids || refuse(refusal, 500, NULL, NULL, "out of memory");
+	if (ok && rwkvk_tokenizer_encode(rwkvk_model_tokenizer(server->model), request->prompt, request->prompt_bytes, ids,
+	                                 capacity, count) != RWKVK_OK)
+		ok = refuse(refusal, 400, NULL, "content", "content: %.*s", MOST_ERROR_TEXT, rwkvk_last_error());
+	if (ok && *count > server->options.max_prompt)
+		ok = refuse(refusal, 400, "context_length_exceeded", "content",
+		            "content: the text has %zu tokens; this server takes at most %" PRIu64, *count, server->options.max_prompt);
+	if (ok)
+		return ids;
+	free(ids);
+	return NULL;
+}
+
+void reply_tokenize(const struct server *server, const struct request *request, struct text *out, struct refusal *refusal)
 {
 	const rwkvk_tokenizer *tokenizer = rwkvk_model_tokenizer(server->model);
-	size_t capacity = 3 * request->prompt_bytes, count = 0;
-	uint32_t *ids = malloc((capacity + 1) * sizeof *ids);
-	bool ok =
-		ids && rwkvk_tokenizer_encode(tokenizer, request->prompt, request->prompt_bytes, ids, capacity, &count) == RWKVK_OK;
+	size_t count;
+	uint32_t *ids = encode(server, request, &count, refusal);
+	if (!ids)
+		return;
 	text_add_text(out, "{\"tokens\":[");
-	for (size_t i = 0; ok && i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		text_add(out, ",", i > 0);
 		text_add_json(out, request->pieces ? token_piece(tokenizer, ids[i]) : json_integer(ids[i]));
 	}
 	text_add_text(out, "]}");
 	free(ids);
-	return ok || refuse(refusal, ids ? 400 : 500, NULL, "content", "content: %.*s", MOST_ERROR_TEXT,
-	                    ids ? rwkvk_last_error() : "out of memory");
 }
 
 void reply_detokenize(const struct server *server, const struct request *request, struct text *out)

@@ -22,7 +22,8 @@ void reply_whole(const struct server *server, struct job *job, struct text *out)
 
 /* The endpoints that need no session. */
 void reply_models(const struct server *server, bool list, struct text *out);
-bool reply_tokenize(const struct server *server, const struct request *request, struct text *out, struct refusal *refusal);
+/* Or fills *refusal. */
+void reply_tokenize(const struct server *server, const struct request *request, struct text *out, struct refusal *refusal);
 void reply_detokenize(const struct server *server, const struct request *request, struct text *out);
 
 #endif

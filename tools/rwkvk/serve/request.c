@@ -1,5 +1,6 @@
 #include "serve/request.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ static bool no_memory(struct reading *r)
 
 /* ---------------------------------------------------------------------------------------------------- messages */
 
+/* Takes the text over. */
 static bool keep_text(struct reading *r, json_t *text, const char **out)
 {
 	if (!text || json_array_append_new(r->request->texts, text) != 0)
@@ -55,16 +57,16 @@ static bool join_parts(struct reading *r, const json_t *parts, size_t message, c
 	return keep_text(r, text, out);
 }
 
-static bool read_content(struct reading *r, const json_t *content, size_t message, const char **out)
+static bool read_content(struct reading *r, json_t *content, size_t message, const char **out)
 {
 	char name[64];
 	if (!content || json_is_null(content))
 		return true;
 	if (json_is_array(content))
 		return join_parts(r, content, message, out);
-	*out = json_string_value(content);
 	snprintf(name, sizeof name, "messages[%zu].content", message);
-	return *out ? true : field_unexpected(&r->f, name, "a string or a list of texts", content);
+	return json_is_string(content) ? keep_text(r, json_incref(content), out)
+	                               : field_unexpected(&r->f, name, "a string or a list of texts", content);
 }
 
 static bool read_role(struct reading *r, const json_t *object, size_t message, rwkvk_chat_role *out)
@@ -123,8 +125,7 @@ static bool read_messages(struct reading *r)
 	if (!json_is_array(messages) || count == 0)
 		return field_unexpected(&r->f, "messages", "a list of at least one message", messages);
 	r->request->messages = calloc(count, sizeof *r->request->messages);
-	r->request->texts = json_array();
-	if (!r->request->messages || !r->request->texts)
+	if (!r->request->messages)
 		return no_memory(r);
 	r->request->message_count = count;
 	for (size_t i = 0; i < count; i++)
@@ -150,6 +151,7 @@ static bool read_thinking(struct reading *r)
 	if (!field_flag(&r->f, "enable_thinking", &on) || !field_text(&r->f, "reasoning_effort", &effort))
 		return false;
 	r->request->think = on ? RWKVK_THINK_ON : RWKVK_THINK_OFF;
+	r->request->think_field = effort ? "reasoning_effort" : "enable_thinking";
 	for (size_t i = 0; effort && i < sizeof efforts / sizeof efforts[0]; i++)
 		if (strcmp(effort, efforts[i].name) == 0) {
 			r->request->think = efforts[i].think;
@@ -215,15 +217,16 @@ static bool read_tools(struct reading *r)
 
 static bool read_stops(struct reading *r)
 {
-	const json_t *stop = field_get(&r->f, "stop");
+	json_t *stop = field_get(&r->f, "stop");
 	size_t count = json_is_array(stop) ? json_array_size(stop) : stop ? 1 : 0;
 	if (count > MOST_STOPS)
 		return refuse(r->f.refusal, 400, NULL, "stop", "stop: expected at most %d texts, got %zu", MOST_STOPS, count);
 	for (size_t i = 0; i < count; i++) {
-		const json_t *text = json_is_array(stop) ? json_array_get(stop, i) : stop;
+		json_t *text = json_is_array(stop) ? json_array_get(stop, i) : stop;
 		if (json_string_length(text) == 0)
 			return field_unexpected(&r->f, "stop", "a text that is not empty, or a list of such", stop);
-		r->request->stops[i] = json_string_value(text);
+		if (!keep_text(r, json_incref(text), &r->request->stops[i]))
+			return false;
 	}
 	r->request->stop_count = count;
 	return true;
@@ -368,18 +371,19 @@ static bool read_chat(struct reading *r)
 /* One text, or a list of just one. */
 static bool read_prompt(struct reading *r, const char *name)
 {
-	const json_t *prompt = field_get(&r->f, name);
-	const json_t *text = json_is_array(prompt) && json_array_size(prompt) == 1 ? json_array_get(prompt, 0) : prompt;
+	json_t *prompt = field_get(&r->f, name);
+	json_t *text = json_is_array(prompt) && json_array_size(prompt) == 1 ? json_array_get(prompt, 0) : prompt;
 	if (!json_is_string(text))
 		return field_unexpected(&r->f, name, "one text (several are several requests)", prompt);
-	r->request->prompt = json_string_value(text);
 	r->request->prompt_bytes = json_string_length(text);
-	return true;
+	return keep_text(r, json_incref(text), &r->request->prompt);
 }
 
 static bool read_completions(struct reading *r)
 {
-	return read_generation(r) && read_prompt(r, "prompt") && field_text(&r->f, "suffix", &r->request->suffix);
+	const char *suffix = NULL;
+	return read_generation(r) && read_prompt(r, "prompt") && field_text(&r->f, "suffix", &suffix) &&
+	       (!suffix || keep_text(r, json_incref(field_get(&r->f, "suffix")), &r->request->suffix));
 }
 
 static bool read_tokenize(struct reading *r)
@@ -393,6 +397,9 @@ static bool read_detokenize(struct reading *r)
 	if (!json_is_array(tokens))
 		return field_unexpected(&r->f, "tokens", "a list of token ids", tokens);
 	r->request->token_count = json_array_size(tokens);
+	if (r->request->token_count > r->limits->max_ids)
+		return refuse(r->f.refusal, 400, "context_length_exceeded", "tokens", "tokens: expected at most %" PRIu64 ", got %zu",
+		              r->limits->max_ids, r->request->token_count);
 	r->request->tokens = calloc(r->request->token_count + 1, sizeof *r->request->tokens);
 	if (!r->request->tokens)
 		return no_memory(r);
@@ -424,23 +431,24 @@ bool request_read(struct request *request, enum endpoint endpoint, const char *b
                   const struct request_limits *limits, struct refusal *refusal)
 {
 	json_error_t error;
-	*request = (struct request){ .endpoint = endpoint, .body = json_loadb(body, bytes, 0, &error) };
-	struct reading r = { { request->body, refusal }, request, limits };
-	bool ok = json_is_object(request->body) || refuse(refusal, 400, NULL, NULL, "the body: expected a JSON object, got %.200s",
-	                                                  request->body ? "another kind of JSON" : error.text);
-	if (ok && read_endpoint(&r))
-		return true;
-	request_free(request);
-	return false;
+	json_t *object = json_loadb(body, bytes, 0, &error);
+	*request = (struct request){ .endpoint = endpoint, .texts = json_array() };
+	struct reading r = { { object, refusal }, request, limits };
+	bool ok = json_is_object(object) || refuse(refusal, 400, NULL, NULL, "the body: expected a JSON object, got %.200s",
+	                                           object ? "another kind of JSON" : error.text);
+	ok = ok && read_endpoint(&r);
+	json_decref(object);
+	if (!ok)
+		request_free(request);
+	return ok;
 }
 
 void request_free(struct request *request)
 {
-	json_decref(request->body);
 	json_decref(request->texts);
 	free(request->messages);
 	free(request->tools);
 	free(request->tokens);
 	free(request->biases);
-	*request = (struct request){ .body = NULL };
+	*request = (struct request){ .texts = NULL };
 }

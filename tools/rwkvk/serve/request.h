@@ -30,6 +30,7 @@ struct request_limits {
 	uint32_t vocab;
 	uint32_t choices;        /* the largest n */
 	uint64_t max_tokens;     /* the limit, and the default */
+	uint64_t max_ids;        /* of one request to turn into text */
 	rwkvk_sampling sampling; /* the default */
 	const char *const *states;
 	size_t state_count;
@@ -37,14 +38,14 @@ struct request_limits {
 
 struct request {
 	enum endpoint endpoint;
-	json_t *body; /* owns the texts that nothing else owns */
+	json_t *texts; /* a list that owns prompts, messages and stops; of the body nothing else is left */
 	/* chat */
 	rwkvk_chat_message *messages;
 	size_t message_count;
-	json_t *texts; /* a list that owns the messages' texts */
 	rwkvk_chat_think think;
-	char *tools; /* those that may be called, as JSON; NULL: none */
-	bool call;   /* the model must call one */
+	const char *think_field; /* the field that asks for it; a constant */
+	char *tools;             /* those that may be called, as JSON; NULL: none */
+	bool call;               /* the model must call one */
 	bool one_call;
 	/* completions, tokenize */
 	const char *prompt, *suffix; /* suffix NULL: none */
