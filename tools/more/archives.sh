@@ -72,15 +72,18 @@ same() {
 }
 
 serve() {
+    rm -f "$work/url" # of the release before
     in_release sh -c 'echo $$ >/tmp/pid; exec rwkvk serve --port 0' >"$work/url" 2>"$work/serve-log" &
     i=0
-    while [ ! -s "$work/url" ] && [ $i -lt 600 ]; do
+    while [ ! -s "$work/url" ] && [ $i -lt 3000 ]; do
         i=$((i + 1))
         sleep 0.1
     done
-    python3 "$root/tests/serve/once.py" "$(cat "$work/url")" || die "$release: the server: $(cat "$work/serve-log")"
+    answered=0
+    python3 "$root/tests/serve/once.py" "$(cat "$work/url")" || answered=$?
     kill "$(cat "$chroot/tmp/pid")"
     wait $! || die "$release: the server ends with $?: $(cat "$work/serve-log")"
+    [ $answered -eq 0 ] || die "$release: the server does not answer: $(cat "$work/serve-log")"
 }
 
 # tells WHAT PROGRAM: a program that links the library says what the one here does.
