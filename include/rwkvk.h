@@ -601,12 +601,21 @@ typedef struct rwkvk_cache_options {
 	/* Keep no states of answers: they were made by picked tokens, and reading the same text may split it otherwise. */
 	bool read_states_only;
 	rwkvk_begin begin; /* of texts that start from the empty state */
+	/* A Redis or Valkey server that keeps states for several machines with the same model: redis://[user:password@]host[:port]
+	 * [/database], or rediss:// with TLS; NULL: none.  It gets the texts, too.  A store that fails is as good as none: that is
+	 * reported (rwkvk_model_options.log) and counted. */
+	const char *store;
+	uint64_t store_ttl;    /* seconds that it keeps a state which nobody uses; 0: as long as it has room */
+	uint32_t store_tokens; /* it is asked for a prefix so many tokens longer than what is known without it; 0: 128 */
+	uint32_t store_wait;   /* milliseconds to wait for it before a prompt; 0: 500 */
 } rwkvk_cache_options;
 
 /* For one model, which must stay open longer.  Thread-safe but for destroy.  RWKVK_ERROR_ARGUMENT: the model has no tokenizer,
- * or no begin_token that texts are to begin with; disk without a folder.  options: NULL for the defaults. */
+ * or no begin_token that texts are to begin with; disk without a folder; a store's address that is none.
+ * RWKVK_ERROR_UNSUPPORTED: a store, or one with TLS, that this build lacks.  options: NULL for the defaults. */
 RWKVK_API rwkvk_status rwkvk_cache_create(rwkvk_model *model, const rwkvk_cache_options *options, rwkvk_cache **out);
-/* After its prompts.  States waiting to be written to the folder are written first.  NULL is allowed. */
+/* After its prompts.  States waiting to be written to the folder are written first, and those for the store, if that takes no
+ * more than 5 seconds.  NULL is allowed. */
 RWKVK_API void rwkvk_cache_destroy(rwkvk_cache *cache);
 
 /* Identifies the caches whose states this one can use, in 32 hexadecimal digits: model, options that change results,
@@ -628,6 +637,12 @@ typedef struct rwkvk_cache_stats {
 	uint64_t dropped;                             /* states evicted, from memory and from the folder */
 	uint64_t damaged;                             /* files that were skipped, and removed */
 	uint64_t unwritten;                           /* states missing from the folder because the drive was too slow or failed */
+	uint64_t store_connected;                     /* 1: the store can be asked */
+	uint64_t store_lookups, store_failed;         /* times that it was asked; that it gave no answer in time */
+	uint64_t store_hits;                          /* of the hits */
+	uint64_t store_written, store_unwritten;      /* states; the latter: it was too slow, full or gone */
+	uint64_t store_bytes_read, store_bytes_written;
+	uint64_t store_damaged; /* values of a wrong size, checksum or shape, skipped and removed */
 } rwkvk_cache_stats;
 RWKVK_API rwkvk_status rwkvk_cache_get_stats(rwkvk_cache *cache, rwkvk_cache_stats *out);
 

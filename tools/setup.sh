@@ -60,6 +60,7 @@ run  header  zip.h              libzip-dev              libzip-devel            
 run  header  pcre2.h            libpcre2-dev            pcre2-devel              pcre2                    pcre2
 run  header  utf8proc.h         libutf8proc-dev         utf8proc-devel           libutf8proc              utf8proc
 run  header  microhttpd.h       libmicrohttpd-dev       libmicrohttpd-devel      libmicrohttpd            libmicrohttpd
+run  header  hiredis/hiredis.h  libhiredis-dev          hiredis-devel            hiredis                  hiredis
 run  loader  libvulkan          libvulkan1              vulkan-loader            vulkan-icd-loader        vulkan-loader
 run  driver  any                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            molten-vk
 test driver  lvp                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            -

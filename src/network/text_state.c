@@ -1,6 +1,7 @@
 #include "network/text_state.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,14 +41,20 @@ void text_state_release(struct text_state *state)
 	free(state);
 }
 
-static bool same_key(const struct state_key *a, const struct state_key *b)
+bool state_keys_equal(const struct state_key *a, const struct state_key *b)
 {
 	return a->model.high == b->model.high && a->model.low == b->model.low && a->start == b->start && a->prefix == b->prefix;
 }
 
+void state_key_name(const struct state_key *key, char out[STATE_KEY_ROOM])
+{
+	snprintf(out, STATE_KEY_ROOM, "%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64, key->model.high, key->model.low,
+	         key->start, key->prefix);
+}
+
 bool text_state_is(const struct text_state *state, const struct state_key *key, const void *text, size_t bytes, bool logits)
 {
-	return same_key(&state->key, key) && state->bytes == bytes && memcmp(state->text, text, bytes) == 0 &&
+	return state_keys_equal(&state->key, key) && state->bytes == bytes && memcmp(state->text, text, bytes) == 0 &&
 	       (!logits || state->saved.header.logits > 0);
 }
 
@@ -86,9 +93,14 @@ static uint64_t checksum(const uint8_t *bytes, uint64_t text)
 	return fnv1a(fnv1a(FNV1A_START, bytes, HEADER - 8), bytes + HEADER, (size_t)text);
 }
 
+uint64_t text_state_bytes_with(const struct state_header *header, size_t text)
+{
+	return HEADER + text + state_file_bytes(header);
+}
+
 uint64_t text_state_bytes(const struct text_state *state)
 {
-	return HEADER + state->bytes + state_file_bytes(&state->saved.header);
+	return text_state_bytes_with(&state->saved.header, state->bytes);
 }
 
 rwkvk_status text_state_build(const struct text_state *state, uint8_t *bytes)
@@ -122,7 +134,7 @@ static rwkvk_status check_header(const char *name, const uint8_t *bytes, uint64_
 	const struct state_key found = { { get_number(bytes, AT_MODEL_HIGH), get_number(bytes, AT_MODEL_LOW) },
 		                             get_number(bytes, AT_START),
 		                             get_number(bytes, AT_PREFIX) };
-	if (!same_key(&found, key))
+	if (!state_keys_equal(&found, key))
 		return fail(RWKVK_ERROR_FILE, "%s: is the state of another text, or of another model", name);
 	return RWKVK_OK;
 }

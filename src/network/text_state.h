@@ -14,6 +14,12 @@ struct state_key {
 	uint64_t prefix;      /* of the text, as struct prefix has it */
 };
 
+bool state_keys_equal(const struct state_key *a, const struct state_key *b);
+
+/* The key as the name of a file or of a value: hexadecimal digits and dashes. */
+#define STATE_KEY_ROOM (4 * 16 + 2 + 1)
+void state_key_name(const struct state_key *key, char out[STATE_KEY_ROOM]);
+
 /* Immutable, shared, reference-counted. */
 struct text_state {
 	atomic_uint users;
@@ -36,6 +42,7 @@ uint64_t text_state_memory(const struct text_state *state);
 
 /* Serialises all of it.  Fails only if the state has numbers that are not finite. */
 uint64_t text_state_bytes(const struct text_state *state);
+uint64_t text_state_bytes_with(const struct state_header *header, size_t text); /* of a text of so many bytes */
 rwkvk_status text_state_build(const struct text_state *state, uint8_t *bytes);
 /* The reverse; `name` is for messages.  RWKVK_ERROR_FILE: damaged, or for another key or model (want: as for
  * state_file_parse()). */

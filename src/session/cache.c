@@ -13,6 +13,9 @@
 
 #define MOST_MEMORY ((uint64_t)4 << 30) /* unless the caller sets more */
 
+/* rwkvk_cache_options.store_tokens and store_wait. */
+enum { USUAL_STORE_TOKENS = 128, USUAL_STORE_WAIT = 500 };
+
 /* ------------------------------------------------------------------------------------------------------ life */
 
 static rwkvk_status choose_begin(const struct rwkvk_file *file, rwkvk_begin begin, uint32_t *out)
@@ -32,20 +35,33 @@ static uint64_t usual_memory(void)
 	return smaller(system_memory_free() / 4, MOST_MEMORY);
 }
 
-static rwkvk_status open_stores(const rwkvk_cache_options *options, rwkvk_cache *cache)
+static rwkvk_status open_folder(const rwkvk_cache_options *options, const struct state_header *want, rwkvk_cache *cache)
 {
-	TRY(store_memory_create(options->memory ? options->memory : usual_memory(), &cache->stores[0]));
-	cache->store_count = 1;
-	if (options->disk == 0)
-		return RWKVK_OK;
 	const char *dir = options->dir ? options->dir : model_cache_folder(cache->model);
-	const struct state_header want = state_header_of(model_config(cache->model));
 	if (!dir || !*dir)
 		return fail(RWKVK_ERROR_ARGUMENT, "states are to be kept on disk, but there is no folder for them: name one in "
 		                                  "rwkvk_cache_options.dir or rwkvk_model_options.cache_dir");
-	TRY(store_folder_create(dir, options->disk, &want, &cache->stores[1]));
-	cache->store_count = 2;
-	return RWKVK_OK;
+	return store_folder_create(dir, options->disk, want, &cache->stores[IN_FOLDER]);
+}
+
+static rwkvk_status open_store(const rwkvk_cache_options *options, const struct state_header *want, rwkvk_cache *cache)
+{
+	const uint32_t tokens = options->store_tokens ? options->store_tokens : USUAL_STORE_TOKENS;
+	const struct store_redis_options redis = { .url = options->store,
+		                                       .ttl = options->store_ttl,
+		                                       .tokens = tokens,
+		                                       .wait = options->store_wait ? options->store_wait : USUAL_STORE_WAIT };
+	cache->store_tokens = tokens;
+	return store_redis_create(&redis, want, model_listener(cache->model), &cache->stores[IN_STORE]);
+}
+
+static rwkvk_status open_stores(const rwkvk_cache_options *options, rwkvk_cache *cache)
+{
+	const struct state_header want = state_header_of(model_config(cache->model));
+	TRY(store_memory_create(options->memory ? options->memory : usual_memory(), &cache->stores[IN_MEMORY]));
+	if (options->disk > 0)
+		TRY(open_folder(options, &want, cache));
+	return options->store ? open_store(options, &want, cache) : RWKVK_OK;
 }
 
 static rwkvk_status open_cache(rwkvk_model *model, const rwkvk_cache_options *options, rwkvk_cache *cache)
@@ -70,7 +86,7 @@ rwkvk_status rwkvk_cache_create(rwkvk_model *model, const rwkvk_cache_options *g
 	rwkvk_cache_options options;
 	REQUIRE(model && out);
 	*out = NULL;
-	TRY(READ_OPTIONS(rwkvk_cache_options, begin, given, &options));
+	TRY(READ_OPTIONS(rwkvk_cache_options, store_wait, given, &options));
 	rwkvk_cache *cache = calloc(1, sizeof *cache);
 	if (!cache || !mutex_init(&cache->lock)) {
 		free(cache);
@@ -88,8 +104,9 @@ void rwkvk_cache_destroy(rwkvk_cache *cache)
 {
 	if (!cache)
 		return;
-	for (size_t i = 0; i < cache->store_count; i++)
-		cache->stores[i]->destroy(cache->stores[i]);
+	for (size_t i = 0; i < PLACES; i++)
+		if (cache->stores[i])
+			cache->stores[i]->destroy(cache->stores[i]);
 	for (size_t i = 0; i < cache->start_count; i++) {
 		saved_state_free(&cache->starts[i]->saved);
 		free(cache->starts[i]);
@@ -174,36 +191,64 @@ rwkvk_status cache_start(rwkvk_cache *cache, uint32_t number, const struct start
 
 /* ------------------------------------------------------------------------------------------------------ states */
 
-struct text_state *cache_find(rwkvk_cache *cache, const struct state_key *key, const void *text, size_t bytes, bool logits,
-                              size_t *store)
+/* How many of the beginnings, of which the first `count` are longer than what is known, are worth looking for. */
+static size_t worth(const rwkvk_cache *cache, enum place place, const struct wanted *wanted, size_t count, size_t known)
 {
-	struct text_state *found = NULL;
+	size_t some = 0;
+	if (!cache->stores[place])
+		return 0;
+	if (place != IN_STORE)
+		return count;
+	while (some < count && wanted[some].tokens >= known + cache->store_tokens)
+		some++;
+	return some;
+}
+
+static void put_nearer(rwkvk_cache *cache, struct text_state *state, enum place place)
+{
+	for (size_t i = 0; i < (size_t)place; i++)
+		if (cache->stores[i])
+			cache->stores[i]->put(cache->stores[i], state);
+}
+
+struct text_state *cache_find(rwkvk_cache *cache, const void *text, const struct wanted *wanted, size_t count, size_t *which,
+                              enum place *place)
+{
+	struct text_state *best = NULL;
+	size_t at;
 	error_hold();
-	for (*store = 0; *store < cache->store_count; ++*store)
-		if ((found = cache->stores[*store]->lookup(cache->stores[*store], key, text, bytes, logits)))
-			break;
-	for (size_t i = 0; found && i < *store; i++)
-		cache->stores[i]->put(cache->stores[i], found);
+	for (size_t i = 0; i < PLACES; i++) {
+		const size_t some = worth(cache, (enum place)i, wanted, best ? *which : count, best ? wanted[*which].tokens : 0);
+		struct text_state *found = some > 0 ? cache->stores[i]->lookup(cache->stores[i], text, wanted, some, &at) : NULL;
+		if (!found)
+			continue;
+		text_state_release(best);
+		best = found;
+		*which = at;
+		*place = (enum place)i;
+	}
+	if (best)
+		put_nearer(cache, best, *place);
 	error_release();
-	return found;
+	return best;
 }
 
 void cache_keep(rwkvk_cache *cache, struct text_state *state)
 {
 	error_hold();
-	for (size_t i = 0; i < cache->store_count; i++)
-		cache->stores[i]->put(cache->stores[i], state);
+	put_nearer(cache, state, PLACES);
 	error_release();
 }
 
-void cache_count(rwkvk_cache *cache, uint64_t tokens, uint64_t cached, size_t store)
+void cache_count(rwkvk_cache *cache, uint64_t tokens, uint64_t cached, enum place place)
 {
 	mutex_lock(&cache->lock);
 	cache->stats.prompts++;
 	cache->stats.tokens += tokens;
 	cache->stats.cached_tokens += cached;
 	cache->stats.hits += cached > 0;
-	cache->stats.disk_hits += cached > 0 && store > 0;
+	cache->stats.disk_hits += cached > 0 && place == IN_FOLDER;
+	cache->stats.store_hits += cached > 0 && place == IN_STORE;
 	mutex_unlock(&cache->lock);
 }
 
@@ -213,7 +258,8 @@ rwkvk_status rwkvk_cache_get_stats(rwkvk_cache *cache, rwkvk_cache_stats *out)
 	mutex_lock(&cache->lock);
 	rwkvk_cache_stats own = cache->stats;
 	mutex_unlock(&cache->lock);
-	for (size_t i = 0; i < cache->store_count; i++)
-		cache->stores[i]->count(cache->stores[i], &own);
-	return WRITE_RESULT(rwkvk_cache_stats, unwritten, &own, out);
+	for (size_t i = 0; i < PLACES; i++)
+		if (cache->stores[i])
+			cache->stores[i]->count(cache->stores[i], &own);
+	return WRITE_RESULT(rwkvk_cache_stats, store_damaged, &own, out);
 }

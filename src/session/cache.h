@@ -12,15 +12,18 @@ struct start {
 	struct saved_state saved;
 };
 
+/* Where states are, the nearer places first. */
+enum place { IN_MEMORY, IN_FOLDER, IN_STORE, PLACES };
+
 struct rwkvk_cache {
 	rwkvk_model *model;
 	struct hash128 model_hash;
 	char fingerprint[33];
 	bool read_states_only;
-	uint32_t begin;          /* the token that texts begin with; RWKVK_NO_TOKEN: none */
-	struct store *stores[2]; /* the nearer ones first */
-	size_t store_count;
-	struct mutex lock; /* guards the members below */
+	uint32_t begin;               /* the token that texts begin with; RWKVK_NO_TOKEN: none */
+	struct store *stores[PLACES]; /* NULL: none */
+	size_t store_tokens;          /* rwkvk_cache_options.store_tokens */
+	struct mutex lock;            /* guards the members below */
 	struct start **starts;
 	size_t start_count;
 	rwkvk_cache_stats stats; /* of prompts */
@@ -29,13 +32,14 @@ struct rwkvk_cache {
 /* The state of rwkvk_prompt_options.start, owned by the cache; NULL for 0. */
 rwkvk_status cache_start(rwkvk_cache *cache, uint32_t number, const struct start **out);
 
-/* The state of this text from the nearest store that has it, with logits if they are wanted; nearer stores then get it, too.
- * For text_state_release(); NULL: no store has it.  *store: which one did. */
-struct text_state *cache_find(rwkvk_cache *cache, const struct state_key *key, const void *text, size_t bytes, bool logits,
-                              size_t *store);
+/* The state of the longest of these beginnings of `text` that is known, from the nearest place that has it; nearer ones then
+ * get it, too.  The longest comes first.  For text_state_release(); NULL: none is known.  *which, *place: whose state, and from
+ * where. A remote store is asked only for what is store_tokens longer than what is known here. */
+struct text_state *cache_find(rwkvk_cache *cache, const void *text, const struct wanted *wanted, size_t count, size_t *which,
+                              enum place *place);
 /* Gives it to all stores. */
 void cache_keep(rwkvk_cache *cache, struct text_state *state);
-/* Counts a prompt of so many tokens that began with a state of `store` for its first `cached` tokens; 0: at its start. */
-void cache_count(rwkvk_cache *cache, uint64_t tokens, uint64_t cached, size_t store);
+/* Counts a prompt of so many tokens that began with a state from there for its first `cached` tokens; 0: at its start. */
+void cache_count(rwkvk_cache *cache, uint64_t tokens, uint64_t cached, enum place place);
 
 #endif

@@ -188,18 +188,20 @@ static bool is_whole(const rwkvk_prompt *p, const struct piece *piece)
 }
 
 /* The longest prefix with a known state; *at: how many tokens it has. */
-static struct text_state *find_longest(const rwkvk_prompt *p, size_t *at, size_t *store)
+static struct text_state *find_longest(const rwkvk_prompt *p, size_t *at, enum place *place)
 {
-	for (size_t i = p->cuts; i-- > 0;) {
-		const struct piece *piece = &p->pieces[i];
-		const struct state_key key = key_of(p, piece);
-		struct text_state *found = cache_find(p->cache, &key, p->text, piece->bytes, is_whole(p, piece), store);
-		*at = piece->tokens;
-		if (found)
-			return found;
+	struct wanted *wanted = p->cuts > 0 ? malloc(p->cuts * sizeof *wanted) : NULL;
+	struct text_state *found = NULL;
+	size_t which;
+	for (size_t i = 0; wanted && i < p->cuts; i++) {
+		const struct piece *piece = &p->pieces[p->cuts - 1 - i];
+		wanted[i] = (struct wanted){ key_of(p, piece), piece->bytes, piece->tokens, is_whole(p, piece) };
 	}
-	*at = 0;
-	return NULL;
+	if (wanted)
+		found = cache_find(p->cache, p->text, wanted, p->cuts, &which, place);
+	*at = found ? wanted[which].tokens : 0;
+	free(wanted);
+	return found;
 }
 
 /* Decides which states to keep, beyond the tokens already read. */
@@ -225,11 +227,12 @@ static rwkvk_status become_start(const rwkvk_prompt *p, rwkvk_session *session)
 
 rwkvk_status rwkvk_prompt_begin(rwkvk_prompt *p, rwkvk_session *session)
 {
-	size_t at, store = 0;
+	size_t at;
+	enum place place = IN_MEMORY;
 	REQUIRE(p && session && session->model == p->cache->model);
 	if (p->answered)
 		return fail(RWKVK_ERROR_ARGUMENT, "the prompt has been answered: create another for the text that comes next");
-	struct text_state *found = find_longest(p, &at, &store);
+	struct text_state *found = find_longest(p, &at, &place);
 	rwkvk_status status = found ? session_become(session, &found->saved) : become_start(p, session);
 	text_state_release(found);
 	p->begun = status == RWKVK_OK;
@@ -238,7 +241,7 @@ rwkvk_status rwkvk_prompt_begin(rwkvk_prompt *p, rwkvk_session *session)
 	p->cached = at;
 	p->position = session->position - at;
 	choose_keeps(p);
-	cache_count(p->cache, p->token_count, at, store);
+	cache_count(p->cache, p->token_count, at, place);
 	return RWKVK_OK;
 }
 

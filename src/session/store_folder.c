@@ -2,8 +2,6 @@
  * at any moment.  A file's time is its last use.  Its name says which text it is for, and its content repeats that. */
 #include "session/store.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +13,7 @@ enum { QUEUE = 8 }; /* states that wait to be written */
 #define ENDING    ".state"
 #define TEMPORARY ".tmp" /* of base/file.h */
 #define HOUR      (UINT64_C(3600) * 1000000000)
-#define NAME_ROOM 96
+#define NAME_ROOM (STATE_KEY_ROOM + sizeof ENDING)
 
 struct folder {
 	struct store store;
@@ -36,8 +34,8 @@ struct folder {
 static char *path_of(const struct folder *f, const struct state_key *key)
 {
 	char name[NAME_ROOM];
-	snprintf(name, sizeof name, "%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-%016" PRIx64 ENDING, key->model.high,
-	         key->model.low, key->start, key->prefix);
+	state_key_name(key, name);
+	strcat(name, ENDING);
 	return file_join(f->path, strlen(f->path), name);
 }
 
@@ -226,18 +224,27 @@ static struct text_state *read_state(struct folder *f, const char *path, const s
 	return NULL;
 }
 
-static struct text_state *lookup(struct store *store, const struct state_key *key, const void *text, size_t bytes, bool logits)
+static struct text_state *look_for(struct folder *f, const void *text, const struct wanted *wanted)
 {
-	struct folder *f = (struct folder *)store;
-	char *path = path_of(f, key);
-	struct text_state *found = path && file_kind(path) != FILE_MISSING ? read_state(f, path, key) : NULL;
-	if (found && !text_state_is(found, key, text, bytes, logits)) {
+	char *path = path_of(f, &wanted->key);
+	struct text_state *found = path && file_kind(path) != FILE_MISSING ? read_state(f, path, &wanted->key) : NULL;
+	if (found && !text_state_is(found, &wanted->key, text, wanted->bytes, wanted->logits)) {
 		text_state_release(found);
 		found = NULL;
 	}
 	if (found)
 		file_touch(path);
 	free(path);
+	return found;
+}
+
+static struct text_state *lookup(struct store *store, const void *text, const struct wanted *wanted, size_t count,
+                                 size_t *which)
+{
+	struct text_state *found = NULL;
+	for (*which = 0; *which < count; ++*which)
+		if ((found = look_for((struct folder *)store, text, &wanted[*which])))
+			break;
 	return found;
 }
 

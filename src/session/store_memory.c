@@ -82,11 +82,16 @@ static struct entry *find(struct memory *m, const struct state_key *key, const v
 
 /* ------------------------------------------------------------------------------------------------------ the store */
 
-static struct text_state *lookup(struct store *store, const struct state_key *key, const void *text, size_t bytes, bool logits)
+static struct text_state *lookup(struct store *store, const void *text, const struct wanted *wanted, size_t count,
+                                 size_t *which)
 {
 	struct memory *m = (struct memory *)store;
+	struct entry *e = NULL;
 	mutex_lock(&m->lock);
-	struct entry *e = find(m, key, text, bytes, logits);
+	for (size_t i = 0; i < count && !e; i++) {
+		e = find(m, &wanted[i].key, text, wanted[i].bytes, wanted[i].logits);
+		*which = i;
+	}
 	struct text_state *found = e ? text_state_take(e->state) : NULL;
 	if (e)
 		use(m, e);

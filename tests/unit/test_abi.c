@@ -206,15 +206,19 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_generate_result, tokens, 16),
 		MEMBER(rwkvk_generate_result, close_draws, 24),
 	} },
-	{ STRUCT(rwkvk_cache_options, 40, begin), {
+	{ STRUCT(rwkvk_cache_options, 64, store_wait), {
 		MEMBER(rwkvk_cache_options, size, 0),
 		MEMBER(rwkvk_cache_options, memory, 8),
 		MEMBER(rwkvk_cache_options, disk, 16),
 		MEMBER(rwkvk_cache_options, dir, 24),
 		MEMBER(rwkvk_cache_options, read_states_only, 32),
 		MEMBER(rwkvk_cache_options, begin, 36),
+		MEMBER(rwkvk_cache_options, store, 40),
+		MEMBER(rwkvk_cache_options, store_ttl, 48),
+		MEMBER(rwkvk_cache_options, store_tokens, 56),
+		MEMBER(rwkvk_cache_options, store_wait, 60),
 	} },
-	{ STRUCT(rwkvk_cache_stats, 120, unwritten), {
+	{ STRUCT(rwkvk_cache_stats, 192, store_damaged), {
 		MEMBER(rwkvk_cache_stats, size, 0),
 		MEMBER(rwkvk_cache_stats, prompts, 8),
 		MEMBER(rwkvk_cache_stats, hits, 16),
@@ -230,6 +234,15 @@ static const struct layout layouts[] = {
 		MEMBER(rwkvk_cache_stats, dropped, 96),
 		MEMBER(rwkvk_cache_stats, damaged, 104),
 		MEMBER(rwkvk_cache_stats, unwritten, 112),
+		MEMBER(rwkvk_cache_stats, store_connected, 120),
+		MEMBER(rwkvk_cache_stats, store_lookups, 128),
+		MEMBER(rwkvk_cache_stats, store_failed, 136),
+		MEMBER(rwkvk_cache_stats, store_hits, 144),
+		MEMBER(rwkvk_cache_stats, store_written, 152),
+		MEMBER(rwkvk_cache_stats, store_unwritten, 160),
+		MEMBER(rwkvk_cache_stats, store_bytes_read, 168),
+		MEMBER(rwkvk_cache_stats, store_bytes_written, 176),
+		MEMBER(rwkvk_cache_stats, store_damaged, 184),
 	} },
 	{ STRUCT(rwkvk_prompt_options, 32, keep_tokens), {
 		MEMBER(rwkvk_prompt_options, size, 0),

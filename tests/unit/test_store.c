@@ -44,8 +44,9 @@ static void put(struct store *store, uint64_t prefix, const char *text, bool log
 
 static struct text_state *look(struct store *store, uint64_t prefix, const char *text, bool logits)
 {
-	const struct state_key key = key_of(prefix);
-	return store->lookup(store, &key, text, strlen(text), logits);
+	const struct wanted wanted = { key_of(prefix), strlen(text), strlen(text), logits };
+	size_t which;
+	return store->lookup(store, text, &wanted, 1, &which);
 }
 
 static bool has(struct store *store, uint64_t prefix, const char *text)
