@@ -7,6 +7,7 @@
 #include "line.h"
 #include "model.h"
 #include "sampling_args.h"
+#include "store_args.h"
 
 /* Of one answer, or of all together. */
 struct chat_counts {
@@ -18,6 +19,7 @@ struct chat {
 	/* options */
 	struct model_args model_args;
 	struct sampling_args sampling;
+	struct store_args store;
 	struct arg_count most_tokens, cache_memory, cache_disk;
 	const char *template_name, *system, *history, *path, *state; /* NULL: not given */
 	int think, bos;                                              /* -1: not given */

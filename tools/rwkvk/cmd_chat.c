@@ -190,13 +190,16 @@ static void greet(const struct chat *chat)
 static int open_cache(struct chat *chat)
 {
 	static const rwkvk_begin begins[] = { RWKVK_BEGIN_NOTHING, RWKVK_BEGIN_TOKEN };
-	const rwkvk_cache_options options = { .size = sizeof(options),
-		                                  .memory = chat->cache_memory.value,
-		                                  .disk = chat->cache_disk.value,
-		                                  .dir = chat->model_args.cache_dir,
-		                                  .begin = chat->bos < 0 ? RWKVK_BEGIN_FILE : begins[chat->bos] };
-	if (rwkvk_session_create(chat->model, &chat->session) != RWKVK_OK ||
-	    rwkvk_cache_create(chat->model, &options, &chat->cache) != RWKVK_OK)
+	rwkvk_cache_options options = { .size = sizeof(options),
+		                            .memory = chat->cache_memory.value,
+		                            .disk = chat->cache_disk.value,
+		                            .dir = chat->model_args.cache_dir,
+		                            .begin = chat->bos < 0 ? RWKVK_BEGIN_FILE : begins[chat->bos] };
+	store_args_set(&chat->store, &options);
+	const bool open = rwkvk_session_create(chat->model, &chat->session) == RWKVK_OK &&
+	                  rwkvk_cache_create(chat->model, &options, &chat->cache) == RWKVK_OK;
+	store_args_forget(&chat->store);
+	if (!open)
 		return failed_call();
 	if (chat->state && rwkvk_cache_add_start(chat->cache, chat->state, &chat->start) != RWKVK_OK)
 		return failed_call();
@@ -360,6 +363,7 @@ int cmd_chat(int argc, char **argv)
 		  .value = "SIZE",
 		  .help = "also keep them in the cache folder, so that they outlive the program; they contain the texts",
 		  .standard = "not kept" },
+		ARGS_STORE(c.store),
 		{ .group = "Terminal",
 		  .name = "history",
 		  .kind = ARG_TEXT,
@@ -398,6 +402,8 @@ int cmd_chat(int argc, char **argv)
 		code = misused("chat", "--seed: expected at most %" PRId64 ", got %" PRIu64, INT64_MAX, c.sampling.seed.value);
 	if (code == ARGS_GO_ON && c.most_tokens.given && c.most_tokens.value == 0)
 		code = misused("chat", "-n: expected at least 1, got 0");
+	if (code == ARGS_GO_ON)
+		code = store_args_read("chat", &c.store);
 	if (code == ARGS_GO_ON)
 		code = run(&c);
 	sampling_args_free(&c.sampling);

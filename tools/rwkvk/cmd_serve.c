@@ -10,6 +10,7 @@
 #include "serve/http.h"
 #include "serve/loop.h"
 #include "serve/socket.h"
+#include "store_args.h"
 #include "terminal.h"
 
 enum {
@@ -27,6 +28,7 @@ struct serve {
 	const char *name, *chat, *host, *key_file, *cors;
 	bool open;
 	struct arg_count port, parallel, queue, max_prompt, max_tokens, drain, timeout, cache_memory, cache_disk;
+	struct store_args store;
 	struct arg_texts states; /* NAME=FILE */
 	char **names;            /* of the states, to be freed */
 };
@@ -128,19 +130,20 @@ static int open_states(const struct serve *args, struct server *server)
 	return EXIT_DONE;
 }
 
-static int open_cache(const struct serve *args, struct server *server)
+static int open_cache(struct serve *args, struct server *server)
 {
-	const rwkvk_cache_options options = {
+	rwkvk_cache_options options = {
 		.size = sizeof options,
 		.memory = args->cache_memory.given ? (args->cache_memory.value ? args->cache_memory.value << 20 : 1) : 0,
 		.disk = args->cache_disk.value << 20,
 	};
-	if (rwkvk_cache_create(server->model, &options, &server->cache) != RWKVK_OK)
-		return failed_call();
-	return open_states(args, server);
+	store_args_set(&args->store, &options);
+	rwkvk_status status = rwkvk_cache_create(server->model, &options, &server->cache);
+	store_args_forget(&args->store);
+	return status == RWKVK_OK ? open_states(args, server) : failed_call();
 }
 
-static int open_model(const struct serve *args, rwkvk_file *file, struct server *server)
+static int open_model(struct serve *args, rwkvk_file *file, struct server *server)
 {
 	int code = model_open_warm(&args->model, file, WARM_PROMPT, &server->model);
 	if (code != EXIT_DONE)
@@ -186,7 +189,7 @@ static void close_server(struct server *server)
 	pthread_mutex_destroy(&server->lock);
 }
 
-static int serve(const struct serve *args)
+static int serve(struct serve *args)
 {
 	char url[NI_MAXHOST + 32], name[256];
 	MHD_socket listener = MHD_INVALID_SOCKET;
@@ -260,7 +263,8 @@ static int check(struct serve *args)
 		return misused("serve", "--timeout: expected at least 1, got 0");
 	if (args->open && args->key_file)
 		return misused("serve", "--open: lets anyone use the server, --api-key does not; give one of them");
-	return check_states(args);
+	int code = store_args_read("serve", &args->store);
+	return code == ARGS_GO_ON ? check_states(args) : code;
 }
 
 int cmd_serve(int argc, char **argv)
@@ -379,6 +383,7 @@ int cmd_serve(int argc, char **argv)
 		  .high = 1 << 24,
 		  .help = "the same in the cache folder, where they outlive the server",
 		  .standard = "0, none" },
+		ARGS_STORE(s.store),
 		ARG_QUIET(s.model),
 	};
 	/* clang-format on */

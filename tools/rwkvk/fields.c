@@ -25,6 +25,7 @@ static const struct name fields[] = {
 	{ "rwkvk_model_options.threads", "--threads" },
 	{ "rwkvk_model_options.max_sessions", "--count or -b" },
 	{ "rwkvk_model_options.max_batch", "--count or -b" },
+	{ "rwkvk_cache_options.store", "--state-store" },
 	{ "rwkvk_tools_options.profile", "--profile" },
 	{ "rwkvk_tools_options.shape", "--shape" },
 	{ "rwkvk_tools_options.shape_type", "--type" },

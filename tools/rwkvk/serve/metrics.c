@@ -64,6 +64,19 @@ static void write_places(struct text *out, const char *name, const char *help, u
 	line(out, "rwkvk_%s{place=\"memory\"} %" PRIu64 "\nrwkvk_%s{place=\"disk\"} %" PRIu64 "\n", name, memory, name, disk);
 }
 
+static void write_store(const rwkvk_cache_stats *c, struct text *out)
+{
+	write_one(out, "store_connected", "gauge", "Whether the state store can be asked.", c->store_connected);
+	write_one(out, "store_lookups_total", "counter", "Times that the state store was asked.", c->store_lookups);
+	write_one(out, "store_failed_total", "counter", "Times that it gave no answer in time.", c->store_failed);
+	write_one(out, "store_hits_total", "counter", "Prompts that began with a state from it.", c->store_hits);
+	write_one(out, "store_damaged_total", "counter", "Values in it that were no state of this model.", c->store_damaged);
+	write_one(out, "store_written_total", "counter", "States written to it.", c->store_written);
+	write_one(out, "store_unwritten_total", "counter", "States that it was too slow, full or gone for.", c->store_unwritten);
+	write_one(out, "store_read_bytes_total", "counter", "Bytes of states read from it.", c->store_bytes_read);
+	write_one(out, "store_written_bytes_total", "counter", "Bytes of states written to it.", c->store_bytes_written);
+}
+
 static void write_cache(rwkvk_cache *cache, struct text *out)
 {
 	rwkvk_cache_stats c = { .size = sizeof c };
@@ -75,6 +88,7 @@ static void write_cache(rwkvk_cache *cache, struct text *out)
 	write_places(out, "cache_bytes", "Bytes of kept states.", c.memory_bytes, c.disk_bytes);
 	write_places(out, "cache_states", "Kept states.", c.memory_states, c.disk_states);
 	write_places(out, "cache_limit_bytes", "Bytes that kept states may take.", c.memory_limit, c.disk_limit);
+	write_store(&c, out);
 }
 
 void metrics_write(struct server *server, struct text *out)
