@@ -24,9 +24,10 @@ def wait_for(what, seconds=60):
 class Server:
     """The program on a free port, or on one used before; its log is kept."""
 
-    def __init__(self, *options, port=0):
+    def __init__(self, *options, port=0, environment=None):
         self.process = subprocess.Popen([PROGRAM, "serve", "--port", str(port), *options], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, errors="replace")
+                                        stderr=subprocess.PIPE, text=True, errors="replace",
+                                        env={**os.environ, **(environment or {})})
         self.log = []
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
         self.reader.start()

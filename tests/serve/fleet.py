@@ -1,0 +1,372 @@
+#!/usr/bin/env python3
+"""Several servers behind a balancer, with states in a Redis or Valkey server: conversations go on wherever they come to.  The
+configurations are those of docs/fleet/, but for their addresses.  Arguments are the tests to run."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+from server import Server, wait_for
+
+DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/fleet")
+STORE_PROGRAM = os.environ.get("STORE_PROGRAM", "redis-server")
+KEY, PASSWORD = "a-key-of-clients", "a-password-of-the-store"
+CLIENTS, TURNS = 8, 10
+WORDS = "the sea was old and the lantern had been cold since her father came home with a note from the hill".split()
+NARROW = {"LP_NATIVE_VECTOR_WIDTH": "128", "GALLIUM_OVERRIDE_CPU_CAPS": "avx"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def is_listening(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Store:
+    """A Redis or Valkey server that keeps nothing on disk."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [STORE_PROGRAM, "--port", str(self.port), "--save", "", "--appendonly", "no", "--requirepass", PASSWORD, "--maxmemory",
+             "256mb", "--maxmemory-policy", "allkeys-lru"], stdout=subprocess.DEVNULL)
+        wait_for(lambda: is_listening(self.port))
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, *words):
+        """A reply: bytes, a number or a list."""
+        words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        with socket.create_connection(("127.0.0.1", self.port)) as connection, connection.makefile("rb") as replies:
+            for command in ([b"AUTH", PASSWORD.encode()], words):
+                connection.sendall(b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in command))
+            self.read(replies)
+            return self.read(replies)
+
+    def read(self, replies):
+        line = replies.readline().strip()
+        kind, rest = line[:1], line[1:]
+        assert kind in b"+:$*", line
+        if kind == b"$":
+            return None if rest == b"-1" else replies.read(int(rest) + 2)[:-2]
+        if kind == b"*":
+            return [self.read(replies) for _ in range(int(rest))]
+        return int(rest) if kind == b":" else rest
+
+
+class Replica:
+    """`rwkvk serve` that can be killed and started again on its port."""
+
+    def __init__(self, folder, options, environment):
+        self.port = 0
+        self.options = ["--api-key", os.path.join(folder, "keys"), "--parallel", str(CLIENTS), "--cache-memory", "64",
+                        "--drain", "120", *options]
+        self.environment = environment
+        self.start()
+
+    def start(self):
+        self.server = Server(*self.options, port=self.port, environment=self.environment)
+        self.port = self.server.port
+
+    def metrics(self):
+        status, data = self.server.get("/metrics", Authorization=f"Bearer {KEY}")
+        assert status == 200, data
+        lines = [line.rsplit(" ", 1) for line in data.decode().splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in lines}
+
+
+class Failure(Exception):
+    """No whole answer: the client asks again."""
+
+
+class Client:
+    """One conversation.  Every other client streams."""
+
+    def __init__(self, number, port):
+        self.number, self.port, self.failures = number, port, 0
+        self.random = random.Random(number)
+        self.messages, self.replicas, self.cached = [], [], []
+
+    def ask(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
+        body = {"messages": self.messages, "temperature": 0, "max_tokens": 24, "stream": self.number % 2 == 1,
+                "stream_options": {"include_usage": True}}
+        if not body["stream"]:
+            del body["stream_options"]
+        try:
+            connection.request("POST", "/v1/chat/completions", json.dumps(body),
+                               {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"})
+            reply = connection.getresponse()
+            data = reply.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Failure(repr(error)) from error
+        finally:
+            connection.close()
+        if reply.status != 200:
+            raise Failure(f"{reply.status} {data[:200]}")
+        text, usage = self.streamed(data) if body["stream"] else self.whole(json.loads(data))
+        return text, usage["prompt_tokens_details"]["cached_tokens"], reply.getheader("X-Replica")
+
+    @staticmethod
+    def whole(reply):
+        return reply["choices"][0]["message"]["content"], reply["usage"]
+
+    @staticmethod
+    def streamed(data):
+        events = [line[6:] for line in data.decode().split("\n\n") if line.startswith("data: ")]
+        if not events or events[-1] != "[DONE]":
+            raise Failure("the stream was cut")
+        chunks = [json.loads(event) for event in events[:-1]]
+        text = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+        return text, chunks[-1]["usage"]
+
+    def turn(self):
+        words = " ".join(self.random.choice(WORDS) for _ in range(12))
+        self.messages.append({"role": "user", "content": f"{words}."})
+        for _ in range(50):
+            try:
+                text, cached, replica = self.ask()
+                break
+            except Failure as failure:
+                print(f"client {self.number}: {failure}", file=sys.stderr)
+                self.failures += 1
+                time.sleep(0.2)
+        else:
+            raise AssertionError("fifty attempts")
+        self.messages.append({"role": "assistant", "content": text})
+        self.cached.append(cached)
+        self.replicas.append(replica)
+
+
+def all_turn(clients, meanwhile=lambda: None):
+    """A turn of each, at the same time."""
+    errors = []
+
+    def run(client):
+        try:
+            client.turn()
+        except BaseException as error:  # pylint: disable=broad-except
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    meanwhile()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+class Fleet:
+    """A store, two replicas, a balancer."""
+
+    def __init__(self, balancer, environments=({}, {})):
+        self.folder = tempfile.mkdtemp()
+        self.store = Store()
+        self.write("keys", KEY)
+        self.write("store", f"redis://:{PASSWORD}@127.0.0.1:{self.store.port}")
+        options = ["--state-store-file", os.path.join(self.folder, "store"), "--state-store-tokens", "16", "--state-store-wait", "60000"]
+        self.replicas = [Replica(self.folder, options, environment) for environment in environments]
+        self.port = free_port()
+        getattr(self, balancer)()
+        wait_for(lambda: is_listening(self.port))
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+        return path
+
+    def configuration(self, name):
+        with open(os.path.join(DOCS, name), encoding="utf-8") as file:
+            text = file.read()
+        for old, new in (("127.0.0.1:8080", self.port), ("10.0.0.1:8080", self.replicas[0].port), ("10.0.0.2:8080", self.replicas[1].port)):
+            assert old in text
+            text = text.replace(old, f"127.0.0.1:{new}")
+        return text
+
+    def haproxy(self):
+        path = self.write("haproxy.cfg", self.configuration("haproxy.cfg"))
+        self.balancer = subprocess.Popen(["haproxy", "-db", "-f", path], stdout=subprocess.DEVNULL)
+
+    def nginx(self):
+        text = self.configuration("nginx.conf")
+        for path in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
+            text = text.replace("http {", f"http {{\n{path}_temp_path {self.folder}/{path};", 1)
+        text = text.replace("http {", "http {\naccess_log off;", 1)
+        path = self.write("nginx.conf", text + f"pid {self.folder}/pid;\ndaemon off;\nmaster_process off;")
+        self.balancer = subprocess.Popen(["nginx", "-e", "stderr", "-c", path])
+
+    def stop(self):
+        self.balancer.terminate()
+        self.balancer.wait()
+        for replica in self.replicas:
+            if replica.server.process.poll() is None:
+                assert replica.server.stop() == 0
+        self.store.kill()
+
+
+class Conversations(unittest.TestCase):
+    """Eight clients with ten turns each."""
+
+    def fleet(self, *args):
+        fleet = Fleet(*args)
+        self.addCleanup(fleet.stop)
+        return fleet
+
+    @staticmethod
+    def alone():
+        """The same conversations at one server without a store."""
+        folder = tempfile.mkdtemp()
+        with open(os.path.join(folder, "keys"), "w", encoding="utf-8") as file:
+            file.write(KEY)
+        replica = Replica(folder, [], {})
+        clients = [Client(number, replica.port) for number in range(CLIENTS)]
+        for _ in range(TURNS):
+            all_turn(clients)
+        replica.server.stop()
+        return [client.messages for client in clients]
+
+    def assert_known(self, clients):
+        """Whoever changed the replica found the state there that the other had left."""
+        moved = [client for client in clients if client.replicas[-1] != client.replicas[-2]]
+        for client in moved:
+            self.assertGreater(client.cached[-1], 0, f"client {client.number}")
+        return len(moved)
+
+    @staticmethod
+    def written(fleet):
+        """Waits until the replicas have nothing left to write: the next turn may come at once."""
+        def pending():
+            keys = fleet.store.ask("DBSIZE")
+            time.sleep(0.3)
+            return fleet.store.ask("DBSIZE") == keys
+        wait_for(pending)
+
+    def test_failures(self):
+        """Replicas and the store are killed, started again and drained, and the texts are those of one server."""
+        want = self.alone()
+        fleet = self.fleet("haproxy")
+        one, two = fleet.replicas
+        clients = [Client(number, fleet.port) for number in range(CLIENTS)]
+        moved = 0
+        for _ in range(3):
+            all_turn(clients)
+            self.written(fleet)
+            moved += self.assert_known(clients) if len(clients[0].replicas) > 1 else 0
+        self.assertGreater(moved, 0)
+
+        def kill_two():
+            wait_for(lambda: two.metrics()["rwkvk_requests_running"] > 0)
+            two.server.kill()
+        all_turn(clients, kill_two)
+        for client in clients:
+            self.assertGreater(client.cached[-1], 0)
+            if client.number % 2 == 0:  # it had no byte, so the balancer asked the other replica
+                self.assertEqual(client.failures, 0)
+        two.start()
+        self.written(fleet)
+        all_turn(clients)
+
+        fleet.store.kill()
+        all_turn(clients)
+        self.assertEqual(sum("goes on without it" in line for line in one.server.log), 1)
+        fleet.store.start()
+        wait_for(lambda: one.metrics()["rwkvk_store_connected"] and two.metrics()["rwkvk_store_connected"])
+        all_turn(clients)
+        self.written(fleet)
+
+        failures = sum(client.failures for client in clients)
+
+        def drain_one():
+            wait_for(lambda: one.metrics()["rwkvk_requests_running"] > 0)
+            one.server.process.send_signal(signal.SIGTERM)
+        all_turn(clients, drain_one)
+        self.assertEqual(one.server.wait(), 0)
+        all_turn(clients)
+        self.assertEqual(sum(client.failures for client in clients), failures, "a drained replica lost an answer")
+
+        keys = fleet.store.ask("KEYS", "rwkvk:*")
+        self.assertGreater(len(keys), 0)
+        noise = random.Random(1)
+        for key in keys:
+            fleet.store.ask("SET", key, noise.randbytes(fleet.store.ask("STRLEN", key)))
+        one.start()  # which knows nothing, and so asks
+        wait_for(lambda: is_listening(one.port))
+        time.sleep(3)  # until the balancer asks it again
+        all_turn(clients)
+        self.assertGreater(one.metrics()["rwkvk_store_damaged_total"], 0)
+        self.assertEqual(one.metrics()["rwkvk_store_hits_total"], 0)
+
+        for client, messages in zip(clients, want):
+            self.assertEqual(len(client.messages), 2 * TURNS)
+            self.assertEqual(client.messages, messages, f"client {client.number}")
+        for replica in fleet.replicas:
+            self.assertFalse(any(PASSWORD in line for line in replica.server.log))
+            with open(f"/proc/{replica.server.process.pid}/cmdline", "rb") as file:
+                self.assertNotIn(PASSWORD.encode(), file.read())
+
+    def test_two_devices(self):
+        """Replicas on different devices go on with each other's states."""
+        other = os.environ.get("OTHER_DRIVER")  # a driver's JSON file
+        fleet = self.fleet("haproxy", ({}, {"VK_DRIVER_FILES": other, "VK_ICD_FILENAMES": other} if other else NARROW))
+        clients = [Client(number, fleet.port) for number in range(CLIENTS)]
+        moved = 0
+        for _ in range(TURNS):
+            all_turn(clients)
+            self.written(fleet)
+            moved += self.assert_known(clients) if len(clients[0].replicas) > 1 else 0
+        self.assertGreater(moved, CLIENTS)
+        for replica in fleet.replicas:
+            self.assertGreater(replica.metrics()["rwkvk_store_hits_total"], 0)
+            self.assertEqual(replica.metrics()["rwkvk_store_damaged_total"], 0)
+
+    def test_nginx(self):
+        """A conversation that names itself stays; the events of a stream come as they are written; draining loses nothing."""
+        fleet = self.fleet("nginx")
+        clients = [Client(number, fleet.port) for number in range(CLIENTS)]
+        for _ in range(2):
+            all_turn(clients)
+        body = json.dumps({"messages": [{"role": "user", "content": "Once"}], "stream": True, "max_tokens": 3000}).encode()
+        with socket.create_connection(("127.0.0.1", fleet.port)) as client:
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Conversation: 5\r\nAuthorization: Bearer %s\r\n"
+                           b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (KEY.encode(), len(body), body))
+            received = b""
+            while received.count(b"data: ") < 3:
+                received += client.recv(65536)
+            self.assertEqual(sum(replica.metrics()["rwkvk_requests_running"] for replica in fleet.replicas), 1)
+        wait_for(lambda: sum(replica.metrics()["rwkvk_requests_running"] for replica in fleet.replicas) == 0)
+
+        def drain():
+            wait_for(lambda: fleet.replicas[0].metrics()["rwkvk_requests_running"] > 0)
+            fleet.replicas[0].server.process.send_signal(signal.SIGTERM)
+        all_turn(clients, drain)
+        self.assertEqual(fleet.replicas[0].server.wait(), 0)
+        all_turn(clients)
+        self.assertEqual(sum(client.failures for client in clients), 0)
+        for client in clients:
+            self.assertGreater(client.cached[-1], 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
