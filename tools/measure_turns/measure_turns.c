@@ -1,11 +1,11 @@
-/* How long the first token of a conversation's turn takes, with a state cache that is empty, that holds the turns before, and
- * that holds them on disk (docs/speed.md).
+/* How long the first token of a conversation's turn takes, with a state cache that is empty, that holds the turns before, that
+ * holds them on disk, and that has them in a Redis or Valkey server (docs/speed.md).
  *
- *     measure_turns MODEL ROUNDS FOLDER
+ *     measure_turns MODEL ROUNDS FOLDER [STORE]
  *
  * Turns of some 100 tokens, half of them the user's; at turn 5 and at turn 20; with answers that go on from the prompt as they
  * are, and with answers that had reasoning, which the history leaves out.  Each round asks each cache another question, in
- * turn.  FOLDER is for states, and should be empty. */
+ * turn.  FOLDER is for states, and should be empty, as should STORE, such as redis://127.0.0.1. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,9 @@
 
 enum { TURNS = 20, SHORT = 5, MOST_ROUNDS = 50, ROOM = 32768 };
 
-enum way { EMPTY, WARM_SHORT, WARM, DISK, WAYS };
-static const char *const ways[WAYS] = { "empty, turn 20", "warm, turn 5", "warm, turn 20", "on disk, turn 20" };
+enum way { EMPTY, WARM_SHORT, WARM, DISK, STORE, WAYS };
+static const char *const ways[WAYS] = { "empty, turn 20", "warm, turn 5", "warm, turn 20", "on disk, turn 20",
+	                                    "in the store, turn 20" };
 
 static const char question[] =
 	"I have read that the old harbour was moved twice, once after the great storm and once when the river "
@@ -149,10 +150,14 @@ static void measure(rwkvk_cache *cache, rwkvk_session *session, struct talk *his
 
 /* ---------------------------------------------------------------------------------------------------- rounds */
 
-static rwkvk_cache *make_cache(rwkvk_model *model, const char *folder)
+/* folder, store: NULL for none. */
+static rwkvk_cache *make_cache(rwkvk_model *model, const char *folder, const char *store)
 {
 	rwkvk_cache *cache;
-	check(rwkvk_cache_create(model, &(rwkvk_cache_options){ .disk = folder ? UINT64_C(8) << 30 : 0, .dir = folder }, &cache));
+	const rwkvk_cache_options options = {
+		.disk = folder ? UINT64_C(8) << 30 : 0, .dir = folder, .store = store, .store_tokens = 1, .store_wait = 10000
+	};
+	check(rwkvk_cache_create(model, &options, &cache));
 	return cache;
 }
 
@@ -175,8 +180,8 @@ struct run {
 	rwkvk_model *model;
 	rwkvk_session *session;
 	bool reasoning;
-	const char *folder;
-	struct talk early, late; /* but for the last two turns */
+	const char *folder, *store; /* the store may be NULL */
+	struct talk early, late;    /* but for the last two turns */
 	rwkvk_cache *early_cache, *late_cache;
 	struct sample samples[WAYS];
 };
@@ -186,18 +191,17 @@ static void run_way(struct run *r, enum way way, unsigned round)
 {
 	static struct talk history;
 	const unsigned turn = way == WARM_SHORT ? SHORT : TURNS, number = round * WAYS + way;
-	const bool own = way == EMPTY || way == DISK;
-	rwkvk_cache *cache = way == WARM_SHORT ? r->early_cache
-	                     : own             ? make_cache(r->model, way == DISK ? r->folder : NULL)
-	                                       : r->late_cache;
+	const bool own = way == EMPTY || way == DISK || way == STORE;
+	const char *folder = way == DISK ? r->folder : NULL, *store = way == STORE ? r->store : NULL;
+	rwkvk_cache *cache = way == WARM_SHORT ? r->early_cache : own ? make_cache(r->model, folder, store) : r->late_cache;
 	history = way == WARM_SHORT ? r->early : r->late;
 	if (way == EMPTY)
 		add_turn(&history, turn - 1, number, r->reasoning);
 	else
 		take_turn(cache, r->model, r->session, turn - 1, number, r->reasoning, &history);
-	if (way == DISK) { /* once it is destroyed, all is on disk */
+	if (way == DISK || way == STORE) { /* once it is destroyed, all is there */
 		rwkvk_cache_destroy(cache);
-		cache = make_cache(r->model, r->folder);
+		cache = make_cache(r->model, folder, store);
 	}
 	measure(cache, r->session, &history, turn, round, r->reasoning, &r->samples[way]);
 	if (own)
@@ -224,14 +228,15 @@ static void make_history(struct run *r, rwkvk_cache *cache, unsigned turns, stru
 
 static void run(struct run *r, unsigned rounds)
 {
-	r->early_cache = make_cache(r->model, NULL);
-	r->late_cache = make_cache(r->model, r->folder);
+	const enum way ways_here = r->store ? WAYS : STORE;
+	r->early_cache = make_cache(r->model, NULL, NULL);
+	r->late_cache = make_cache(r->model, r->folder, r->store);
 	make_history(r, r->early_cache, SHORT - 2, &r->early);
 	make_history(r, r->late_cache, TURNS - 2, &r->late);
 	for (unsigned round = 0; round < rounds; round++)
-		for (enum way way = EMPTY; way < WAYS; way++)
+		for (enum way way = EMPTY; way < ways_here; way++)
 			run_way(r, way, round);
-	for (enum way way = EMPTY; way < WAYS; way++)
+	for (enum way way = EMPTY; way < ways_here; way++)
 		print(ways[way], r->reasoning, &r->samples[way]);
 	fflush(stdout);
 	rwkvk_cache_destroy(r->early_cache);
@@ -242,18 +247,18 @@ int main(int count, char **words)
 {
 	rwkvk_model *model;
 	rwkvk_session *session;
-	int rounds = count == 4 ? atoi(words[2]) : 0;
+	int rounds = count == 4 || count == 5 ? atoi(words[2]) : 0;
 	if (rounds < 1 || rounds > MOST_ROUNDS) {
-		fprintf(stderr, "usage: measure_turns MODEL ROUNDS FOLDER, with up to %d rounds\n", MOST_ROUNDS);
+		fprintf(stderr, "usage: measure_turns MODEL ROUNDS FOLDER [STORE], with up to %d rounds\n", MOST_ROUNDS);
 		return EXIT_FAILURE;
 	}
 	check(rwkvk_model_open(&(rwkvk_model_options){ .path = words[1] }, &model));
 	check(rwkvk_session_create(model, &session));
 	printf("| cache | tokens | known | ms | |\n| --- | ---: | ---: | ---: | --- |\n");
 	static struct run plain, reasoning;
-	plain = (struct run){ .model = model, .session = session, .folder = words[3] };
+	plain = (struct run){ .model = model, .session = session, .folder = words[3], .store = words[4] };
 	run(&plain, (unsigned)rounds);
-	reasoning = (struct run){ .model = model, .session = session, .folder = words[3], .reasoning = true };
+	reasoning = (struct run){ .model = model, .session = session, .folder = words[3], .store = words[4], .reasoning = true };
 	run(&reasoning, (unsigned)rounds);
 	rwkvk_session_destroy(session);
 	rwkvk_model_close(model);
