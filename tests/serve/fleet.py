@@ -306,6 +306,7 @@ class Conversations(unittest.TestCase):
         all_turn(clients)
         self.assertEqual(sum(client.failures for client in clients), failures, "a drained replica lost an answer")
 
+        self.written(fleet)
         keys = fleet.store.ask("KEYS", "rwkvk:*")
         self.assertGreater(len(keys), 0)
         noise = random.Random(1)
