@@ -30,9 +30,17 @@ void pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds)
 	pace->tokens = tokens;
 }
 
+/* Phones may be so slow that a whole chunk through one layer, which nothing has measured yet, takes them past the limit. */
+static bool begins_small(rwkvk_device_type type)
+{
+	return type == RWKVK_DEVICE_INTEGRATED || type == RWKVK_DEVICE_OTHER;
+}
+
 uint64_t pace_most(const struct pace *pace, rwkvk_device_type type)
 {
-	return pace->tokens ? bound(type) / pace->slowest : UINT32_MAX;
+	if (!pace->tokens)
+		return begins_small(type) ? 0 : UINT32_MAX;
+	return bound(type) / pace->slowest;
 }
 
 uint32_t pace_tokens(const struct pace *pace, rwkvk_device_type type, uint64_t most)

@@ -97,7 +97,8 @@ struct pace {
 	uint64_t usual, slowest; /* nanoseconds a token: a recent average, and the slowest, which decays slowly */
 };
 void pace_measured(struct pace *pace, uint32_t tokens, uint64_t nanoseconds);
-/* How many fit into a submission's time limit; UINT32_MAX: not known yet. */
+/* How many fit into a submission's time limit.  Before the first: 0 on integrated GPUs and unknown devices, so that they begin
+ * with as few as possible, else UINT32_MAX. */
 uint64_t pace_most(const struct pace *pace, rwkvk_device_type type);
 /* From 1 to `most`, at most MAX_TOKENS. */
 uint32_t pace_tokens(const struct pace *pace, rwkvk_device_type type, uint64_t most);

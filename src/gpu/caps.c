@@ -17,7 +17,7 @@
 
 #define OVERRIDE_WORDS                                                                                                         \
 	"no-subgroups, no-texels, no-size-control, no-unified, no-timestamps, no-float16, no-int8-dot, host-quantise, as-gpu, "    \
-	"invocations=N, shared=BYTES, range=BYTES, buffer=BYTES, memory=BYTES"
+	"as-integrated, invocations=N, shared=BYTES, range=BYTES, buffer=BYTES, memory=BYTES"
 
 static rwkvk_status parse_override(const char *word, size_t length, struct overrides *out)
 {
@@ -33,6 +33,7 @@ static rwkvk_status parse_override(const char *word, size_t length, struct overr
 		{ "no-timestamps", &out->no_timestamps, NULL },
 		{ "host-quantise", &out->host_quantise, NULL },
 		{ "as-gpu", &out->as_gpu, NULL },
+		{ "as-integrated", &out->as_integrated, NULL },
 		{ "no-float16", &out->no_float16, NULL },
 		{ "no-int8-dot", &out->no_int8_dot, NULL },
 		{ "invocations=", NULL, &out->invocations },
@@ -170,6 +171,16 @@ static bool unified(const struct device_facts *facts)
 			return true;
 	}
 	return false;
+}
+
+/* So it is with CPU devices, and with integrated GPUs that have no heap but their own.  Where a part of memory was set aside
+ * for the GPU, which the system no longer counts, the rest is a heap that is not the GPU's own. */
+static bool in_main_memory(const struct device_facts *facts)
+{
+	for (uint32_t i = 0; i < facts->memory.memoryHeapCount; i++)
+		if (facts->caps.type != RWKVK_DEVICE_CPU && !(facts->memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT))
+			return false;
+	return facts->caps.type == RWKVK_DEVICE_CPU || facts->caps.type == RWKVK_DEVICE_INTEGRATED;
 }
 
 /* Bytes in the heaps that GPU_DEVICE buffers can lie in.  A CPU device's heap says little; the limit is main memory. */
@@ -320,6 +331,7 @@ static void learn_memory(struct device_facts *facts, uint64_t max_allocation, co
 	facts->max_allocation = caps->can_allocate && max_allocation ? max_allocation : UINT64_MAX;
 	caps->unified_memory = !overrides->no_unified && unified(facts);
 	caps->device_memory = lower(facts, "memory", weight_memory(facts), overrides->memory);
+	facts->in_main_memory = in_main_memory(facts);
 	facts->memory_cap = overrides->memory ? caps->device_memory : UINT64_MAX;
 
 	uint64_t largest = smaller(smaller(caps->max_range, facts->max_allocation), 1u << 30);
@@ -354,7 +366,9 @@ rwkvk_status device_learn(VkPhysicalDevice physical, uint32_t index, const struc
 	const VkPhysicalDeviceProperties *properties = &facts->properties;
 	struct gpu_caps *caps = &facts->caps;
 	snprintf(caps->name, sizeof caps->name, "%s", properties->deviceName);
-	caps->type = overrides->as_gpu ? RWKVK_DEVICE_DISCRETE : type_of(properties->deviceType);
+	caps->type = overrides->as_gpu          ? RWKVK_DEVICE_DISCRETE
+	             : overrides->as_integrated ? RWKVK_DEVICE_INTEGRATED
+	                                        : type_of(properties->deviceType);
 	caps->processors = caps->type == RWKVK_DEVICE_CPU ? system_processors() : 0;
 	caps->prefer_host = overrides->host_quantise;
 	caps->index = index;

@@ -71,7 +71,7 @@ uint64_t gpu_memory_available(const struct gpu *gpu)
 		uint64_t room = device_heap_room(gpu, heap);
 		sum = facts->caps.type == RWKVK_DEVICE_CPU ? room : sum + room; /* on these devices, all heaps are main memory */
 	}
-	if (facts->caps.type == RWKVK_DEVICE_CPU) /* other programs use it, too */
+	if (facts->in_main_memory) /* beyond which Linux pages, and Android ends the program */
 		sum = smaller(sum, system_memory_free());
 	return smaller(sum, cap);
 }

@@ -37,6 +37,7 @@ struct device_facts {
 	uint32_t max_workgroup_subgroups; /* limit that goes with it */
 	bool size_control;                /* VK_EXT_subgroup_size_control is to be enabled */
 	bool full_subgroups;              /* and pipelines can ask for full subgroups */
+	bool in_main_memory;              /* all heaps are main memory, which other programs use, too */
 	bool has_budget, has_statistics, has_portability;
 	bool usable;
 	char reason[256]; /* why not */
@@ -45,9 +46,10 @@ struct device_facts {
 /* ------------------------------------------------------------------------------------------------------ caps.c */
 
 /* What RWKVK_CAPS asks for: features to hide, limits to lower (0: as the device has it), a software device to be treated like
- * a graphics card. */
+ * a graphics card or like the GPU of a phone. */
 struct overrides {
-	bool no_subgroups, no_texels, no_size_control, no_unified, no_timestamps, no_float16, no_int8_dot, host_quantise, as_gpu;
+	bool no_subgroups, no_texels, no_size_control, no_unified, no_timestamps, no_float16, no_int8_dot, host_quantise, as_gpu,
+		as_integrated;
 	uint64_t invocations, shared, range, buffer, memory;
 };
 rwkvk_status overrides_read(struct overrides *out);

@@ -89,15 +89,13 @@ static void memory_bound(void **state)
 	gpu_close(gpu);
 }
 
-/* A CPU device has no more memory than the system lets this process have. */
-static void memory_of_the_system(void **state)
+/* A device in main memory has no more than the system lets this process have. */
+static void expect_memory_of_the_system(bool in_main_memory)
 {
-	(void)state;
 	const uint64_t left = 48 << 20;
 	uint64_t all = system_memory(), room = system_memory_free();
 	assert_true(room > 0 && room <= all && all < UINT64_MAX);
 	struct gpu *gpu = open_gpu((struct gpu_options){ 0 });
-	bool cpu = gpu_caps(gpu)->type == RWKVK_DEVICE_CPU;
 	struct rlimit before, less;
 	assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
 	less = before;
@@ -115,11 +113,33 @@ static void memory_of_the_system(void **state)
 	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
 	assert_int_equal(none, 0);
 	assert_true(some > left / 2 && some <= left + (1 << 20));
-	if (cpu) {
+	if (in_main_memory) {
 		assert_int_equal(none_there, 0);
 		assert_true(some_there > left / 2 && some_there <= left + (1 << 20));
 	}
 	gpu_close(gpu);
+}
+
+static bool is_cpu(void)
+{
+	struct gpu *gpu = open_gpu((struct gpu_options){ 0 });
+	bool cpu = gpu_caps(gpu)->type == RWKVK_DEVICE_CPU;
+	gpu_close(gpu);
+	return cpu;
+}
+
+/* A software device, also when it passes for the GPU of a phone, all of whose memory is main memory. */
+static void memory_of_the_system(void **state)
+{
+	(void)state;
+	bool cpu = is_cpu();
+	const char *was = getenv("RWKVK_CAPS");
+	char old[256];
+	snprintf(old, sizeof old, "%s", was ? was : "");
+	expect_memory_of_the_system(cpu);
+	setenv("RWKVK_CAPS", "as-integrated", 1);
+	expect_memory_of_the_system(cpu);
+	was ? setenv("RWKVK_CAPS", old, 1) : unsetenv("RWKVK_CAPS");
 }
 
 struct heard {

@@ -75,12 +75,28 @@ static void keeps_the_bound(void **state)
 	}
 }
 
+/* The first chunk, of which nothing is known. */
+static void most_at_first(void **state)
+{
+	(void)state;
+	struct pace pace = { 0 };
+	assert_int_equal(pace_most(&pace, RWKVK_DEVICE_INTEGRATED), 0);
+	assert_int_equal(pace_most(&pace, RWKVK_DEVICE_OTHER), 0);
+	assert_int_equal(pace_most(&pace, RWKVK_DEVICE_DISCRETE), UINT32_MAX);
+	assert_int_equal(pace_most(&pace, RWKVK_DEVICE_CPU), UINT32_MAX);
+	pace_measured(&pace, 1, 5 * MS);
+	assert_int_equal(pace_most(&pace, RWKVK_DEVICE_INTEGRATED), 9);
+	pace_measured(&pace, 1, 60 * MS);
+	assert_int_equal(pace_most(&pace, RWKVK_DEVICE_INTEGRATED), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(aims),
 		cmocka_unit_test(begins_with_one),
 		cmocka_unit_test(keeps_the_bound),
+		cmocka_unit_test(most_at_first),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
