@@ -1,4 +1,5 @@
-# Shared by run.sh, test.sh and its parts: find what is missing, install it with apt or say what to install, configure, build.
+# Shared by run.sh, test.sh and its parts: find what is missing, install it with apt or Termux's pkg or say what to install,
+# configure, build.
 # Sourced, not run.  POSIX sh.  Everything printed goes to standard error; the long output of tools goes to a log file that
 # is shown when something fails.
 
@@ -42,32 +43,33 @@ took() {
     printf '%d:%02d' $((seconds / 60)) $((seconds % 60))
 }
 
-# One need per line: group, check, what it looks for, then the package on Debian/Ubuntu, Fedora, Arch and Homebrew.
+# One need per line: group, check, what it looks for, then the package on Debian/Ubuntu, Fedora, Arch, Homebrew and
+# Termux, where the driver is the phone's own.
 # "run" is needed to build and run the program, "test" also to run the tests.
 needs() {
     cat <<'END'
-run  command cc                 gcc                     gcc                      gcc                      -
-run  header  stdio.h            libc6-dev               glibc-devel              glibc                    -
-run  command cmake              cmake                   cmake                    cmake                    cmake
-run  command ninja              ninja-build             ninja-build              ninja                    ninja
-run  command make               make                    make                     make                     -
-run  command glslangValidator   glslang-tools           glslang                  glslang                  glslang
-run  header  volk.h             libvulkan-volk-dev      vulkan-volk-devel        volk                     vulkan-volk
-run  header  vulkan/vulkan.h    libvulkan-dev           vulkan-headers           vulkan-headers           vulkan-headers
-run  header  jansson.h          libjansson-dev          jansson-devel            jansson                  jansson
-run  header  histedit.h         libedit-dev             libedit-devel            libedit                  -
-run  header  zip.h              libzip-dev              libzip-devel             libzip                   libzip
-run  header  pcre2.h            libpcre2-dev            pcre2-devel              pcre2                    pcre2
-run  header  utf8proc.h         libutf8proc-dev         utf8proc-devel           libutf8proc              utf8proc
-run  header  microhttpd.h       libmicrohttpd-dev       libmicrohttpd-devel      libmicrohttpd            libmicrohttpd
-run  header  hiredis/hiredis.h  libhiredis-dev          hiredis-devel            hiredis                  hiredis
-run  loader  libvulkan          libvulkan1              vulkan-loader            vulkan-icd-loader        vulkan-loader
-run  driver  any                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            molten-vk
-test driver  lvp                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            -
-test header  cmocka.h           libcmocka-dev           libcmocka-devel          cmocka                   cmocka
-test command spirv-val          spirv-tools             spirv-tools              spirv-tools              spirv-tools
-test command python3            python3                 python3                  python                   python
-test layer   khronos_validation vulkan-validationlayers vulkan-validation-layers vulkan-validation-layers vulkan-validationlayers
+run  command cc                 gcc                     gcc                      gcc                      -                        clang
+run  header  stdio.h            libc6-dev               glibc-devel              glibc                    -                        ndk-sysroot
+run  command cmake              cmake                   cmake                    cmake                    cmake                    cmake
+run  command ninja              ninja-build             ninja-build              ninja                    ninja                    ninja
+run  command make               make                    make                     make                     -                        make
+run  command glslangValidator   glslang-tools           glslang                  glslang                  glslang                  glslang
+run  header  volk.h             libvulkan-volk-dev      vulkan-volk-devel        volk                     vulkan-volk              vulkan-volk
+run  header  vulkan/vulkan.h    libvulkan-dev           vulkan-headers           vulkan-headers           vulkan-headers           vulkan-headers
+run  header  jansson.h          libjansson-dev          jansson-devel            jansson                  jansson                  libjansson
+run  header  histedit.h         libedit-dev             libedit-devel            libedit                  -                        libedit
+run  header  zip.h              libzip-dev              libzip-devel             libzip                   libzip                   libzip
+run  header  pcre2.h            libpcre2-dev            pcre2-devel              pcre2                    pcre2                    pcre2
+run  header  utf8proc.h         libutf8proc-dev         utf8proc-devel           libutf8proc              utf8proc                 utf8proc
+run  header  microhttpd.h       libmicrohttpd-dev       libmicrohttpd-devel      libmicrohttpd            libmicrohttpd            libmicrohttpd
+run  header  hiredis/hiredis.h  libhiredis-dev          hiredis-devel            hiredis                  hiredis                  libhiredis
+run  loader  libvulkan          libvulkan1              vulkan-loader            vulkan-icd-loader        vulkan-loader            vulkan-loader-android
+run  driver  any                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            molten-vk                -
+test driver  lvp                mesa-vulkan-drivers     mesa-vulkan-drivers      vulkan-swrast            -                        -
+test header  cmocka.h           libcmocka-dev           libcmocka-devel          cmocka                   cmocka                   cmocka
+test command spirv-val          spirv-tools             spirv-tools              spirv-tools              spirv-tools              spirv-tools
+test command python3            python3                 python3                  python                   python                   python
+test layer   khronos_validation vulkan-validationlayers vulkan-validation-layers vulkan-validation-layers vulkan-validationlayers  -
 END
 }
 
@@ -86,6 +88,7 @@ present() {
     header)
         printf '#define PCRE2_CODE_UNIT_WIDTH 8\n#include <%s>\n' "$2" | cc -E ${brew:+"-I$brew/include"} -x c - >/dev/null 2>&1 ;;
     loader)
+        [ -z "$termux" ] || { [ -e "$termux/lib/$2.so" ]; return; }
         any_file /usr/lib/"$2".so.1 /usr/lib64/"$2".so.1 /usr/lib/*/"$2".so.1 /usr/local/lib/"$2".so.1 \
             ${brew:+"$brew/lib/$2.dylib"} ;;
     driver)
@@ -107,7 +110,7 @@ present() {
 missing() {
     system=$1
     shift
-    needs | while read -r group check what debian fedora arch homebrew; do
+    needs | while read -r group check what debian fedora arch homebrew pkg; do
         case " $* " in *" $group "*) ;; *) continue ;; esac
         present "$check" "$what" && continue
         case $system in
@@ -115,6 +118,7 @@ missing() {
         fedora) echo "$fedora" ;;
         arch) echo "$arch" ;;
         homebrew) echo "$homebrew" ;;
+        termux) echo "$pkg" ;;
         esac
     done | sort -u | grep -vx -e - | tr '\n' ' '
 }
@@ -159,6 +163,19 @@ install_with_apt() {
     [ -z "$packages" ] || die "installed, but still not found: $packages"
 }
 
+# On a phone, where the user is root of nothing but $PREFIX.
+install_with_pkg() {
+    packages=$(missing termux "$@")
+    [ -n "$packages" ] || return 0
+    say "installing $packages"
+    log=$(mktemp)
+    # shellcheck disable=SC2086
+    quietly "$log" pkg install -y $packages || die "pkg could not install $packages"
+    rm -f "$log"
+    packages=$(missing termux "$@")
+    [ -z "$packages" ] || die "installed, but still not found: $packages"
+}
+
 # A part's own Debian packages, without which it is skipped.
 want_packages() {
     command -v apt-get >/dev/null 2>&1 || skip "this part installs Debian packages, and there is no apt-get: $*"
@@ -193,7 +210,11 @@ install_needs() {
     if command -v brew >/dev/null 2>&1; then
         brew=$(brew --prefix)
     fi
-    if command -v apt-get >/dev/null 2>&1; then
+    termux=
+    if [ -n "${PREFIX-}" ] && [ -x "$PREFIX/bin/pkg" ]; then
+        termux=$PREFIX
+        install_with_pkg "$@"
+    elif command -v apt-get >/dev/null 2>&1; then
         install_with_apt "$@"
     elif [ -n "$(missing debian "$@")" ]; then
         explain_packages "$@"

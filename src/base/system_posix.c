@@ -88,6 +88,17 @@ uint64_t system_memory_free(void)
 }
 #endif
 
+#ifdef __ANDROID__
+const char *system_loader_advice(void)
+{
+	return "a phone without libvulkan.so has no Vulkan; programs of Termux need `pkg install vulkan-loader-android`, too";
+}
+
+const char *system_driver_advice(void)
+{
+	return "the phone's system has none; use a phone with Vulkan 1.1";
+}
+#else
 static bool has_apt(void)
 {
 	return access("/usr/bin/apt", X_OK) == 0;
@@ -105,6 +116,7 @@ const char *system_driver_advice(void)
 	                   "`apt install mesa-vulkan-drivers` has both"
 	                 : "install the Vulkan driver of your GPU, or Mesa's lavapipe, which runs anywhere";
 }
+#endif
 
 void system_prefer_large_pages(void *memory, uint64_t bytes)
 {
