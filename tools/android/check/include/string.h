@@ -7,6 +7,7 @@ int memcmp(const void *a, const void *b, size_t bytes);
 void *memcpy(void *to, const void *from, size_t bytes);
 void *memmove(void *to, const void *from, size_t bytes);
 void *memset(void *memory, int c, size_t bytes);
+char *strcat(char *to, const char *from);
 char *strchr(const char *text, int c);
 int strcmp(const char *a, const char *b);
 char *strcpy(char *to, const char *from);
