@@ -241,8 +241,37 @@ def test_interrupted_eval(model, session):
     assert 0 < session.position < 20 * len(model.encode(LONG))
 
 
-def test_garbage_in_a_callback(model):
-    """The collector may free a session while the library works, which then must not be called."""
+def test_freed_in_a_callback(session):
+    """While the library works, it must not be called: another thread frees what is given up meanwhile."""
+    freed, done = [], threading.Event()
+
+    def give_up(total):
+        handle = rwkvk._library.Handle(lambda pointer: (freed.append(threading.get_ident()), done.set()))
+        handle._as_parameter_.value = total
+
+    session.eval([1] * 15, progress=lambda read, total: give_up(total))
+    assert done.wait(60) and freed and threading.get_ident() not in freed
+
+
+def test_failures_keep_no_session(model):
+    failures = []
+    for tokens in ([-1], [2048], []):
+        session = model.session()
+        with pytest.raises((rwkvk.RwkvkError, OverflowError)) as failure:
+            session.eval(tokens)
+        failures.append(failure)
+        text = session.generate(1)
+        with pytest.raises(rwkvk.RwkvkError) as failure:
+            next(text)
+        failures.append(failure)
+        session.close()
+    sessions = [model.session() for _ in range(3)]
+    for session in sessions:
+        session.close()
+
+
+def test_garbage_in_a_callback():
+    """A session and a text that are collected while the library works."""
     code = f"""
 import gc
 gc.disable()

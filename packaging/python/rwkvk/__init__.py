@@ -42,9 +42,8 @@ Progress = Callable[[int, int], Any]  # done and total; False cancels the call. 
 Log = Callable[[int, str], Any]  # a level of logging and a sentence, in any thread.  Must not use the library.
 
 
-# How float matrices are stored on the device: with the file's types, or about as many bits a weight.
+# How float matrices are stored on the device, and why a text ended; CALLER: it was closed.
 Quant = IntEnum("Quant", "NONE Q8 Q6 Q5 Q4 F16", start=0)
-# Why a text ended.  CALLER: it was closed.
 End = IntEnum("End", "FAILED STOP_TOKEN STOP_TEXT LENGTH CALLER CANCELLED", start=0)
 
 
@@ -284,7 +283,7 @@ class _Writer(threading.Thread):
         try:
             _c.rwkvk_session_generate(self.session, byref(options), byref(self.result))
         except BaseException as error:
-            self.error = None if isinstance(error, Cancelled) else error
+            self.error = None if isinstance(error, Cancelled) else error.with_traceback(None)
         del self.session
         self.pieces.put(None)
 

@@ -83,7 +83,8 @@ def callback(kind: str, function: Callable[..., Any]) -> Any:
     return c.CFUNCTYPE(*(TYPES[letter] for letter in CALLBACKS[kind]))(run)
 
 
-def _check(status: int, _function: Any, _arguments: Any) -> None:
+def _check(status: int, *call: Any) -> None:
+    del call  # whose objects a failure would keep in its traceback
     error, local.error = local.error, None
     if error is not None:
         raise error
