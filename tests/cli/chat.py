@@ -17,6 +17,7 @@ import time
 
 root = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 program, case = sys.argv[1], sys.argv[2]
+windows = os.environ.get("WINDOWS", "0") != "0"
 folder = tempfile.TemporaryDirectory(prefix="rwkvk-chat.")
 os.environ["XDG_STATE_HOME"] = folder.name
 os.environ["TERM"] = "xterm"
@@ -58,6 +59,9 @@ class Terminal:
     """The program with a terminal of its own."""
 
     def __init__(self, *options, **environment):
+        if windows:
+            print("SKIPPED: a terminal; consoles are another test's")
+            sys.exit(77)
         self.seen, self.mark = b"", 0
         self.child, self.file = pty.fork()
         if self.child == 0:
@@ -331,7 +335,7 @@ def case_disk():
     first, second = (cached(chat(line, "--cache-disk", "50M", *options))[0] for _ in range(2))
     check(first[1] == 0 and second[1] > 0, "read again", first, second)
     for name in os.listdir(path("cache/states")):
-        check(os.stat(path("cache/states/" + name)).st_mode & 0o77 == 0, "not private", name)
+        check(windows or os.stat(path("cache/states/" + name)).st_mode & 0o77 == 0, "not private", name)
 
 
 def case_models():

@@ -2717,30 +2717,62 @@ case_quantize_over() {
 	cmp -s "$dir/7.st" "$dir/before.st" || fail "the input has changed"
 }
 
-# Two processes create and use the same cache.
+# Two processes create and use the same cache, of pipelines and of states.
 case_cache_shared() {
 	need_device
 	local i
+	local -a chat=(chat -q --exact --temp 0 -n 20 --cache-disk 50M --cache-dir "$dir/cache")
+	echo "Once upon a time there was a king who had a dog" >"$dir/line"
 	for i in 1 2 3; do
-		RWKVK_CACHE_DIR=$dir/cache "$program" generate -q --temp 0 -n 20 "Once upon a time" >"$dir/first" 2>"$dir/first-err" &
-		RWKVK_CACHE_DIR=$dir/cache run generate -q --temp 0 -n 20 "Once upon a time"
+		"$program" "${chat[@]}" <"$dir/line" >"$dir/first" 2>"$dir/first-err" &
+		run "${chat[@]}" <"$dir/line"
 		wait $! || fail "the other one failed: $(cat "$dir/first-err")"
 		exits 0
 		cmp -s "$out" "$dir/first" || fail "they write different texts"
 	done
-	[ -n "$(ls "$dir/cache")" ] || fail "nothing in the cache"
-	[ -z "$(ls "$dir/cache" | grep -E 'tmp$|old$')" ] || fail "something is left in the cache: $(ls "$dir/cache")"
+	ls "$dir/cache" "$dir/cache/states" >"$dir/files" || fail "no states are kept"
+	grep -q '\.state$' "$dir/files" || fail "no states are kept"
+	! grep -qE '(tmp|old)$' "$dir/files" || fail "something is left in the cache: $(cat "$dir/files")"
 }
 
-# Ctrl-C ends the text, whose state is saved.
+# On a console of Windows Ctrl-C ends a text, whose state is saved.
 case_ctrl_c() {
-	[ -n "${SEND_CTRL_C-}" ] || skip "for Windows"
+	[ -n "${CONSOLE-}" ] || skip "for Windows"
 	need_device
-	$SEND_CTRL_C 1 40 "$out" "$PROGRAM" generate "${endless[@]}" --save-state "$dir/state" "Once upon a time" 2>"$err"
+	mkfifo "$dir/keys"
+	$CONSOLE generate "${endless[@]}" --save-state "$dir/state" "Once upon a time" <"$dir/keys" >"$out" 2>"$err" &
+	exec 3>"$dir/keys"
+	wait_bytes "$out" 40
+	printf '\3\n' >&3
+	wait $!
 	code=$?
+	exec 3>&-
 	exits 0
+	err_has "interrupted"
 	run state info "$dir/state"
 	exits 0
+}
+
+# What is typed there, and what is shown, has characters of all kinds; Ctrl-Z ends the input.
+case_console() {
+	[ -n "${CONSOLE-}" ] || skip "for Windows"
+	need_device
+	local text='König 模型 😀'
+	printf '/system %s\n/system\n\x1a\n' "$text" | $CONSOLE chat -q >"$out" 2>"$err"
+	code=$?
+	exits 0
+	err_has "$text"
+	printf '%s\n\x1a\n' "$text" | $CONSOLE tokenize - >"$out" 2>"$err"
+	code=$?
+	exits 0
+	cp "$out" "$dir/typed"
+	printf '%s\r\n' "$text" >"$dir/text"
+	run tokenize - <"$dir/text"
+	cmp -s "$out" "$dir/typed" || fail "other tokens than those of a file"
+	printf '/system König\n/system\n/quit\n' | SCREEN=1 $CONSOLE chat >"$out" 2>"$err"
+	code=$?
+	exits 0
+	[ "$(grep -c König "$out")" = 2 ] || fail "expected what was typed, and the answer"
 }
 
 declare -F "case_$case" >/dev/null || fail "no such case"

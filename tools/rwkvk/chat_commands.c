@@ -6,6 +6,7 @@
 
 #include "chat.h"
 #include "streams.h"
+#include "system.h"
 
 enum completes { WITH_NOTHING, WITH_COMMANDS, WITH_BRANCHES, WITH_THINK, WITH_SAMPLING };
 
@@ -271,7 +272,7 @@ static const struct command commands[] = {
 	{ "/sampling", "[NAME=VALUE]...", "how tokens are picked: temp, top-p, top-k, presence, frequency, decay, seed",
 	  WITH_SAMPLING, run_sampling },
 	{ "/stats", "", "tokens, speed, and what the cache did", WITH_NOTHING, run_stats },
-	{ "/quit", "", "end; so does Ctrl-D", WITH_NOTHING, run_quit },
+	{ "/quit", "", "end; so does " SYSTEM_END_KEY, WITH_NOTHING, run_quit },
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

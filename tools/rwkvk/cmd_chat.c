@@ -184,7 +184,7 @@ static void greet(const struct chat *chat)
 		note("branch %s has %zu message%s%s", c->branches[c->current].name, count, count == 1 ? "" : "s",
 		     conversation_is_answered(c) ? "" : "; the last one has no answer: /retry asks for it, a new one takes its place");
 	if (line_is_typed(chat->lines))
-		note("/help lists the commands; Ctrl-C ends an answer, Ctrl-D the chat");
+		note("/help lists the commands; Ctrl-C ends an answer, " SYSTEM_END_KEY " the chat");
 }
 
 static int open_cache(struct chat *chat)
@@ -385,8 +385,8 @@ int cmd_chat(int argc, char **argv)
 			"A message is a line.  A line that ends in \\ continues in the next; between two lines \"\"\", all lines are one "
 			"message.\n"
 			"A line that begins with / is a command: /help lists them.  // begins a message with /.\n"
-			"Ctrl-C ends an answer but keeps what is written so far; at the prompt it clears the line.  Ctrl-D ends the "
-			"chat.\n"
+			"Ctrl-C ends an answer but keeps what is written so far; at the prompt it clears the line.  " SYSTEM_END_KEY
+			" ends the chat.\n"
 			"\nThe same through a pipe: a message a line, the answers on standard output with an empty line between "
 			"them,\n"
 			"without reasoning.  The exit code is 1 if a command or an answer fails, and Ctrl-C ends the program.\n"

@@ -48,7 +48,7 @@ bool line_is_typed(const struct line_reader *reader)
 }
 
 /* Appends a byte to the line; false: out of memory. */
-static bool add(struct line_reader *reader, size_t count, int byte)
+static bool add(struct line_reader *reader, size_t count, char byte)
 {
 	if (count + 1 >= reader->capacity) {
 		size_t capacity = 2 * reader->capacity + 256;
@@ -58,7 +58,7 @@ static bool add(struct line_reader *reader, size_t count, int byte)
 		reader->line = larger;
 		reader->capacity = capacity;
 	}
-	reader->line[count] = (char)byte;
+	reader->line[count] = byte;
 	return true;
 }
 
@@ -68,14 +68,15 @@ static enum line_end read_plain(struct line_reader *reader, const char *prompt, 
 		fputs(prompt, stderr);
 	fflush(stderr);
 	size_t count = 0;
-	int byte;
-	while ((byte = getc(stdin)) != EOF && byte != '\n' && add(reader, count, byte))
+	char byte = 0;
+	bool over;
+	while (!(over = system_read_input(&byte, 1) == 0) && byte != '\n' && add(reader, count, byte))
 		count++;
-	if (byte == EOF && interrupt_seen()) {
+	if ((over || reader->typed) && interrupt_seen()) { /* a console may let the read go on: the line is cleared all the same */
 		clearerr(stdin);
 		return LINE_CLEARED;
 	}
-	if ((byte == EOF && count == 0) || !add(reader, count, 0))
+	if ((over && count == 0) || !add(reader, count, 0))
 		return LINE_OVER;
 	if (count > 0 && reader->line[count - 1] == '\r')
 		reader->line[--count] = 0;

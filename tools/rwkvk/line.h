@@ -27,7 +27,7 @@ bool line_is_typed(const struct line_reader *reader);
 enum line_end { LINE_READ, LINE_CLEARED, LINE_OVER };
 
 /* The next line, without its line break; the reader owns it, until the next call.  LINE_CLEARED: Ctrl-C, or a signal was
- * caught; LINE_OVER: Ctrl-D, or the input ends. */
+ * caught; LINE_OVER: Ctrl-D (SYSTEM_END_KEY), or the input ends. */
 enum line_end line_read(struct line_reader *reader, const char *prompt, const char **line, size_t *bytes);
 
 #endif

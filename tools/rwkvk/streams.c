@@ -133,7 +133,9 @@ static bool read_all(FILE *file, const char *name, uint8_t **bytes, size_t *coun
 	*count = 0;
 	*bytes = malloc(capacity);
 	while (*bytes) {
-		*count += fread(*bytes + *count, 1, capacity - *count, file);
+		uint8_t *end = *bytes + *count;
+		size_t room = capacity - *count;
+		*count += file == stdin ? system_read_input(end, room) : fread(end, 1, room, file);
 		if (*count < capacity)
 			break;
 		capacity *= 2;

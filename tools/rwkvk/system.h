@@ -15,6 +15,17 @@ void system_begin(void);
 bool system_entropy(uint64_t *bits);
 
 bool system_is_terminal(FILE *stream);
+
+/* The key that ends what is typed.  On Windows it is the first of a line, and Enter follows. */
+#ifdef _WIN32
+#define SYSTEM_END_KEY "Ctrl-Z"
+#else
+#define SYSTEM_END_KEY "Ctrl-D"
+#endif
+
+/* From standard input, in UTF-8 even if a person types; fewer bytes only at its end, at Ctrl-C or after an error. */
+size_t system_read_input(void *bytes, size_t count);
+
 int system_write_error(void);             /* of errno.h, right after one: EPIPE if nobody reads the pipe */
 bool system_output_is_closed(void);       /* whether the reader of standard output has gone, as far as the system reports it */
 bool system_is_special(const char *path); /* a pipe or a device */

@@ -30,6 +30,11 @@ bool system_is_terminal(FILE *stream)
 	return isatty(fileno(stream));
 }
 
+size_t system_read_input(void *bytes, size_t count)
+{
+	return fread(bytes, 1, count, stdin);
+}
+
 int system_write_error(void)
 {
 	return errno;

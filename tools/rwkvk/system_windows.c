@@ -14,11 +14,15 @@
 #include <ntsecapi.h>
 #include <psapi.h>
 
-static UINT code_page; /* the console's, which outlives the program */
+/* The console's, which outlives the program. */
+static UINT code_page;
+static HANDLE screen;
+static DWORD screen_mode;
 
 static void restore_console(void)
 {
 	SetConsoleOutputCP(code_page);
+	SetConsoleMode(screen, screen_mode);
 }
 
 /* The C library would send a console without a buffer each byte of a character by itself. */
@@ -29,6 +33,9 @@ void system_begin(void)
 	_setmode(_fileno(stderr), _O_BINARY);
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
 	setvbuf(stderr, NULL, _IOFBF, 1 << 12);
+	screen = GetStdHandle(STD_OUTPUT_HANDLE);
+	if (GetConsoleMode(screen, &screen_mode))
+		SetConsoleMode(screen, screen_mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING); /* for text that is dimmed */
 	code_page = GetConsoleOutputCP();
 	if (code_page && SetConsoleOutputCP(CP_UTF8))
 		atexit(restore_console);
@@ -44,6 +51,47 @@ bool system_is_terminal(FILE *stream)
 	DWORD mode;
 	return GetConsoleMode((HANDLE)_get_osfhandle(_fileno(stream)), &mode);
 }
+
+/* ---------------------------------------------------------------------------------------------------- standard input */
+
+enum { UNITS = 1024, CTRL_Z = 26 };
+static char typed[3 * UNITS]; /* of what was typed, the bytes that nobody has asked for */
+static size_t typed_at, typed_count;
+static HANDLE interrupted; /* an event: the handler of Ctrl-C has returned */
+
+/* A console hands bytes over in its code page, which lacks most characters, so lines come as UTF-16.  One that begins with
+ * Ctrl-Z is the end.  Ctrl-C ends the read, whose caller finds what the handler has done. */
+static bool read_typed(HANDLE keyboard)
+{
+	wchar_t units[UNITS];
+	DWORD count = 0, last = 0;
+	ResetEvent(interrupted);
+	SetLastError(0);
+	if (!ReadConsoleW(keyboard, units, UNITS - 1, &count, NULL) || count == 0) {
+		if (GetLastError() == ERROR_OPERATION_ABORTED)
+			WaitForSingleObject(interrupted, 1000);
+		return false;
+	}
+	if (IS_HIGH_SURROGATE(units[count - 1]) && ReadConsoleW(keyboard, units + count, 1, &last, NULL))
+		count += last;
+	if (units[0] == CTRL_Z)
+		return false;
+	typed_at = 0;
+	typed_count = (size_t)WideCharToMultiByte(CP_UTF8, 0, units, (int)count, typed, sizeof(typed), NULL, NULL);
+	return typed_count > 0;
+}
+
+size_t system_read_input(void *bytes, size_t count)
+{
+	size_t done = 0;
+	if (!system_is_terminal(stdin))
+		return fread(bytes, 1, count, stdin);
+	while (done < count && (typed_at < typed_count || read_typed((HANDLE)_get_osfhandle(_fileno(stdin)))))
+		((char *)bytes)[done++] = typed[typed_at++];
+	return done;
+}
+
+/* ---------------------------------------------------------------------------------------------------- other streams */
 
 /* The C library has no error number for a pipe whose reader has gone. */
 int system_write_error(void)
@@ -159,6 +207,7 @@ static bool (*handler)(int number);
 static BOOL WINAPI on_event(DWORD event)
 {
 	bool goes_on = handler(event == CTRL_C_EVENT || event == CTRL_BREAK_EVENT ? SIGINT : SIGTERM);
+	SetEvent(interrupted);
 	if (goes_on && event != CTRL_C_EVENT && event != CTRL_BREAK_EVENT)
 		Sleep(INFINITE);
 	return goes_on;
@@ -167,6 +216,7 @@ static BOOL WINAPI on_event(DWORD event)
 void system_catch_interrupts(bool (*caught)(int number))
 {
 	handler = caught;
+	interrupted = CreateEventW(NULL, FALSE, FALSE, NULL);
 	SetConsoleCtrlHandler(on_event, TRUE);
 }
 
