@@ -8,7 +8,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
+#ifdef _WIN32
+#include "on_windows.h"
+static char folder[] = "rwkvk-fuzz-XXXXXX";
+#else
 static char folder[] = "/tmp/rwkvk-fuzz-XXXXXX";
+#endif
 static const char *const names[] = { "a", "b", "c" };
 
 static void path_of(const char *name, char *out, size_t size)

@@ -11,6 +11,8 @@ import time
 from urllib.parse import urlsplit
 
 PROGRAM = os.environ["RWKVK"]
+# For a Windows program what runs it on a console and sends it Ctrl-C (tests/cli/console.c), and the .exe.
+CONSOLE = os.environ.get("CONSOLE", "").split()
 
 
 def wait_for(what, seconds=60):
@@ -25,8 +27,8 @@ class Server:
     """The program on a free port, or on one used before; its log is kept."""
 
     def __init__(self, *options, port=0, environment=None):
-        self.process = subprocess.Popen([PROGRAM, "serve", "--port", str(port), *options], stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True, errors="replace",
+        self.process = subprocess.Popen([*(CONSOLE or [PROGRAM]), "serve", "--port", str(port), *options], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
                                         env={**os.environ, **(environment or {})})
         self.log = []
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
@@ -39,17 +41,25 @@ class Server:
         parts = urlsplit(url)
         self.host, self.port = parts.hostname, parts.port
 
+    def interrupt(self):
+        """Ends the program as an operator does."""
+        if CONSOLE:
+            self.process.stdin.write("\3\n")
+            self.process.stdin.flush()
+        else:
+            self.process.send_signal(signal.SIGTERM)
+
     def stop(self):
-        """Ends the program as an operator does; returns the exit code."""
-        self.process.send_signal(signal.SIGTERM)
+        """The same; returns the exit code."""
+        self.interrupt()
         return self.wait()
 
     def wait(self):
         """Waits for the program to end; returns its exit code."""
         code = self.process.wait(60)
         self.reader.join(10)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            stream.close()
         assert not any(word in line for line in self.log for word in ("VALIDATION:", "ERROR: ", "ThreadSanitizer")), "".join(self.log)
         return code
 
@@ -58,8 +68,8 @@ class Server:
         self.process.kill()
         self.process.wait()
         self.reader.join(10)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            stream.close()
 
     def connect(self, buffer=None):
         """A socket; with room for so many bytes that are not read yet."""

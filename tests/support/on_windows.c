@@ -31,12 +31,15 @@ char *mkdtemp(char *template)
 	return NULL;
 }
 
+int link(const char *file, const char *name)
+{
+	return CreateHardLinkA(name, file, NULL) ? 0 : -1;
+}
+
 int remove_long_folder(const char *path)
 {
-	wchar_t long_path[2048] = L"\\\\?\\";
-	MultiByteToWideChar(CP_UTF8, 0, path, -1, long_path + 4, 2044);
-	for (wchar_t *at = long_path; *at; at++)
-		if (*at == L'/')
-			*at = L'\\';
+	wchar_t wide[2048], long_path[2048] = L"\\\\?\\";
+	MultiByteToWideChar(CP_UTF8, 0, path, -1, wide, 2048);
+	GetFullPathNameW(wide, 2044, long_path + 4, NULL);
 	return RemoveDirectoryW(long_path) ? 0 : -1;
 }

@@ -8,8 +8,9 @@
 int setenv(const char *name, const char *value, int overwrite);
 int unsetenv(const char *name);
 char *mkdtemp(char *template);
-int remove_long_folder(const char *path); /* of an absolute path of any length */
-#define rmdir remove_long_folder
+int link(const char *file, const char *name);
+int remove_long_folder(const char *path); /* of a path of any length */
+#define rmdir             remove_long_folder
 #define mkdir(path, mode) _mkdir(path)
 
 #endif
