@@ -18,8 +18,9 @@ if(RWKVK_WINE)
 	set(CMAKE_CROSSCOMPILING_EMULATOR ${RWKVK_WINE})
 endif()
 
-# The tests' cmocka, whose package names a DLL.
-set(CMAKE_C_FLAGS_INIT "-isystem ${RWKVK_LIBRARIES}/include")
+# The include folder is for the tests' cmocka, whose package names a DLL.  No path of this machine goes into the program.
+cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH sources)
+set(CMAKE_C_FLAGS_INIT "-isystem ${RWKVK_LIBRARIES}/include -fmacro-prefix-map=${sources}/=")
 # Programs and DLLs contain what they need from the compiler's own libraries, and the same sources make the same bytes.
 set(CMAKE_EXE_LINKER_FLAGS_INIT "-static -Wl,--no-insert-timestamp -L${RWKVK_LIBRARIES}/lib")
 set(CMAKE_SHARED_LINKER_FLAGS_INIT "-static -Wl,--no-insert-timestamp")

@@ -111,20 +111,17 @@ as_package() {
     add_licences "$package/share/licenses/rwkvk"
 }
 
-# The bytes of an archive depend only on its files: they are sorted by name and have the date of the last commit.
-date_of_commit() {
-    date -u -d "@$(source_date)" '+%Y-%m-%d %H:%M:%S'
-}
-
+# The bytes of an archive depend only on its files: they are sorted by name, have one date and belong to nobody.
 pack_zip() {
     rm -f "$package.zip"
-    (cd "$(dirname "$package")" && find "$(basename "$package")" -type f | LC_ALL=C sort >"$package.files" &&
-        TZ=UTC cmake -E tar cf "$package.zip" --format=zip "--mtime=$(date_of_commit)" "--files-from=$package.files") || die "packing"
+    find "$package" -type f -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
+    (cd "$(dirname "$package")" && find "$(basename "$package")" -type f | LC_ALL=C sort | TZ=UTC zip -q -X -@ "$package.zip") ||
+        die "packing"
     say "built $package.zip"
 }
 
 pack_tar() {
-    (cd "$(dirname "$package")" && LC_ALL=C TZ=UTC tar cf "$package.tar" --format=gnu --sort=name "--mtime=$(date_of_commit)" --owner=0 \
+    (cd "$(dirname "$package")" && LC_ALL=C TZ=UTC tar cf "$package.tar" --format=gnu --sort=name "--mtime=@$SOURCE_DATE_EPOCH" --owner=0 \
         --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w "$(basename "$package")" && gzip -9nf "$package.tar") || die "packing"
     say "built $package.tar.gz"
 }
@@ -160,13 +157,16 @@ linux-arm64)
 windows)
     triple=x86_64-w64-mingw32 architecture=amd64 family=windows toolchain=$root/packaging/windows-x86_64.cmake
     flags=-D__USE_MINGW_ANSI_STDIO=1
-    want_packages gcc-mingw-w64-x86-64-posix ;;
+    want_packages gcc-mingw-w64-x86-64-posix zip ;;
 *)
     die "which system?  $0 linux-x86_64, linux-arm64 or windows" ;;
 esac
 want_packages dpkg-dev debian-archive-keyring
 install_needs run
 begin
+# The date of what is packed, and in what `strip` writes for Windows: the last commit's, so that the same sources make the same bytes.
+SOURCE_DATE_EPOCH=$(source_date)
+export SOURCE_DATE_EPOCH
 libraries_of
 [ "${2-}" = libraries ] || "build_$family"
 say "done after $(took)"
