@@ -72,8 +72,12 @@ final class Writer {
     /** Reads the beginning, and goes on from there; without one, from the end of the text. */
     void write(String beginning) {
         ask(() -> {
-            if (!isOpen() || (beginning.isEmpty() && session.position() == 0))
+            if (!isOpen())
                 return;
+            if (beginning.isEmpty() && session.position() == 0) {
+                screen.status("type how the text begins");
+                return;
+            }
             screen.status("reading");
             if (!beginning.isEmpty()) {
                 session.read(beginning);
