@@ -45,8 +45,8 @@ class Store:
 
     def start(self):
         self.process = subprocess.Popen(
-            [STORE_PROGRAM, "--port", str(self.port), "--save", "", "--appendonly", "no", "--requirepass", PASSWORD, "--maxmemory",
-             "256mb", "--maxmemory-policy", "allkeys-lru"], stdout=subprocess.DEVNULL)
+            [STORE_PROGRAM, "--port", str(self.port), "--save", "", "--appendonly", "no", "--requirepass", PASSWORD,
+             "--maxmemory", "256mb", "--maxmemory-policy", "allkeys-lru"], stdout=subprocess.DEVNULL)
         wait_for(lambda: is_listening(self.port))
 
     def kill(self):
@@ -58,7 +58,8 @@ class Store:
         words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         with socket.create_connection(("127.0.0.1", self.port)) as connection, connection.makefile("rb") as replies:
             for command in ([b"AUTH", PASSWORD.encode()], words):
-                connection.sendall(b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in command))
+                arguments = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in command)
+                connection.sendall(b"*%d\r\n" % len(command) + arguments)
             self.read(replies)
             return self.read(replies)
 
@@ -184,9 +185,10 @@ class Fleet:
         self.folder = tempfile.mkdtemp()
         self.store = Store()
         self.write("keys", KEY)
-        self.write("store", f"redis://:{PASSWORD}@127.0.0.1:{self.store.port}")
-        options = ["--state-store-file", os.path.join(self.folder, "store"), "--state-store-tokens", "16", "--state-store-wait", "60000"]
-        self.replicas = [Replica(self.folder, options, environment) for environment in environments]
+        address = f"redis://:{PASSWORD}@127.0.0.1:{self.store.port}"
+        ways = ["--state-store-file", self.write("store", address)], ["--state-store", address]
+        options = ["--state-store-tokens", "16", "--state-store-wait", "60000"]
+        self.replicas = [Replica(self.folder, options + way, environment) for way, environment in zip(ways, environments)]
         self.port = free_port()
         getattr(self, balancer)()
         wait_for(lambda: is_listening(self.port))
@@ -200,7 +202,8 @@ class Fleet:
     def configuration(self, name):
         with open(os.path.join(DOCS, name), encoding="utf-8") as file:
             text = file.read()
-        for old, new in (("127.0.0.1:8080", self.port), ("10.0.0.1:8080", self.replicas[0].port), ("10.0.0.2:8080", self.replicas[1].port)):
+        ports = self.port, self.replicas[0].port, self.replicas[1].port
+        for old, new in zip(("127.0.0.1:8080", "10.0.0.1:8080", "10.0.0.2:8080"), ports):
             assert old in text
             text = text.replace(old, f"127.0.0.1:{new}")
         return text

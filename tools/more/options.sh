@@ -1,5 +1,5 @@
 #!/bin/sh
-# the library with RWKVK_SAFETENSORS, RWKVK_PTH and RWKVK_BPE off, and with each of them alone; chat without RWKVK_CHAT_EDIT
+# the library with RWKVK_SAFETENSORS, RWKVK_PTH and RWKVK_BPE off, and with each of them alone; chat without RWKVK_CHAT_EDIT; no RWKVK_STORE
 set -eu
 . "$(dirname -- "$0")/../setup.sh"
 
@@ -15,7 +15,7 @@ variant() {
     shift 4
     # shellcheck disable=SC2086
     quietly "$work/log" cmake -S "$root" -B "$work/$name" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DRWKVK_WERROR=ON \
-        "-DRWKVK_TESTS=$tests" -DRWKVK_CHAT_EDIT=OFF $set || die "configuring $name"
+        "-DRWKVK_TESTS=$tests" -DRWKVK_CHAT_EDIT=OFF -DRWKVK_STORE=OFF $set || die "configuring $name"
     quietly "$work/log" cmake --build "$work/$name" -j "$(nproc)" || die "building $name"
     readelf -d "$work/$name/src/librwkvk.so" | sed -n 's/.*NEEDED.*\[lib\(zip\|pcre2-8\|utf8proc\|jansson\)[.].*/\1/p' | sort >"$work/linked"
     printf '%s\n' "$@" | sort | grep . >"$work/expected" || true
@@ -56,6 +56,7 @@ refuses 'a folder' 'RWKVK_SAFETENSORS=ON' inspect "$folder"
 refuses 'a .pth file' 'RWKVK_PTH=ON' inspect "$pth"
 refuses 'a tokenizer.json' 'RWKVK_BPE=ON' tokenize --vocab "$bpe" a
 refuses 'a vocabulary in JSON' 'RWKVK_BPE=ON' tokenize --vocab "$work/ids.json" a
+refuses 'a state store' 'RWKVK_STORE=ON' serve --port 0 --state-store redis://127.0.0.1
 accepts 'the built-in model' generate -q -n 8 --temp 0 "Once upon a time"
 grep -q '^Once upon a time,' "$work/out" || die "none: the story is $(cat "$work/out")"
 # The tests of the formats that remain, of texts and of the engine.  Others write their models as .safetensors.
