@@ -73,7 +73,7 @@ check_binaries() {
         strange=$(grep -ivxE '(kernel32|advapi32|ws2_32|msvcrt)\.dll' "$work/imports" | tr '\n' ' ')
         [ -z "$strange" ] || die "$file needs $strange"
     done
-    sed -n 's/^\t\[ *[0-9]*\] //p' "$work/head" >"$work/exports"
+    sed -n '/Name Pointer\] Table/,/^$/s/^\t\[.* //p' "$work/head" >"$work/exports"
     sh "$root/tests/outside/exports.sh" names "$work/exports" "$root"/include/*.h >&2 || die "the DLL exports other names than the headers"
     for setting in 'activeCodePage.*>UTF-8<' 'longPathAware.*>true<'; do
         grep -aq "$setting" "$package/rwkvk.exe" || die "the program's manifest lacks $setting"
