@@ -98,8 +98,8 @@ static char temp_dir[300];
 
 static int remove_entry(const char *path, const struct stat *info, int type, struct FTW *at)
 {
-	(void)info, (void)type, (void)at;
-	return remove(path);
+	(void)info, (void)at;
+	return type == FTW_DP ? rmdir(path) : remove(path); /* on Windows the latter is for files alone */
 }
 
 static void remove_temp_dir(void)
