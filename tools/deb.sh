@@ -4,8 +4,8 @@
 #     tools/deb.sh                    for the Debian or Ubuntu that runs here
 #     tools/deb.sh bookworm trixie    for these releases of Debian, each in a chroot, as root or with sudo
 #
-# The chroots are made once, in RWKVK_PACKAGES (default ~/.cache/rwkvk/packages; 2 GB, 5 minutes): RELEASE-minimal, in which nothing is
-# installed, and a copy of it with what the build needs.
+# The chroots are made once, in RWKVK_PACKAGES (default ~/.cache/rwkvk/packages; 2 GB, 5 minutes): RELEASE-minimal, in which
+# nothing is installed, and a copy of it with what the build needs.
 set -eu
 . "$(dirname -- "$0")/setup.sh"
 . "$root/tools/chroot.sh"
@@ -13,8 +13,8 @@ set -eu
 cache=${RWKVK_PACKAGES:-${XDG_CACHE_HOME:-$HOME/.cache}/rwkvk/packages}
 date=$(source_date)
 
-# The changelog of a package says for which release it is; what has changed is in our own.  The revision 0debian12 is older than any of
-# Debian's own, and there is no tilde in it, which not every place for downloads keeps.
+# The changelog of a package says for which release it is; what has changed is in our own.  The revision 0debian12 is older than
+# any of Debian's own, and has no tilde, which not every place for downloads keeps.
 write_changelog() {
     cat >"$tree/debian/changelog" <<END
 rwkvk ($(version)-0$ID${VERSION_ID-}) ${VERSION_CODENAME:-unstable}; urgency=medium
@@ -44,7 +44,8 @@ build_here() {
         quietly "$work/log" as_root apt-get -o DPkg::Lock::Timeout=600 update && quietly "$work/log" install_build_needs
     } || die "what the build needs cannot be installed"
     say "building packages in $work"
-    (cd "$tree" && DEB_BUILD_OPTIONS=noautodbgsym quietly "$work/log" dpkg-buildpackage -b -us -uc "-j$(nproc)") || die "building failed"
+    (cd "$tree" && DEB_BUILD_OPTIONS=noautodbgsym quietly "$work/log" dpkg-buildpackage -b -us -uc "-j$(nproc)") ||
+        die "building failed"
     rm -r "$tree"
 }
 

@@ -29,13 +29,15 @@ check_parts() {
 # Everything that is not in the commit would be in the release, or missing from it.
 check_tree() {
     git -C "$root" rev-parse --verify -q HEAD >/dev/null || die "a release is made in a git repository of rwkvk, and $root is none"
-    changed=$(git -C "$root" status --porcelain) # and not only in files that git knows: archives are made of folders
+    changed=$(git -C "$root" status --porcelain) # of new files, too: packages are made of folders
     [ -z "$changed" ] || die "a release is made from a commit; commit these, or take them away: $changed"
-    grep -q "^## $version" "$root/CHANGELOG.md" || die "CHANGELOG.md has no section \"## $version\", which CMakeLists.txt says is the version"
+    grep -q "^## $version" "$root/CHANGELOG.md" ||
+        die "CHANGELOG.md has no section \"## $version\", which CMakeLists.txt says is the version"
     tag=$(git -C "$root" tag --points-at HEAD | grep '^v' | head -n 1)
     [ -n "$tag" ] || return 0
     [ "$tag" = "v$version" ] || die "the commit has the tag $tag, but CMakeLists.txt has version $version"
-    ! grep -q "^## $version, unreleased" "$root/CHANGELOG.md" || die "CHANGELOG.md calls $version, which has a tag, unreleased: put the date there"
+    ! grep -q "^## $version, unreleased" "$root/CHANGELOG.md" ||
+        die "CHANGELOG.md calls $version, which has a tag, unreleased: put the date there"
 }
 
 make_source() {
@@ -65,7 +67,8 @@ make_part() {
 
 # Only the section of this version, up to the next.
 write_notes() {
-    awk -v version="$version" '/^## / { ours = $2 == version || $2 == version ","; next } ours' "$root/CHANGELOG.md" | sed '/./,$!d' >"$out/notes.md"
+    awk -v version="$version" '/^## / { ours = $2 == version || $2 == version ","; next } ours' "$root/CHANGELOG.md" |
+        sed '/./,$!d' >"$out/notes.md"
     [ -s "$out/notes.md" ] || die "CHANGELOG.md says nothing about $version"
 }
 

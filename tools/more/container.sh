@@ -20,8 +20,9 @@ CONTAINERS_STORAGE_CONF=$work/storage.conf BUILDAH_ISOLATION=chroot
 export CONTAINERS_STORAGE_CONF BUILDAH_ISOLATION
 
 import_base() {
-    tar cf "$work/base.tar" -C "$chroot" --exclude=./dev --exclude=./complete --exclude=./mirror . && buildah from --name base scratch &&
-        buildah add base "$work/base.tar" / && buildah commit --rm base rwkvk-base && rm "$work/base.tar"
+    tar cf "$work/base.tar" -C "$chroot" --exclude=./dev --exclude=./complete --exclude=./mirror . &&
+        buildah from --name base scratch && buildah add base "$work/base.tar" / && buildah commit --rm base rwkvk-base &&
+        rm "$work/base.tar"
 }
 
 # What the container starts, as its user and with its variables: not without keys, and with them it answers.
@@ -41,14 +42,15 @@ serve() {
         i=$((i + 1))
         sleep 0.1
     done
-    python3 "$root/tests/serve/once.py" "$(sed s/0.0.0.0/127.0.0.1/ "$work/url")" secret || die "the server: $(cat "$work/serve-log")"
+    python3 "$root/tests/serve/once.py" "$(sed s/0.0.0.0/127.0.0.1/ "$work/url")" secret ||
+        die "the server: $(cat "$work/serve-log")"
 }
 
 begin
 quietly "$work/log" import_base || skip "buildah does not work here"
 say "building the image"
-quietly "$work/log" buildah build --format docker --build-arg BASE=localhost/rwkvk-base -t rwkvk -f "$root/packaging/Containerfile" "$root" ||
-    die "packaging/Containerfile does not build"
+quietly "$work/log" buildah build --format docker --build-arg BASE=localhost/rwkvk-base -t rwkvk \
+    -f "$root/packaging/Containerfile" "$root" || die "packaging/Containerfile does not build"
 say "built after $(took)"
 serve
 say "the container's server answers after $(took)"
