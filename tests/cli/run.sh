@@ -2651,7 +2651,7 @@ case_quantize() {
 	run quantize --type q8_0 "$dir/6.st" "$dir/out.safetensors"
 	exits 1
 	err_has "safetensors files hold F32, F16 and BF16"
-	(
+	[ "${WINDOWS:-0}" = 1 ] || ( # which knows no such limit
 		ulimit -f 8 # blocks of 1024 bytes
 		run quantize --type f16 "$demo" "$dir/limited.gguf"
 		exits 1
