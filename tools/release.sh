@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the files of a release from the last commit, in build/release, with their checksums and the release's notes.
+# Makes the files of a release from the last commit, in build/release-files, with their checksums and the release's notes.
 #
 #     tools/release.sh                  all of them: source, windows, linux-x86_64, linux-arm64, deb, wheels
 #     tools/release.sh source deb       only these
@@ -10,7 +10,7 @@ set -eu
 . "$(dirname -- "$0")/setup.sh"
 
 version=$(version)
-out=$root/build/release
+out=$root/build/release-files
 SOURCE_DATE_EPOCH=$(source_date)
 export SOURCE_DATE_EPOCH
 
@@ -95,7 +95,7 @@ check() {
         git clone -q "$root" "$copies/$copy"
         sh "$copies/$copy/tools/release.sh" "$@" || die "the $copy release fails"
     done
-    diff -r "$copies/first/build/release" "$copies/the-second/build/release" || die "the same commit made different files"
+    diff -r "$copies/first/build/release-files" "$copies/the-second/build/release-files" || die "the same commit made different files"
     say "made twice, every file has the same bytes"
 }
 
