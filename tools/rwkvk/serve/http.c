@@ -146,6 +146,41 @@ static enum MHD_Result send_response(struct server *server, struct MHD_Connectio
 	return result;
 }
 
+static ssize_t read_text(void *user, uint64_t position, char *buffer, size_t most)
+{
+	const struct text *text = user;
+	size_t rest = text->count - (size_t)position, count = rest < most ? rest : most;
+	memcpy(buffer, text->bytes + position, count);
+	return (ssize_t)count;
+}
+
+static void free_text(void *user)
+{
+	text_free(user);
+	free(user);
+}
+
+/* Takes the text over.  `woken`: the connection slept before this reply.  The daemon then looks at it once more before a reply
+ * that goes out at once, body and all, has ended; if the client has left by then, some systems report an error (Wine does), and
+ * the log would, too.  So the body comes after the head. */
+static struct MHD_Response *text_response(struct text *text, bool woken)
+{
+	if (text->count == 0)
+		return MHD_create_response_from_buffer(0, (char[]){ "" }, MHD_RESPMEM_MUST_COPY);
+	if (!woken)
+		return MHD_create_response_from_buffer(text->count, text->bytes, MHD_RESPMEM_MUST_FREE);
+	struct text *copy = malloc(sizeof *copy);
+	if (!copy) {
+		text_free(text);
+		return NULL;
+	}
+	*copy = *text;
+	struct MHD_Response *response = MHD_create_response_from_callback(copy->count, 16384, read_text, copy, free_text);
+	if (!response)
+		free_text(copy);
+	return response;
+}
+
 /* Takes the text over. */
 static enum MHD_Result send_text(struct server *server, struct MHD_Connection *connection, struct exchange *x, int status,
                                  const char *type, struct text *text)
@@ -154,10 +189,7 @@ static enum MHD_Result send_text(struct server *server, struct MHD_Connection *c
 		text_free(text);
 		return MHD_NO;
 	}
-	return send_response(server, connection, x,
-	                     MHD_create_response_from_buffer(text->count, text->count ? text->bytes : (char[]){ "" },
-	                                                     text->count ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_MUST_COPY),
-	                     status, type);
+	return send_response(server, connection, x, text_response(text, x->connection), status, type);
 }
 
 static const char type_json[] = "application/json";
