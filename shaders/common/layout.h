@@ -226,7 +226,7 @@
 #define PICK_LOGPROB        32 // `choose`: the logarithms of probabilities are needed too
 
 // The host's table of rows whose tokens `choose` finds, one at a time: TABLE_*, then for each row a block that begins with the words
-// above.  A row has ended once ASK_MOST tokens are fed or IO_DONE is neither 0 nor DONE_UNKNOWN; it is then no row any more:
+// above.  A row has ended once ASK_MOST tokens are fed or IO_DONE is neither 0 nor DONE_UNKNOWN; it is then no longer a row:
 // it belongs to no run (RUN_ROWS 0), its logits are not wanted (NO_ROW), ROW_LAST is 0, its token is NO_ROW.
 #define ASK(i, V)            (ROWS_TABLE + (i) * ASK_WORDS(V))
 #define ASK_MOST            20 // tokens that the row may have in this submission; 0: it has ended before it begins

@@ -2,7 +2,7 @@
 // inputs in their order, so its bits depend neither on how tiles are cut nor on the other rows.
 //
 // With texel reads a workgroup is one subgroup, a lane has every output-th row of the weights unpacked in registers, and inputs
-// are handed round: a read costs a CPU device as much as many multiplications, and shared memory more (docs/speed.md).  Else a
+// are passed round: a read costs a CPU device as much as many multiplications, and shared memory more (docs/speed.md).  Else a
 // tile's weights and inputs lie unpacked in shared memory, TILE_DEPTH inputs at a time.
 //
 // Few rows (LANES > 1) are a matrix times a few vectors instead (few.glsl, chunk_value.comp): LANES threads share an output's

@@ -65,6 +65,7 @@ class Terminal:
         self.seen, self.mark = b"", 0
         self.child, self.file = pty.fork()
         if self.child == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells start what is in the background with it ignored
             os.environ.update(environment)
             os.execv(program, [program, "chat", *options])
 
@@ -101,8 +102,9 @@ class Terminal:
 
     def end(self):
         """Waits for the end; returns the exit code, or minus the signal."""
-        while self.read(240):
-            pass
+        end = time.monotonic() + 240
+        while self.read(1):
+            check(time.monotonic() < end, "the program does not end", self.seen[-3000:])
         os.close(self.file)
         check(b"VALIDATION:" not in self.seen, "a message of the validation layer", self.seen)
         status = os.waitpid(self.child, 0)[1]
@@ -523,7 +525,7 @@ def case_editing():
     screen.expect("h\xe9 \u4f60\u597d")
     screen.send("\x1b[A\n")
     screen.expect("switch main")
-    screen.expect("\r\n")
+    screen.expect("> ")  # what is typed while no line is edited is not for the editor
     screen.send("\x04")
     check(screen.end() == 0, "exit code", screen.seen[-3000:])
     screen = Terminal("--history", "", *SHORT)

@@ -179,6 +179,10 @@ static rwkvk_status use_cache(struct visit *v)
 	v->prompt = NULL;
 	TRY(rwkvk_prompt_create(v->cache, first, 5, &start, &v->prompt));
 	TRY(rwkvk_prompt_read(v->prompt, v->session, NULL));
+	rwkvk_prompt_destroy(v->prompt);
+	v->prompt = NULL;
+	rwkvk_cache_destroy(v->cache); /* with its thread, whose allocations would else come at any time */
+	v->cache = NULL;
 	return rwkvk_session_save(v->session, out_path);
 }
 
