@@ -162,6 +162,7 @@ static void states_go_to_other_machines(void **state)
 	assert_int_equal(stats.store_failed, 0);
 	assert_int_equal(stats.store_damaged, 0);
 	assert_true(stats.store_bytes_read > 0 && stats_of(one).store_bytes_written > 0);
+	assert_true(fake_redis_count(fake, "SELECT") > 0 && fake_redis_count(fake, "AUTH") == 0);
 	one->destroy(one);
 	two->destroy(two);
 	assert_string_equal(reports, "");
@@ -389,7 +390,7 @@ static void passwords_are_not_told(void **state)
 	assert_int_equal(reports_with("refuses the user, the password or the database (ERR)"), 1);
 	assert_int_equal(reports_with("secret"), 0);
 	assert_int_equal(reports_with("anna"), 0);
-	assert_true(fake_redis_count(fake, "AUTH") > 0 && fake_redis_count(fake, "SELECT") > 0);
+	assert_true(fake_redis_count(fake, "AUTH") > 0); /* what follows it may be lost with the connection */
 }
 
 static void addresses_are_taken_apart(void **state)

@@ -352,7 +352,7 @@ static void describe_model(struct run *run)
 /* Whether the device computes this model right; numbers of one that does not mean nothing. */
 static int run_verify(struct run *run)
 {
-	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS];
+	rwkvk_verify_row rows[RWKVK_VERIFY_ROWS] = { 0 };
 	size_t count;
 	bool right = true;
 	struct progress progress;
