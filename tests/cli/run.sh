@@ -1874,7 +1874,6 @@ END
 
 # The results in the project fit the schema, were verified, and are in the tables of their README.
 case_bench_results() {
-	ls "$root"/docs/results/*-*.json >/dev/null 2>&1 || skip "no results yet"
 	needs_python
 	run bench --collect "$root/docs/results"
 	exits 0
