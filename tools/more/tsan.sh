@@ -47,6 +47,6 @@ say "built in $(took)"
 begin
 # shellcheck disable=SC2086
 $plainly ctest --test-dir "$root/build/tsan" --output-on-failure --no-tests=error -j "$(nproc)" \
-    -R '^test_(parallel|pack|bpe|export|export_file|quantise|formats|options|faults|session|interface|recovery|tune|threads|batch|store|cache)(\.sliced)?$|^serve_' ||
+    -R '^test_(parallel|pack|bpe|export|export_file|quantise|formats|options|faults|session|interface|recovery|tune|threads|batch|store|store_redis|cache)(\.sliced)?$|^serve_' ||
     die "the thread sanitizer has found something, or a test has failed"
 say "tested in $(took)"
