@@ -184,9 +184,11 @@ static uint32_t value_outputs(const struct rwkvk_model *m, const struct chunk_sh
 static uint32_t value_slices(const struct rwkvk_model *m, const struct chunk_shape *shape, const struct matrix *value,
                              uint32_t outputs)
 {
+	if (shape->lanes == 1)
+		return 1; /* also keeps out tiles with fewer than eight threads: CPU devices with narrow vectors have four */
 	uint32_t most = ceil_div(ceil_div(value->columns, VALUE_GROUP(value->type)), shape->tile_workgroup / 8);
 	uint32_t slices = ceil_div(model_usual_tuning(m).groups, ceil_div(value->rows, outputs));
-	return shape->lanes > 1 ? smaller(smaller(slices, most), MAX_ROW_SLICES) : 1;
+	return smaller(smaller(slices, most), MAX_ROW_SLICES);
 }
 
 static rwkvk_status chunk_ffn_out(struct rwkvk_model *m, struct pass *p, uint32_t layer, struct device_matrix *value,
