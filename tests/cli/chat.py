@@ -100,9 +100,9 @@ class Terminal:
             check(self.read(0.1) and time.monotonic() < end, "nothing comes", self.seen[self.mark:])
         self.mark = len(self.seen)
 
-    def end(self):
+    def end(self, seconds=240):
         """Waits for the end; returns the exit code, or minus the signal."""
-        end = time.monotonic() + 240
+        end = time.monotonic() + seconds
         while self.read(1):
             check(time.monotonic() < end, "the program does not end", self.seen[-3000:])
         os.close(self.file)
@@ -469,6 +469,20 @@ def case_interrupt():
     screen.expect("> ")
     os.kill(screen.child, signal.SIGTERM)
     check(screen.end() == -signal.SIGTERM, "exit code at the prompt")
+
+
+def case_late_signal():
+    """A signal right before the program waits for a line ends it all the same, at a terminal and at a pipe."""
+    library = os.environ.get("LATE_SIGNAL")
+    if not library:
+        print("SKIPPED: nothing can be preloaded")
+        sys.exit(77)
+    preload = ":".join(filter(None, [os.environ.get("LD_PRELOAD"), library]))
+    screen = Terminal(*SHORT, LD_PRELOAD=preload)
+    check(screen.end(60) == -signal.SIGTERM, "exit code at a terminal", screen.seen[-3000:])
+    with subprocess.Popen([program, "chat", *SHORT], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env=dict(os.environ, LD_PRELOAD=preload)) as child:
+        check(child.wait(60) == -signal.SIGTERM, "exit code at a pipe", child.stderr.read())
 
 
 def case_dimmed():

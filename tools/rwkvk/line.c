@@ -14,6 +14,8 @@ struct line_reader {
 	struct line_edit *edit; /* NULL: lines are not edited */
 	char *line;
 	size_t capacity;
+	char input[4096]; /* of what was read, lines that nobody has asked for begin at `at` */
+	size_t at, filled;
 };
 
 struct line_reader *line_open(const struct line_options *options)
@@ -62,6 +64,19 @@ static bool add(struct line_reader *reader, size_t count, char byte)
 	return true;
 }
 
+/* False: the input is over, or an interrupt was caught. */
+static bool next_byte(struct line_reader *reader, char *byte)
+{
+	if (reader->at == reader->filled) {
+		reader->at = 0;
+		reader->filled = system_read_some(reader->input, sizeof(reader->input), interrupt_seen);
+	}
+	if (reader->at == reader->filled)
+		return false;
+	*byte = reader->input[reader->at++];
+	return true;
+}
+
 static enum line_end read_plain(struct line_reader *reader, const char *prompt, const char **line, size_t *bytes)
 {
 	if (reader->typed)
@@ -70,12 +85,10 @@ static enum line_end read_plain(struct line_reader *reader, const char *prompt, 
 	size_t count = 0;
 	char byte = 0;
 	bool over;
-	while (!(over = system_read_input(&byte, 1) == 0) && byte != '\n' && add(reader, count, byte))
+	while (!(over = !next_byte(reader, &byte)) && byte != '\n' && add(reader, count, byte))
 		count++;
-	if ((over || reader->typed) && interrupt_seen()) { /* a console may let the read go on: the line is cleared all the same */
-		clearerr(stdin);
+	if (interrupt_seen())
 		return LINE_CLEARED;
-	}
 	if ((over && count == 0) || !add(reader, count, 0))
 		return LINE_OVER;
 	if (count > 0 && reader->line[count - 1] == '\r')
@@ -87,14 +100,12 @@ static enum line_end read_plain(struct line_reader *reader, const char *prompt, 
 
 enum line_end line_read(struct line_reader *reader, const char *prompt, const char **line, size_t *bytes)
 {
-	system_interrupts_end_reads(true);
 #ifdef RWKVK_CHAT_EDIT
 	enum line_end end =
 		reader->edit ? line_edit_read(reader->edit, prompt, line, bytes) : read_plain(reader, prompt, line, bytes);
 #else
 	enum line_end end = read_plain(reader, prompt, line, bytes);
 #endif
-	system_interrupts_end_reads(false);
 	if (reader->typed && (end == LINE_OVER || (end == LINE_CLEARED && !reader->edit)))
 		fputc('\n', stderr);
 	return end;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
+#include "system.h"
 #include "terminal.h"
 
 enum { HISTORY_LINES = 1000 };
@@ -49,10 +50,7 @@ static int next_character(EditLine *el, wchar_t *out)
 	(void)el;
 	while (!interrupt_seen()) {
 		char byte;
-		ssize_t count = read(STDIN_FILENO, &byte, 1);
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count <= 0)
+		if (system_read_some(&byte, 1, interrupt_seen) == 0)
 			return 0;
 		size_t used = mbrtowc(out, &byte, 1, &state);
 		if (used == (size_t)-1) /* no character begins like this */

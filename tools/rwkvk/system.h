@@ -26,6 +26,10 @@ bool system_is_terminal(FILE *stream);
 /* From standard input, in UTF-8 even if a person types; fewer bytes only at its end, at Ctrl-C or after an error. */
 size_t system_read_input(void *bytes, size_t count);
 
+/* The same for lines, and not together with it: whatever there is, up to `count` bytes, as soon as there are some.  0: the end,
+ * an error, or `interrupted`, asked at first and after each Ctrl-C, returns true. */
+size_t system_read_some(void *bytes, size_t count, bool (*interrupted)(void));
+
 int system_write_error(void);             /* of errno.h, right after one: EPIPE if nobody reads the pipe */
 bool system_output_is_closed(void);       /* whether the reader of standard output has gone, as far as the system reports it */
 bool system_is_special(const char *path); /* a pipe or a device */
@@ -50,8 +54,6 @@ bool memory_close(struct memory_stream *memory); /* false: not all of it was wri
 
 /* Each Ctrl-C or SIGTERM calls `caught`, in a context where little is allowed; if that returns false, the program ends. */
 void system_catch_interrupts(bool (*caught)(int number));
-/* Whether each also interrupts a waiting read; by default it does not. */
-void system_interrupts_end_reads(bool value);
 /* Ends the program by that signal, where shells look at more than the exit code. */
 void system_end_as(int number);
 

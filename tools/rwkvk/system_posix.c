@@ -35,6 +35,26 @@ size_t system_read_input(void *bytes, size_t count)
 	return fread(bytes, 1, count, stdin);
 }
 
+static int wake[2] = { -1, -1 }; /* a pipe, into which the handler of Ctrl-C writes */
+
+/* A signal may come after `interrupted` was asked and before poll() waits, and in any thread: only the pipe shows it then. */
+size_t system_read_some(void *bytes, size_t count, bool (*interrupted)(void))
+{
+	struct pollfd waits[] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .fd = wake[0], .events = POLLIN } };
+	while (!interrupted()) {
+		char signals[64];
+		int ready = poll(waits, 2, -1);
+		if (ready > 0 && waits[1].revents && read(wake[0], signals, sizeof(signals)) > 0)
+			continue;
+		ssize_t done = ready > 0 ? read(STDIN_FILENO, bytes, count) : -1;
+		if (done >= 0)
+			return (size_t)done;
+		if (errno != EINTR)
+			return 0;
+	}
+	return 0;
+}
+
 int system_write_error(void)
 {
 	return errno;
@@ -170,33 +190,39 @@ static bool (*handler)(int number);
 /* The system delivers one that ends the program as if nobody caught it, when this returns. */
 static void on_signal(int number)
 {
-	if (handler(number))
+	int error = errno;
+	if (handler(number)) {
+		(void)!write(wake[1], "", 1); /* a full pipe wakes a reader as well */
+		errno = error;
 		return;
+	}
 	signal(number, SIG_DFL);
 	raise(number);
 }
 
-static void catch (int flags)
+/* Without the pipe, which nobody waits for, Ctrl-C still works everywhere but at a prompt. */
+static void make_wake(void)
 {
-	static const int numbers[] = { SIGINT, SIGTERM };
+	if (pipe(wake) != 0)
+		return;
 	for (int i = 0; i < 2; i++) {
-		struct sigaction before, action = { .sa_handler = on_signal, .sa_flags = flags };
-		sigemptyset(&action.sa_mask);
-		if (sigaction(numbers[i], NULL, &before) == 0 &&
-		    before.sa_handler != SIG_IGN) /* as shells start what is in the background */
-			sigaction(numbers[i], &action, NULL);
+		fcntl(wake[i], F_SETFD, FD_CLOEXEC);
+		fcntl(wake[i], F_SETFL, O_NONBLOCK);
 	}
 }
 
 void system_catch_interrupts(bool (*caught)(int number))
 {
+	static const int numbers[] = { SIGINT, SIGTERM };
 	handler = caught;
-	catch (SA_RESTART);
-}
-
-void system_interrupts_end_reads(bool value)
-{
-	catch (value ? 0 : SA_RESTART);
+	make_wake();
+	for (int i = 0; i < 2; i++) {
+		struct sigaction before, action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+		sigemptyset(&action.sa_mask);
+		if (sigaction(numbers[i], NULL, &before) == 0 &&
+		    before.sa_handler != SIG_IGN) /* as shells start what is in the background */
+			sigaction(numbers[i], &action, NULL);
+	}
 }
 
 void system_end_as(int number)

@@ -91,6 +91,23 @@ size_t system_read_input(void *bytes, size_t count)
 	return done;
 }
 
+/* Ctrl-C ends the read of a console, not that of a pipe.  Where a console lets it go on, the line still does not count. */
+size_t system_read_some(void *bytes, size_t count, bool (*interrupted)(void))
+{
+	if (interrupted())
+		return 0;
+	if (!system_is_terminal(stdin)) {
+		int done = _read(_fileno(stdin), bytes, (unsigned)count);
+		return done > 0 && !interrupted() ? (size_t)done : 0;
+	}
+	if (typed_at == typed_count && !read_typed((HANDLE)_get_osfhandle(_fileno(stdin))))
+		return 0;
+	size_t done = typed_count - typed_at < count ? typed_count - typed_at : count;
+	memcpy(bytes, typed + typed_at, done);
+	typed_at += done;
+	return interrupted() ? 0 : done;
+}
+
 /* ---------------------------------------------------------------------------------------------------- other streams */
 
 /* The C library has no error number for a pipe whose reader has gone. */
@@ -218,12 +235,6 @@ void system_catch_interrupts(bool (*caught)(int number))
 	handler = caught;
 	interrupted = CreateEventW(NULL, FALSE, FALSE, NULL);
 	SetConsoleCtrlHandler(on_event, TRUE);
-}
-
-/* Windows always does that. */
-void system_interrupts_end_reads(bool value)
-{
-	(void)value;
 }
 
 void system_end_as(int number)
