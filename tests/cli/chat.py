@@ -155,6 +155,8 @@ def case_pipe():
     check(len(one.answers()) == 2 and all(one.answers()), one.out)
     check(b"no chat model" in one.err and one.err.count(b"no chat model") == 1, one.err)
     check(b"seed 3" in one.err, one.err)
+    ready, part = re.search(rb"ready in ([0-9.]+) s, ([0-9.]+) s of them compiling and a first token", one.err).groups()
+    check(float(part) <= float(ready), "a part takes longer than the whole", one.err)
     again = chat("Once upon a time\nThe", "-q", *SHORT)
     check(again.out == one.out and again.err == b"", "the same lines give another text", again.out, again.err)
     drawn = chat("Once upon a time\n", "-q", "-n", "5")

@@ -90,18 +90,22 @@ static int load(const struct model_args *args, rwkvk_file *file, bool profile, r
 	return status == RWKVK_OK ? EXIT_DONE : failed_with(status);
 }
 
-/* `first_use`: seconds of a first token, in which drivers compile, too. */
-static void note_ready(const struct model_args *args, const rwkvk_model *model, double start, double first_use)
+static double seconds_compiling(const rwkvk_model *model)
+{
+	rwkvk_counters counters = { 0 };
+	rwkvk_model_counters(model, &counters);
+	return 1e-9 * (double)counters.compile_nanoseconds;
+}
+
+/* `compiling`: seconds since `start`; with those of a first token, in which drivers compile, too, if `used`. */
+static void note_ready(const struct model_args *args, const rwkvk_model *model, double start, double compiling, bool used)
 {
 	rwkvk_model_info info = { 0 };
-	rwkvk_counters counters = { 0 };
 	char device[256];
 	rwkvk_model_get_info(model, &info);
-	rwkvk_model_counters(model, &counters);
 	note("%s on %s: %s parameters, %s on the device, ready in %.2f s, %.2f s of them compiling%s", model_title(args),
 	     printable(device, sizeof(device), info.device), show_count(info.parameters).text, show_bytes(info.device_bytes).text,
-	     now_seconds() - start, 1e-9 * (double)counters.compile_nanoseconds + first_use,
-	     first_use > 0 ? " and a first token" : "");
+	     now_seconds() - start, compiling, used ? " and a first token" : "");
 }
 
 int model_open(const struct model_args *args, rwkvk_file *file, bool profile, rwkvk_model **out)
@@ -109,13 +113,13 @@ int model_open(const struct model_args *args, rwkvk_file *file, bool profile, rw
 	double start = now_seconds();
 	int code = load(args, file, profile, out);
 	if (code == EXIT_DONE)
-		note_ready(args, *out, start, 0);
+		note_ready(args, *out, start, seconds_compiling(*out), false);
 	return code;
 }
 
 int model_open_warm(const struct model_args *args, rwkvk_file *file, size_t prompt, rwkvk_model **out)
 {
-	double start = now_seconds(), loaded;
+	double start = now_seconds(), loaded, compiling;
 	rwkvk_session *session = NULL;
 	static const uint32_t tokens[WARM_UP];
 	const rwkvk_eval_options options = { .cancel = interrupt_flag() };
@@ -123,6 +127,7 @@ int model_open_warm(const struct model_args *args, rwkvk_file *file, size_t prom
 	if (code != EXIT_DONE)
 		return code;
 	loaded = now_seconds();
+	compiling = seconds_compiling(*out);
 	rwkvk_status status = rwkvk_session_create(*out, &session);
 	if (status == RWKVK_OK)
 		status = rwkvk_session_eval(session, tokens, 1, &options);
@@ -131,7 +136,7 @@ int model_open_warm(const struct model_args *args, rwkvk_file *file, size_t prom
 	rwkvk_session_destroy(session);
 	if (status != RWKVK_OK)
 		return failed_with(status);
-	note_ready(args, *out, start, now_seconds() - loaded);
+	note_ready(args, *out, start, compiling + now_seconds() - loaded, true);
 	return EXIT_DONE;
 }
 
