@@ -57,7 +57,7 @@ bool system_is_terminal(FILE *stream)
 enum { UNITS = 1024, CTRL_Z = 26 };
 static char typed[3 * UNITS]; /* of what was typed, the bytes that nobody has asked for */
 static size_t typed_at, typed_count;
-static HANDLE interrupted; /* an event: the handler of Ctrl-C has returned */
+static HANDLE handled; /* an event: the handler of Ctrl-C has returned */
 
 /* A console hands bytes over in its code page, which lacks most characters, so lines come as UTF-16.  One that begins with
  * Ctrl-Z is the end.  Ctrl-C ends the read, whose caller finds what the handler has done. */
@@ -65,11 +65,11 @@ static bool read_typed(HANDLE keyboard)
 {
 	wchar_t units[UNITS];
 	DWORD count = 0, last = 0;
-	ResetEvent(interrupted);
+	ResetEvent(handled);
 	SetLastError(0);
 	if (!ReadConsoleW(keyboard, units, UNITS - 1, &count, NULL) || count == 0) {
 		if (GetLastError() == ERROR_OPERATION_ABORTED)
-			WaitForSingleObject(interrupted, 1000);
+			WaitForSingleObject(handled, 1000);
 		return false;
 	}
 	if (IS_HIGH_SURROGATE(units[count - 1]) && ReadConsoleW(keyboard, units + count, 1, &last, NULL))
@@ -224,7 +224,7 @@ static bool (*handler)(int number);
 static BOOL WINAPI on_event(DWORD event)
 {
 	bool goes_on = handler(event == CTRL_C_EVENT || event == CTRL_BREAK_EVENT ? SIGINT : SIGTERM);
-	SetEvent(interrupted);
+	SetEvent(handled);
 	if (goes_on && event != CTRL_C_EVENT && event != CTRL_BREAK_EVENT)
 		Sleep(INFINITE);
 	return goes_on;
@@ -233,7 +233,7 @@ static BOOL WINAPI on_event(DWORD event)
 void system_catch_interrupts(bool (*caught)(int number))
 {
 	handler = caught;
-	interrupted = CreateEventW(NULL, FALSE, FALSE, NULL);
+	handled = CreateEventW(NULL, FALSE, FALSE, NULL);
 	SetConsoleCtrlHandler(on_event, TRUE);
 }
 
