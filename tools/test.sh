@@ -13,8 +13,8 @@ set -eu
 
 parts() {
     for file in "$root"/tools/more/*.sh; do
-        part=$(basename "$file" .sh)
-        [ -n "${1-}" ] && [ "$part" != "$1" ] || sed -n "2s/^# */$part: /p" "$file"
+        name=$(basename "$file" .sh)
+        [ -n "${1-}" ] && [ "$name" != "$1" ] || sed -n "2s/^# */$name: /p" "$file"
     done
 }
 
