@@ -7,7 +7,7 @@ set -eu
 . "$(dirname -- "$0")/../setup.sh"
 
 install_needs run test
-want_packages redis-server haproxy nginx-light python3-venv
+want_packages redis-server haproxy nginx-light openssl python3-venv
 
 find_driver() {
     folder=$root/build/swiftshader
