@@ -381,8 +381,11 @@ static void story_model(void **state)
 	json_decref(root);
 }
 
-int main(void)
+/* An argument names the tests to run; * stands for any letters. */
+int main(int count, char **arguments)
 {
+	if (count > 1)
+		cmocka_set_test_filter(arguments[1]);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(own_models),     cmocka_unit_test(all_versions), cmocka_unit_test(original_reverser),
 		cmocka_unit_test(digit_reverser), cmocka_unit_test(story_model),
