@@ -45,6 +45,9 @@ install_program() {
     cp "$work/log" "$work/$release.text"
     says "devices" llvmpipe rwkvk devices
     says "verify" "right" rwkvk verify
+    step "a state store is refused" rwkvk chat -q --state-store redis://127.0.0.1
+    [ "$release" = bookworm ] || # whose hiredis lacks TLS
+        step "a state store with TLS is refused" rwkvk chat -q --state-store rediss://127.0.0.1
     step "man cannot be had" apt-get -y --no-install-recommends install man-db
     says "the man page" "rwkvk generate" man -P cat rwkvk
     for file in bash-completion/completions/rwkvk zsh/vendor-completions/_rwkvk fish/vendor_completions.d/rwkvk.fish \
