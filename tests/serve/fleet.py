@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -104,10 +105,11 @@ class Failure(Exception):
 
 
 class Client:
-    """One conversation.  Every other client streams."""
+    """One conversation, which names itself or not.  Every other client streams."""
 
-    def __init__(self, number, port, tokens=24):
+    def __init__(self, number, port, tokens=24, named=False):
         self.number, self.port, self.tokens, self.failures = number, port, tokens, []
+        self.headers = {"X-Conversation": f"conversation {number}"} if named else {}
         self.random = random.Random(number)
         self.messages, self.replicas, self.cached = [], [], []
 
@@ -119,7 +121,7 @@ class Client:
             del body["stream_options"]
         try:
             connection.request("POST", "/v1/chat/completions", json.dumps(body),
-                               {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"})
+                               {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}", **self.headers})
             reply = connection.getresponse()
             data = reply.read()
         except (OSError, http.client.HTTPException) as error:
@@ -192,6 +194,8 @@ class Fleet:
         address = f"redis://:{PASSWORD}@127.0.0.1:{self.store.port}"
         ways = ["--state-store-file", self.write("store", address)], ["--state-store", address]
         options = ["--state-store-tokens", "16", "--state-store-wait", "60000"]
+        if environments[1]:  # by its environment, the third way
+            ways, environments = (ways[0], []), (environments[0], {**environments[1], "RWKVK_STATE_STORE": address})
         self.replicas = [Replica(self.folder, options + way, environment) for way, environment in zip(ways, environments)]
         self.port = free_port()
         getattr(self, balancer)()
@@ -336,15 +340,24 @@ class Conversations(unittest.TestCase):
                 self.assertNotIn(PASSWORD.encode(), file.read())
 
     def go_on_at_another(self, environment, tokens):
-        """Replicas on different devices go on with each other's states."""
+        """Replicas on different devices go on with each other's states, also when one of them is killed."""
         fleet = self.fleet("haproxy", ({}, environment))
+        two = fleet.replicas[1]
+        devices = [re.search(r"^http://\S+ on (.+): model", "".join(replica.server.log), re.M)[1] for replica in fleet.replicas]
+        self.assertNotEqual(*devices)
         clients = [Client(number, fleet.port, tokens) for number in range(CLIENTS)]
+
+        def kill_two():
+            wait_for(lambda: two.metrics()["rwkvk_requests_running"] > 0)
+            two.server.kill()
         moved = 0
-        for _ in range(TURNS):
-            all_turn(clients)
+        for turn in range(TURNS):
+            all_turn(clients, kill_two if turn == TURNS // 2 else lambda: None)
+            if turn == TURNS // 2:
+                two.start()
             self.written(fleet)
-            moved += self.assert_known(clients) if len(clients[0].replicas) > 1 else 0
-        print(f"{moved} times a conversation went on at the other device", file=sys.stderr)
+            moved += self.assert_known(clients) if turn > 0 else 0
+        print(f"{moved} times a conversation went on at the other device, {' and '.join(devices)}", file=sys.stderr)
         self.assertGreater(moved, CLIENTS)
         for replica in fleet.replicas:
             self.assertGreater(replica.metrics()["rwkvk_store_hits_total"], 0)
@@ -358,21 +371,37 @@ class Conversations(unittest.TestCase):
         """SwiftShader writes 15 tokens a second where lavapipe writes hundreds, so answers are short."""
         self.go_on_at_another({"VK_DRIVER_FILES": OTHER_DRIVER, "VK_ICD_FILENAMES": OTHER_DRIVER}, 8)
 
-    def test_nginx(self):
-        """A conversation that names itself stays; the events of a stream come as they are written; draining loses nothing."""
-        fleet = self.fleet("nginx")
-        clients = [Client(number, fleet.port) for number in range(CLIENTS)]
-        for _ in range(2):
-            all_turn(clients)
+    def assert_streams(self, fleet):
+        """The events of a stream come as they are written."""
         body = json.dumps({"messages": [{"role": "user", "content": "Once"}], "stream": True, "max_tokens": 3000}).encode()
         with socket.create_connection(("127.0.0.1", fleet.port)) as client:
-            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Conversation: 5\r\nAuthorization: Bearer %s\r\n"
+            client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
                            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (KEY.encode(), len(body), body))
             received = b""
             while received.count(b"data: ") < 3:
                 received += client.recv(65536)
             self.assertEqual(sum(replica.metrics()["rwkvk_requests_running"] for replica in fleet.replicas), 1)
         wait_for(lambda: sum(replica.metrics()["rwkvk_requests_running"] for replica in fleet.replicas) == 0)
+
+    def test_names(self):
+        """A conversation that names itself stays where it is, those without a name go anywhere; streams are not held back."""
+        for balancer in ("haproxy", "nginx"):
+            with self.subTest(balancer):
+                fleet = self.fleet(balancer)
+                clients = [Client(number, fleet.port, named=number < CLIENTS // 2) for number in range(CLIENTS)]
+                for _ in range(4):
+                    all_turn(clients)
+                for client in clients[:CLIENTS // 2]:
+                    self.assertEqual(len(set(client.replicas)), 1, client.replicas)
+                self.assertEqual(len({replica for client in clients[CLIENTS // 2:] for replica in client.replicas}), 2)
+                self.assert_streams(fleet)
+
+    def test_nginx(self):
+        """Draining loses nothing."""
+        fleet = self.fleet("nginx")
+        clients = [Client(number, fleet.port) for number in range(CLIENTS)]
+        for _ in range(2):
+            all_turn(clients)
 
         def drain():
             wait_for(lambda: fleet.replicas[0].metrics()["rwkvk_requests_running"] > 0)
@@ -393,11 +422,13 @@ class Encryption(unittest.TestCase):
         with open(os.path.join(self.folder, "keys"), "w", encoding="utf-8") as file:
             file.write(KEY)
 
-    def certificate(self, name, host):
-        """Signed by itself."""
+    def certificate(self, name, host, *authority):
+        """Signed by that authority, or by itself."""
         path = os.path.join(self.folder, name)
+        signed = ["-CA", authority[0] + ".pem", "-CAkey", authority[0] + ".key"] if authority else []
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext",
-                        f"subjectAltName={host}", "-keyout", path + ".key", "-out", path + ".pem"], check=True, capture_output=True)
+                        f"subjectAltName={host}", "-keyout", path + ".key", "-out", path + ".pem", *signed],
+                       check=True, capture_output=True)
         return path
 
     def replica(self, store, trusted):
@@ -419,13 +450,13 @@ class Encryption(unittest.TestCase):
         return store
 
     def test_tls(self):
-        good = self.certificate("good", "IP:127.0.0.1")
-        store = self.store(good)
-        one = self.replica(store, good)
+        authority = self.certificate("authority", "DNS:authority.example")
+        store = self.store(self.certificate("good", "IP:127.0.0.1", authority))
+        one = self.replica(store, authority)
         client = Client(1, one.port)
         client.turn()
         wait_for(lambda: one.metrics()["rwkvk_store_written_total"] > 0)
-        two = self.replica(store, good)
+        two = self.replica(store, authority)
         client.port = two.port
         client.turn()
         self.assertGreater(client.cached[-1], 0)
