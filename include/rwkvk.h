@@ -147,7 +147,7 @@ typedef struct rwkvk_device_info {
 	uint64_t max_storage_range; /* bytes that one binding may cover; larger matrices are cut */
 	uint64_t device_memory;     /* bytes in the heaps weights may use */
 	char reason[256];
-	char pci[16]; /* where it is on the PCI bus, as the system writes it ("0000:03:00.0"); "" if the driver does not report it */
+	char pci[16]; /* its place on the PCI bus, as the system writes it ("0000:03:00.0"); "" if the driver does not report it */
 } rwkvk_device_info;
 
 /* Lists the Vulkan devices, in the driver's order.  Writes at most `capacity` entries; *count is the number of devices.

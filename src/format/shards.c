@@ -177,7 +177,8 @@ static rwkvk_status read_index(struct weights *weights, json_t *index, json_t *f
 		            "%s: expected a model, or an index of one with a \"weight_map\" of tensors, found JSON without it",
 		            weights->path);
 	if (weights->alone)
-		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected a whole model, found an index of files: open it by its path", weights->path);
+		return fail(RWKVK_ERROR_UNSUPPORTED, "%s: expected a whole model, found an index of files: open it by its path",
+		            weights->path);
 	TRY(list_files(weights, map, files));
 	snprintf(weights->format, sizeof weights->format, "safetensors");
 	json_object_foreach(files, file, count)

@@ -50,7 +50,7 @@ rwkvk_status refuse_adapters(const struct weights *weights)
 			return fail(
 				RWKVK_ERROR_UNSUPPORTED,
 				"%s: tensor %s is part of an adapter (LoRA or the like), which takes effect only if the file is also given as "
-			    "an adapter (rwkvk_model_options.lora); or have it ignored (rwkvk_model_options.names, a line: %s -)",
+				"an adapter (rwkvk_model_options.lora); or have it ignored (rwkvk_model_options.names, a line: %s -)",
 				weights->path, tensor->file_name, tensor->file_name);
 	}
 	return RWKVK_OK;
