@@ -188,6 +188,7 @@ class Hostile(unittest.TestCase):
         clients = [self.server.connect() for _ in range(40)]
         half = message(b'{"prompt":"' + b"x" * (3 << 20), f"Content-Length: {4 << 20}")
         for client in clients:
+            self.addCleanup(client.close)
             client.setblocking(False)
         sent = [0] * len(clients)
         for _ in range(200):
@@ -198,8 +199,6 @@ class Hostile(unittest.TestCase):
                     pass
         self.good()
         self.assertLess(self.memory() - before, 160 << 20)
-        for client in clients:
-            client.close()
 
     def test_lengths_that_lie(self):
         data = json.dumps({"content": "word"}).encode()
