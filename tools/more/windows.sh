@@ -34,7 +34,7 @@ start_wine() {
     VK_ICD_FILENAMES=$(echo /usr/share/vulkan/icd.d/lvp_icd.*.json)
     export DISPLAY WINEPREFIX WINEDEBUG LC_ALL VK_ICD_FILENAMES
     mkdir "$WINEPREFIX"
-    wineserver -p # until it is stopped: one that ends with the last program resets the connection of the next
+    wineserver -p # until it is stopped: one that ends with the last program may reset the connection of the next
     quietly "$work/log" "$wine" wineboot -i || skip "Wine does not start"
 }
 
